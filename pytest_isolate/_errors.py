@@ -1,0 +1,34 @@
+"""What users see when something goes wrong, as far as it needs no pytest: these modules run in the builder too."""
+
+from __future__ import annotations
+
+import errno as _errno
+import os
+
+_WORDS = {
+    _errno.EPERM: "not permitted",
+    _errno.EACCES: "permission denied",
+    _errno.ENOSPC: "limit exceeded (see /proc/sys/fs/mount-max and /proc/sys/user/)",
+    _errno.EINVAL: "refused by the kernel as invalid (for an overlay: stacked too deep, or locked mounts below)",
+    _errno.ENOSYS: "this kernel has no such system call",
+    _errno.EUSERS: "too many nested user namespaces",
+}
+
+
+class StepFailedError(Exception):
+    """One step of building a sandbox failed: which, on which path, and the kernel's errno."""
+
+    def __init__(self, step: str, path: str, errno: int) -> None:
+        super().__init__(step, path, errno)
+        self.step = step
+        self.path = path
+        self.errno = errno
+
+    def __str__(self) -> str:
+        return f"{self.step} {self.path}: {errno_in_words(self.errno)}"
+
+
+def errno_in_words(code: int) -> str:
+    """An errno as a person would say it; misleading ones are rewritten."""
+    name = _errno.errorcode.get(code, str(code))
+    return f"{_WORDS.get(code) or os.strerror(code)} [{name}]"

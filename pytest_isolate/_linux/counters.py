@@ -1,0 +1,72 @@
+"""What a sandbox used and what the kernel denied it, read from the files of its control groups.
+
+``None`` always means: this kernel has no such file. A figure is never made up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_isolate._linux.cgroup import Hierarchy
+
+_NANOSECOND, _MICROSECOND = 1e-9, 1e-6
+
+
+@dataclass(frozen=True)
+class Counters:
+    """One reading. Bytes, seconds, counts since the group was made."""
+
+    memory_peak: int | None = None
+    oom_kills: int | None = None
+    pids_peak: int | None = None
+    pids_denied: int | None = None
+    cpu_seconds: float | None = None
+
+
+def _number(path: str) -> int | None:
+    try:
+        with open(path, encoding="ascii") as file:
+            return int(file.read())
+    except FileNotFoundError:
+        return None
+
+
+def _keyed(path: str, key: str) -> int | None:
+    """One value of a flat keyed file such as ``memory.events`` (cgroup-v2.rst, "Format")."""
+    try:
+        with open(path, encoding="ascii") as file:
+            for line in file:
+                name, _, value = line.partition(" ")
+                if name == key:
+                    return int(value)
+    except FileNotFoundError:
+        return None
+    return None
+
+
+def oom_kills(group: str, version: int) -> int | None:
+    """How many processes of the group the kernel killed for its memory limit: the one proof of it."""
+    return _keyed(f"{group}/{'memory.events.local' if version == 2 else 'memory.oom_control'}", "oom_kill")
+
+
+def read(groups: dict[str, str], places: dict[str, Hierarchy]) -> Counters:
+    """Read everything that the groups of one sandbox, by controller, have to say."""
+    memory, pids = groups.get("memory"), groups.get("pids")
+    version = places["memory"].version if memory else 0
+    return Counters(
+        memory_peak=_number(f"{memory}/{'memory.peak' if version == 2 else 'memory.max_usage_in_bytes'}") if memory else None,
+        oom_kills=oom_kills(memory, version) if memory else None,
+        pids_peak=_number(f"{pids}/pids.peak") if pids else None,
+        pids_denied=_keyed(f"{pids}/pids.events", "max") if pids else None,
+        cpu_seconds=_cpu_seconds(groups, places),
+    )
+
+
+def _cpu_seconds(groups: dict[str, str], places: dict[str, Hierarchy]) -> float | None:
+    if "cpuacct" in groups:  # v1 only; v2 counts in cpu.stat
+        used = _number(f"{groups['cpuacct']}/cpuacct.usage")
+        return None if used is None else used * _NANOSECOND
+    if "cpu" in groups and places["cpu"].version == 2:
+        used = _keyed(f"{groups['cpu']}/cpu.stat", "usage_usec")
+        return None if used is None else used * _MICROSECOND
+    return None

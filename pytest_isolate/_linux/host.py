@@ -1,0 +1,75 @@
+"""What this machine is, as far as a plan needs to know it: read from files, nothing tried yet."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+
+from pytest_isolate._linux import cgroup
+from pytest_isolate._linux.mounts import MountPoint
+
+
+@dataclass(frozen=True)
+class Host:
+    """The facts of one machine and caller that decide how a sandbox is built."""
+
+    uid: int
+    gid: int
+    places: dict[str, cgroup.Hierarchy]  # controllers that can be used
+    obstacles: dict[str, str]  # controllers that cannot, and why
+    mounts: tuple[MountPoint, ...]
+
+    @property
+    def rootless(self) -> bool:
+        """Whether sandboxes need a user namespace of their own."""
+        return self.uid != 0
+
+
+_NEEDED = {"memory": "memory", "pids": "pids", "cpu": "cpu"}
+
+
+def look(mounts: list[MountPoint]) -> Host:
+    """Read what there is. The mounts come from a ``MountTable``, which knows when they change."""
+    own = cgroup.own_hierarchies()
+    places, obstacles = {}, {}
+    for name in cgroup.CONTROLLERS:
+        if name not in own:
+            if name in _NEEDED:
+                obstacles[name] = f"no control group hierarchy has the controller {name}"
+        elif (reason := cgroup.obstacle(own[name])) is not None:
+            obstacles[name] = reason
+        else:
+            places[name] = own[name]
+    return Host(os.geteuid(), os.getegid(), places, obstacles, tuple(mounts))
+
+
+_SMALL = 1 << 16  # bytes; larger files that no overlay can cover are shown read-only instead of copied
+
+
+class Tree:
+    """The caller's view of the host's files, as far as a plan asks for it."""
+
+    def kind(self, path: str) -> str:
+        """``"directory"``, ``"small"`` (a file that can be copied), ``"symlink"``, ``"other"`` or ``"none"``."""
+        try:
+            look = os.lstat(path)
+        except OSError:
+            return "none"
+        if stat.S_ISLNK(look.st_mode):
+            return "symlink"
+        if stat.S_ISDIR(look.st_mode):
+            return "directory"
+        small = stat.S_ISREG(look.st_mode) and look.st_size <= _SMALL and os.access(path, os.R_OK)
+        return "small" if small else "other"
+
+    def entries(self, path: str) -> list[str]:
+        """Names in a directory; none where this user may not look."""
+        try:
+            return sorted(os.listdir(path))
+        except PermissionError:
+            return []
+
+    def link(self, path: str) -> str:
+        """Where a symbolic link points."""
+        return os.readlink(path)

@@ -1,0 +1,127 @@
+"""The system calls Python has no wrapper for: flag enums in the kernel's names, ``errno`` turned into ``OSError``.
+
+Imported by the builder too, which must stay small because it is forked for every sandbox: only cheap
+modules of the standard library here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+from enum import IntFlag
+
+from pytest_isolate._linux._libc import ffi
+
+_libc = ffi.dlopen(None)
+
+
+class Clone(IntFlag):
+    """``CLONE_*`` of ``<linux/sched.h>``: which namespaces to make or to join."""
+
+    PIDFD = 0x00001000
+    NEWNS = 0x00020000
+    NEWUTS = 0x04000000
+    NEWIPC = 0x08000000
+    NEWUSER = 0x10000000
+    NEWPID = 0x20000000
+    NEWNET = 0x40000000
+
+
+class Mount(IntFlag):
+    """``MS_*`` of ``<linux/mount.h>``."""
+
+    RDONLY = 1
+    NOSUID = 2
+    NODEV = 4
+    NOEXEC = 8
+    BIND = 4096
+    REC = 16384
+    SLAVE = 1 << 19
+    PRIVATE = 1 << 18
+
+
+MNT_DETACH = 2
+_MOUNT_ATTR_RDONLY = 1
+_AT_RECURSIVE = 0x8000
+_AT_FDCWD = -100
+_SYS_MOUNT_SETATTR = 442  # one number on every architecture, as all calls since 424
+_SYS_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "ppc64le": 120}
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_CAPABILITY_VERSION_3 = 0x20080522
+_SIGCHLD = 17
+
+
+def _check(result: int, path: str | None = None) -> int:
+    if result < 0:
+        code: int = ffi.errno
+        raise OSError(code, os.strerror(code), path)
+    return result
+
+
+def mount(source: str, target: str, fstype: str = "", flags: int = 0, data: str = "") -> None:
+    """mount(2). Raises ``OSError`` with ``target`` as its file name."""
+    encoded = [os.fsencode(text) or ffi.NULL for text in (source, target, fstype)]
+    _check(_libc.mount(*encoded, int(flags), os.fsencode(data) or ffi.NULL), target)
+
+
+def umount(target: str, flags: int = MNT_DETACH) -> None:
+    """umount2(2)."""
+    _check(_libc.umount2(os.fsencode(target), flags), target)
+
+
+def make_read_only(target: str) -> None:
+    """Turn ``target`` and every mount below it read-only: mount_setattr(2), Linux 5.12."""
+    attr = ffi.new("struct mount_attr *", {"attr_set": _MOUNT_ATTR_RDONLY})
+    arguments = (
+        ffi.cast("int", _AT_FDCWD),
+        ffi.new("char[]", os.fsencode(target)),
+        ffi.cast("int", _AT_RECURSIVE),
+        attr,
+        ffi.cast("size_t", ffi.sizeof("struct mount_attr")),
+    )
+    _check(_libc.syscall(_SYS_MOUNT_SETATTR, *arguments), target)
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """pivot_root(2)."""
+    _check(_libc.pivot_root(os.fsencode(new_root), os.fsencode(put_old)), new_root)
+
+
+def setns(fd: int, namespaces: int) -> None:
+    """setns(2), with a pidfd Linux 5.8 joins several namespaces at once."""
+    _check(_libc.setns(fd, int(namespaces)))
+
+
+def clone(namespaces: int) -> tuple[int, int]:
+    """fork(2) straight into new namespaces. Returns ``(pid, pidfd)``, ``(0, -1)`` in the child.
+
+    The raw call runs none of Python's or glibc's fork handlers, so it is for the builder alone: one
+    thread, no locks, nothing registered with ``os.register_at_fork``.
+    """
+    number = _SYS_CLONE.get(platform.machine())
+    if number is None:
+        raise OSError(errno.ENOSYS, f"clone(2) is not known for the processor {platform.machine()}")
+    pidfd = ffi.new("int *", -1)
+    flags = ffi.cast("unsigned long", int(namespaces) | Clone.PIDFD | _SIGCHLD)
+    null = ffi.cast("void *", 0)
+    pid = _check(_libc.syscall(number, flags, null, pidfd, null, null))
+    return pid, pidfd[0] if pid else -1
+
+
+def die_with_parent_thread(signal: int) -> None:
+    """prctl(PR_SET_PDEATHSIG): ``signal`` arrives when the *thread* that forked this process ends."""
+    _check(_libc.prctl(_PR_SET_PDEATHSIG, ffi.cast("unsigned long", signal)))
+
+
+def set_dumpable() -> None:
+    """Give /proc/self back to its process after a change of user id: prctl(PR_SET_DUMPABLE, 1)."""
+    _check(_libc.prctl(_PR_SET_DUMPABLE, ffi.cast("unsigned long", 1)))
+
+
+def drop_capabilities() -> None:
+    """Empty this thread's capability sets: capset(2)."""
+    header = ffi.new("struct cap_header *", {"version": _CAPABILITY_VERSION_3, "pid": 0})
+    _check(_libc.capset(header, ffi.new("struct cap_data[2]")))
+

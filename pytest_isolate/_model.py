@@ -1,0 +1,38 @@
+"""What travels between the modules: frozen, without behaviour beyond its own fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the builder and the holder need to know of one sandbox. Two equal recipes make interchangeable sandboxes."""
+
+    namespaces: int
+    user_map: tuple[int, int, int, int] | None  # uid and gid inside, uid and gid outside
+    private: str  # where the private file system is mounted until the pivot
+    steps: tuple[tuple[object, ...], ...]
+    limits: dict[str, dict[str, str]] = field(hash=False)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Something that was asked for and that this machine cannot give."""
+
+    keyword: str
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a test's process tree used. ``None``: this machine cannot measure it."""
+
+    wall_seconds: float | None = None
+    cpu_seconds: float | None = None
+    memory_peak_bytes: int | None = None
+    pids_peak: int | None = None
+    disk_bytes: int | None = None
+    io_read_bytes: int | None = None
+    io_write_bytes: int | None = None

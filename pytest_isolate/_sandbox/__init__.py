@@ -1,0 +1,1 @@
+"""Builds, enters and ends sandboxes. Knows nothing of pytest."""

@@ -1,0 +1,124 @@
+"""The builder: a small process, exec'd once, that makes and unmakes the kernel's objects off pytest's path.
+
+Theory of operation. pytest is large and forking it is dear, so it forks only for the test itself. Everything else
+that a sandbox needs is made here, in a Python of 10 MB without site-packages: the control groups and, by clone(2), a
+holder that becomes PID 1 of the new namespaces. pytest asks by a packet with one end of the sandbox's own channel and
+may ask ahead. Both the builder (pid, pidfd, groups) and the holder (ready) answer on that channel. When the packets end, pytest is
+gone, by whatever death: the builder kills the holders, and with each its namespace, removes the groups and leaves.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+
+from pytest_isolate._errors import StepFailedError
+from pytest_isolate._linux import cgroup, syscalls
+from pytest_isolate._sandbox import holder, wire
+
+
+class Builder:
+    """All that lives in this process: sandboxes by number, each a pidfd and its groups."""
+
+    def __init__(self, requests: socket.socket) -> None:
+        self._requests = requests
+        self._groups: cgroup.RunGroups | None = None
+        self._sandboxes: dict[int, tuple[int, int, dict[str, str]]] = {}
+        self._dying: list[str] = []
+        self._poll = select.poll()
+        self._poll.register(requests, select.POLLIN)
+        self._poll.register(os.pidfd_open(os.getppid()), select.POLLIN)
+
+    def serve(self) -> None:
+        """Answer requests until pytest is gone, then unmake everything."""
+        try:
+            while (received := self._next_request()) is not None:
+                message, descriptors = received
+                if "build" in message:
+                    self._build(message, descriptors[0])
+                elif "release" in message:
+                    self._release(int(message["release"]))  # type: ignore[call-overload]
+                elif "groups" in message:
+                    self._open_groups(message["groups"])  # type: ignore[arg-type]
+        finally:
+            for number in list(self._sandboxes):
+                self._release(number)
+            if self._groups is not None:
+                self._groups.close()
+
+    def _next_request(self) -> tuple[dict[str, object], list[int]] | None:
+        """None once pytest is gone. A copy of its socket in some forked child of its own must not hide that: hence the pidfd."""
+        ready = {fd for fd, _ in self._poll.poll()}
+        return wire.receive(self._requests) if self._requests.fileno() in ready else None
+
+    def _open_groups(self, places: dict[str, list[object]]) -> None:
+        try:
+            self._groups = cgroup.RunGroups({
+                name: cgroup.Hierarchy(int(version), str(directory))  # type: ignore[call-overload]
+                for name, (version, directory) in places.items()
+            })
+        except StepFailedError as error:
+            wire.send(self._requests, {"failed": [error.step, error.path, error.errno]})
+        else:
+            wire.send(self._requests, {"ready": True})
+
+    def _build(self, message: dict[str, object], descriptor: int) -> None:
+        channel = socket.socket(fileno=descriptor)
+        number: int = message["build"]  # type: ignore[assignment]
+        recipe: dict[str, object] = message["recipe"]  # type: ignore[assignment]
+        groups: dict[str, str] = {}
+        try:
+            if self._groups is not None:
+                groups = self._groups.make(str(number), recipe["limits"])  # type: ignore[arg-type]
+            try:
+                pid, pidfd = syscalls.clone(recipe["namespaces"])  # type: ignore[arg-type]
+            except OSError as error:
+                raise StepFailedError("clone into", "new namespaces", error.errno or 0) from error
+        except StepFailedError as error:
+            self._dying += set(groups.values())
+            wire.send(channel, {"failed": [error.step, error.path, error.errno]})
+            channel.close()
+            return
+        if pid == 0:
+            self._requests.close()
+            for _, other, _ in self._sandboxes.values():
+                os.close(other)
+            holder.main(channel, recipe)
+        self._sandboxes[number] = (pid, pidfd, groups)
+        joins = [os.open(f"{group}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for group in dict.fromkeys(groups.values())]
+        try:
+            wire.send(channel, {"groups": groups}, (pidfd, *joins))
+        except ConnectionError:  # pytest did not want it any more: its "release" is on the way
+            channel.close()
+            return
+        for fd in joins:
+            os.close(fd)
+        channel.close()
+        self._clean()
+
+    def _release(self, number: int) -> None:
+        if (sandbox := self._sandboxes.pop(number, None)) is None:
+            return  # it was never built
+        pid, pidfd, groups = sandbox
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.waitpid(pid, 0)  # PID 1 is reaped after every process of its namespace
+        os.close(pidfd)
+        self._dying += set(groups.values())
+        self._clean()
+
+    def _clean(self) -> None:
+        self._dying = [group for group in self._dying if not cgroup.remove(group)]
+
+
+def main() -> None:
+    """Entry point of the process; standard input is the channel of requests."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is pytest's to answer
+    with socket.socket(fileno=os.dup(0)) as requests:
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.close(null)
+        Builder(requests).serve()
+    sys.exit(0)

@@ -1,0 +1,200 @@
+"""One warm fork of pytest into a ready sandbox.
+
+As root the fork happens with pytest's *future children's* pid namespace set to the sandbox's, so that the test
+is pytest's own child, pid 2 in there. Without root only a process that joined the user namespace may do that, and
+pytest must stay outside: there a first fork, the go-between, joins, forks the test and ends as the test ends.
+The child joins everything else by itself; whatever of that fails is a broken sandbox, told by a ``broken`` frame.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import signal
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pytest_isolate._errors import StepFailedError
+from pytest_isolate._linux import syscalls
+from pytest_isolate._linux.syscalls import Clone
+from pytest_isolate._sandbox.frames import Writer
+
+_STDERR = 2
+_CLEAN = frozenset({"PATH", "HOME", "LANG", "TERM"})
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who the test is, as numbers of its own user namespace. ``None`` for the ids: as the caller."""
+
+    uid: int | None = None
+    gid: int | None = None
+    groups: tuple[int, ...] = ()
+    drop_capabilities: bool = False
+    given: tuple[str, ...] = ()  # paths that a test under another user must own: its tmp_path base
+
+
+@dataclass(frozen=True)
+class Entry:
+    """All that the child does between its fork and the first line of the test."""
+
+    frames: int
+    pidfd: int
+    namespaces: int
+    joins: tuple[int, ...]
+    cwd: str
+    replace: dict[int, int]  # descriptor number -> descriptor to put there
+    keep: frozenset[int]
+    identity: Identity
+    files: int | None = None
+    memory: tuple[str, tuple[str, ...], int] | None = None  # usage file, limit files, bytes above the present usage
+    environment: dict[str, str | None] = field(default_factory=dict)
+    clean_environment: bool = False
+
+
+def fork(entry: Entry) -> int:
+    """Fork this process into the sandbox. Returns the child's pid, 0 in the child. Raises ``StepFailedError``."""
+    if entry.namespaces & Clone.NEWUSER:
+        return _fork_through_go_between(entry)
+    try:
+        syscalls.setns(entry.pidfd, Clone.NEWPID)
+    except OSError as error:
+        raise StepFailedError("setns into", "the sandbox's pid namespace", error.errno or 0) from error
+    pid = -1
+    try:
+        pid = _warm_fork()
+    finally:
+        if pid:
+            own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+            syscalls.setns(own, Clone.NEWPID)
+            os.close(own)
+    return pid
+
+
+def _warm_fork() -> int:
+    with warnings.catch_warnings():  # Python 3.12 warns when threads are alive; we know, see docs/architecture.md
+        warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+        return os.fork()
+
+
+def _fork_through_go_between(entry: Entry) -> int:
+    pid = _warm_fork()
+    if pid:
+        return pid
+    try:  # from here on in the go-between, which must never return but as the test
+        os.setsid()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        syscalls.setns(entry.pidfd, entry.namespaces)
+        child = os.fork()
+    except OSError as error:
+        say_broken(entry.frames, StepFailedError("join", "the sandbox's namespaces", error.errno or 0))
+        os._exit(1)
+    if child == 0:
+        return 0
+    os.closerange(0, os.sysconf("SC_OPEN_MAX"))
+    _end_as(os.waitpid(child, 0)[1])
+    raise AssertionError("a process outlived its own SIGKILL")
+
+
+def _end_as(status: int) -> None:
+    """End as the test ended, so that pytest reads one wait status, however many forks there were."""
+    if os.WIFEXITED(status):
+        os._exit(os.WEXITSTATUS(status))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    number = os.WTERMSIG(status)
+    if number not in {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    os.kill(os.getpid(), number)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def say_broken(frames: int, error: StepFailedError) -> None:
+    """Tell pytest that the sandbox, not the test, is broken."""
+    Writer(frames).send({"kind": "broken", "step": error.step, "path": error.path, "errno": error.errno})
+
+
+@contextlib.contextmanager
+def _step(name: str, path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StepFailedError(name, path, error.errno or 0) from error
+
+
+def become(entry: Entry) -> int:
+    """In the child: join the sandbox, let go of pytest's things, be the asked user.
+
+    Returns the bytes of memory that were charged before the test's own code: what the sandbox itself costs.
+    Raises ``StepFailedError``.
+    """
+    usage, limits, above = entry.memory or ("", (), 0)
+    with _step("open", usage or "the memory group"):
+        usage_fd = os.open(usage, os.O_RDONLY) if usage else -1
+        limit_fds = [os.open(path, os.O_WRONLY) for path in limits]
+    with _step("join", "the sandbox's control groups"):
+        for join in entry.joins:
+            os.write(join, b"0")
+    if not entry.namespaces & Clone.NEWUSER:  # else the go-between did it
+        with _step("setns into", "the sandbox's namespaces"):
+            syscalls.setns(entry.pidfd, entry.namespaces & ~Clone.NEWPID)
+    os.setsid()  # no controlling terminal
+    with _step("chdir to", entry.cwd):
+        os.chdir(entry.cwd)
+        if os.getcwd() != entry.cwd:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    with _step("put", "the output files in place"):
+        for number, source in entry.replace.items():
+            os.dup2(source, number, inheritable=number <= _STDERR)
+    _close_all_but({*entry.keep, *entry.replace, *range(_STDERR + 1), usage_fd, *limit_fds})
+    with _step("become", f"user {entry.identity.uid}"):
+        _take_identity(entry.identity)
+    if entry.files is not None:
+        with _step("limit", f"open files to {entry.files}"):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (entry.files, entry.files))
+    _set_environment(entry)
+    if not usage:
+        return 0
+    with _step("limit", f"memory in {limits}"):
+        base = int(os.read(usage_fd, 32))
+        for fd in limit_fds:
+            os.write(fd, str(base + above).encode())
+            os.close(fd)
+        os.close(usage_fd)
+    return base
+
+
+def _close_all_but(keep: set[int]) -> None:
+    low = 0
+    for fd in sorted(fd for fd in keep if fd >= 0):
+        if low < fd:  # os.closerange(0, 0) closes everything: its last descriptor is -1, unsigned
+            os.closerange(low, fd)
+        low = fd + 1
+    os.closerange(low, max(low + 1, os.sysconf("SC_OPEN_MAX")))
+
+
+def _take_identity(identity: Identity) -> None:
+    if identity.drop_capabilities:
+        syscalls.drop_capabilities()
+    if identity.uid is None or identity.gid is None:
+        return
+    for path in identity.given:
+        os.chown(path, identity.uid, identity.gid)
+    os.setgroups(identity.groups)
+    os.setresgid(identity.gid, identity.gid, identity.gid)
+    os.setresuid(identity.uid, identity.uid, identity.uid)
+    syscalls.set_dumpable()
+
+
+def _set_environment(entry: Entry) -> None:
+    if entry.clean_environment:
+        for name in [name for name in os.environ if name not in _CLEAN and not name.startswith("PYTEST")]:
+            del os.environ[name]
+    for name, value in entry.environment.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

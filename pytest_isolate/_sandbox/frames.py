@@ -1,0 +1,86 @@
+"""What a test's process says to pytest: length-prefixed JSON objects over a pipe, with an explicit end.
+
+The writing end is in the hands of code that nobody trusts, so the reading end believes nothing: it caps each
+frame and their sum, decodes JSON only, and reports whatever else comes as garbled. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+
+_LENGTH = struct.Struct(">I")
+LARGEST_FRAME = 32 << 20  # bytes
+LARGEST_TOTAL = 128 << 20  # bytes, of all frames of one sandbox
+
+Frame = dict[str, object]
+
+
+class GarbledError(Exception):
+    """What came over the pipe is not a sequence of frames."""
+
+
+def encode(frame: Frame) -> bytes:
+    """One frame. Raises ``TypeError`` or ``ValueError`` for what JSON cannot say or what is too large to be read."""
+    payload = json.dumps(frame, ensure_ascii=True, allow_nan=True).encode("ascii")
+    if len(payload) > LARGEST_FRAME:
+        raise ValueError(f"a frame of {len(payload)} bytes, the largest is {LARGEST_FRAME}")
+    return _LENGTH.pack(len(payload)) + payload
+
+
+class Writer:
+    """The writing end. Speaks only in the process that it was made in, not in that one's forked children."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._pid = os.getpid()
+
+    def send(self, frame: Frame) -> None:
+        """Write one frame. Raises ``OSError`` when the pipe is gone."""
+        if os.getpid() != self._pid:
+            return
+        data = memoryview(encode(frame))
+        while data:
+            data = data[os.write(self.fd, data) :]
+
+
+class Decoder:
+    """The reading end, without its pipe: feed it bytes, take frames out."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._total = 0
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Take in more bytes. Returns the frames completed by them. Raises ``GarbledError``, after which it is of no more use."""
+        self._buffer += data
+        self._total += len(data)
+        if self._total > LARGEST_TOTAL:
+            raise GarbledError(f"more than {LARGEST_TOTAL} bytes came from one sandbox")
+        frames = []
+        while len(self._buffer) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._buffer)
+            if length > LARGEST_FRAME:
+                raise GarbledError(f"a frame says that it has {length} bytes, the largest is {LARGEST_FRAME}")
+            if len(self._buffer) < _LENGTH.size + length:
+                break
+            payload = bytes(self._buffer[_LENGTH.size : _LENGTH.size + length])
+            del self._buffer[: _LENGTH.size + length]
+            frames.append(_decode(payload))
+        return frames
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the bytes so far end in the middle of a frame."""
+        return bool(self._buffer)
+
+
+def _decode(payload: bytes) -> Frame:
+    try:
+        frame = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise GarbledError(f"a frame is not JSON: {error}") from error
+    if not isinstance(frame, dict) or not isinstance(frame.get("kind"), str):
+        raise GarbledError("a frame is not an object with a kind")
+    return frame

@@ -1,0 +1,138 @@
+"""PID 1 of one sandbox: builds it, says so, reaps, lists who is left, and dies with pytest.
+
+Theory of operation. The builder clones this process straight into new namespaces. It performs the steps
+of the recipe, opens what pytest wants to keep hold of (the private file system, two files for output)
+and sends these. From then on it waits for two things: SIGCHLD, to reap, and packets on its channel.
+The end of the channel is the end of pytest, or its wish that the sandbox end: PID 1 leaves, and the kernel
+kills every other process of the namespace.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Iterator
+
+from pytest_isolate._errors import StepFailedError
+from pytest_isolate._linux import syscalls
+from pytest_isolate._sandbox import steps, wire
+
+GRACE = 0.1  # seconds that a process which is about to end has before it counts as left behind
+_LONGEST_COMMAND = 200  # characters
+_MOST_LISTED = 50
+
+
+def main(channel: socket.socket, recipe: dict[str, object]) -> None:
+    """Run as PID 1 until the channel ends. Never returns."""
+    try:
+        syscalls.die_with_parent_thread(signal.SIGKILL)
+        kept = _build(channel, recipe)
+    except StepFailedError as error:
+        wire.send(channel, {"failed": [error.step, error.path, error.errno]})
+        os._exit(1)
+    try:
+        wire.send(channel, {"ready": True}, kept)
+        for descriptor in kept:
+            os.close(descriptor)
+        _serve(channel)
+    except ConnectionError:  # pytest closed its end without waiting for our answer
+        os._exit(0)
+
+
+def _build(channel: socket.socket, recipe: dict[str, object]) -> tuple[int, ...]:
+    user = recipe["user_map"]
+    if user is not None:  # rootless: nobody but ourselves has a name in here
+        inside_uid, inside_gid, uid, gid = user  # type: ignore[misc]
+        steps.perform(["write", "/proc/self/setgroups", "deny"])
+        steps.perform(["write", "/proc/self/uid_map", f"{inside_uid} {uid} 1\n"])
+        steps.perform(["write", "/proc/self/gid_map", f"{inside_gid} {gid} 1\n"])
+    os.umask(0)
+    private = str(recipe["private"])
+    kept: tuple[int, ...] = ()
+    for step in recipe["steps"]:  # type: ignore[attr-defined]
+        if step[0] == "pivot":  # after it there is no path to the private file system any more
+            directory = os.open(private, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            kept = (directory, *(_unnamed_file(private) for _ in range(2)))
+        steps.perform(step)
+    return kept
+
+
+def _unnamed_file(directory: str) -> int:
+    try:
+        return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StepFailedError("make an output file in", directory, error.errno or 0) from error
+
+
+def _serve(channel: socket.socket) -> None:
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_read, False)
+    os.set_blocking(wake_write, False)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    poll.register(wake_read, select.POLLIN)
+    while True:
+        ready = dict(poll.poll())
+        if wake_read in ready:
+            os.read(wake_read, 4096)
+            _reap()
+        if channel.fileno() in ready:
+            received = wire.receive(channel)
+            if received is None:
+                os._exit(0)
+            if "signal" in received[0]:
+                _signal(*received[0]["signal"])  # type: ignore[misc]
+            else:
+                wire.send(channel, {"processes": _left_over(poll, wake_read)})
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)  # a number of our own namespace: whatever the test said its pid was, it cannot aim outside
+    except ProcessLookupError:
+        return  # it ended meanwhile, which pytest sees by itself
+
+
+def _reap() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return  # nobody left to reap
+
+
+def _left_over(poll: select.poll, wake_read: int) -> list[dict[str, object]]:
+    """Who is alive besides us, after a grace in which every death is waited for."""
+    deadline = time.monotonic() + GRACE
+    while (found := list(_processes())) and (left := deadline - time.monotonic()) > 0:
+        ready = dict(poll.poll(min(left, GRACE / 10) * 1000))  # an adopted child's death wakes us, others' do not
+        if wake_read in ready:
+            os.read(wake_read, 4096)
+            _reap()
+    return found[:_MOST_LISTED]
+
+
+def _processes() -> Iterator[dict[str, object]]:
+    for name in os.listdir("/proc"):
+        if not name.isdecimal() or name == "1":
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                stat = os.fsdecode(file.read())
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                command = os.fsdecode(file.read().replace(b"\0", b" ").strip())
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.ESRCH}:
+                raise
+            continue  # it ended between the two looks
+        comm, state = stat[stat.index("(") + 1 : stat.rindex(")")], stat[stat.rindex(")") + 2]
+        if state not in "ZX":
+            yield {"pid": int(name), "command": (command or f"[{comm}]")[:_LONGEST_COMMAND]}
+

@@ -1,0 +1,232 @@
+"""The parent's side of sandboxes: the builder's process, sandboxes ordered ahead, and each one's handles.
+
+Everything opened here is pytest's alone: close-on-exec, and never among what a test inherits.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import _cffi_backend
+
+from pytest_isolate._errors import StepFailedError
+from pytest_isolate._linux import cgroup, counters
+from pytest_isolate._model import Recipe
+from pytest_isolate._sandbox import wire
+
+_PACKAGE = Path(__file__).parent.parent
+_BUILDING_LONGEST = 30.0  # seconds; a mount that hangs (a dead NFS server) must not hang pytest
+# The package's own __init__ imports pytest, which the builder does without: it gets an empty package in its place.
+_BOOTSTRAP = """
+import sys, types
+package = types.ModuleType("pytest_isolate")
+package.__path__ = [{package!r}]
+sys.modules["pytest_isolate"] = package
+sys.path += {path!r}
+from {module} import main
+main()
+"""
+
+
+def _python(module: str, path: list[str]) -> list[str]:
+    code = _BOOTSTRAP.format(package=str(_PACKAGE), path=path, module=module)
+    return [sys.executable, "-I", "-S", "-c", code]
+
+
+class Sandbox:
+    """One sandbox, ordered or ready. Close it to let the builder unmake it."""
+
+    def __init__(self, keeper: Keeper, number: int, recipe: Recipe, channel: socket.socket) -> None:
+        self.recipe = recipe
+        self.groups: dict[str, str] = {}
+        self.joins: tuple[int, ...] = ()
+        self.pidfd = self.private = self.stdout = self.stderr = self.oom_event = -1
+        self._keeper, self._number, self._channel = keeper, number, channel
+        channel.settimeout(_BUILDING_LONGEST)
+
+    def wait_ready(self) -> None:
+        """Wait for the builder's and the holder's answers. Raises ``StepFailedError``: the sandbox could not be built."""
+        while self.private < 0 or self.pidfd < 0:
+            try:
+                received = wire.receive(self._channel)
+            except (TimeoutError, ConnectionError):
+                received = None
+            if received is None:
+                raise StepFailedError("wait for", f"the sandbox to be built (at most {_BUILDING_LONGEST:.0f} s)", 110)
+            message, descriptors = received
+            if "failed" in message:
+                step, path, errno = message["failed"]  # type: ignore[misc]
+                raise StepFailedError(step, path, errno)
+            if "ready" in message:
+                self.private, self.stdout, self.stderr = descriptors
+            else:
+                self.pidfd, *joins = descriptors
+                self.joins = tuple(joins)
+                self.groups = dict(message["groups"])  # type: ignore[call-overload]
+
+    def watch_memory(self) -> None:
+        """Ask cgroup v1 to say when the limit is hit; v2 kills the whole group by itself (memory.oom.group)."""
+        if "memory" not in self.groups or self._keeper.places["memory"].version == 2:
+            return
+        group = self.groups["memory"]
+        self.oom_event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        control = os.open(f"{group}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
+        cgroup.write(f"{group}/cgroup.event_control", f"{self.oom_event} {control}")
+        os.close(control)
+
+    def out_of_memory(self) -> bool:
+        """Whether the event that came was a kill: the kernel's counter says so."""
+        os.eventfd_read(self.oom_event)
+        return bool(counters.oom_kills(self.groups["memory"], 1))
+
+    def counters(self) -> counters.Counters:
+        """What was used and denied so far."""
+        return counters.read(self.groups, self._keeper.places)
+
+    def disk_used(self) -> int:
+        """Bytes in the sandbox's private file system now."""
+        look = os.statvfs(self.private)
+        return (look.f_blocks - look.f_bfree) * look.f_frsize
+
+    def disk_full(self) -> bool:
+        """Whether not one further block can be written."""
+        look = os.statvfs(self.private)
+        return look.f_bfree == 0 or look.f_ffree == 0
+
+    def left_over(self) -> list[tuple[int, str]]:
+        """Processes still alive besides PID 1, as (pid inside, command)."""
+        try:
+            wire.send(self._channel, {"list": True})
+            received = wire.receive(self._channel)
+        except (TimeoutError, ConnectionError):
+            received = None
+        if received is None:
+            return []  # PID 1 is dead, and with it every other process in there
+        return [(int(each["pid"]), str(each["command"])) for each in received[0]["processes"]]  # type: ignore[attr-defined]
+
+    def signal(self, pid: int, number: int) -> None:
+        """Send a signal to a process in there, by its number in there."""
+        try:
+            wire.send(self._channel, {"signal": [pid, number]})
+        except ConnectionError:
+            return  # PID 1 is dead, and with it every other process in there
+
+    def kill(self) -> None:
+        """Kill PID 1, and with it every process in there, at once."""
+        if self.pidfd >= 0:
+            try:
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            except ProcessLookupError:
+                return  # dead already
+
+    def descriptors(self) -> tuple[int, ...]:
+        """Everything of ours that this sandbox has open."""
+        return (self._channel.fileno(), self.pidfd, self.private, self.stdout, self.stderr, self.oom_event, *self.joins)
+
+    def close(self) -> None:
+        """Let go of everything, once the test is reaped; the builder unmakes the rest behind our back."""
+        for fd in self.descriptors()[1:]:
+            if fd >= 0:
+                os.close(fd)
+        self.pidfd = self.private = self.stdout = self.stderr = self.oom_event = -1
+        self.joins = ()
+        self._channel.close()
+        self._keeper.release(self._number)
+
+
+class Keeper:
+    """One builder process and the sandboxes ordered from it."""
+
+    def __init__(self, places: dict[str, cgroup.Hierarchy]) -> None:
+        self.places = places
+        self._pid = os.getpid()
+        self._number = 0
+        self._spare: Sandbox | None = None
+        self._requests, theirs = wire.pair()
+        backend = str(Path(_cffi_backend.__file__).parent)
+        self._encoder = subprocess.Popen(
+            _python("pytest_isolate._linux.network", [path for path in sys.path if path]),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self._loopback: list[str] | None = None
+        self._builder = subprocess.Popen(
+            _python("pytest_isolate._sandbox.builder", [backend]), stdin=theirs, start_new_session=True
+        )
+        theirs.close()
+        if places:
+            wire.send(self._requests, {"groups": {name: [each.version, each.directory] for name, each in places.items()}})
+            received = wire.receive(self._requests)
+            if received is None or "failed" in received[0]:
+                step, path, errno = received[0]["failed"] if received else ("start", "the builder", 32)  # type: ignore[misc]
+                self.close()
+                raise StepFailedError(step, path, errno)
+
+    def loopback(self) -> list[str]:
+        """The rtnetlink messages that bring the loopback interface up. Raises ``StepFailedError``."""
+        if self._loopback is None:
+            printed, complaint = self._encoder.communicate()
+            if self._encoder.returncode:
+                raise StepFailedError("encode with pyroute2:", complaint.strip().splitlines()[-1], 5)
+            self._loopback = json.loads(printed)
+        return self._loopback
+
+    def order(self, recipe: Recipe) -> Sandbox:
+        """Ask for a sandbox; it is built while we do something else."""
+        self._number += 1
+        ours, theirs = wire.pair()
+        message = {
+            "build": self._number,
+            "recipe": vars(recipe),
+        }
+        try:
+            wire.send(self._requests, message, (theirs.fileno(),))
+        except ConnectionError as error:
+            raise StepFailedError("reach", "the builder process, which has died", error.errno or 32) from error
+        finally:
+            theirs.close()
+        return Sandbox(self, self._number, recipe, ours)
+
+    def take(self, recipe: Recipe) -> Sandbox:
+        """The sandbox ordered ahead if it is of this recipe, else a new one."""
+        spare, self._spare = self._spare, None
+        if spare is not None and spare.recipe == recipe:
+            return spare
+        if spare is not None:
+            spare.close()
+        return self.order(recipe)
+
+    def order_ahead(self, recipe: Recipe) -> None:
+        """Have the next test's sandbox built while the present one runs."""
+        if self._spare is None:
+            self._spare = self.order(recipe)
+
+    def release(self, number: int) -> None:
+        """Tell the builder that it may unmake a sandbox."""
+        try:
+            wire.send(self._requests, {"release": number})
+        except ConnectionError:
+            return  # the builder died, and its holders with it
+
+    def descriptors(self) -> set[int]:
+        """Everything of ours that no test may inherit."""
+        spare = set(self._spare.descriptors()) if self._spare else set()
+        pipes = {pipe.fileno() for pipe in (self._encoder.stdout, self._encoder.stderr) if pipe and not pipe.closed}
+        return {self._requests.fileno(), *pipes, *spare}
+
+    def close(self) -> None:
+        """End the builder, which unmakes what is left, and wait for it."""
+        if os.getpid() != self._pid:
+            return  # a forked child's copy: not its to end
+        if self._spare is not None:
+            self._spare.close()
+        self._requests.close()
+        self._builder.wait()
+        if self._loopback is None:
+            self._encoder.kill()
+            self._encoder.communicate()

@@ -1,0 +1,164 @@
+"""The steps that build a sandbox, performed in order by its future PID 1.
+
+A step is ``[name, argument, ...]``, as ``_plan`` wrote it. A step that fails raises ``StepFailedError`` with
+its name and path, and ends the sandbox; nothing here goes on with less than was asked.
+Imported by the builder: only cheap modules of the standard library here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import struct
+
+from pytest_isolate._errors import StepFailedError
+from pytest_isolate._linux import syscalls
+from pytest_isolate._linux.syscalls import Mount
+
+Step = list  # ["mount", source, target, fstype, flags, data] and so on
+_NLMSG_ERROR = 2
+
+
+def mount(source: str, target: str, fstype: str, flags: int, data: str) -> None:
+    """mount(2) as written."""
+    syscalls.mount(source, target, fstype, flags, data)
+
+
+def bind(source: str, target: str, read_only: bool) -> None:
+    """Show ``source`` and all below it at ``target``, which is made when it is missing."""
+    if not os.path.lexists(target):
+        if os.path.isdir(source):
+            os.makedirs(target)
+        else:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            touch(target)
+    syscalls.mount(source, target, "", Mount.BIND | Mount.REC)
+    if read_only:
+        syscalls.make_read_only(target)
+
+
+def read_only(path: str) -> None:
+    """Turn a mount and those below it read-only."""
+    syscalls.make_read_only(path)
+
+
+def protect(path: str) -> None:
+    """Bind a path of /proc on itself, read-only. Not every kernel has every one of them."""
+    if os.path.exists(path):
+        bind(path, path, read_only=True)
+
+
+def mkdir(path: str, mode: int) -> None:
+    """Make a directory with exactly this mode, whatever the umask."""
+    os.makedirs(path, exist_ok=True)
+    os.chmod(path, mode)
+
+
+def symlink(target: str, path: str) -> None:
+    """symlink(2)."""
+    os.symlink(target, path)
+
+
+def touch(path: str) -> None:
+    """Make an empty file to bind something on."""
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+
+
+def copy(source: str, target: str) -> None:
+    """A private copy of a small host file, for where no overlay fits: a file that is a mount point itself."""
+    with open(source, "rb") as original, open(target, "wb") as ours:
+        ours.write(original.read())
+    os.chmod(target, stat.S_IMODE(os.stat(source).st_mode))
+
+
+def mirror(source: str, target: str, user: bool) -> None:
+    """Make a directory that looks like ``source``; where its owner has no name in our user namespace, with our own rights."""
+    os.mkdir(target)
+    look = os.stat(source)
+    mode = stat.S_IMODE(look.st_mode)
+    if not user:
+        os.chown(target, look.st_uid, look.st_gid)
+    elif look.st_uid != os.geteuid():
+        ours = mode >> 3 if look.st_gid in {os.getegid(), *os.getgroups()} else mode
+        mode = (mode & ~0o700) | ((ours & 0o7) << 6)
+    os.chmod(target, mode)
+    os.utime(target, ns=(look.st_atime_ns, look.st_mtime_ns))
+
+
+def overlay(lower: str, private: str, target: str, user: bool) -> None:
+    """Stack a private, writable layer on a host directory.
+
+    The root of an overlay has the upper directory's owner and mode, so the upper one mirrors the lower one.
+    """
+    upper, work = private + ".upper", private + ".work"
+    mirror(lower, upper, user)
+    os.mkdir(work)
+    options = f"lowerdir={_escaped(lower)},upperdir={_escaped(upper)},workdir={_escaped(work)}"
+    syscalls.mount("overlay", target, "overlay", Mount.NODEV, options + (",userxattr" if user else ""))
+
+
+def overlay_or_read_only(lower: str, private: str, target: str, user: bool) -> None:
+    """An overlay; on a file system that cannot be a lower layer (vfat, some network ones), a read-only view of it."""
+    try:
+        overlay(lower, private, target, user)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP, errno.ESTALE, errno.EREMOTE}:
+            raise
+        bind(lower, target, read_only=True)
+
+
+def _escaped(path: str) -> str:
+    return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
+
+
+def write(path: str, text: str) -> None:
+    """Write to a file of /proc."""
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+
+
+def hostname(name: str) -> None:
+    """sethostname(2)."""
+    socket.sethostname(name)
+
+
+def loopback(messages: list[str]) -> None:
+    """Send prepared rtnetlink requests (hexadecimal) and read the kernel's answer to each."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as rtnetlink:
+        for message in messages:
+            rtnetlink.send(bytes.fromhex(message))
+            answer = rtnetlink.recv(8192)
+            _, kind = struct.unpack_from("=IH", answer)
+            (code,) = struct.unpack_from("=i", answer, 16)
+            if kind == _NLMSG_ERROR and code:
+                raise OSError(-code, os.strerror(-code))
+
+
+def pivot(new_root: str) -> None:
+    """Make ``new_root`` the root of this mount namespace and let go of the old one: pivot_root(2), its last example."""
+    os.chdir(new_root)
+    syscalls.pivot_root(".", ".")
+    syscalls.umount(".")
+    os.chdir("/")
+
+
+PERFORMERS = {
+    step.__name__: step
+    for step in (
+        mount, bind, read_only, protect, mkdir, symlink, touch, copy, mirror, overlay, overlay_or_read_only, write, hostname, loopback, pivot,
+    )
+}  # fmt: skip
+_PATH_ARGUMENT = {"mount": 1, "overlay": 2, "overlay_or_read_only": 2, "symlink": 1, "copy": 1, "mirror": 1}
+
+
+def perform(step: Step) -> None:
+    """Perform one step. Raises ``StepFailedError``."""
+    name, *arguments = step
+    try:
+        PERFORMERS[name](*arguments)
+    except OSError as error:
+        path = str(arguments[_PATH_ARGUMENT.get(name, 0)]) if name != "loopback" else "lo"
+        shown = f"mount {arguments[2] or 'bind'} on" if name == "mount" else name.replace("_", " ")
+        raise StepFailedError(shown, path, error.errno or errno.EIO) from error

@@ -1,0 +1,151 @@
+"""The parent's side of one running test: wait on events until it is over, by its own end or by ours.
+
+What ends it: the child's exit (pidfd), the deadline, an OOM event of cgroup v1, garbled frames, or pytest's own
+interruption. An end of the pipe proves nothing, for a grandchild may hold a copy, so nothing here waits for one.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from dataclasses import dataclass, field
+
+from pytest_isolate._sandbox.frames import Decoder, Frame, GarbledError
+from pytest_isolate._sandbox.keeper import Sandbox
+
+STACK_SIGNAL = int(signal.SIGRTMAX)
+_READ = 1 << 18
+_MOST_STACKS = 1 << 16
+_STACKS_QUIET = 0.05  # seconds without a further line after which a dump of stacks is complete
+_STACKS_LONGEST = 1.0
+_LAST_WORDS = 2.0  # seconds from the end frame to the exit
+
+
+@dataclass
+class Exit:
+    """Everything known of a test's process once it is over."""
+
+    pid: int
+    status: int | None = None  # as of wait(2); None when somebody else in this process reaped it
+    frames: list[Frame] = field(default_factory=list)
+    garbled: str | None = None
+    timed_out: bool = False
+    out_of_memory: bool = False
+    stacks: str = ""
+    left_over: list[tuple[int, str]] = field(default_factory=list)
+    wall_seconds: float = 0.0
+
+    @property
+    def ended(self) -> bool:
+        """Whether the child said that it had come to its end. An exit status, of whatever number, means nothing without."""
+        return any(frame["kind"] == "end" for frame in self.frames)
+
+    def first(self, kind: str) -> Frame | None:
+        """The first frame of a kind."""
+        return next((frame for frame in self.frames if frame["kind"] == kind), None)
+
+
+class Watch:
+    """Waits for one test."""
+
+    def __init__(self, pid: int, sandbox: Sandbox, frames: int, stacks: int) -> None:
+        self._sandbox = sandbox
+        self._frames, self._stacks = frames, stacks
+        self._decoder = Decoder()
+        self._stack_bytes = bytearray()
+        self._pidfd = os.pidfd_open(pid)
+        self._exit = Exit(pid)
+        self._started = time.monotonic()
+        for fd in (frames, stacks):
+            os.set_blocking(fd, False)
+
+    def wait(self, timeout: float | None) -> Exit:
+        """Wait until the test is over and its left-over processes are listed. ``timeout`` is in seconds."""
+        try:
+            self._until_over(timeout)
+            if self._exit.ended and self._exit.garbled is None:
+                self._exit.left_over = self._sandbox.left_over()
+        finally:
+            self._sandbox.kill()
+            self._reap()
+            self._drain()
+            os.close(self._pidfd)
+        self._exit.stacks = self._stack_bytes.decode("utf-8", "replace")
+        return self._exit
+
+    def _until_over(self, timeout: float | None) -> None:
+        deadline = None if timeout is None else self._started + timeout
+        poll = select.poll()
+        for fd in (self._frames, self._stacks, self._pidfd, self._sandbox.oom_event):
+            if fd >= 0:
+                poll.register(fd, select.POLLIN)
+        while True:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                self._exit.timed_out = not self._exit.ended
+                if self._exit.timed_out:
+                    self._dump_stacks()
+                return
+            ready = dict(poll.poll(None if left is None else left * 1000 + 1))
+            for fd, drain in ((self._frames, self._drain_frames), (self._stacks, self._drain_stacks)):
+                if fd in ready and not drain():
+                    poll.unregister(fd)
+            if self._exit.garbled is not None or self._pidfd in ready:
+                return
+            if self._sandbox.oom_event in ready and self._sandbox.out_of_memory():
+                self._exit.out_of_memory = True
+                return
+            if self._exit.ended and (deadline is None or deadline > time.monotonic() + _LAST_WORDS):
+                deadline = time.monotonic() + _LAST_WORDS
+
+    def _drain(self) -> None:
+        self._drain_frames()
+        self._drain_stacks()
+
+    def _drain_frames(self) -> bool:
+        """Take in what is there. False at the end of the pipe."""
+        while self._exit.garbled is None:
+            try:
+                data = os.read(self._frames, _READ)
+            except BlockingIOError:
+                return True
+            try:
+                self._exit.frames += self._decoder.feed(data)
+            except GarbledError as error:
+                self._exit.garbled = str(error)
+            if not data:
+                return False
+        return False
+
+    def _drain_stacks(self) -> bool:
+        while True:
+            try:
+                data = os.read(self._stacks, _READ)
+            except BlockingIOError:
+                return True
+            self._stack_bytes += data[: _MOST_STACKS - len(self._stack_bytes)]
+            if not data:
+                return False
+
+    def _dump_stacks(self) -> None:
+        """Have faulthandler, in the child's signal handler, write every thread's stack; it needs no interpreter lock."""
+        entered = self._exit.first("entered")
+        if entered is None or not isinstance(entered.get("pid"), int):
+            return
+        self._sandbox.signal(int(entered["pid"]), STACK_SIGNAL)  # type: ignore[call-overload]
+        poll = select.poll()
+        poll.register(self._stacks, select.POLLIN)
+        until = time.monotonic() + _STACKS_LONGEST
+        while (left := until - time.monotonic()) > 0:
+            quiet = _STACKS_QUIET if self._stack_bytes else left
+            if not poll.poll(min(left, quiet) * 1000) or not self._drain_stacks():
+                return
+
+    def _reap(self) -> None:
+        try:
+            _, self._exit.status = os.waitpid(self._exit.pid, 0)
+        except ChildProcessError:
+            self._exit.status = None
+        self._exit.wall_seconds = time.monotonic() - self._started

@@ -1,0 +1,39 @@
+"""Messages between pytest, the builder and the holders: one JSON object a packet, descriptors beside it.
+
+These three trust each other: no test's code runs in them. Imported by the builder: cheap modules only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+
+LARGEST = 1 << 20  # bytes; a sandbox's steps with hundreds of mounts are a tenth of it
+MOST_DESCRIPTORS = 16
+
+
+def send(channel: socket.socket, message: dict[str, object], descriptors: tuple[int, ...] = ()) -> None:
+    """Send one message. Raises ``OSError`` when the other end is gone."""
+    socket.send_fds(channel, [json.dumps(message).encode()], descriptors)
+
+
+def receive(channel: socket.socket) -> tuple[dict[str, object], list[int]] | None:
+    """Wait for one message; None when the other end is gone. The descriptors come close-on-exec."""
+    try:
+        data, descriptors, _, _ = socket.recv_fds(channel, LARGEST, MOST_DESCRIPTORS)
+    except ConnectionResetError:  # it left without reading what we had said
+        return None
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    if not data:
+        return None
+    return json.loads(data), descriptors
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends of one channel that keeps packets apart, with room for a long recipe."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in (ours, theirs):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST)
+    return ours, theirs

@@ -1,0 +1,191 @@
+"""Parsers of keyword values: sizes, durations, counts, names. Each returns the value or raises ``ValueError`` with what is allowed."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+Parser = Callable[[object], object]
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?B)?", re.IGNORECASE)
+_SIZE_TEXT = "a number of bytes, or text such as '512K', '64M', '1.5G' or '64MiB' (powers of 1024)"
+_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
+_DURATION_UNITS = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0}
+_DURATION_TEXT = "a number of seconds, or text such as '250ms', '5s' or '2m'"
+_TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
+_HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _as_text_number(value: object) -> object:
+    """A command line and an ini file have text only: read a plain number there as a number."""
+    if isinstance(value, str):
+        try:
+            return float(value) if "." in value else int(value)
+        except ValueError:
+            return value
+    return value
+
+
+def size(minimum: int) -> Parser:
+    """Bytes, at least ``minimum``: what can run at all."""
+
+    def parse(value: object) -> int:
+        if isinstance(value, str):
+            match = _SIZE.fullmatch(value.strip())
+            if match and match[3] and match[3].lower() == "b":
+                raise ValueError(f"'{match[2]}B' could mean 1000 or 1024: write '{match[1]}{match[2].upper()}' or '{match[1]}{match[2].upper()}iB'")
+            if not match:
+                raise ValueError(f"it must be {_SIZE_TEXT}")
+            value = int(float(match[1]) * 1024 ** _POWERS[match[2].upper()])
+        if not _is_number(value) or isinstance(value, float):
+            raise ValueError(f"it must be {_SIZE_TEXT}")
+        assert isinstance(value, int)
+        if value < minimum:
+            raise ValueError(f"it must be at least {format_size(minimum)}: with less no test can run")
+        return value
+
+    return parse
+
+
+def duration(value: object) -> float:
+    """Seconds, more than none."""
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value.strip())
+        if not match:
+            raise ValueError(f"it must be {_DURATION_TEXT}")
+        value = float(match[1]) * _DURATION_UNITS[match[2]]
+    if not _is_number(value):
+        raise ValueError(f"it must be {_DURATION_TEXT}")
+    assert isinstance(value, int | float)
+    if value <= 0:
+        raise ValueError("it must be more than 0 seconds")
+    return float(value)
+
+
+def count(minimum: int, why: str) -> Parser:
+    """A whole number, at least ``minimum``."""
+
+    def parse(value: object) -> int:
+        value = _as_text_number(value)
+        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+            raise ValueError(f"it must be a whole number, at least {minimum}: {why}")
+        return value
+
+    return parse
+
+
+def cores(value: object) -> float:
+    """Processor cores; the kernel's quota has steps of 1/100 of one."""
+    value = _as_text_number(value)
+    if not _is_number(value) or value < 0.01:  # type: ignore[operator]
+        raise ValueError("it must be a number of cores, at least 0.01, such as 0.5 or 2")
+    return float(value)  # type: ignore[arg-type]
+
+
+def boolean(value: object) -> bool:
+    """True or False, or the words for it in an ini file."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in _TRUE | _FALSE:
+        return value.lower() in _TRUE
+    raise ValueError("it must be True or False")
+
+
+def choice(*allowed: str) -> Parser:
+    """One of some words."""
+
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or value not in allowed:
+            raise ValueError("it must be " + " or ".join(repr(word) for word in allowed))
+        return value
+
+    return parse
+
+
+def hostname(value: object) -> str:
+    """A name that sethostname(2) takes: up to 64 characters."""
+    if not isinstance(value, str) or not _HOSTNAME.fullmatch(value):
+        raise ValueError("it must be 1 to 64 letters, digits, dots and hyphens")
+    return value
+
+
+def user(value: object) -> str | int:
+    """A user name of this machine or a uid."""
+    value = _as_text_number(value)
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "" or (isinstance(value, int) and not 0 <= value < 2**32 - 1):
+        raise ValueError("it must be a user name or a uid of this machine, or 'root'")
+    if isinstance(value, str):
+        import pwd  # noqa: PLC0415 - not on every system this module is imported on
+
+        try:
+            pwd.getpwnam(value)
+        except KeyError:
+            raise ValueError("it must be a user of this machine, which has none of that name") from None
+    return value
+
+
+def environment(value: object) -> Mapping[str, str | None] | str:
+    """A dict of variables, ``"clean"``, or, from a command line, a list of NAME=VALUE."""
+    what = "it must be a dict of variable names to text (or None, to remove one), or 'clean'"
+    if value == "clean" or value == ["clean"]:
+        return "clean"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        pairs = [str(each).partition("=") for each in value]
+        if any(not separator for _, separator, _ in pairs):
+            raise ValueError("it must be NAME=VALUE, or 'clean'")
+        value = {name: text for name, _, text in pairs}
+    if not isinstance(value, Mapping):
+        raise ValueError(what)
+    for name, text in value.items():
+        if not isinstance(name, str) or not name or "=" in name or "\0" in name or not (text is None or (isinstance(text, str) and "\0" not in text)):
+            raise ValueError(f"{what}; {name!r}: {text!r} is not")
+    return dict(value)
+
+
+def binds(value: object) -> tuple[tuple[str, bool], ...]:
+    """Host paths as (absolute path without symbolic links, read-only)."""
+    if isinstance(value, str | os.PathLike):
+        value = [value]
+    if not isinstance(value, Sequence):
+        raise ValueError("it must be a list of paths, each 'PATH' or 'PATH:ro'")
+    found = []
+    for each in value:
+        if not isinstance(each, str | os.PathLike):
+            raise ValueError(f"it must be a list of paths, each 'PATH' or 'PATH:ro'; {each!r} is neither")
+        text = os.fspath(each)
+        path = text.removesuffix(":ro")
+        real = os.path.realpath(path)
+        if not os.path.lexists(real):
+            raise ValueError(f"it must be a list of paths that exist; {path!r} does not")
+        if real == "/":
+            raise ValueError("'/' cannot be bound: fs='host' shares the whole machine")
+        found.append((real, path != text))
+    return tuple(found)
+
+
+def text(value: object) -> str:
+    """Some text."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("it must be a name")
+    return value
+
+
+def format_size(number: int) -> str:
+    """Bytes for people: the largest power of 1024 that keeps at least one whole unit."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(number) < 1024:
+            return f"{number:.0f} {unit}" if number == int(number) else f"{number:.1f} {unit}"
+        number /= 1024  # type: ignore[assignment]
+    return f"{number:.1f} TiB"
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds for people."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.3g} s"

@@ -1,0 +1,38 @@
+"""Regenerate ``pytest_isolate/_linux/_libc.py``, the table of C functions we call.
+
+cffi's out-of-line ABI mode: the result is plain Python that needs ``_cffi_backend`` only, neither a
+compiler nor ``pycparser`` at run time. Run it after an edit of ``DECLARATIONS`` and commit the result.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cffi
+
+DECLARATIONS = """
+long syscall(long number, ...);
+int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data);
+int umount2(const char *target, int flags);
+int pivot_root(const char *new_root, const char *put_old);
+int setns(int fd, int nstype);
+int prctl(int option, ...);
+int capset(void *header, const void *data);
+
+struct mount_attr { uint64_t attr_set; uint64_t attr_clr; uint64_t propagation; uint64_t userns_fd; };
+struct cap_header { uint32_t version; int pid; };
+struct cap_data { uint32_t effective; uint32_t permitted; uint32_t inheritable; };
+"""
+
+TARGET = Path(__file__).parent.parent / "pytest_isolate" / "_linux" / "_libc.py"
+
+
+def main() -> None:
+    ffi = cffi.FFI()
+    ffi.cdef(DECLARATIONS)
+    ffi.set_source("pytest_isolate._linux._libc", None)
+    ffi.emit_python_code(str(TARGET))
+
+
+if __name__ == "__main__":
+    main()
