@@ -1,0 +1,57 @@
+"""Isolated tests: each marked test runs in namespaces, limits and a throw-away overlay of its own.
+
+The map of the package, imports pointing one way, downwards:
+
+- ``plugin``: pytest's hooks, each a few lines.
+- ``_protocol``, ``_inside``: the life of one test, seen from pytest and from the forked child. ``_run``: what they share.
+- ``_doctor``, ``_report``: what is told to people and machines.
+- ``_verdict``, ``_plan``: pure; from facts to a judgement, from wishes to steps.
+- ``_options``, ``_values``, ``_violations``: what users type, and the exceptions they can name.
+- ``_pytest_private``: every use of pytest's internals, with its reason.
+- ``_sandbox``: builder, holder, entry, watch; knows nothing of pytest.
+- ``_linux``: system calls, mounts, control groups, netlink.
+- ``_model``, ``_errors``: what travels between them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from pytest_isolate._violations import (
+    BudgetExceeded,
+    CpuTimeExceeded,
+    Crashed,
+    DiskExceeded,
+    FilesExceeded,
+    FilesystemDenied,
+    MemoryExceeded,
+    NetworkDenied,
+    PidsExceeded,
+    ProcessesLeaked,
+    TimeoutExceeded,
+    Violation,
+)
+
+if TYPE_CHECKING:
+    from pytest_isolate._typing import IsolateMark
+
+#: The marker, typed. ``@isolate``, ``@isolate(...)`` and ``@pytest.mark.isolate(...)`` are the same thing.
+isolate = cast("IsolateMark", pytest.mark.isolate)
+
+__all__ = [
+    "BudgetExceeded",
+    "CpuTimeExceeded",
+    "Crashed",
+    "DiskExceeded",
+    "FilesExceeded",
+    "FilesystemDenied",
+    "MemoryExceeded",
+    "NetworkDenied",
+    "PidsExceeded",
+    "ProcessesLeaked",
+    "TimeoutExceeded",
+    "Violation",
+    "isolate",
+]

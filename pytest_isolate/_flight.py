@@ -1,0 +1,306 @@
+"""One test's fork: from the point where pytest stands before function scope to the child's end.
+
+``take_off`` is called at that point, in the middle of pytest's own ``pytest_runtest_protocol``. In the child it
+returns, and pytest goes on with fixtures, call and teardown as if nothing had happened. In the parent it waits and then
+raises ``Handed``, which unwinds that protocol without reports; ``_protocol`` catches it at the outermost hook and reports.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import traceback
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_isolate import _pytest_private
+from pytest_isolate._descriptors import open_now
+from pytest_isolate._options import BadValueError, Spec
+from pytest_isolate._run import Run
+
+if TYPE_CHECKING:
+    from pytest_isolate._errors import StepFailedError
+    from pytest_isolate._inside import Inside
+    from pytest_isolate._model import Missing
+    from pytest_isolate._plan import Plan
+    from pytest_isolate._sandbox.entry import Identity
+    from pytest_isolate._sandbox.keeper import Sandbox
+    from pytest_isolate._verdict import Facts, Verdict
+
+
+class Handed(pytest.exit.Exception):
+    """The test is over elsewhere. An ``Exit``, the one exception that pytest lets through a phase on its way out."""
+
+    def __init__(self) -> None:
+        super().__init__("pytest-isolate: handed to a sandbox")
+
+
+@dataclass
+class Flight:
+    """One isolated test in this process, parent or child."""
+
+    run: Run
+    item: pytest.Item
+    nextitem: pytest.Item | None
+    spec: Spec | None
+    bad_value: str | None = None
+    inside: Inside | None = None  # set in the child only
+    plain: bool = False  # on_missing="warn" and nothing could be had
+    broken: str | None = None  # why there was no sandbox
+    facts: Facts | None = None
+    sandbox: Sandbox | None = None
+    plan: Plan | None = None
+    arguments: dict[str, Any] | None = None
+    output: tuple[tuple[str, bytes], ...] = ()
+    parent_warnings: int = 0
+    own_warnings: list[str] = field(default_factory=list)
+    salvaged: str | None = None  # the line that says where the tmp_path went
+
+    landing: bool = False
+    verdict: Verdict | None = None
+    reports: list[pytest.TestReport] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Let go of the sandbox; the builder unmakes it."""
+        if self.sandbox is not None:
+            self.sandbox.close()
+            self.sandbox = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether the fork is still to come."""
+        return self.inside is None and not self.plain
+
+
+def prepare(run: Run, item: pytest.Item, nextitem: pytest.Item | None) -> Flight:
+    """A flight, its keywords checked. What is wrong with them is said when the test's turn in pytest's protocol comes."""
+    try:
+        return Flight(run, item, nextitem, run.defaults.spec_of(item))
+    except BadValueError as error:
+        return Flight(run, item, nextitem, None, bad_value=str(error))
+
+
+def take_off(flight: Flight) -> None:
+    """Fork. Returns in the child (and, with ``on_missing="warn"`` on a machine without namespaces, in the only process)."""
+    from pytest_isolate._errors import StepFailedError  # noqa: PLC0415 - nothing of ours is imported for unmarked tests
+
+    if flight.bad_value is not None or flight.broken is not None or flight.facts is not None:
+        raise Handed  # somebody's hook swallowed the first one: a parent must never run the test itself
+    assert flight.spec is not None
+    try:
+        _prepare(flight, flight.spec)
+        if flight.plain:
+            return
+        _fork(flight, flight.spec)
+    except StepFailedError as error:
+        flight.broken = _in_words(error)
+    except Handed:
+        raise
+    except Exception:  # ours, not the test's: it must not look like the test's failure
+        if flight.inside is not None:
+            raise
+        flight.broken = f"pytest-isolate itself failed:\n{traceback.format_exc()}"
+    if flight.inside is None:
+        flight.arguments = _pytest_private.function_arguments(flight.item)
+        raise Handed
+
+
+def _prepare(flight: Flight, spec: Spec) -> None:
+    """Get a ready sandbox, or settle what this machine cannot give by ``on_missing``."""
+    from pytest_isolate._errors import StepFailedError  # noqa: PLC0415
+    from pytest_isolate._model import Missing  # noqa: PLC0415
+
+    run = flight.run
+    try:
+        plan = run.plan(spec)
+        for missing in plan.missing:
+            _settle(flight, spec, missing)
+        flight.plan = plan
+        if flight.broken is not None:
+            raise Handed
+        flight.sandbox = run.machine.keeper.take(plan.recipe)
+        flight.sandbox.wait_ready()
+        run.has_worked = True
+    except StepFailedError as error:
+        if flight.sandbox is not None:
+            flight.sandbox.close()
+            flight.sandbox = None
+        if run.has_worked:
+            raise
+        _settle(flight, spec, Missing("sandbox", _in_words(error), "pytest --isolate-doctor"))
+        flight.plain = flight.broken is None
+        if flight.broken is not None:
+            raise Handed from error
+
+
+def _settle(flight: Flight, spec: Spec, missing: Missing) -> None:
+    sentence = (
+        f"this machine cannot isolate {missing.keyword} (asked {spec.origin(missing.keyword)}): {missing.reason}; "
+        f"remedy: {missing.remedy}; see also pytest --isolate-doctor and on_missing="
+    )
+    if spec.on_missing == "skip":
+        pytest.skip(sentence)
+    if spec.on_missing == "error":
+        flight.broken = sentence
+    else:
+        flight.own_warnings.append(f"{sentence}: the test ran without it")
+
+
+def _in_words(error: StepFailedError) -> str:
+    from pytest_isolate._remedies import explain  # noqa: PLC0415
+
+    return explain(error)
+
+
+def _fork(flight: Flight, spec: Spec) -> None:
+    from pytest_isolate._errors import StepFailedError  # noqa: PLC0415
+    from pytest_isolate._inside import Inside  # noqa: PLC0415
+    from pytest_isolate._sandbox import entry as entry_module  # noqa: PLC0415
+    from pytest_isolate._sandbox.frames import Writer  # noqa: PLC0415
+
+    sandbox = flight.sandbox
+    assert sandbox is not None
+    if spec.memory is not None and "memory" in sandbox.groups:
+        sandbox.watch_memory()
+    if "tmp_path_factory" in getattr(flight.item, "fixturenames", ()):
+        _pytest_private.temporary_base(flight.item.config)  # made here, or each child makes one of its own
+    frames, frames_write = os.pipe()
+    stacks, stacks_write = os.pipe()
+    pids_events = os.open(f"{sandbox.groups['pids']}/pids.events", os.O_RDONLY | os.O_CLOEXEC) if spec.pids and "pids" in sandbox.groups else -1
+    keep = {frames_write, stacks_write, pids_events, sandbox.stdout, *_kept(flight, sandbox)}
+    entry = _entry(flight, spec, frames_write, frozenset(keep))
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    timer = signal.setitimer(signal.ITIMER_REAL, 0)
+    gc.freeze()
+    try:
+        pid = entry_module.fork(entry)
+        if pid == 0:
+            try:
+                base = entry_module.become(entry)
+            except StepFailedError as error:
+                entry_module.say_broken(frames_write, error)
+                os._exit(1)
+            flight.inside = Inside(
+                flight.item, Writer(frames_write), sandbox.stdout, pids_events,
+                watches_denials=spec.disk is not None or spec.files is not None,
+            )  # fmt: skip
+            flight.inside.begin(stacks_write, base, timer, fresh=spec.fixtures == "fresh")
+            return
+    finally:
+        if flight.inside is None:
+            gc.unfreeze()
+            for fd in (frames_write, stacks_write, pids_events):
+                if fd >= 0:
+                    os.close(fd)
+    try:
+        _wait(flight, spec, pid, frames, stacks)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        os.close(frames)
+        os.close(stacks)
+
+
+def _wait(flight: Flight, spec: Spec, pid: int, frames: int, stacks: int) -> None:
+    from pytest_isolate._sandbox.watch import Watch  # noqa: PLC0415
+    from pytest_isolate._verdict import PHASES, Facts  # noqa: PLC0415
+
+    sandbox = flight.sandbox
+    assert sandbox is not None
+    watch = Watch(pid, sandbox, frames, stacks)
+    flight.run.order_ahead(flight.nextitem)
+    exit_ = watch.wait(spec.timeout)
+    entered = exit_.first("entered") or {}
+    base = entered.get("base")
+    reported = [frame.get("when") for frame in exit_.frames if frame["kind"] == "report"]
+    flight.facts = Facts(
+        exit_,
+        sandbox.counters(),
+        sandbox.disk_used(),
+        sandbox.disk_full(),
+        base if isinstance(base, int) else 0,
+        tuple(phase for phase in PHASES if phase in reported),
+    )
+    flight.output = (("stdout", _tail(sandbox.stdout)), ("stderr", _tail(sandbox.stderr)))
+
+
+_MOST_OUTPUT = 1 << 20  # bytes of a dead test's output that are shown, the last ones
+
+
+def _tail(fd: int) -> bytes:
+    size = os.fstat(fd).st_size
+    return os.pread(fd, _MOST_OUTPUT, max(0, size - _MOST_OUTPUT))
+
+
+def _kept(flight: Flight, sandbox: Sandbox) -> set[int]:
+    """Parent's descriptors that a child needs: capture's, log files', and those that shared fixtures opened."""
+    config = flight.item.config
+    keep = _pytest_private.capture_keeps(config) | _pytest_private.log_file_descriptors(config)
+    of_fixtures = flight.run.fixture_descriptors
+    if of_fixtures and flight.spec is not None:
+        now = open_now()
+        keep |= {fd for fd, identity in of_fixtures.items() if now.get(fd) == identity}
+    return keep - flight.run.descriptors_of_ours(sandbox)
+
+
+def _entry(flight: Flight, spec: Spec, frames_write: int, keep: frozenset[int]) -> Any:  # noqa: ANN401 - Entry, imported late
+    from pytest_isolate._sandbox.entry import Entry  # noqa: PLC0415
+
+    sandbox, plan = flight.sandbox, flight.plan
+    assert sandbox is not None
+    assert plan is not None
+    replace = {}
+    for target, file, capturing in _pytest_private.capture_files(flight.item.config):
+        ours = sandbox.stdout if target == 1 else sandbox.stderr
+        if size := os.fstat(file).st_size:  # what shared fixtures of this test said belongs to its setup section
+            os.write(ours, os.pread(file, size, 0))
+        replace[file] = ours
+        if capturing:
+            replace[target] = ours
+    memory = None
+    if spec.memory is not None and "memory" in sandbox.groups:
+        memory = _memory_files(sandbox.groups["memory"], flight.run.machine.host.places["memory"].version, spec.memory)
+    return Entry(
+        frames=frames_write,
+        pidfd=sandbox.pidfd,
+        namespaces=plan.recipe.namespaces,
+        joins=sandbox.joins,
+        cwd=os.getcwd(),
+        replace=replace,
+        keep=keep,
+        identity=_identity(flight, spec),
+        files=spec.files,
+        memory=memory,
+        environment={} if isinstance(spec.env, str) else dict(spec.env),
+        clean_environment=spec.env == "clean",
+    )
+
+
+def _memory_files(group: str, version: int, limit: int) -> tuple[str, tuple[str, ...], int]:
+    if version == 2:
+        return f"{group}/memory.current", (f"{group}/memory.max",), limit
+    limits = [f"{group}/memory.limit_in_bytes"]
+    if os.path.exists(f"{group}/memory.memsw.limit_in_bytes"):  # memory and swap together: so no swap
+        limits.append(f"{group}/memory.memsw.limit_in_bytes")
+    return f"{group}/memory.usage_in_bytes", tuple(limits), limit
+
+
+def _identity(flight: Flight, spec: Spec) -> Identity:
+    from pytest_isolate._plan import resolve_user  # noqa: PLC0415
+    from pytest_isolate._sandbox.entry import Identity  # noqa: PLC0415
+
+    host = flight.run.machine.host
+    if host.rootless:  # the map gave the wanted name already; only a wanted root keeps rights
+        return Identity(drop_capabilities=spec.user is None or resolve_user(spec.user)[0] != 0)
+    if spec.user is None:
+        return Identity()
+    uid, gid, groups = resolve_user(spec.user)
+    given: tuple[str, ...] = ()
+    if uid != host.uid and "tmp_path_factory" in getattr(flight.item, "fixturenames", ()):
+        base = _pytest_private.temporary_base(flight.item.config)
+        given = (str(base.parent), str(base))
+    return Identity(uid, gid, groups, given=given)

@@ -1,0 +1,184 @@
+"""pytest's side of the forked child: what a copy of a running pytest must stop doing, and how it reports.
+
+Nothing here decides anything. The child runs pytest's own code from the point of the fork on and forwards what the
+hooks say; the parent judges.
+"""
+
+from __future__ import annotations
+
+import errno
+import faulthandler
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Generator
+from typing import NoReturn
+
+import pytest
+
+from pytest_isolate import _pytest_private
+from pytest_isolate._sandbox.frames import LARGEST_FRAME, Frame, Writer
+from pytest_isolate._sandbox.watch import STACK_SIGNAL
+
+_FORWARDED = ("pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish", "pytest_warning_recorded")
+_DENIED = {errno.ENOSPC: "ENOSPC", errno.EDQUOT: "ENOSPC", errno.EMFILE: "EMFILE"}
+_LARGEST_TEXT = 8 << 20  # characters of one report's section; what is more is left out in the middle
+_MONITORING_TOOL = 4  # sys.monitoring's numbers 0 to 2 and 5 have names, 4 is free
+
+
+class Inside:
+    """The child, from its fork to its end."""
+
+    def __init__(self, item: pytest.Item, writer: Writer, private: int, pids_events: int, *, watches_denials: bool) -> None:
+        self._item = item
+        self._writer = writer
+        self._private = private  # any descriptor on the private file system
+        self._pids_events = pids_events  # of the control group, opened before it went out of sight; -1 for none
+        self._watches_denials = watches_denials
+        self._seen: set[str] = set()
+        self._forwards = False  # pytest_warning_recorded is historic: registering replays the parent's, which are not ours
+
+    def begin(self, stacks: int, base_memory: int, timer: tuple[float, float], *, fresh: bool) -> None:
+        """Turn this copy of the parent into a child that reports to it."""
+        faulthandler.enable(file=stacks, all_threads=True)
+        faulthandler.register(STACK_SIGNAL, file=stacks, all_threads=True)
+        signal.set_wakeup_fd(-1)
+        signal.setitimer(signal.ITIMER_REAL, *timer)  # fork(2) clears it; pytest-timeout sets it before us
+        if fresh:
+            _pytest_private.forget_shared_fixtures(self._item)
+        else:
+            _pytest_private.forget_parents_finalizers(self._item.session)
+        _pytest_private.redirect_hooks(self._item.config, self, _FORWARDED)
+        self._forwards = True
+        if self._watches_denials:
+            self._watch_denials()
+        self._writer.send({"kind": "entered", "pid": os.getpid(), "base": base_memory})
+
+    def pytest_runtest_logstart(self) -> None:
+        """The parent said it before the fork; a plugin that reruns says it once more."""
+
+    def pytest_runtest_logfinish(self) -> None:
+        """The parent will say it."""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Forward a report with what was denied up to here."""
+        when = getattr(report, "when", None)
+        if isinstance(report, pytest.TestReport):
+            report.sections = [(name, _shortened(text)) for name, text in report.sections]
+        data = self._item.config.hook.pytest_report_to_serializable(config=self._item.config, report=report)
+        self._look()
+        self._send({"kind": "report", "when": when, "report": _plain(data), "seen": sorted(self._seen)})
+
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage, when: str, nodeid: str, location: object) -> None:
+        """Forward a warning as text and names; the parent never makes an object of a class that it does not know."""
+        if not self._forwards:
+            return
+        category = warning_message.category
+        self._send({
+            "kind": "warning", "message": str(warning_message.message), "module": category.__module__,
+            "category": category.__qualname__, "filename": warning_message.filename, "lineno": warning_message.lineno,
+            "when": when, "nodeid": nodeid, "location": _plain(location),
+        })  # fmt: skip
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """See what the kernel denied, when the error for it came through."""
+        if call.excinfo is not None:
+            self._see(call.excinfo.value, set())
+        path = (_pytest_private.function_arguments(self._item) or {}).get("tmp_path")
+        if call.when == "call" and path is not None:
+            self._send({"kind": "tmp_path", "path": str(path)})
+        return (yield)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> None:
+        """Last of all finalize what this child set up by itself on wider scopes."""
+        _pytest_private.tear_down_rest(item.session)
+
+    def finish(self, raised: BaseException | None) -> NoReturn:
+        """Say the end and leave, without the parent's exit handlers. Never returns."""
+        try:
+            if isinstance(raised, pytest.exit.Exception):
+                self._send({"kind": "raised", "what": "exit", "message": str(raised.msg), "returncode": raised.returncode})
+            elif isinstance(raised, KeyboardInterrupt):
+                self._send({"kind": "raised", "what": "interrupt", "message": str(raised)})
+            elif raised is not None:
+                import traceback  # noqa: PLC0415 - for a plugin that broke
+
+                text = "".join(traceback.format_exception(raised))
+                self._send({"kind": "raised", "what": "internal", "message": _shortened(text)})
+            for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+                if stream is not None and not stream.closed:
+                    stream.flush()
+            self._send({"kind": "end"})
+        finally:
+            os._exit(0)
+
+    def _send(self, frame: Frame) -> None:
+        try:
+            self._writer.send(frame)
+        except ValueError as error:  # too large: say so rather than lose the test
+            self._writer.send({"kind": "oversized", "message": str(error)})
+
+    def _look(self) -> None:
+        look = os.fstatvfs(self._private)
+        if look.f_bfree == 0 or look.f_ffree == 0:
+            self._seen.add("ENOSPC")
+        if self._pids_events >= 0 and int(os.pread(self._pids_events, 64, 0).split()[1]):  # "max 3"
+            self._seen.add("pids")
+
+    def _see(self, error: BaseException | None, visited: set[int]) -> None:
+        while error is not None and id(error) not in visited:
+            visited.add(id(error))
+            if isinstance(error, OSError) and error.errno in _DENIED:
+                self._seen.add(_DENIED[error.errno])
+            for each in getattr(error, "exceptions", ()):
+                self._see(each, visited)
+            self._see(error.__context__, visited)
+            error = error.__cause__
+
+    def _watch_denials(self) -> None:
+        """A denial that the test catches is a violation too. The kernel has no counter for these two: watch what is raised."""
+        sys.addaudithook(self._before_open)
+        if sys.version_info >= (3, 12):
+            monitoring = sys.monitoring
+            if monitoring.get_tool(_MONITORING_TOOL) is None:
+                monitoring.use_tool_id(_MONITORING_TOOL, "pytest-isolate")
+                monitoring.register_callback(_MONITORING_TOOL, monitoring.events.RAISE, self._raised)
+                monitoring.set_events(_MONITORING_TOOL, monitoring.events.RAISE)
+
+    def _raised(self, code: object, offset: int, error: BaseException) -> None:
+        del code, offset
+        if isinstance(error, OSError) and error.errno in _DENIED:
+            self._seen.add(_DENIED[error.errno])
+
+    def _before_open(self, event: str, arguments: tuple[object, ...]) -> None:
+        del arguments
+        if event in {"open", "socket.__new__"}:
+            try:
+                os.close(os.dup(self._writer.fd))
+            except OSError as error:
+                if error.errno == errno.EMFILE:
+                    self._seen.add("EMFILE")
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _LARGEST_TEXT:
+        return text
+    half = _LARGEST_TEXT // 2
+    return f"{text[:half]}\n... {len(text) - _LARGEST_TEXT} characters left out by pytest-isolate ...\n{text[-half:]}"
+
+
+def _plain(value: object) -> object:
+    """The same as JSON can say it; what it cannot say becomes its text rather than cost the report."""
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
+
+
+assert _LARGEST_TEXT * 3 < LARGEST_FRAME

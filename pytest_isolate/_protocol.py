@@ -1,0 +1,322 @@
+"""One isolated test from pytest's side, after its fork: judge it, mend its reports, emit them, take down what is the parent's."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from pytest_isolate import _pytest_private, _verdict
+from pytest_isolate._flight import Flight
+from pytest_isolate._report.json_report import Entry
+from pytest_isolate._sandbox.frames import Frame, GarbledError
+from pytest_isolate._sandbox.salvage import copy_out, private_path
+from pytest_isolate._values import format_duration, format_size
+from pytest_isolate._verdict import PHASES, Verdict
+from pytest_isolate._violations import Violation
+
+_OUTCOMES = {"passed", "failed", "skipped"}
+
+
+class ChildInternalError(Exception):
+    """A plugin or hook raised outside of any phase, in the child: for pytest an INTERNALERROR, as in a plain run."""
+
+
+def land(flight: Flight) -> None:
+    """Report a test that is over, then raise what it raised (``pytest.exit``, Ctrl-C)."""
+    item = flight.item
+    flight.landing = True
+    _pytest_private.set_function_arguments(item, flight.arguments)
+    try:
+        verdict, reports = _judged(flight)
+        flight.verdict = verdict
+        last = [report for report in reports if report.when == "teardown"]
+        for report in reports:
+            if report.when != "teardown":
+                item.ihook.pytest_runtest_logreport(report=report)
+        raised = _raised(flight)
+        if raised is None:
+            report = _with_parents_teardown(flight, last[-1] if last else None)
+            last = [*last[:-1], report]
+        for report in last:
+            item.ihook.pytest_runtest_logreport(report=report)
+        _replay_warnings(flight, verdict)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    finally:
+        _pytest_private.set_function_arguments(item, None)
+    if raised is not None:
+        _raise(raised)
+
+
+def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:
+    if flight.bad_value is not None or flight.broken is not None or flight.facts is None or flight.spec is None:
+        message = flight.bad_value or f"the sandbox could not be built: {flight.broken}"
+        verdict = Verdict("sandbox_error", (), _verdict.Usage(), broken=message)
+        return verdict, [_error_report(flight, message)]
+    try:
+        reports = [_read_report(flight, frame) for frame in flight.facts.exit.frames if frame["kind"] == "report"]
+    except GarbledError as error:
+        flight.facts.exit.garbled = str(error)
+        reports = []
+    verdict = _verdict.judge(flight.spec, flight.facts)
+    if verdict.broken is not None:
+        return verdict, [_error_report(flight, f"the sandbox broke: {verdict.broken}")]
+    for phase in PHASES:
+        if violations := [each for each in verdict.violations if each.phase == phase]:
+            reports = _with_violations(flight, reports, violations, dead=verdict.dead_in == phase)
+    for report in reports:
+        _add_usage(report, verdict)
+        if report.failed:
+            report.sections.append(("isolate", _section(flight, verdict, report)))
+    return verdict, reports
+
+
+def _error_report(flight: Flight, message: str) -> pytest.TestReport:
+    """A sandbox that could not be built: made without pytest_runtest_makereport, so that no xfail covers it."""
+    item = flight.item
+    text = f"isolate: {message}" if not message.startswith("isolate: ") else message
+    return pytest.TestReport(
+        item.nodeid, item.location, dict.fromkeys(item.keywords, 1), "failed", text, "setup",
+        sections=[("isolate", _asked(flight))] if flight.spec is not None else [],
+    )  # fmt: skip
+
+
+def _read_report(flight: Flight, frame: Frame) -> pytest.TestReport:
+    """A report from what a child wrote. Raises ``GarbledError`` for whatever a child of ours would not have written."""
+    config, item = flight.item.config, flight.item
+    data = frame.get("report")
+    if not isinstance(data, dict):
+        raise GarbledError("a report is not an object")
+    try:
+        report = config.hook.pytest_report_from_serializable(config=config, data=data)
+    except Exception as error:  # whatever a plugin raises on data that it did not write
+        raise GarbledError(f"a report cannot be read: {type(error).__name__}: {error}") from error
+    if not isinstance(report, pytest.TestReport) or report.when not in PHASES or report.outcome not in _OUTCOMES:
+        raise GarbledError("a report is not of one of the three phases and outcomes")
+    if str(report.nodeid) != item.nodeid:
+        raise GarbledError(f"a report is for another test, {str(report.nodeid)[:200]!r}")
+    if isinstance(report.longrepr, list):  # a skip's (path, line, reason), which JSON made a list
+        if len(report.longrepr) != 3:
+            raise GarbledError("a skip has no path, line and reason")
+        report.longrepr = tuple(report.longrepr)
+    report.location = item.location
+    report.sections = [(str(name), str(text)) for name, text in report.sections]
+    report.user_properties = [(str(name), value) for name, value in report.user_properties]
+    if not isinstance(report.duration, int | float):
+        raise GarbledError("a duration is not a number")
+    return report
+
+
+def _with_violations(flight: Flight, reports: list[pytest.TestReport], violations: list[Violation], *, dead: bool) -> list[pytest.TestReport]:
+    """Fail a phase by what it overstepped: the phase's own report, or a new one where the test died before it made one."""
+    phase = violations[0].phase
+    before = next((report for report in reversed(reports) if report.when == phase and type(report) is pytest.TestReport), None)
+    failed = _report_of(flight, violations[0])
+    if len(violations) > 1:
+        failed.sections.append(("isolate: also", "\n".join(each.message for each in violations[1:])))
+    if before is None:
+        assert flight.facts is not None
+        spoken = sum(report.duration for report in reports)
+        failed.duration = max(0.0, flight.facts.exit.wall_seconds - spoken)
+        failed.sections = [*_sections_so_far(reports), *failed.sections]
+        if dead:
+            failed.sections += _last_words(flight, phase)
+        failed.user_properties = list(reports[-1].user_properties) if reports else failed.user_properties
+        at = sum(PHASES.index(report.when or "") < PHASES.index(phase) for report in reports)
+        return [*reports[:at], failed, *reports[at:]]
+    failed.duration, failed.start, failed.stop = before.duration, before.start, before.stop
+    failed.user_properties = before.user_properties
+    failed.sections = [*before.sections, *failed.sections]
+    if before.failed:
+        failed.sections.append(("isolate: what the test itself said", before.longreprtext))
+    return [failed if report is before else report for report in reports]
+
+
+def _report_of(flight: Flight, violation: Violation) -> pytest.TestReport:
+    """A report through pytest's own hooks, so that ``xfail`` and its ``raises`` apply."""
+
+    def overstep() -> NoReturn:
+        raise violation
+
+    item = flight.item
+    call = pytest.CallInfo.from_call(overstep, when=violation.phase)  # type: ignore[arg-type]
+    sections = _pytest_private.report_sections(item)
+    kept, sections[:] = list(sections), []  # the child's reports have them, and more
+    report: pytest.TestReport = item.ihook.pytest_runtest_makereport(item=item, call=call)
+    sections[:] = kept
+    return report
+
+
+def _sections_so_far(reports: list[pytest.TestReport]) -> list[tuple[str, str]]:
+    return list(reports[-1].sections) if reports else []
+
+
+def _last_words(flight: Flight, phase: str) -> Iterable[tuple[str, str]]:
+    """What a test that died had written in its last phase, and where it stood."""
+    assert flight.facts is not None
+    for name, data in flight.output:
+        if data:
+            yield (f"Captured {name} {phase}", data.decode("utf-8", "replace"))
+    if flight.facts.exit.stacks:
+        yield ("isolate: stacks", flight.facts.exit.stacks)
+
+
+def _section(flight: Flight, verdict: Verdict, report: pytest.TestReport) -> str:
+    lines = [_asked(flight), _used(verdict)]
+    if flight.facts is not None and flight.facts.exit.left_over and flight.spec is not None:
+        lines.append(_verdict.leak_sentence(flight.spec, flight.facts.exit))
+    if report.when != "teardown" and (kept := _salvage(flight)) is not None:
+        lines.append(kept)
+    return "\n".join(line for line in lines if line)
+
+
+def _asked(flight: Flight) -> str:
+    assert flight.spec is not None
+    shown = {
+        name: format_size(int(value)) if name in {"memory", "disk"} else format_duration(value) if name == "timeout" else f"{value:g}"
+        for name, value in flight.spec.limits().items()
+    }
+    limits = ", ".join(f"{name} {value}" for name, value in shown.items()) or "none"
+    return f"limits: {limits}; net={flight.spec.net}, fs={flight.spec.fs}"
+
+
+def _used(verdict: Verdict) -> str:
+    usage, shown = verdict.usage, []
+    if usage.wall_seconds is not None:
+        shown.append(f"wall {format_duration(usage.wall_seconds)}")
+    if usage.cpu_seconds is not None:
+        shown.append(f"cpu {format_duration(usage.cpu_seconds)}")
+    if usage.memory_peak_bytes is not None:
+        shown.append(f"memory {format_size(usage.memory_peak_bytes)} at most")
+    if usage.pids_peak is not None:
+        shown.append(f"pids {usage.pids_peak} at most")
+    if usage.disk_bytes is not None:
+        shown.append(f"disk {format_size(usage.disk_bytes)}")
+    return "used: " + ", ".join(shown)
+
+
+def _salvage(flight: Flight) -> str | None:
+    """Copy a failing test's ``tmp_path`` to where pytest would have left it. Returns a line that says where."""
+    facts, sandbox, plan, config = flight.facts, flight.sandbox, flight.plan, flight.item.config
+    frame = None if facts is None else facts.exit.first("tmp_path")
+    if frame is None or sandbox is None or plan is None or flight.salvaged or not _pytest_private.keeps_failed_temporary(config):
+        return flight.salvaged
+    inside = Path(str(frame["path"]))
+    base = _pytest_private.temporary_base(config)
+    if inside.parent != base or inside.name in {"", ".", ".."}:
+        return None
+    target, number = base / inside.name, 0
+    while target.exists():
+        number += 1
+        target = base / f"{inside.name.rstrip('0123456789')}{number}"
+    relative = private_path(plan.uppers, str(inside))
+    try:
+        budget = None if relative is None else copy_out(sandbox.private, relative, target)
+    except OSError as error:
+        flight.salvaged = f"tmp_path could not be copied to {target}: {error.strerror}"
+    else:
+        flight.salvaged = None if budget is None else f"tmp_path is kept in {target}" + (" (not all of it: too large)" if budget.spent else "")
+    return flight.salvaged
+
+
+def _add_usage(report: pytest.TestReport, verdict: Verdict) -> None:
+    for name, value in vars(verdict.usage).items():
+        if value is not None:
+            report.user_properties.append((f"isolate.{name}", value))
+    report.user_properties.append(("isolate.verdict", verdict.kind))
+
+
+def _with_parents_teardown(flight: Flight, report: pytest.TestReport | None) -> pytest.TestReport:
+    """Run the teardown hooks in this process too: they undo what the setup hooks did before the fork, and wider scopes' fixtures.
+
+    Gives the one teardown report of the test: the child's, unless the parent's failed or had something to say.
+    """
+    item, nextitem = flight.item, flight.nextitem
+    if item.session.shouldfail or item.session.shouldstop:
+        nextitem = None
+    sections = _pytest_private.report_sections(item)
+    before = len(sections)
+    call = pytest.CallInfo.from_call(
+        lambda: item.ihook.pytest_runtest_teardown(item=item, nextitem=nextitem),
+        when="teardown", reraise=(pytest.exit.Exception, KeyboardInterrupt),
+    )  # fmt: skip
+    said = [(f"Captured {kind} {phase}", text) for phase, kind, text in sections[before:]]
+    if report is None or (call.excinfo is not None and not report.failed):
+        ours: pytest.TestReport = item.ihook.pytest_runtest_makereport(item=item, call=call)
+        if report is not None:
+            ours.sections, ours.user_properties = [*report.sections, *said], report.user_properties
+            ours.duration += report.duration
+        return ours
+    report.sections += said
+    report.duration += call.duration
+    if call.excinfo is not None:  # both failed
+        report.sections.append(("isolate: teardown of wider scopes also failed", str(call.excinfo.getrepr())))
+    return report
+
+
+def _raised(flight: Flight) -> Frame | None:
+    return None if flight.facts is None else flight.facts.exit.first("raised")
+
+
+def _raise(frame: Frame) -> NoReturn:
+    message, code = str(frame.get("message")), frame.get("returncode")
+    if frame.get("what") == "exit":
+        raise pytest.exit.Exception(message, code if isinstance(code, int) else None)
+    if frame.get("what") == "interrupt":
+        raise KeyboardInterrupt(message)
+    raise ChildInternalError(message)
+
+
+def _replay_warnings(flight: Flight, verdict: Verdict) -> None:
+    """Say the child's warnings here; the first ones are those from before the fork, which the parent has said itself."""
+    item, frames = flight.item, [] if flight.facts is None else flight.facts.exit.frames
+    for frame in [frame for frame in frames if frame["kind"] == "warning"][flight.parent_warnings :]:
+        _record_warning(item, str(frame.get("message")), _category(frame), str(frame.get("filename")), frame.get("lineno"))
+    texts = list(flight.own_warnings)
+    if flight.facts is not None and flight.spec is not None and flight.facts.exit.left_over and flight.spec.leaks == "warn":
+        texts.append(_verdict.leak_sentence(flight.spec, flight.facts.exit))
+    for text in texts if verdict.broken is None else []:
+        _record_warning(item, text, pytest.PytestWarning, str(item.path), (item.location[1] or 0) + 1)
+
+
+def _category(frame: Frame) -> type[Warning]:
+    """The class that a child named, if it is one that this process knows: nothing is imported for a child."""
+    import sys  # noqa: PLC0415
+
+    found = getattr(sys.modules.get(str(frame.get("module"))), str(frame.get("category")), None)
+    return found if isinstance(found, type) and issubclass(found, Warning) else UserWarning
+
+
+def _record_warning(item: pytest.Item, text: str, category: type[Warning], filename: str, lineno: object) -> None:
+    message = warnings.WarningMessage(text, category, filename, lineno if isinstance(lineno, int) else 1)  # type: ignore[arg-type]
+    item.ihook.pytest_warning_recorded.call_historic(
+        kwargs={"warning_message": message, "nodeid": item.nodeid, "when": "runtest", "location": None}
+    )
+
+
+def entry(flight: Flight) -> Entry:
+    """The test's entry in the JSON report. A test that its own pytest ended before the fork (a skip, a failed set-up) has one too."""
+    verdict = flight.verdict
+    return Entry(
+        str(flight.item.nodeid),
+        outcome_of(flight.reports),
+        "ok" if verdict is None else verdict.kind,
+        flight.spec.limits() if flight.spec else {},
+        None if verdict is None else verdict.usage,
+        () if verdict is None else verdict.violations,
+        () if flight.facts is None else tuple(flight.facts.exit.left_over),
+    )
+
+
+def outcome_of(reports: list[pytest.TestReport]) -> str:
+    """One word for a test's reports, in pytest's own terms."""
+    for report in reports:
+        if report.failed:
+            return "failed" if report.when == "call" else "error"
+    for report in reports:
+        if hasattr(report, "wasxfail"):
+            return "xfailed" if report.skipped else "xpassed"
+    return "skipped" if any(report.skipped for report in reports) else "passed"

@@ -1,0 +1,128 @@
+"""Every use of what pytest does not promise, each with its reason. Tested on pytest 8.4, 9.0, 9.1 and 9.2.
+
+Nothing else in this package may import ``_pytest`` or touch a name of pytest's that starts with an underscore.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Finalizers = list[Callable[[], object]]
+
+
+def forget_parents_finalizers(session: pytest.Session) -> None:
+    """In the child: keep the set-up nodes but none of their finalizers.
+
+    ``SetupState.stack`` maps each active node to its finalizers. They are the parent's to run; a child runs only those
+    that it adds itself. There is no public way to see or empty them.
+    """
+    for finalizers, _ in session._setupstate.stack.values():  # type: ignore[attr-defined]
+        finalizers.clear()
+
+
+def forget_shared_fixtures(item: pytest.Item) -> None:
+    """In the child, for ``fixtures="fresh"``: nothing counts as set up, so that everything is set up again, inside."""
+    item.session._setupstate.stack.clear()  # type: ignore[attr-defined]
+    info = getattr(item, "_fixtureinfo", None)
+    for definitions in info.name2fixturedefs.values() if info is not None else ():
+        for definition in definitions:
+            definition.cached_result = None
+            definition._finalizers.clear()
+
+
+def forget_unfinished(fixturedef: pytest.FixtureDef[Any]) -> None:
+    """In the parent: the fork left this fixture between being requested and being set up.
+
+    ``FixtureDef.finish`` does nothing for a fixture without a result, and 9.2 asserts at the next test that no finalizers are left.
+    """
+    fixturedef._finalizers.clear()
+
+
+def tear_down_rest(session: pytest.Session) -> None:
+    """In the child: finalize what it set up itself on wider nodes, which the next item (in the parent) would keep alive."""
+    session._setupstate.teardown_exact(None)  # type: ignore[attr-defined]
+
+
+def is_set_up(item: pytest.Item) -> bool:
+    """Whether ``SetupState`` still holds the item: the fork left it there, and the parent must take it down."""
+    return item in item.session._setupstate.stack  # type: ignore[attr-defined]
+
+
+def capture_files(config: pytest.Config) -> list[tuple[int, int, bool]]:
+    """The files behind pytest's global fd capture, as (captured descriptor, its file's descriptor, capturing now).
+
+    A child must not share their offset with the parent, and the output of a killed child can be read only from a
+    file that the parent holds too; there is no public way to say which file to capture to.
+    """
+    manager = config.pluginmanager.getplugin("capturemanager")
+    capturing = getattr(manager, "_global_capturing", None)
+    found = []
+    for stream in (getattr(capturing, "out", None), getattr(capturing, "err", None)):
+        target = getattr(stream, "targetfd", None)
+        if target is not None:
+            found.append((target, stream.tmpfile.fileno(), stream._state == "started"))
+    return found
+
+
+def capture_keeps(config: pytest.Config) -> set[int]:
+    """Descriptors without which the capture of a child fails: where it restores the standard streams from."""
+    manager = config.pluginmanager.getplugin("capturemanager")
+    capturing = getattr(manager, "_global_capturing", None)
+    streams = [getattr(capturing, name, None) for name in ("in_", "out", "err")]
+    saved = {stream.targetfd_save for stream in streams if hasattr(stream, "targetfd_save")}
+    stdin = streams[0]
+    return saved | ({stdin.tmpfile.fileno()} if hasattr(stdin, "targetfd_save") else set())
+
+
+def log_file_descriptors(config: pytest.Config) -> set[int]:
+    """``--log-file``: the contract has log files go where plain pytest puts them, so its open file stays open."""
+    plugin = config.pluginmanager.getplugin("logging-plugin")
+    stream = getattr(getattr(plugin, "log_file_handler", None), "stream", None)
+    try:
+        return {stream.fileno()} if stream is not None else set()
+    except (OSError, ValueError, AttributeError):  # no real file behind it (os.devnull has one)
+        return set()
+
+
+def report_sections(item: pytest.Item) -> list[tuple[str, str, str]]:
+    """What was captured so far, as (phase, kind, text): ``Item.add_report_section`` is public, reading back is not."""
+    return item._report_sections
+
+
+def temporary_base(config: pytest.Config) -> Path:
+    """The base of all ``tmp_path``, made by the parent so that forty children do not make forty of them."""
+    factory: pytest.TempPathFactory = config._tmp_path_factory  # type: ignore[attr-defined]
+    return factory.getbasetemp()
+
+
+def keeps_failed_temporary(config: pytest.Config) -> bool:
+    """Whether pytest's retention policy keeps the ``tmp_path`` of a failing test."""
+    return config.getini("tmp_path_retention_policy") in {"all", "failed"}
+
+
+def function_arguments(item: pytest.Item) -> dict[str, Any] | None:
+    """``Item.funcargs``, which runtestprotocol sets to None on its way out although we still call hooks for the item."""
+    return getattr(item, "funcargs", None)
+
+
+def set_function_arguments(item: pytest.Item, arguments: dict[str, Any] | None) -> None:
+    """Put them back for the time of our hooks."""
+    if hasattr(item, "funcargs"):
+        item.funcargs = arguments
+
+
+def redirect_hooks(config: pytest.Config, receiver: object, names: Iterable[str]) -> None:
+    """In the child: have some hooks call ``receiver`` alone, so that reports go to the parent and not to a copied terminal.
+
+    ``subset_hook_caller`` is pluggy's public way to leave plugins out; that the hook relay is an object whose
+    attributes can be set is not promised.
+    """
+    manager = config.pluginmanager
+    manager.register(receiver, "isolate-forwarder")
+    others = [plugin for plugin in manager.get_plugins() if plugin is not receiver]
+    for name in names:
+        setattr(config.hook, name, manager.subset_hook_caller(name, others))

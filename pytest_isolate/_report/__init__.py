@@ -1,0 +1,1 @@
+"""What is told of the tests: machine-readable reports and lines for people."""

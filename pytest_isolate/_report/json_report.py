@@ -1,0 +1,53 @@
+"""``--isolate-report``: one JSON file with an entry for every isolated test (schema 1)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_isolate._model import Usage
+    from pytest_isolate._violations import Violation
+
+SCHEMA = 1
+_USAGE = ("wall_seconds", "cpu_seconds", "memory_peak_bytes", "pids_peak", "disk_bytes", "io_read_bytes", "io_write_bytes")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One isolated test."""
+
+    nodeid: str
+    outcome: str
+    verdict: str
+    limits: dict[str, int | float]
+    usage: Usage | None
+    violations: tuple[Violation, ...] = ()
+    leaked: tuple[tuple[int, str], ...] = ()
+
+    def as_json(self) -> dict[str, object]:
+        """The entry in the contract's form."""
+        return {
+            "nodeid": self.nodeid,
+            "outcome": self.outcome,
+            "verdict": self.verdict,
+            "limits": self.limits,
+            "usage": dict.fromkeys(_USAGE) if self.usage is None else asdict(self.usage),
+            "violations": [
+                {"resource": each.resource, "limit": each.limit, "used": each.used, "phase": each.phase, "message": each.message}
+                for each in self.violations
+            ],
+            "leaked_processes": [{"pid": pid, "command": command} for pid, command in self.leaked],
+            "files": {"created": [], "modified": [], "deleted": []},
+            "network": {"attempts": []},
+        }
+
+
+def write(path: Path, host: dict[str, dict[str, object]], entries: list[dict[str, object]]) -> None:
+    """Write the whole report, in one step: a reader never sees half of one. Raises ``OSError``."""
+    report = {"schema": SCHEMA, "host": host, "tests": entries}
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    beside.replace(path)

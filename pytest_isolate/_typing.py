@@ -1,0 +1,41 @@
+"""The marker's type, for type checkers only: never imported at run time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeVar, overload
+
+import pytest
+
+Size = int | str
+Duration = float | str
+Markable = TypeVar("Markable", bound="Callable[..., Any] | type")
+
+
+class IsolateMark(Protocol):
+    """``isolate``, bare or with keywords."""
+
+    @overload
+    def __call__(self, function: Markable, /) -> Markable: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        net: bool | None = ...,
+        memory: Size | None = ...,
+        cpu: float | None = ...,
+        timeout: Duration | None = ...,
+        pids: int | None = ...,
+        disk: Size | None = ...,
+        files: int | None = ...,
+        fs: Literal["overlay", "readonly", "host"] | None = ...,
+        bind: Sequence[str | os.PathLike[str]] | str | None = ...,
+        hostname: str | None = ...,
+        user: str | int | None = ...,
+        env: Mapping[str, str | None] | Literal["clean"] | None = ...,
+        fixtures: Literal["shared", "fresh"] | None = ...,
+        leaks: Literal["error", "warn", "ignore"] | None = ...,
+        on_missing: Literal["error", "skip", "warn"] | None = ...,
+        profile: str | None = ...,
+    ) -> pytest.MarkDecorator: ...

@@ -1,0 +1,186 @@
+"""From what is known of a test that is over to a judgement, in sentences. Touches nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pytest_isolate import _violations
+from pytest_isolate._errors import StepFailedError
+from pytest_isolate._linux.counters import Counters
+from pytest_isolate._model import Usage
+from pytest_isolate._options import Spec
+from pytest_isolate._remedies import explain
+from pytest_isolate._sandbox.watch import Exit
+from pytest_isolate._values import format_duration, format_size
+from pytest_isolate._violations import Violation
+
+PHASES = ("setup", "call", "teardown")
+_DENIALS = frozenset({"ENOSPC", "EMFILE"})
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that a verdict is made from."""
+
+    exit: Exit
+    counters: Counters
+    disk_used: int
+    disk_full: bool
+    base_memory: int
+    reported: tuple[str, ...]  # phases whose reports arrived
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``kind`` is the contract's: ok, violation, crash, timeout or sandbox_error."""
+
+    kind: str
+    violations: tuple[Violation, ...]
+    usage: Usage
+    broken: str | None = None  # why there was no sandbox
+    dead_in: str | None = None  # the phase in which the test's process died
+
+
+def judge(spec: Spec, facts: Facts) -> Verdict:
+    """Judge one test. What broke the sandbox and what broke the test never meet here: a broken sandbox has no violations."""
+    usage = _usage(facts)
+    if (broken := _broken(facts)) is not None:
+        return Verdict("sandbox_error", (), usage, broken=broken)
+    dead_in = None if facts.exit.ended and facts.exit.garbled is None else _phase_after(facts.reported)
+    violations = list(_limits(spec, facts, dead_in))
+    kind = "violation" if violations else "ok"
+    if facts.exit.timed_out:
+        violations.append(_timeout(spec, facts, dead_in or PHASES[-1]))
+        kind = "timeout"
+    elif dead_in is not None and not violations:
+        violations.append(_crash(facts, dead_in))
+        kind = "crash"
+    if facts.exit.left_over and spec.leaks == "error":
+        violations.append(_leak(spec, facts))
+        kind = "violation" if kind == "ok" else kind
+    return Verdict(kind, tuple(violations), usage, dead_in=dead_in)
+
+
+def leak_sentence(spec: Spec, exit_: Exit) -> str:
+    """Who was left behind."""
+    count = len(exit_.left_over)
+    shown = "; ".join(f"{command} (pid {pid})" for pid, command in exit_.left_over[:5])
+    more = f" and {count - 5} more" if count > 5 else ""
+    noun = "process was" if count == 1 else "processes were"
+    return f"{count} {noun} left behind when the test was over and killed: {shown}{more} (leaks={spec.leaks!r}, set {spec.origin('leaks')})"
+
+
+def _broken(facts: Facts) -> str | None:
+    frame = facts.exit.first("broken")
+    if frame is not None:
+        code = frame.get("errno")
+        return explain(StepFailedError(str(frame.get("step")), str(frame.get("path")), code if isinstance(code, int) else 0))
+    if facts.exit.first("entered") is None:
+        return f"the forked process {_ending(facts.exit.status)} before the test's own code ran"
+    return None
+
+
+def _phase_after(reported: tuple[str, ...]) -> str:
+    """The phase after the last that was reported: where a test is that no longer speaks."""
+    reached = max((PHASES.index(phase) for phase in reported if phase in PHASES), default=-1)
+    return PHASES[min(reached + 1, len(PHASES) - 1)]
+
+
+def _usage(facts: Facts) -> Usage:
+    peak = facts.counters.memory_peak
+    return Usage(
+        wall_seconds=facts.exit.wall_seconds,
+        cpu_seconds=facts.counters.cpu_seconds,
+        memory_peak_bytes=None if peak is None else max(0, peak - facts.base_memory),
+        pids_peak=facts.counters.pids_peak,
+        disk_bytes=facts.disk_used,
+    )
+
+
+def _phase_of(facts: Facts, kind: str, dead_in: str | None) -> str:
+    """The first phase at whose end the child saw this kind of denial. What a child says decides where, never whether."""
+    for frame in facts.exit.frames:
+        seen = frame.get("seen")
+        if frame["kind"] == "report" and isinstance(seen, list) and kind in seen and frame.get("when") in PHASES:
+            return str(frame["when"])
+    return dead_in or (facts.reported[-1] if facts.reported else PHASES[0])
+
+
+def _saw(facts: Facts, kind: str) -> bool:
+    return any(isinstance(frame.get("seen"), list) and kind in frame["seen"] for frame in facts.exit.frames)  # type: ignore[operator]
+
+
+def _limits(spec: Spec, facts: Facts, dead_in: str | None) -> Iterator[Violation]:
+    counters, exit_ = facts.counters, facts.exit
+    if spec.memory is not None and counters.oom_kills:
+        used = max(0, (counters.memory_peak or 0) - facts.base_memory)
+        itself = exit_.status is not None and os.WIFSIGNALED(exit_.status) and not exit_.out_of_memory
+        who = "the test's own process" if itself and dead_in else "a process that the test started"
+        yield _violations.MemoryExceeded(
+            "memory",
+            f"memory: limit {format_size(spec.memory)}, set {spec.origin('memory')}; used {format_size(used)} and wanted more: "
+            f"the kernel killed {who} ({counters.oom_kills} killed for memory)",
+            _phase_of(facts, "oom", dead_in), spec.memory, used,
+        )  # fmt: skip
+    if spec.pids is not None and counters.pids_denied:
+        peak = "" if counters.pids_peak is None else f"; {counters.pids_peak} ran at once and"
+        yield _violations.PidsExceeded(
+            "pids",
+            f"pids: limit {spec.pids} processes and threads, set {spec.origin('pids')}{peak or ';'} the kernel refused "
+            f"{counters.pids_denied} more to the process tree of the test",
+            _phase_of(facts, "pids", dead_in), spec.pids, counters.pids_peak,
+        )  # fmt: skip
+    if spec.disk is not None and (facts.disk_full or _saw(facts, "ENOSPC")):
+        yield _violations.DiskExceeded(
+            "disk",
+            f"disk: limit {format_size(spec.disk)}, set {spec.origin('disk')}; "
+            f"{format_size(facts.disk_used)} were written when the test was over and the kernel refused more to a process of it",
+            _phase_of(facts, "ENOSPC", dead_in), spec.disk, facts.disk_used,
+        )  # fmt: skip
+    if spec.files is not None and _saw(facts, "EMFILE"):
+        yield _violations.FilesExceeded(
+            "files",
+            f"files: limit {spec.files} open descriptors a process, set {spec.origin('files')}; the kernel refused one more to the test's process",
+            _phase_of(facts, "EMFILE", dead_in), spec.files, spec.files,
+        )  # fmt: skip
+
+
+def _timeout(spec: Spec, facts: Facts, phase: str) -> Violation:
+    assert spec.timeout is not None
+    stacks = "; every thread's stack is below" if facts.exit.stacks else "; no stack could be had: the process blocks signals or was stopped"
+    return _violations.TimeoutExceeded(
+        "timeout",
+        f"timeout: limit {format_duration(spec.timeout)}, set {spec.origin('timeout')}; the test was still in {phase} after "
+        f"{format_duration(facts.exit.wall_seconds)} and its process tree was killed{stacks}",
+        phase, spec.timeout, facts.exit.wall_seconds,
+    )  # fmt: skip
+
+
+def _leak(spec: Spec, facts: Facts) -> Violation:
+    phase = facts.reported[-1] if facts.reported else PHASES[-1]
+    return _violations.ProcessesLeaked("processes", leak_sentence(spec, facts.exit), phase, 0, len(facts.exit.left_over))
+
+
+def _crash(facts: Facts, phase: str) -> Violation:
+    if facts.exit.garbled is not None:
+        why = f"what came over its result pipe cannot be read: {facts.exit.garbled}"
+    else:
+        why = f"it {_ending(facts.exit.status)} in {phase}, before pytest had finished with it"
+        if facts.exit.stacks:
+            why += "; its Python stack is below"
+    return _violations.Crashed("crash", f"crash: the test's process is gone: {why}", phase)
+
+
+def _ending(status: int | None) -> str:
+    if status is None:
+        return "ended (its status was reaped by another part of this pytest)"
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        try:
+            return f"was ended by signal {number} ({signal.Signals(number).name}, {signal.strsignal(number)})"
+        except ValueError:
+            return f"was ended by signal {number}"
+    return f"left by itself with exit status {os.waitstatus_to_exitcode(status)} (os._exit, or another program run in its place)"

@@ -1,0 +1,174 @@
+"""pytest's hooks, and nothing else: what they do is a call away.
+
+Imports nothing that knows the kernel: loaded and unused, the plugin costs its options and one look at a marker a test.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_isolate import _options, _pytest_private
+from pytest_isolate._run import Run
+
+if TYPE_CHECKING:
+    from pytest_isolate._flight import Flight
+
+_OTHER_PLUGIN = "pytest-isolate"
+_WORKER_ENTRIES = "pytest_isolate_entries"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options and ini values, from the one table of keywords."""
+    _options.add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the defaults; refuse to share a process with the other plugin of this import name."""
+    config.addinivalue_line("markers", "isolate(**keywords): run the test in namespaces, limits and a throw-away overlay of its own")
+    _refuse_other_plugin()
+    if config.getoption("isolate_doctor") or config.getoption("isolate_off") or config.option.collectonly:
+        return
+    if config.getoption("setuponly", False) or config.getoption("setupplan", False):
+        return  # no test body runs
+    _check_report_path(config.getoption("isolate_report"))
+    config.pluginmanager.register(Isolation(Run(config)), "isolate-run")
+
+
+def _check_report_path(path: str | None) -> None:
+    """Fail at the start, not after an hour of tests."""
+    if path is None:
+        return
+    directory = Path(path).absolute().parent
+    if not directory.is_dir() or not os.access(directory, os.W_OK) or Path(path).is_dir():
+        raise pytest.UsageError(f"--isolate-report={path}: no file can be written there; {directory} must be a directory that you may write to")
+
+
+def _refuse_other_plugin() -> None:
+    try:
+        version = importlib.metadata.version(_OTHER_PLUGIN)
+    except importlib.metadata.PackageNotFoundError:
+        return
+    raise pytest.UsageError(
+        f"the other project {_OTHER_PLUGIN} {version} is installed beside pytest-isolate-ns, and both install the package pytest_isolate: "
+        f"python -m pip uninstall -y {_OTHER_PLUGIN} pytest-isolate-ns && python -m pip install pytest-isolate-ns"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """``--isolate-doctor``."""
+    if not config.getoption("isolate_doctor"):
+        return None
+    from pytest_isolate import _doctor  # noqa: PLC0415 - knows the kernel
+
+    return _doctor.main(config)
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say when isolation is switched off."""
+    return "isolate: off, marked tests run as plain tests" if config.getoption("isolate_off") else None
+
+
+class Isolation:
+    """The hooks of a run, registered unless isolation is off or no test body runs at all."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._flight: Flight | None = None
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+        """The outermost frame of a test: the child ends in it, the parent reports in it."""
+        if not self._run.is_isolated(item):
+            return (yield)
+        from pytest_isolate import _flight, _protocol  # noqa: PLC0415 - nothing of it is imported for unmarked tests
+
+        flight = self._flight = _flight.prepare(self._run, item, nextitem)
+        raised: BaseException | None = None
+        result: object = True
+        try:
+            try:
+                result = yield
+            except BaseException as error:
+                raised = error
+            if flight.inside is not None:
+                flight.inside.finish(raised)  # the child's last line
+            if isinstance(raised, _flight.Handed):
+                _protocol.land(flight)
+            elif raised is not None:
+                raise raised
+            return result
+        finally:
+            self._flight = None
+            self._run.entries.append(_protocol.entry(flight))
+            flight.close()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """``fixtures="fresh"`` forks before anything is set up; a keyword that cannot be obeyed ends the test here."""
+        if self._flight is not None and (self._flight.spec is None or self._flight.spec.fixtures == "fresh"):
+            self._fork_if_pending(item)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest) -> Generator[None, object, object]:
+        """The first function-scoped fixture is where shared set-up ends: fork here."""
+        if fixturedef.scope == "function":
+            try:
+                self._fork_if_pending(request.node)
+            except pytest.exit.Exception:
+                _pytest_private.forget_unfinished(fixturedef)
+                raise
+            return (yield)
+        with self._run.noting_descriptors(request.session):
+            return (yield)
+
+    @pytest.hookimpl(trylast=True, specname="pytest_runtest_setup")
+    def pytest_runtest_setup_last(self, item: pytest.Item) -> None:
+        """A test without function-scoped fixtures forks when all set-up is done."""
+        self._fork_if_pending(item)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> None:
+        """A parent never runs an isolated test's body, whatever a hook in between did to our exception."""
+        self._fork_if_pending(item)
+
+    def _fork_if_pending(self, item: pytest.Item) -> None:
+        flight = self._flight
+        if flight is not None and flight.pending and flight.item is item:
+            from pytest_isolate._flight import take_off  # noqa: PLC0415
+
+            take_off(flight)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Remember the reports of the present test for the entry of the JSON report."""
+        if self._flight is not None:
+            self._flight.reports.append(report)
+
+    def pytest_warning_recorded(self, nodeid: str) -> None:
+        """Count what the parent itself says of a test's warnings, to say the child's copy of them once."""
+        if self._flight is not None and not self._flight.landing and nodeid == self._flight.item.nodeid:
+            self._flight.parent_warnings += 1
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:  # noqa: ANN401 - xdist's WorkerController
+        """Under xdist: take in a worker's entries."""
+        self._run.foreign_entries += getattr(node, "workeroutput", {}).get(_WORKER_ENTRIES, [])
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Unmake everything; write the report, or hand it to the process that does."""
+        self._run.close()
+        workeroutput = getattr(session.config, "workeroutput", None)
+        if workeroutput is not None:
+            workeroutput[_WORKER_ENTRIES] = [each.as_json() for each in self._run.entries]
+        elif (path := session.config.getoption("isolate_report")) is not None:
+            from pytest_isolate import _doctor  # noqa: PLC0415 - knows the kernel
+            from pytest_isolate._report import json_report  # noqa: PLC0415
+
+            entries = [*(each.as_json() for each in self._run.entries), *self._run.foreign_entries]
+            json_report.write(Path(path), _doctor.capabilities(session.config), entries)
