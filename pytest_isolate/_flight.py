@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pytest_isolate._verdict import Facts, Verdict
 
 
-class Handed(pytest.exit.Exception):
+class Handed(pytest.exit.Exception):  # type: ignore[name-defined, misc] # an attribute of a function, to mypy
     """The test is over elsewhere. An ``Exit``, the one exception that pytest lets through a phase on its way out."""
 
     def __init__(self) -> None:
@@ -170,7 +170,9 @@ def _fork(flight: Flight, spec: Spec) -> None:
         _pytest_private.temporary_base(flight.item.config)  # made here, or each child makes one of its own
     frames, frames_write = os.pipe()
     stacks, stacks_write = os.pipe()
-    pids_events = os.open(f"{sandbox.groups['pids']}/pids.events", os.O_RDONLY | os.O_CLOEXEC) if spec.pids and "pids" in sandbox.groups else -1
+    pids_events = -1
+    if spec.pids is not None and "pids" in sandbox.groups:
+        pids_events = os.open(f"{sandbox.groups['pids']}/pids.events", os.O_RDONLY | os.O_CLOEXEC)
     keep = {frames_write, stacks_write, pids_events, sandbox.stdout, *_kept(flight, sandbox)}
     entry = _entry(flight, spec, frames_write, frozenset(keep))
     for stream in (sys.stdout, sys.stderr):

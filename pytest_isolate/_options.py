@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
@@ -50,14 +51,14 @@ KEYWORDS = {
         Keyword("pids", _values.count(1, "the test itself is one"), None, "processes and threads of the tree"),
         Keyword("disk", _values.size(1 << 16), None, f"{_SIZE_HELP}: what the test may write to its private file systems"),
         Keyword("files", _values.count(16, "Python and pytest hold some themselves"), None, "open file descriptors per process"),
-        Keyword("fs", _values.choice("overlay", "readonly", "host"), "overlay", "what / is: overlay (writes are discarded), readonly or host"),
+        Keyword("fs", _values.choice("overlay", "readonly", "host"), "overlay", "what / is: overlay, readonly or host"),
         Keyword("bind", _values.binds, (), "host paths that stay shared, PATH or PATH:ro", several=True),
         Keyword("hostname", _values.hostname, "isolate", "the host name inside"),
         Keyword("user", _values.user, None, "who the test runs as: a name, a uid or 'root'; as the caller by default"),
-        Keyword("env", _values.environment, {}, "variables added to the environment, NAME=VALUE, or 'clean'", several=True),
-        Keyword("fixtures", _values.choice("shared", "fresh"), "shared", "shared: wider scopes are set up once, in pytest; fresh: all inside"),
+        Keyword("env", _values.environment, {}, "variables added, NAME=VALUE, or 'clean'", several=True),
+        Keyword("fixtures", _values.choice("shared", "fresh"), "shared", "shared: wider scopes set up once, in pytest; fresh: inside"),
         Keyword("leaks", _values.choice("error", "warn", "ignore"), "warn", "what processes left behind are: error, warn or ignore"),
-        Keyword("on_missing", _values.choice("error", "skip", "warn"), _ON_MISSING, "when this machine cannot give what was asked: error, skip or warn"),
+        Keyword("on_missing", _values.choice("error", "skip", "warn"), _ON_MISSING, "when this machine cannot give it: error, skip, warn"),
         Keyword("profile", _values.text, None, "a set of these from [tool.pytest_isolate.profiles.NAME] in pyproject.toml"),
     )
 }  # fmt: skip
@@ -104,14 +105,17 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("isolate", "isolated tests (pytest-isolate-ns)")
     group.addoption("--isolate-all", action="store_true", help="isolate every test, marked or not")
     group.addoption("--isolate-off", action="store_true", help="run marked tests as plain tests")
-    group.addoption("--isolate-doctor", action="store_true", help="say what this machine can isolate, why not, and the command that fixes it")
+    group.addoption(
+        "--isolate-doctor", action="store_true", help="say what this machine can isolate, why not, and the command that fixes it"
+    )
     group.addoption("--isolate-report", metavar="PATH", default=None, help="write a JSON report of every isolated test")
     for keyword in KEYWORDS.values():
         group.addoption(
             keyword.option, dest=keyword.dest, default=None, metavar="VALUE",
             action="append" if keyword.several else "store", help=f"default for all isolated tests; {keyword.help}",
         )  # fmt: skip
-        parser.addini(keyword.dest, keyword.help, type="linelist" if keyword.several else "string", default=None)
+        kind: Literal["linelist", "string"] = "linelist" if keyword.several else "string"
+        parser.addini(keyword.dest, keyword.help, type=kind, default=None)
 
 
 @dataclass(frozen=True)
@@ -128,8 +132,8 @@ class Defaults:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._profiles: dict[str, object] | None = None
-        ini = {name: value for name in KEYWORDS if (value := config.getini(KEYWORDS[name].dest)) not in (None, [], "")}
-        line = {name: value for name in KEYWORDS if (value := config.getoption(KEYWORDS[name].dest)) is not None}
+        ini = {name: value for name, keyword in KEYWORDS.items() if (value := config.getini(keyword.dest)) not in (None, [], "")}
+        line = {name: value for name, keyword in KEYWORDS.items() if (value := config.getoption(keyword.dest)) is not None}
         where = config.inipath.name if config.inipath else "the ini file"
         self._levels = [
             _Given(line, {name: f"on the command line as {KEYWORDS[name].option}" for name in line}),
@@ -146,7 +150,7 @@ class Defaults:
 
     def spec(self, levels: list[_Given]) -> Spec:
         """Merge levels, nearest first, over the defaults. Raises ``BadValueError``."""
-        values: dict[str, object] = {}
+        values: dict[str, Any] = {}
         origins: dict[str, str] = {}
         for level in [*levels, *self._levels]:
             for given in self._with_profile(level):
@@ -156,7 +160,7 @@ class Defaults:
                         origins[name] = given.origin[name]
         for name, keyword in KEYWORDS.items():
             values.setdefault(name, keyword.default)
-        return Spec(**values, origins=origins)  # type: ignore[arg-type]
+        return Spec(**values, origins=origins)
 
     def _with_profile(self, level: _Given) -> Iterator[_Given]:
         yield level
@@ -164,7 +168,7 @@ class Defaults:
             return
         name, origin = level.values["profile"], level.origin["profile"]
         profile = self._profile(name, origin)
-        yield _Given(profile, {each: f"in profile {name!r}, chosen {origin}" for each in profile})
+        yield _Given(profile, dict.fromkeys(profile, f"in profile {name!r}, chosen {origin}"))
 
     def _profile(self, name: object, origin: str) -> Mapping[str, object]:
         if self._profiles is None:

@@ -168,7 +168,7 @@ def _overlay_root(layout: _Layout) -> None:
 
 def _shared_root(layout: _Layout, spec: Spec, temporary: str) -> None:
     layout.steps += [("mkdir", ROOT, 0o755), ("bind", "/", ROOT, spec.fs == "readonly")]
-    for path in dict.fromkeys(("/tmp", temporary)):  # noqa: S108 - the contract's: always private
+    for path in dict.fromkeys(("/tmp", temporary)):
         if layout.tree.kind(path) == "directory":
             layout.overlay(path, sure=False)
 

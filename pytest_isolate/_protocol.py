@@ -11,6 +11,7 @@ import pytest
 
 from pytest_isolate import _pytest_private, _verdict
 from pytest_isolate._flight import Flight
+from pytest_isolate._model import Usage
 from pytest_isolate._report.json_report import Entry
 from pytest_isolate._sandbox.frames import Frame, GarbledError
 from pytest_isolate._sandbox.salvage import copy_out, private_path
@@ -54,7 +55,7 @@ def land(flight: Flight) -> None:
 def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:
     if flight.bad_value is not None or flight.broken is not None or flight.facts is None or flight.spec is None:
         message = flight.bad_value or f"the sandbox could not be built: {flight.broken}"
-        verdict = Verdict("sandbox_error", (), _verdict.Usage(), broken=message)
+        verdict = Verdict("sandbox_error", (), Usage(), broken=message)
         return verdict, [_error_report(flight, message)]
     try:
         reports = [_read_report(flight, frame) for frame in flight.facts.exit.frames if frame["kind"] == "report"]
@@ -110,7 +111,9 @@ def _read_report(flight: Flight, frame: Frame) -> pytest.TestReport:
     return report
 
 
-def _with_violations(flight: Flight, reports: list[pytest.TestReport], violations: list[Violation], *, dead: bool) -> list[pytest.TestReport]:
+def _with_violations(
+    flight: Flight, reports: list[pytest.TestReport], violations: list[Violation], *, dead: bool
+) -> list[pytest.TestReport]:
     """Fail a phase by what it overstepped: the phase's own report, or a new one where the test died before it made one."""
     phase = violations[0].phase
     before = next((report for report in reversed(reports) if report.when == phase and type(report) is pytest.TestReport), None)
@@ -218,7 +221,9 @@ def _salvage(flight: Flight) -> str | None:
     except OSError as error:
         flight.salvaged = f"tmp_path could not be copied to {target}: {error.strerror}"
     else:
-        flight.salvaged = None if budget is None else f"tmp_path is kept in {target}" + (" (not all of it: too large)" if budget.spent else "")
+        flight.salvaged = (
+            None if budget is None else f"tmp_path is kept in {target}" + (" (not all of it: too large)" if budget.spent else "")
+        )
     return flight.salvaged
 
 
@@ -291,7 +296,7 @@ def _category(frame: Frame) -> type[Warning]:
 
 
 def _record_warning(item: pytest.Item, text: str, category: type[Warning], filename: str, lineno: object) -> None:
-    message = warnings.WarningMessage(text, category, filename, lineno if isinstance(lineno, int) else 1)  # type: ignore[arg-type]
+    message = warnings.WarningMessage(text, category, filename, lineno if isinstance(lineno, int) else 1)
     item.ihook.pytest_warning_recorded.call_historic(
         kwargs={"warning_message": message, "nodeid": item.nodeid, "when": "runtest", "location": None}
     )

@@ -20,13 +20,13 @@ def forget_parents_finalizers(session: pytest.Session) -> None:
     ``SetupState.stack`` maps each active node to its finalizers. They are the parent's to run; a child runs only those
     that it adds itself. There is no public way to see or empty them.
     """
-    for finalizers, _ in session._setupstate.stack.values():  # type: ignore[attr-defined]
+    for finalizers, _ in session._setupstate.stack.values():
         finalizers.clear()
 
 
 def forget_shared_fixtures(item: pytest.Item) -> None:
     """In the child, for ``fixtures="fresh"``: nothing counts as set up, so that everything is set up again, inside."""
-    item.session._setupstate.stack.clear()  # type: ignore[attr-defined]
+    item.session._setupstate.stack.clear()
     info = getattr(item, "_fixtureinfo", None)
     for definitions in info.name2fixturedefs.values() if info is not None else ():
         for definition in definitions:
@@ -44,12 +44,12 @@ def forget_unfinished(fixturedef: pytest.FixtureDef[Any]) -> None:
 
 def tear_down_rest(session: pytest.Session) -> None:
     """In the child: finalize what it set up itself on wider nodes, which the next item (in the parent) would keep alive."""
-    session._setupstate.teardown_exact(None)  # type: ignore[attr-defined]
+    session._setupstate.teardown_exact(None)
 
 
 def is_set_up(item: pytest.Item) -> bool:
     """Whether ``SetupState`` still holds the item: the fork left it there, and the parent must take it down."""
-    return item in item.session._setupstate.stack  # type: ignore[attr-defined]
+    return item in item.session._setupstate.stack
 
 
 def capture_files(config: pytest.Config) -> list[tuple[int, int, bool]]:
@@ -63,7 +63,7 @@ def capture_files(config: pytest.Config) -> list[tuple[int, int, bool]]:
     found = []
     for stream in (getattr(capturing, "out", None), getattr(capturing, "err", None)):
         target = getattr(stream, "targetfd", None)
-        if target is not None:
+        if stream is not None and target is not None:
             found.append((target, stream.tmpfile.fileno(), stream._state == "started"))
     return found
 
@@ -73,9 +73,9 @@ def capture_keeps(config: pytest.Config) -> set[int]:
     manager = config.pluginmanager.getplugin("capturemanager")
     capturing = getattr(manager, "_global_capturing", None)
     streams = [getattr(capturing, name, None) for name in ("in_", "out", "err")]
-    saved = {stream.targetfd_save for stream in streams if hasattr(stream, "targetfd_save")}
+    saved = {stream.targetfd_save for stream in streams if stream is not None and hasattr(stream, "targetfd_save")}
     stdin = streams[0]
-    return saved | ({stdin.tmpfile.fileno()} if hasattr(stdin, "targetfd_save") else set())
+    return saved | ({stdin.tmpfile.fileno()} if stdin is not None and hasattr(stdin, "targetfd_save") else set())
 
 
 def log_file_descriptors(config: pytest.Config) -> set[int]:

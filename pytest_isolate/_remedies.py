@@ -9,11 +9,19 @@ from pytest_isolate._errors import StepFailedError
 _FORBIDDEN = {errno.EPERM, errno.EACCES, errno.ENOSYS}
 USER_NAMESPACES = (
     "allow user namespaces: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu 24.04), or "
-    "sudo sysctl -w user.max_user_namespaces=15000 kernel.unprivileged_userns_clone=1 (older Debian), or run pytest as root"
+    "sudo sysctl -w user.max_user_namespaces=15000 kernel.unprivileged_userns_clone=1 (older Debian), "
+    "or run pytest as root"
 )
-CONTAINER = "in Docker: docker run --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined, or --privileged"
-MASKED_PROC = "in a container /proc is masked: docker run --security-opt systempaths=unconfined; Kubernetes: procMount: Unmasked, hostUsers: false"
-OVERLAY = "rootless overlays need Linux 5.11; overlays stack two deep, so a container inside a container inside a container is too much: use fs='readonly'"
+CONTAINER = (
+    "in Docker: docker run --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined, or --privileged"
+)
+MASKED_PROC = (
+    "in a container /proc is masked: docker run --security-opt systempaths=unconfined; Kubernetes: procMount: Unmasked, hostUsers: false"
+)
+OVERLAY = (
+    "rootless overlays need Linux 5.11; overlays stack two deep, so a container inside a container inside a container "
+    "is too much: use fs='readonly'"
+)
 
 
 def remedy(error: StepFailedError) -> str | None:

@@ -40,7 +40,9 @@ def size(minimum: int) -> Parser:
         if isinstance(value, str):
             match = _SIZE.fullmatch(value.strip())
             if match and match[3] and match[3].lower() == "b":
-                raise ValueError(f"'{match[2]}B' could mean 1000 or 1024: write '{match[1]}{match[2].upper()}' or '{match[1]}{match[2].upper()}iB'")
+                raise ValueError(
+                    f"'{match[2]}B' could mean 1000 or 1024: write '{match[1]}{match[2].upper()}' or '{match[1]}{match[2].upper()}iB'"
+                )
             if not match:
                 raise ValueError(f"it must be {_SIZE_TEXT}")
             value = int(float(match[1]) * 1024 ** _POWERS[match[2].upper()])
@@ -119,7 +121,12 @@ def hostname(value: object) -> str:
 def user(value: object) -> str | int:
     """A user name of this machine or a uid."""
     value = _as_text_number(value)
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "" or (isinstance(value, int) and not 0 <= value < 2**32 - 1):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, str | int)
+        or value == ""
+        or (isinstance(value, int) and not 0 <= value < 2**32 - 1)
+    ):
         raise ValueError("it must be a user name or a uid of this machine, or 'root'")
     if isinstance(value, str):
         import pwd  # noqa: PLC0415 - not on every system this module is imported on
@@ -134,7 +141,7 @@ def user(value: object) -> str | int:
 def environment(value: object) -> Mapping[str, str | None] | str:
     """A dict of variables, ``"clean"``, or, from a command line, a list of NAME=VALUE."""
     what = "it must be a dict of variable names to text (or None, to remove one), or 'clean'"
-    if value == "clean" or value == ["clean"]:
+    if value in ("clean", ["clean"]):
         return "clean"
     if isinstance(value, Sequence) and not isinstance(value, str):
         pairs = [str(each).partition("=") for each in value]
@@ -144,7 +151,13 @@ def environment(value: object) -> Mapping[str, str | None] | str:
     if not isinstance(value, Mapping):
         raise ValueError(what)
     for name, text in value.items():
-        if not isinstance(name, str) or not name or "=" in name or "\0" in name or not (text is None or (isinstance(text, str) and "\0" not in text)):
+        if (
+            not isinstance(name, str)
+            or not name
+            or "=" in name
+            or "\0" in name
+            or not (text is None or (isinstance(text, str) and "\0" not in text))
+        ):
             raise ValueError(f"{what}; {name!r}: {text!r} is not")
     return dict(value)
 

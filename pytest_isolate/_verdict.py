@@ -101,7 +101,7 @@ def _usage(facts: Facts) -> Usage:
 
 
 def _phase_of(facts: Facts, kind: str, dead_in: str | None) -> str:
-    """The first phase at whose end the child saw this kind of denial. What a child says decides where, never whether."""
+    """The first phase at whose end the child saw this denial. What a child says decides where, never whether."""
     for frame in facts.exit.frames:
         seen = frame.get("seen")
         if frame["kind"] == "report" and isinstance(seen, list) and kind in seen and frame.get("when") in PHASES:
@@ -143,14 +143,17 @@ def _limits(spec: Spec, facts: Facts, dead_in: str | None) -> Iterator[Violation
     if spec.files is not None and _saw(facts, "EMFILE"):
         yield _violations.FilesExceeded(
             "files",
-            f"files: limit {spec.files} open descriptors a process, set {spec.origin('files')}; the kernel refused one more to the test's process",
+            f"files: limit {spec.files} open descriptors a process, set {spec.origin('files')}; "
+            "the kernel refused one more to the test's process",
             _phase_of(facts, "EMFILE", dead_in), spec.files, spec.files,
         )  # fmt: skip
 
 
 def _timeout(spec: Spec, facts: Facts, phase: str) -> Violation:
     assert spec.timeout is not None
-    stacks = "; every thread's stack is below" if facts.exit.stacks else "; no stack could be had: the process blocks signals or was stopped"
+    stacks = (
+        "; every thread's stack is below" if facts.exit.stacks else "; no stack could be had: the process blocks signals or was stopped"
+    )
     return _violations.TimeoutExceeded(
         "timeout",
         f"timeout: limit {format_duration(spec.timeout)}, set {spec.origin('timeout')}; the test was still in {phase} after "

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 
-class Violation(pytest.fail.Exception):
+class Violation(pytest.fail.Exception):  # type: ignore[name-defined, misc] # an attribute of a function, to mypy
     """A test overstepped what it was given.
 
     ``resource`` is the keyword of the limit, or ``processes``, ``network``, ``filesystem``, ``budget.KEY``,

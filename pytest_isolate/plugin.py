@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,8 @@ from pytest_isolate import _options, _pytest_private
 from pytest_isolate._run import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from pytest_isolate._flight import Flight
 
 _OTHER_PLUGIN = "pytest-isolate"
@@ -30,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the defaults; refuse to share a process with the other plugin of this import name."""
-    config.addinivalue_line("markers", "isolate(**keywords): run the test in namespaces, limits and a throw-away overlay of its own")
+    config.addinivalue_line("markers", "isolate(**keywords): run the test in namespaces, limits and an overlay of its own")
     _refuse_other_plugin()
     if config.getoption("isolate_doctor") or config.getoption("isolate_off") or config.option.collectonly:
         return
@@ -46,7 +47,9 @@ def _check_report_path(path: str | None) -> None:
         return
     directory = Path(path).absolute().parent
     if not directory.is_dir() or not os.access(directory, os.W_OK) or Path(path).is_dir():
-        raise pytest.UsageError(f"--isolate-report={path}: no file can be written there; {directory} must be a directory that you may write to")
+        raise pytest.UsageError(
+            f"--isolate-report={path}: no file can be written there; {directory} must be a directory that you may write to"
+        )
 
 
 def _refuse_other_plugin() -> None:
@@ -95,7 +98,7 @@ class Isolation:
         try:
             try:
                 result = yield
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - raised again below, or said by the child
                 raised = error
             if flight.inside is not None:
                 flight.inside.finish(raised)  # the child's last line
@@ -116,7 +119,9 @@ class Isolation:
             self._fork_if_pending(item)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest) -> Generator[None, object, object]:
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
         """The first function-scoped fixture is where shared set-up ends: fork here."""
         if fixturedef.scope == "function":
             try:

@@ -28,6 +28,7 @@ TARGET = Path(__file__).parent.parent / "pytest_isolate" / "_linux" / "_libc.py"
 
 
 def main() -> None:
+    """Write the table."""
     ffi = cffi.FFI()
     ffi.cdef(DECLARATIONS)
     ffi.set_source("pytest_isolate._linux._libc", None)

@@ -124,4 +124,3 @@ def drop_capabilities() -> None:
     """Empty this thread's capability sets: capset(2)."""
     header = ffi.new("struct cap_header *", {"version": _CAPABILITY_VERSION_3, "pid": 0})
     _check(_libc.capset(header, ffi.new("struct cap_data[2]")))
-

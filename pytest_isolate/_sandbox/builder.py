@@ -40,41 +40,40 @@ class Builder:
                 if "build" in message:
                     self._build(message, descriptors[0])
                 elif "release" in message:
-                    self._release(int(message["release"]))  # type: ignore[call-overload]
+                    self._release(message["release"])
                 elif "groups" in message:
-                    self._open_groups(message["groups"])  # type: ignore[arg-type]
+                    self._open_groups(message["groups"])
         finally:
             for number in list(self._sandboxes):
                 self._release(number)
             if self._groups is not None:
                 self._groups.close()
 
-    def _next_request(self) -> tuple[dict[str, object], list[int]] | None:
+    def _next_request(self) -> tuple[wire.Message, list[int]] | None:
         """None once pytest is gone. A copy of its socket in some forked child of its own must not hide that: hence the pidfd."""
         ready = {fd for fd, _ in self._poll.poll()}
         return wire.receive(self._requests) if self._requests.fileno() in ready else None
 
-    def _open_groups(self, places: dict[str, list[object]]) -> None:
+    def _open_groups(self, places: dict[str, list[str]]) -> None:
         try:
-            self._groups = cgroup.RunGroups({
-                name: cgroup.Hierarchy(int(version), str(directory))  # type: ignore[call-overload]
-                for name, (version, directory) in places.items()
-            })
+            self._groups = cgroup.RunGroups(
+                {name: cgroup.Hierarchy(int(version), directory) for name, (version, directory) in places.items()}
+            )
         except StepFailedError as error:
             wire.send(self._requests, {"failed": [error.step, error.path, error.errno]})
         else:
             wire.send(self._requests, {"ready": True})
 
-    def _build(self, message: dict[str, object], descriptor: int) -> None:
+    def _build(self, message: wire.Message, descriptor: int) -> None:
         channel = socket.socket(fileno=descriptor)
-        number: int = message["build"]  # type: ignore[assignment]
-        recipe: dict[str, object] = message["recipe"]  # type: ignore[assignment]
+        number: int = message["build"]
+        recipe: wire.Message = message["recipe"]
         groups: dict[str, str] = {}
         try:
             if self._groups is not None:
-                groups = self._groups.make(str(number), recipe["limits"])  # type: ignore[arg-type]
+                groups = self._groups.make(str(number), recipe["limits"])
             try:
-                pid, pidfd = syscalls.clone(recipe["namespaces"])  # type: ignore[arg-type]
+                pid, pidfd = syscalls.clone(recipe["namespaces"])
             except OSError as error:
                 raise StepFailedError("clone into", "new namespaces", error.errno or 0) from error
         except StepFailedError as error:

@@ -26,11 +26,11 @@ _LONGEST_COMMAND = 200  # characters
 _MOST_LISTED = 50
 
 
-def main(channel: socket.socket, recipe: dict[str, object]) -> None:
+def main(channel: socket.socket, recipe: wire.Message) -> None:
     """Run as PID 1 until the channel ends. Never returns."""
     try:
         syscalls.die_with_parent_thread(signal.SIGKILL)
-        kept = _build(channel, recipe)
+        kept = _build(recipe)
     except StepFailedError as error:
         wire.send(channel, {"failed": [error.step, error.path, error.errno]})
         os._exit(1)
@@ -43,17 +43,17 @@ def main(channel: socket.socket, recipe: dict[str, object]) -> None:
         os._exit(0)
 
 
-def _build(channel: socket.socket, recipe: dict[str, object]) -> tuple[int, ...]:
+def _build(recipe: wire.Message) -> tuple[int, ...]:
     user = recipe["user_map"]
     if user is not None:  # rootless: nobody but ourselves has a name in here
-        inside_uid, inside_gid, uid, gid = user  # type: ignore[misc]
+        inside_uid, inside_gid, uid, gid = user
         steps.perform(["write", "/proc/self/setgroups", "deny"])
         steps.perform(["write", "/proc/self/uid_map", f"{inside_uid} {uid} 1\n"])
         steps.perform(["write", "/proc/self/gid_map", f"{inside_gid} {gid} 1\n"])
     os.umask(0)
-    private = str(recipe["private"])
+    private: str = recipe["private"]
     kept: tuple[int, ...] = ()
-    for step in recipe["steps"]:  # type: ignore[attr-defined]
+    for step in recipe["steps"]:
         if step[0] == "pivot":  # after it there is no path to the private file system any more
             directory = os.open(private, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             kept = (directory, *(_unnamed_file(private) for _ in range(2)))
@@ -88,7 +88,7 @@ def _serve(channel: socket.socket) -> None:
             if received is None:
                 os._exit(0)
             if "signal" in received[0]:
-                _signal(*received[0]["signal"])  # type: ignore[misc]
+                _signal(*received[0]["signal"])
             else:
                 wire.send(channel, {"processes": _left_over(poll, wake_read)})
 
@@ -108,7 +108,7 @@ def _reap() -> None:
         return  # nobody left to reap
 
 
-def _left_over(poll: select.poll, wake_read: int) -> list[dict[str, object]]:
+def _left_over(poll: select.poll, wake_read: int) -> list[wire.Message]:
     """Who is alive besides us, after a grace in which every death is waited for."""
     deadline = time.monotonic() + GRACE
     while (found := list(_processes())) and (left := deadline - time.monotonic()) > 0:
@@ -119,7 +119,7 @@ def _left_over(poll: select.poll, wake_read: int) -> list[dict[str, object]]:
     return found[:_MOST_LISTED]
 
 
-def _processes() -> Iterator[dict[str, object]]:
+def _processes() -> Iterator[wire.Message]:
     for name in os.listdir("/proc"):
         if not name.isdecimal() or name == "1":
             continue
@@ -135,4 +135,3 @@ def _processes() -> Iterator[dict[str, object]]:
         comm, state = stat[stat.index("(") + 1 : stat.rindex(")")], stat[stat.rindex(")") + 2]
         if state not in "ZX":
             yield {"pid": int(name), "command": (command or f"[{comm}]")[:_LONGEST_COMMAND]}
-

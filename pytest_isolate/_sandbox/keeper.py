@@ -61,14 +61,14 @@ class Sandbox:
                 raise StepFailedError("wait for", f"the sandbox to be built (at most {_BUILDING_LONGEST:.0f} s)", 110)
             message, descriptors = received
             if "failed" in message:
-                step, path, errno = message["failed"]  # type: ignore[misc]
+                step, path, errno = message["failed"]
                 raise StepFailedError(step, path, errno)
             if "ready" in message:
                 self.private, self.stdout, self.stderr = descriptors
             else:
                 self.pidfd, *joins = descriptors
                 self.joins = tuple(joins)
-                self.groups = dict(message["groups"])  # type: ignore[call-overload]
+                self.groups = message["groups"]
 
     def watch_memory(self) -> None:
         """Ask cgroup v1 to say when the limit is hit; v2 kills the whole group by itself (memory.oom.group)."""
@@ -108,7 +108,7 @@ class Sandbox:
             received = None
         if received is None:
             return []  # PID 1 is dead, and with it every other process in there
-        return [(int(each["pid"]), str(each["command"])) for each in received[0]["processes"]]  # type: ignore[attr-defined]
+        return [(each["pid"], each["command"]) for each in received[0]["processes"]]
 
     def signal(self, pid: int, number: int) -> None:
         """Send a signal to a process in there, by its number in there."""
@@ -156,14 +156,14 @@ class Keeper:
         )  # fmt: skip
         self._loopback: list[str] | None = None
         self._builder = subprocess.Popen(
-            _python("pytest_isolate._sandbox.builder", [backend]), stdin=theirs, start_new_session=True
+            _python("pytest_isolate._sandbox.builder", [backend]), stdin=theirs.fileno(), start_new_session=True
         )
         theirs.close()
         if places:
-            wire.send(self._requests, {"groups": {name: [each.version, each.directory] for name, each in places.items()}})
+            wire.send(self._requests, {"groups": {name: [str(each.version), each.directory] for name, each in places.items()}})
             received = wire.receive(self._requests)
             if received is None or "failed" in received[0]:
-                step, path, errno = received[0]["failed"] if received else ("start", "the builder", 32)  # type: ignore[misc]
+                step, path, errno = received[0]["failed"] if received else ("start", "the builder", 32)
                 self.close()
                 raise StepFailedError(step, path, errno)
 

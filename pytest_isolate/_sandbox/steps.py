@@ -17,7 +17,11 @@ from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux import syscalls
 from pytest_isolate._linux.syscalls import Mount
 
-Step = list  # ["mount", source, target, fstype, flags, data] and so on
+TYPE_CHECKING = False  # importing typing for it would make the builder larger
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
 _NLMSG_ERROR = 2
 
 
@@ -144,16 +148,12 @@ def pivot(new_root: str) -> None:
     os.chdir("/")
 
 
-PERFORMERS = {
-    step.__name__: step
-    for step in (
-        mount, bind, read_only, protect, mkdir, symlink, touch, copy, mirror, overlay, overlay_or_read_only, write, hostname, loopback, pivot,
-    )
-}  # fmt: skip
+_ALL = (mount, bind, read_only, protect, mkdir, symlink, touch, copy, mirror, overlay, overlay_or_read_only, write)
+PERFORMERS = {step.__name__: step for step in (*_ALL, hostname, loopback, pivot)}
 _PATH_ARGUMENT = {"mount": 1, "overlay": 2, "overlay_or_read_only": 2, "symlink": 1, "copy": 1, "mirror": 1}
 
 
-def perform(step: Step) -> None:
+def perform(step: Sequence[Any]) -> None:
     """Perform one step. Raises ``StepFailedError``."""
     name, *arguments = step
     try:

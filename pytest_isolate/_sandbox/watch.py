@@ -84,21 +84,23 @@ class Watch:
         while True:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
-                self._exit.timed_out = not self._exit.ended
-                if self._exit.timed_out:
-                    self._dump_stacks()
+                self._time_out()
                 return
             ready = dict(poll.poll(None if left is None else left * 1000 + 1))
             for fd, drain in ((self._frames, self._drain_frames), (self._stacks, self._drain_stacks)):
                 if fd in ready and not drain():
                     poll.unregister(fd)
-            if self._exit.garbled is not None or self._pidfd in ready:
+            self._exit.out_of_memory = self._sandbox.oom_event in ready and self._sandbox.out_of_memory()
+            if self._exit.garbled is not None or self._exit.out_of_memory or self._pidfd in ready:
                 return
-            if self._sandbox.oom_event in ready and self._sandbox.out_of_memory():
-                self._exit.out_of_memory = True
-                return
-            if self._exit.ended and (deadline is None or deadline > time.monotonic() + _LAST_WORDS):
-                deadline = time.monotonic() + _LAST_WORDS
+            if self._exit.ended:
+                last = time.monotonic() + _LAST_WORDS
+                deadline = last if deadline is None else min(deadline, last)
+
+    def _time_out(self) -> None:
+        self._exit.timed_out = not self._exit.ended  # after its last words a test is no longer late, only slow to leave
+        if self._exit.timed_out:
+            self._dump_stacks()
 
     def _drain(self) -> None:
         self._drain_frames()

@@ -8,17 +8,24 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Mapping
+
+TYPE_CHECKING = False  # importing typing for it would make the builder larger
+if TYPE_CHECKING:
+    from typing import Any
+
+    Message = dict[str, Any]
 
 LARGEST = 1 << 20  # bytes; a sandbox's steps with hundreds of mounts are a tenth of it
 MOST_DESCRIPTORS = 16
 
 
-def send(channel: socket.socket, message: dict[str, object], descriptors: tuple[int, ...] = ()) -> None:
+def send(channel: socket.socket, message: Mapping[str, object], descriptors: tuple[int, ...] = ()) -> None:
     """Send one message. Raises ``OSError`` when the other end is gone."""
     socket.send_fds(channel, [json.dumps(message).encode()], descriptors)
 
 
-def receive(channel: socket.socket) -> tuple[dict[str, object], list[int]] | None:
+def receive(channel: socket.socket) -> tuple[Message, list[int]] | None:
     """Wait for one message; None when the other end is gone. The descriptors come close-on-exec."""
     try:
         data, descriptors, _, _ = socket.recv_fds(channel, LARGEST, MOST_DESCRIPTORS)
@@ -28,7 +35,8 @@ def receive(channel: socket.socket) -> tuple[dict[str, object], list[int]] | Non
         os.set_inheritable(descriptor, False)
     if not data:
         return None
-    return json.loads(data), descriptors
+    message: Message = json.loads(data)
+    return message, descriptors
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
