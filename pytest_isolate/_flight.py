@@ -13,23 +13,25 @@ import signal
 import sys
 import traceback
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from pytest_isolate import _pytest_private
 from pytest_isolate._descriptors import open_now
+from pytest_isolate._errors import StepFailedError
+from pytest_isolate._inside import Inside
+from pytest_isolate._model import Missing
 from pytest_isolate._options import BadValueError, Spec
+from pytest_isolate._plan import Plan, resolve_user
+from pytest_isolate._remedies import explain
 from pytest_isolate._run import Run
-
-if TYPE_CHECKING:
-    from pytest_isolate._errors import StepFailedError
-    from pytest_isolate._inside import Inside
-    from pytest_isolate._model import Missing
-    from pytest_isolate._plan import Plan
-    from pytest_isolate._sandbox.entry import Identity
-    from pytest_isolate._sandbox.keeper import Sandbox
-    from pytest_isolate._verdict import Facts, Verdict
+from pytest_isolate._sandbox import entry as entry_module
+from pytest_isolate._sandbox.entry import Entry, Identity
+from pytest_isolate._sandbox.frames import Writer
+from pytest_isolate._sandbox.keeper import Sandbox
+from pytest_isolate._sandbox.watch import Watch
+from pytest_isolate._verdict import PHASES, Facts, Verdict
 
 
 class Handed(pytest.exit.Exception):  # type: ignore[name-defined, misc] # an attribute of a function, to mypy
@@ -86,8 +88,6 @@ def prepare(run: Run, item: pytest.Item, nextitem: pytest.Item | None) -> Flight
 
 def take_off(flight: Flight) -> None:
     """Fork. Returns in the child (and, with ``on_missing="warn"`` on a machine without namespaces, in the only process)."""
-    from pytest_isolate._errors import StepFailedError  # noqa: PLC0415 - nothing of ours is imported for unmarked tests
-
     if flight.bad_value is not None or flight.broken is not None or flight.facts is not None:
         raise Handed  # somebody's hook swallowed the first one: a parent must never run the test itself
     assert flight.spec is not None
@@ -97,7 +97,7 @@ def take_off(flight: Flight) -> None:
             return
         _fork(flight, flight.spec)
     except StepFailedError as error:
-        flight.broken = _in_words(error)
+        flight.broken = explain(error)
     except Handed:
         raise
     except Exception:  # ours, not the test's: it must not look like the test's failure
@@ -111,9 +111,6 @@ def take_off(flight: Flight) -> None:
 
 def _prepare(flight: Flight, spec: Spec) -> None:
     """Get a ready sandbox, or settle what this machine cannot give by ``on_missing``."""
-    from pytest_isolate._errors import StepFailedError  # noqa: PLC0415
-    from pytest_isolate._model import Missing  # noqa: PLC0415
-
     run = flight.run
     try:
         plan = run.plan(spec)
@@ -131,7 +128,7 @@ def _prepare(flight: Flight, spec: Spec) -> None:
             flight.sandbox = None
         if run.has_worked:
             raise
-        _settle(flight, spec, Missing("sandbox", _in_words(error), "pytest --isolate-doctor"))
+        _settle(flight, spec, Missing("sandbox", explain(error), "pytest --isolate-doctor"))
         flight.plain = flight.broken is None
         if flight.broken is not None:
             raise Handed from error
@@ -150,17 +147,7 @@ def _settle(flight: Flight, spec: Spec, missing: Missing) -> None:
         flight.own_warnings.append(f"{sentence}: the test ran without it")
 
 
-def _in_words(error: StepFailedError) -> str:
-    from pytest_isolate._remedies import explain  # noqa: PLC0415
-
-    return explain(error)
-
-
 def _fork(flight: Flight, spec: Spec) -> None:
-    from pytest_isolate._errors import StepFailedError  # noqa: PLC0415
-    from pytest_isolate._inside import Inside  # noqa: PLC0415
-    from pytest_isolate._sandbox import entry as entry_module  # noqa: PLC0415
-    from pytest_isolate._sandbox.frames import Writer  # noqa: PLC0415
 
     sandbox = flight.sandbox
     assert sandbox is not None
@@ -208,8 +195,6 @@ def _fork(flight: Flight, spec: Spec) -> None:
 
 
 def _wait(flight: Flight, spec: Spec, pid: int, frames: int, stacks: int) -> None:
-    from pytest_isolate._sandbox.watch import Watch  # noqa: PLC0415
-    from pytest_isolate._verdict import PHASES, Facts  # noqa: PLC0415
 
     sandbox = flight.sandbox
     assert sandbox is not None
@@ -249,8 +234,7 @@ def _kept(flight: Flight, sandbox: Sandbox) -> set[int]:
     return keep - flight.run.descriptors_of_ours(sandbox)
 
 
-def _entry(flight: Flight, spec: Spec, frames_write: int, keep: frozenset[int]) -> Any:  # noqa: ANN401 - Entry, imported late
-    from pytest_isolate._sandbox.entry import Entry  # noqa: PLC0415
+def _entry(flight: Flight, spec: Spec, frames_write: int, keep: frozenset[int]) -> Entry:
 
     sandbox, plan = flight.sandbox, flight.plan
     assert sandbox is not None
@@ -292,12 +276,10 @@ def _memory_files(group: str, version: int, limit: int) -> tuple[str, tuple[str,
 
 
 def _identity(flight: Flight, spec: Spec) -> Identity:
-    from pytest_isolate._plan import resolve_user  # noqa: PLC0415
-    from pytest_isolate._sandbox.entry import Identity  # noqa: PLC0415
 
     host = flight.run.machine.host
-    if host.rootless:  # the map gave the wanted name already; only a wanted root keeps rights
-        return Identity(drop_capabilities=spec.user is None or resolve_user(spec.user)[0] != 0)
+    if host.rootless:  # the map gave the wanted name already; only a root of that name keeps rights
+        return Identity(drop_capabilities=(host.uid if spec.user is None else resolve_user(spec.user)[0]) != 0)
     if spec.user is None:
         return Identity()
     uid, gid, groups = resolve_user(spec.user)

@@ -97,7 +97,7 @@ class Spec:
 
     def origin(self, name: str) -> str:
         """Where a value was set, in words."""
-        return self.origins.get(name, "the default")
+        return self.origins.get(name, "by default")
 
 
 def add_options(parser: pytest.Parser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -164,7 +165,7 @@ def _last_words(flight: Flight, phase: str) -> Iterable[tuple[str, str]]:
         if data:
             yield (f"Captured {name} {phase}", data.decode("utf-8", "replace"))
     if flight.facts.exit.stacks:
-        yield ("isolate: stacks", flight.facts.exit.stacks)
+        yield ("isolate: stacks", _verdict.readable_stacks(flight.facts.exit.stacks))
 
 
 def _section(flight: Flight, verdict: Verdict, report: pytest.TestReport) -> str:
@@ -289,8 +290,6 @@ def _replay_warnings(flight: Flight, verdict: Verdict) -> None:
 
 def _category(frame: Frame) -> type[Warning]:
     """The class that a child named, if it is one that this process knows: nothing is imported for a child."""
-    import sys  # noqa: PLC0415
-
     found = getattr(sys.modules.get(str(frame.get("module"))), str(frame.get("category")), None)
     return found if isinstance(found, type) and issubclass(found, Warning) else UserWarning
 

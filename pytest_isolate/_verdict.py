@@ -117,8 +117,8 @@ def _limits(spec: Spec, facts: Facts, dead_in: str | None) -> Iterator[Violation
     counters, exit_ = facts.counters, facts.exit
     if spec.memory is not None and counters.oom_kills:
         used = max(0, (counters.memory_peak or 0) - facts.base_memory)
-        itself = exit_.status is not None and os.WIFSIGNALED(exit_.status) and not exit_.out_of_memory
-        who = "the test's own process" if itself and dead_in else "a process that the test started"
+        itself = dead_in is not None and not exit_.killed_child
+        who = "the test's own process" if itself else "a process that the test had started"
         yield _violations.MemoryExceeded(
             "memory",
             f"memory: limit {format_size(spec.memory)}, set {spec.origin('memory')}; used {format_size(used)} and wanted more: "
@@ -187,3 +187,18 @@ def _ending(status: int | None) -> str:
         except ValueError:
             return f"was ended by signal {number}"
     return f"left by itself with exit status {os.waitstatus_to_exitcode(status)} (os._exit, or another program run in its place)"
+
+
+_FRAME = '  File "'
+_PYTESTS_OWN = ("/_pytest/", "/pluggy/", "/pytest/__main__.py", "<frozen runpy>")
+
+
+def readable_stacks(stacks: str) -> str:
+    """Faulthandler's dump without the frames of pytest and pluggy, which are the same for every test."""
+    lines: list[str] = []
+    for line in stacks.splitlines():
+        ours = line.startswith(_FRAME) and any(part in line for part in _PYTESTS_OWN)
+        shown = "  (frames of pytest and pluggy)" if ours else line
+        if not (ours and lines and lines[-1] == shown):
+            lines.append(shown)
+    return "\n".join(lines)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_isolate import _options, _pytest_private
+from pytest_isolate._elsewhere import Elsewhere
 from pytest_isolate._run import Run
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("setuponly", False) or config.getoption("setupplan", False):
         return  # no test body runs
     _check_report_path(config.getoption("isolate_report"))
-    config.pluginmanager.register(Isolation(Run(config)), "isolate-run")
+    run = Run(config)
+    config.pluginmanager.register(Isolation(run) if sys.platform == "linux" else Elsewhere(run), "isolate-run")
 
 
 def _check_report_path(path: str | None) -> None:

@@ -20,10 +20,12 @@ class Host:
     obstacles: dict[str, str]  # controllers that cannot, and why
     mounts: tuple[MountPoint, ...]
 
+    owns_machine: bool  # whether this user namespace is the first one: uid 0 of another is nobody to the host's mounts
+
     @property
     def rootless(self) -> bool:
         """Whether sandboxes need a user namespace of their own."""
-        return self.uid != 0
+        return self.uid != 0 or not self.owns_machine
 
 
 _NEEDED = {"memory": "memory", "pids": "pids", "cpu": "cpu"}
@@ -41,7 +43,12 @@ def look(mounts: list[MountPoint]) -> Host:
             obstacles[name] = reason
         else:
             places[name] = own[name]
-    return Host(os.geteuid(), os.getegid(), places, obstacles, tuple(mounts))
+    return Host(os.geteuid(), os.getegid(), places, obstacles, tuple(mounts), owns_machine=_maps_every_id())
+
+
+def _maps_every_id() -> bool:
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        return file.read().split() == ["0", "0", str(2**32 - 1)]
 
 
 _SMALL = 1 << 16  # bytes; larger files that no overlay can cover are shown read-only instead of copied

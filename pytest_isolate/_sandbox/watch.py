@@ -20,6 +20,7 @@ _READ = 1 << 18
 _MOST_STACKS = 1 << 16
 _STACKS_QUIET = 0.05  # seconds without a further line after which a dump of stacks is complete
 _STACKS_LONGEST = 1.0
+_KILL_LONGEST = 0.05  # seconds from an OOM event to the death of its victim
 _LAST_WORDS = 2.0  # seconds from the end frame to the exit
 
 
@@ -33,6 +34,7 @@ class Exit:
     garbled: str | None = None
     timed_out: bool = False
     out_of_memory: bool = False
+    killed_child: bool = False  # the kernel chose another process than the test's own
     stacks: str = ""
     left_over: list[tuple[int, str]] = field(default_factory=list)
     wall_seconds: float = 0.0
@@ -45,6 +47,13 @@ class Exit:
     def first(self, kind: str) -> Frame | None:
         """The first frame of a kind."""
         return next((frame for frame in self.frames if frame["kind"] == kind), None)
+
+
+def _dies(pidfd: int) -> bool:
+    """Whether the kernel's choice was the test itself. v1 says that it kills before it has killed."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(_KILL_LONGEST * 1000))
 
 
 class Watch:
@@ -90,7 +99,9 @@ class Watch:
             for fd, drain in ((self._frames, self._drain_frames), (self._stacks, self._drain_stacks)):
                 if fd in ready and not drain():
                     poll.unregister(fd)
-            self._exit.out_of_memory = self._sandbox.oom_event in ready and self._sandbox.out_of_memory()
+            if self._sandbox.oom_event in ready and self._sandbox.out_of_memory():
+                self._exit.out_of_memory = True
+                self._exit.killed_child = not _dies(self._pidfd)
             if self._exit.garbled is not None or self._exit.out_of_memory or self._pidfd in ready:
                 return
             if self._exit.ended:
