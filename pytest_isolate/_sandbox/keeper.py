@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -125,6 +126,12 @@ class Sandbox:
             except ProcessLookupError:
                 return  # dead already
 
+    def wait_dead(self) -> None:
+        """Wait until not one process of the sandbox is alive; the test itself must be reaped before."""
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        poll.poll()
+
     def descriptors(self) -> tuple[int, ...]:
         """Everything of ours that this sandbox has open."""
         return (self._channel.fileno(), self.pidfd, self.private, self.stdout, self.stderr, self.oom_event, *self.joins)
@@ -187,6 +194,7 @@ class Keeper:
         try:
             wire.send(self._requests, message, (theirs.fileno(),))
         except ConnectionError as error:
+            ours.close()
             raise StepFailedError("reach", "the builder process, which has died", error.errno or 32) from error
         finally:
             theirs.close()

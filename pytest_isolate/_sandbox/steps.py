@@ -99,8 +99,8 @@ def overlay(lower: str, private: str, target: str, user: bool) -> None:
     upper, work = private + ".upper", private + ".work"
     mirror(lower, upper, user)
     os.mkdir(work)
-    options = f"lowerdir={_escaped(lower)},upperdir={_escaped(upper)},workdir={_escaped(work)}"
-    syscalls.mount("overlay", target, "overlay", Mount.NODEV, options + (",userxattr" if user else ""))
+    options = f"lowerdir={_escaped(lower)},upperdir={_escaped(upper)},workdir={_escaped(work)},"
+    syscalls.mount("overlay", target, "overlay", Mount.NODEV, options + ("userxattr" if user else "redirect_dir=on"))
 
 
 def overlay_or_read_only(lower: str, private: str, target: str, user: bool) -> None:

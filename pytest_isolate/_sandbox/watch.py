@@ -79,6 +79,8 @@ class Watch:
         finally:
             self._sandbox.kill()
             self._reap()
+            if self._exit.left_over:  # with net=False or fs="host" they would disturb the next test
+                self._sandbox.wait_dead()
             self._drain()
             os.close(self._pidfd)
         self._exit.stacks = self._stack_bytes.decode("utf-8", "replace")
@@ -119,7 +121,7 @@ class Watch:
 
     def _drain_frames(self) -> bool:
         """Take in what is there. False at the end of the pipe."""
-        while self._exit.garbled is None:
+        while self._exit.garbled is None and not self._exit.timed_out:  # what a late test still says does not count
             try:
                 data = os.read(self._frames, _READ)
             except BlockingIOError:

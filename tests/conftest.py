@@ -1,0 +1,51 @@
+"""What all tests share: the kernel is the judge, and what it cannot do here is skipped, or failed where CI says so."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pytest_isolate._linux import host as host_module
+from pytest_isolate._linux.mounts import MountTable
+
+pytest_plugins = ["pytester"]
+
+#: Set by CI: a capability that this machine lacks fails the test that needs it instead of skipping it. ``1`` for all,
+#: or the capabilities by name, for a caller (an ordinary user on cgroup v1) of whom less can be expected.
+MUST_WORK = os.environ.get("PYTEST_ISOLATE_MUST_WORK", "")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*capabilities): memory, pids, cpu, root, user; skipped where the machine lacks one")
+
+
+@pytest.fixture(scope="session")
+def host() -> host_module.Host:
+    table = MountTable()
+    found = host_module.look(table.visible())
+    table.close()
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _capabilities(request: pytest.FixtureRequest, host: host_module.Host) -> None:
+    marker = request.node.get_closest_marker("needs")
+    for name in marker.args if marker else ():
+        if name in {"root", "user"}:  # not a lack of the machine: the other run of the suite has it
+            if (os.geteuid() == 0) != (name == "root"):
+                pytest.skip(f"for the run as {name}")
+        elif name not in host.places:
+            message = f"this machine has no {name}: {host.obstacles.get(name)}"
+            if MUST_WORK == "1" or name in MUST_WORK.split(","):
+                pytest.fail(message)
+            pytest.skip(message)
+
+
+@pytest.fixture
+def canary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of the machine with a file in it: what a test inside destroys must still be there."""
+    directory = tmp_path_factory.mktemp("canary")
+    (directory / "file").write_text("untouched")
+    return directory

@@ -1,0 +1,121 @@
+"""Sandboxes without pytest inside: a body runs in one, and what it returns comes back."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from pytest_isolate import _plan
+from pytest_isolate._errors import StepFailedError
+from pytest_isolate._linux.counters import Counters
+from pytest_isolate._linux.host import Host, Tree
+from pytest_isolate._options import KEYWORDS, Spec
+from pytest_isolate._sandbox.entry import Entry, Identity, become, fork, say_broken
+from pytest_isolate._sandbox.frames import Writer
+from pytest_isolate._sandbox.keeper import Keeper, Sandbox
+from pytest_isolate._sandbox.watch import STACK_SIGNAL, Exit, Watch
+
+
+@dataclass
+class Result:
+    """What came out of one sandbox."""
+
+    value: object
+    exit: Exit
+    counters: Counters
+    disk_used: int
+
+
+class Box:
+    """Runs bodies in sandboxes."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.keeper = Keeper(host.places)
+
+    def plan(self, **changes: object) -> _plan.Plan:
+        spec = Spec(**{**{name: keyword.default for name, keyword in KEYWORDS.items()}, **changes}, origins={})
+        return _plan.plan(spec, self.host, Tree(), self.keeper.loopback() if spec.net else [], tempfile.gettempdir())
+
+    def run(
+        self,
+        body: Callable[[], object],
+        *,
+        timeout: float = 20.0,
+        keep: frozenset[int] = frozenset(),
+        identity: Identity | None = None,
+        files: int | None = None,
+        memory: int | None = None,
+        meanwhile: Callable[[Sandbox], None] | None = None,
+        **changes: object,
+    ) -> Result:
+        """Run ``body`` in a fresh sandbox; its return value must be JSON's. ``meanwhile`` runs in a thread outside."""
+        plan = self.plan(memory=memory, **changes)
+        sandbox = self.keeper.take(plan.recipe)
+        sandbox.wait_ready()
+        (frames, frames_write), (stacks, stacks_write) = os.pipe(), os.pipe()
+        limit = None
+        if memory is not None:
+            sandbox.watch_memory()
+            limit = _memory_files(sandbox.groups["memory"], self.host.places["memory"].version, memory)
+        entry = Entry(
+            frames=frames_write,
+            pidfd=sandbox.pidfd,
+            namespaces=plan.recipe.namespaces,
+            joins=sandbox.joins,
+            cwd=os.getcwd(),
+            replace={},
+            keep=frozenset({frames_write, stacks_write, *keep}),
+            identity=identity or Identity(drop_capabilities=self.host.rootless),
+            files=files,
+            memory=limit,
+        )
+        pid = fork(entry)
+        if pid == 0:
+            _child(entry, stacks_write, body)
+        os.close(frames_write)
+        os.close(stacks_write)
+        if meanwhile is not None:
+            threading.Thread(target=meanwhile, args=(sandbox,)).start()
+        exit_ = Watch(pid, sandbox, frames, stacks).wait(timeout)
+        result = Result((exit_.first("value") or {}).get("value"), exit_, sandbox.counters(), sandbox.disk_used())
+        sandbox.close()
+        os.close(frames)
+        os.close(stacks)
+        return result
+
+
+def _memory_files(group: str, version: int, limit: int) -> tuple[str, tuple[str, ...], int]:
+    if version == 2:
+        return f"{group}/memory.current", (f"{group}/memory.max",), limit
+    return f"{group}/memory.usage_in_bytes", (f"{group}/memory.limit_in_bytes",), limit
+
+
+def _child(entry: Entry, stacks: int, body: Callable[[], object]) -> None:
+    try:
+        become(entry)
+    except StepFailedError as error:
+        say_broken(entry.frames, error)
+        os._exit(1)
+    faulthandler.register(STACK_SIGNAL, file=stacks, all_threads=True)
+    writer = Writer(entry.frames)
+    writer.send({"kind": "entered", "pid": os.getpid()})
+    try:
+        writer.send({"kind": "value", "value": body()})
+    except Exception as error:
+        writer.send({"kind": "value", "value": f"{type(error).__name__}: {error}"})
+    writer.send({"kind": "end"})
+    os._exit(0)
+
+
+@pytest.fixture(scope="session")
+def box(host: Host) -> Iterator[Box]:
+    made = Box(host)
+    yield made
+    made.keeper.close()

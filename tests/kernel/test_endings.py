@@ -1,0 +1,144 @@
+"""How a sandbox ends, and that nothing of it stays."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pytest_isolate._errors import StepFailedError
+from pytest_isolate._linux import cgroup
+from pytest_isolate._sandbox.keeper import Keeper
+
+
+def groups_of_ours(host) -> list[Path]:
+    return [path for place in set(host.places.values()) for path in Path(place.directory).glob("pytest-isolate-*/*") if path.is_dir()]
+
+
+def test_an_exit_status_is_no_end(box):
+    """``os._exit(0)`` says nothing about success: the end has to be said."""
+    result = box.run(lambda: os._exit(0))
+    assert not result.exit.ended
+    assert result.exit.status == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGABRT])
+def test_a_death_by_signal_is_seen_as_that(box, number):
+    """The wait status is the test's own, also where a go-between stands in between; PID 1 would have survived these."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    status = box.run(lambda: os.kill(os.getpid(), number)).exit.status
+    assert os.WTERMSIG(status) == number
+
+
+def test_processes_left_behind_are_listed_and_dead(box):
+    """A daemon is named by its command, and gone with its namespace."""
+    result = box.run(lambda: subprocess.Popen(["sleep", "1234.5"], start_new_session=True).pid)
+    assert result.exit.left_over == [(result.value, "sleep 1234.5")]
+    assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if _command(path) == b"sleep\x001234.5\x00"]
+
+
+def _command(path: Path) -> bytes:
+    with contextlib.suppress(OSError):  # a process that ended while we looked
+        return path.read_bytes()
+    return b""
+
+
+def test_a_process_that_is_about_to_end_is_not_left_behind(box):
+    """A child that ends within the grace is not held against the test."""
+
+    def start():
+        read, write = os.pipe()
+        if os.fork() == 0:
+            os.close(write)
+            os.read(read, 1)  # ends when the test does
+            os._exit(0)
+
+    assert box.run(start).exit.left_over == []
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"\xff\xff\xff\xff", b"\0\0\0\2{}", b"\0\0\0\4null", b"\0\0\0\5[[[[["], ids=["length", "no kind", "no object", "no json"]
+)
+def test_garbage_on_the_pipe_ends_the_test_and_is_known(box, garbage):
+    """Whatever a test writes to its pipe, pytest only learns that it cannot be read."""
+
+    def scribble():
+        for name in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(OSError):
+                if int(name) > 2:
+                    os.write(int(name), garbage)
+        signal.pause()
+
+    assert box.run(scribble).exit.garbled is not None
+
+
+def test_everything_is_unmade(box, host):
+    """After its sandbox is closed neither a group nor a mount nor a process of it is left."""
+    mounts = Path("/proc/self/mountinfo").read_text()
+    box.run(lambda: None)
+    box.run(lambda: None)  # its building waits for the unmaking before
+    assert len(groups_of_ours(host)) <= 2 * len(set(host.places.values()))
+    assert Path("/proc/self/mountinfo").read_text() == mounts
+
+
+@pytest.mark.needs("memory")
+def test_a_run_that_died_is_swept_by_the_next(host):
+    """Groups of a dead owner go, those of one that lives stay."""
+    place = host.places["memory"]
+    dead, alive = (Path(place.directory) / f"{cgroup.PREFIX}1-{name}" for name in ("dead", "alive"))
+    for directory in (dead, alive):
+        directory.mkdir()
+        (directory / "7").mkdir()
+    lock = cgroup._lock(str(alive))
+    try:
+        keeper = Keeper({"memory": place})
+        keeper.close()
+        assert not dead.exists()
+        assert (alive / "7").exists()
+    finally:
+        os.close(lock)
+        assert cgroup.remove(str(alive))
+
+
+def test_a_step_that_fails_is_named_with_its_path(box):
+    """A sandbox that cannot be built says which step failed on which path, in words."""
+    plan = box.plan(bind=(("/nonexistent/thing", False),))
+    sandbox = box.keeper.order(plan.recipe)
+    with pytest.raises(StepFailedError, match=r"bind /nonexistent/thing: No such file or directory \[ENOENT\]"):
+        sandbox.wait_ready()
+    sandbox.close()
+
+
+def test_a_dead_builder_is_a_failed_step(host):
+    """No hang and no test result when the builder was killed."""
+    keeper = Keeper({})
+    keeper._builder.kill()
+    keeper._builder.wait()
+    from pytest_isolate._model import Recipe
+
+    with pytest.raises(StepFailedError, match="builder process, which has died"):
+        keeper.order(Recipe(0, None, "/proc", (), {})).wait_ready()
+    keeper.close()
+
+
+def test_a_killed_pid_1_takes_its_test_along(box):
+    """The kernel kills every process of a namespace with its first: the test's death is seen as such."""
+    read, write = os.pipe()
+
+    def kill_pid_1(sandbox):
+        os.read(read, 1)
+        sandbox.kill()
+
+    def wait_for_it():
+        os.write(write, b"x")
+        signal.pause()
+
+    result = box.run(wait_for_it, keep=frozenset({write}), meanwhile=kill_pid_1)
+    os.close(read)
+    os.close(write)
+    assert not result.exit.timed_out
+    assert os.WTERMSIG(result.exit.status) == signal.SIGKILL

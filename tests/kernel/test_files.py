@@ -1,0 +1,203 @@
+"""The machine's files, seen from a sandbox: all there, and nothing written to them stays."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+
+def test_a_removed_directory_of_the_machine_is_still_there(box, canary):
+    """``rm -rf`` inside is gone inside and untouched outside."""
+
+    def remove():
+        shutil.rmtree(canary)
+        return canary.exists()
+
+    assert box.run(remove).value is False
+    assert (canary / "file").read_text() == "untouched"
+
+
+@pytest.mark.parametrize("where", ["/tmp", "/dev/shm", str(Path(tempfile.gettempdir()))])
+def test_writes_are_private_and_gone(box, where):
+    """What is written in one sandbox is neither on the machine nor in the next sandbox."""
+    path = Path(where) / f"written-inside-{os.getpid()}"
+
+    def write():
+        there = path.exists()
+        path.write_text("x")
+        return there
+
+    assert [box.run(write).value for _ in range(2)] == [False, False]
+    assert not path.exists()
+
+
+def test_changed_files_of_the_machine_are_unchanged(box, canary):
+    """Writing, renaming and changing modes happen on the overlay."""
+
+    def change():
+        (canary / "file").write_text("changed")
+        (canary / "file").chmod(0)
+        (canary / "file").rename(canary / "moved")
+        return (canary / "moved").stat().st_size
+
+    assert box.run(change).value == len("changed")
+    assert (canary / "file").read_text() == "untouched"
+
+
+def test_a_bound_path_is_shared(box, canary):
+    """``bind`` is the one way out for a write."""
+    box.run(lambda: (canary / "new").write_text("kept"), bind=((str(canary), False),))
+    assert (canary / "new").read_text() == "kept"
+
+
+def test_a_path_bound_read_only_refuses_writes(box, canary):
+    """``bind="path:ro"`` shows the machine's file and keeps it."""
+    value = box.run(lambda: (canary / "new").write_text("x"), bind=((str(canary), True),)).value
+    assert "Read-only file system" in value
+    assert not (canary / "new").exists()
+
+
+def test_readonly_refuses_writes_outside_of_temporary_files(box):
+    """``fs="readonly"`` is a machine whose disk cannot be written, with a private /tmp."""
+    home = Path(__file__).parent / "written-inside"
+
+    def write():
+        Path("/tmp/mine").write_text("x")  # noqa: S108
+        return home.write_text("x")
+
+    assert "Read-only file system" in box.run(write, fs="readonly").value
+    assert not Path("/tmp/mine").exists()
+
+
+def test_host_shares_everything_but_tmp(box, tmp_path_factory):
+    """``fs="host"`` writes to the machine; /tmp stays private."""
+    shared = Path(__file__).parent / f".written-{os.getpid()}"
+    if not os.access(shared.parent, os.W_OK):
+        pytest.skip("this user may not write to the project's folder")
+
+    def write():
+        Path("/tmp/mine").write_text("x")
+        return shared.write_text("x")
+
+    try:
+        assert box.run(write, fs="host").value == 1
+        assert shared.read_text() == "x"
+        assert not Path("/tmp/mine").exists()
+    finally:
+        shared.unlink(missing_ok=True)
+
+
+def test_every_mount_of_the_machine_is_visible(box, host):
+    """An overlay does not show what is mounted below its lower directory: each is put back."""
+    paths = [mount.path for mount in host.mounts if not mount.path.startswith(("/proc", "/sys", "/dev")) and Path(mount.path).is_dir()]
+    listed = {path: sorted(os.listdir(path)) for path in paths if os.access(path, os.R_OK) and path != "/"}
+    assert box.run(lambda: {path: sorted(os.listdir(path)) for path in listed}).value == listed
+
+
+@pytest.mark.needs("root")
+def test_a_mounted_file_system_is_private_too(box, tmp_path):
+    """Writes to a file system that is mounted somewhere on the machine are discarded as well, and a mounted file's also."""
+    (tmp_path / "fs").mkdir()
+    (tmp_path / "target").write_text("covered")
+    subprocess.run(["mount", "-t", "tmpfs", "none", tmp_path / "fs"], check=True)
+    try:
+        (tmp_path / "fs" / "source").write_text("original")
+        subprocess.run(["mount", "--bind", tmp_path / "fs" / "source", tmp_path / "target"], check=True)
+        try:
+            from pytest_isolate._linux import host as host_module
+            from pytest_isolate._linux.mounts import MountTable
+
+            table = MountTable()
+            box.host = host_module.look(table.visible())
+            table.close()
+
+            def change():
+                seen = (tmp_path / "target").read_text()
+                (tmp_path / "fs" / "source").write_text("changed")
+                (tmp_path / "target").write_text("changed")
+                return seen
+
+            assert box.run(change).value == "original"
+            assert (tmp_path / "fs" / "source").read_text() == "original"
+        finally:
+            subprocess.run(["umount", tmp_path / "target"], check=True)
+    finally:
+        subprocess.run(["umount", tmp_path / "fs"], check=True)
+
+
+def test_device_files_work_and_disks_are_absent(box):
+    """/dev has what programs expect and none of the machine's disks."""
+
+    def look():
+        Path("/dev/null").write_bytes(b"x")
+        master, slave = os.openpty()
+        os.close(master)
+        os.close(slave)
+        blocks = [name for name in os.listdir("/dev") if Path("/dev", name).is_block_device()]
+        return [len(Path("/dev/urandom").open("rb").read(4)), os.path.realpath("/dev/ptmx"), blocks]
+
+    assert box.run(look).value == [4, "/dev/pts/ptmx", []]
+
+
+def test_disk_bounds_every_private_place_together(box):
+    """Half a limit in /tmp and half in /dev/shm is the whole limit."""
+
+    def fill():
+        Path("/tmp/half").write_bytes(b"x" * (600 << 10))
+        Path("/dev/shm/half").write_bytes(b"x" * (600 << 10))
+
+    assert "No space left" in box.run(fill, disk=1 << 20).value
+
+
+def test_disk_is_measured(box):
+    """Bytes written are counted in whole pages."""
+    used = box.run(lambda: Path("/tmp/x").write_bytes(b"x" * (3 << 20)), disk=8 << 20).disk_used
+    assert 3 << 20 <= used < (3 << 20) + (256 << 10)
+
+
+@pytest.mark.needs("root")
+def test_a_directory_of_the_machine_can_be_renamed(box, canary):
+    """As root the overlay redirects; without root the kernel has no such overlay and rename(2) gives EXDEV."""
+
+    def rename():
+        canary.rename(canary.with_name("moved"))
+        return (canary.with_name("moved") / "file").read_text()
+
+    assert box.run(rename).value == "untouched"
+    assert canary.exists()
+
+
+@pytest.mark.needs("root")
+def test_kernel_wide_settings_cannot_be_written(box):
+    """/proc/sys and /sys are the whole machine's: read-only, also for root, also the control groups."""
+
+    def write():
+        refused = []
+        for path in ("/proc/sys/kernel/hostname", "/proc/sys/vm/drop_caches", "/sys/kernel/uevent_helper", "/sys/power/state"):
+            try:
+                os.close(os.open(path, os.O_WRONLY))
+            except OSError as error:
+                refused += [error.errno] if error.errno != errno.ENOENT else []
+            else:
+                refused.append(path)
+        groups = [path for path in Path("/sys/fs/cgroup").rglob("cgroup.procs") if os.access(path, os.W_OK)]
+        return [sorted(set(refused)), len(groups)]
+
+    assert box.run(write).value == [[errno.EROFS], 0]
+
+
+def test_ipc_objects_stay_inside(box):
+    """A POSIX message queue's file system and SysV segments are the sandbox's own."""
+
+    def look():
+        Path("/dev/mqueue/mine").touch()
+        return Path("/proc/sysvipc/shm").read_text().count("\n")
+
+    assert box.run(look).value == 1
+    assert not Path("/dev/mqueue/mine").exists()

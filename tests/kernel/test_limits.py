@@ -1,0 +1,114 @@
+"""What the kernel refuses a sandbox, and how that is known."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+
+import pytest
+
+
+@pytest.mark.needs("memory")
+@pytest.mark.parametrize(("size", "killed"), [(30 << 20, False), (100 << 20, True)])
+def test_memory_is_what_the_test_itself_uses(box, size, killed):
+    """Below the limit nothing happens, whatever pytest itself is large; above it the kernel kills, and counts it."""
+    result = box.run(lambda: len(b"x" * size), memory=64 << 20)
+    assert bool(result.counters.oom_kills) is killed
+    assert result.exit.ended is not killed
+
+
+@pytest.mark.needs("memory")
+def test_memory_is_the_whole_trees(box):
+    """Four children of 30 MiB each are more than 64 MiB."""
+
+    def spread():
+        pids = []
+        for _ in range(4):
+            if (pid := os.fork()) == 0:
+                block = b"x" * (30 << 20)
+                signal.pause()
+                os._exit(len(block) & 1)
+            pids.append(pid)
+        for pid in pids:
+            os.waitpid(pid, 0)
+
+    result = box.run(spread, memory=64 << 20)
+    assert result.counters.oom_kills
+    assert not result.exit.timed_out
+
+
+@pytest.mark.needs("pids")
+@pytest.mark.parametrize(("count", "denied"), [(4, 0), (5, 1)])
+def test_pids_counts_the_test_and_not_our_helper(box, count, denied):
+    """``pids=5`` is the test and four children; PID 1 is not counted."""
+
+    def fork():
+        read, write = os.pipe()
+        for _ in range(count):
+            try:
+                if os.fork() == 0:
+                    os.close(write)
+                    os.read(read, 1)
+                    os._exit(0)
+            except BlockingIOError:
+                break
+        os.close(write)
+
+    result = box.run(fork, pids=5)
+    assert result.counters.pids_denied == denied
+    assert result.counters.pids_peak in {None, 5}
+
+
+@pytest.mark.needs("cpu")
+def test_cpu_is_a_bandwidth(box):
+    """A quarter of a core gives about a quarter of the wall time."""
+
+    def burn():
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            pass
+
+    result = box.run(burn, cpu=0.25)
+    assert result.counters.cpu_seconds is not None
+    assert result.counters.cpu_seconds < 0.6
+
+
+def test_files_is_per_process(box):
+    """The limit of open descriptors is soft and hard: a test cannot raise it."""
+    assert box.run(lambda: list(resource.getrlimit(resource.RLIMIT_NOFILE)), files=64).value == [64, 64]
+
+
+def test_a_late_test_is_killed_and_its_stacks_are_dumped(box):
+    """A busy loop ends at its deadline, with the line it was in."""
+
+    def spin_for_ever():
+        while True:
+            pass
+
+    result = box.run(spin_for_ever, timeout=0.3)
+    assert result.exit.timed_out
+    assert "spin_for_ever" in result.exit.stacks
+    assert result.exit.wall_seconds < 5
+
+
+def test_a_late_test_in_native_code_is_killed_with_its_stack(box):
+    """The dump needs no interpreter lock: a sleep in C that holds it is seen as well."""
+    import ctypes
+
+    libc = ctypes.PyDLL(None)  # PyDLL keeps the interpreter lock
+
+    def sleep_with_lock():
+        libc.sleep(60)
+
+    result = box.run(sleep_with_lock, timeout=0.3)
+    assert result.exit.timed_out
+    assert "sleep_with_lock" in result.exit.stacks
+
+
+def test_a_stopped_test_is_killed_at_its_deadline(box):
+    """A test that stopped itself cannot answer; it is killed all the same and the missing stack is known."""
+    result = box.run(lambda: os.kill(os.getpid(), signal.SIGSTOP), timeout=0.3)
+    assert result.exit.timed_out
+    assert result.exit.stacks == ""
