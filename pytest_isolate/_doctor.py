@@ -60,11 +60,15 @@ def examine(config: pytest.Config) -> list[Finding]:
 
 
 def _try(run: object, name: str, changes: dict[str, object]) -> Finding:
+    from pytest_isolate import _plan  # noqa: PLC0415
+    from pytest_isolate._linux.host import Tree  # noqa: PLC0415
     from pytest_isolate._run import Run  # noqa: PLC0415
 
     assert isinstance(run, Run)
     spec = Spec(**{**{key: keyword.default for key, keyword in KEYWORDS.items()}, **changes}, origins={})  # type: ignore[arg-type]
-    sandbox = run.machine.keeper.order(run.plan(spec).recipe)
+    sandbox = run.machine.keeper.order(
+        _plan.plan(spec, run.machine.host, Tree(), run.machine.keeper.loopback() if spec.net else [], ["/tmp"]).recipe
+    )
     try:
         sandbox.wait_ready()
     except StepFailedError as error:

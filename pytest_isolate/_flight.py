@@ -10,8 +10,10 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import stat
 import sys
 import traceback
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +22,7 @@ import pytest
 from pytest_isolate import _pytest_private
 from pytest_isolate._descriptors import open_now
 from pytest_isolate._errors import StepFailedError
-from pytest_isolate._inside import Inside
+from pytest_isolate._inside import Events, Inside
 from pytest_isolate._model import Missing
 from pytest_isolate._options import BadValueError, Spec
 from pytest_isolate._plan import Plan, resolve_user
@@ -31,7 +33,7 @@ from pytest_isolate._sandbox.entry import Entry, Identity
 from pytest_isolate._sandbox.frames import Writer
 from pytest_isolate._sandbox.keeper import Sandbox
 from pytest_isolate._sandbox.watch import Watch
-from pytest_isolate._verdict import PHASES, Facts, Verdict
+from pytest_isolate._verdict import Facts, Verdict
 
 
 class Handed(pytest.exit.Exception):  # type: ignore[name-defined, misc] # an attribute of a function, to mypy
@@ -59,7 +61,6 @@ class Flight:
     arguments: dict[str, Any] | None = None
     output: tuple[tuple[str, bytes], ...] = ()
     parent_warnings: int = 0
-    own_warnings: list[str] = field(default_factory=list)
     salvaged: str | None = None  # the line that says where the tmp_path went
 
     landing: bool = False
@@ -113,25 +114,36 @@ def _prepare(flight: Flight, spec: Spec) -> None:
     """Get a ready sandbox, or settle what this machine cannot give by ``on_missing``."""
     run = flight.run
     try:
-        plan = run.plan(spec)
-        for missing in plan.missing:
+        flight.plan = run.plan(spec, flight.item.session)
+        for missing in flight.plan.missing:
             _settle(flight, spec, missing)
-        flight.plan = plan
         if flight.broken is not None:
             raise Handed
-        flight.sandbox = run.machine.keeper.take(plan.recipe)
-        flight.sandbox.wait_ready()
+        _build(flight, spec)
         run.has_worked = True
     except StepFailedError as error:
-        if flight.sandbox is not None:
-            flight.sandbox.close()
-            flight.sandbox = None
         if run.has_worked:
             raise
         _settle(flight, spec, Missing("sandbox", explain(error), "pytest --isolate-doctor"))
         flight.plain = flight.broken is None
         if flight.broken is not None:
             raise Handed from error
+
+
+def _build(flight: Flight, spec: Spec) -> None:
+    """Take or order the sandbox. When it fails and the machine's mounts changed since the plan was made, plan once more."""
+    run = flight.run
+    for again in (False, True):
+        plan = flight.plan = run.plan(spec, flight.item.session)
+        flight.sandbox = run.machine.keeper.take(plan.recipe)
+        try:
+            flight.sandbox.wait_ready()
+        except StepFailedError:
+            flight.close()
+            if again or run.plan(spec, flight.item.session) is plan:
+                raise
+        else:
+            return
 
 
 def _settle(flight: Flight, spec: Spec, missing: Missing) -> None:
@@ -144,7 +156,7 @@ def _settle(flight: Flight, spec: Spec, missing: Missing) -> None:
     if spec.on_missing == "error":
         flight.broken = sentence
     else:
-        flight.own_warnings.append(f"{sentence}: the test ran without it")
+        warnings.warn(pytest.PytestWarning(f"{sentence}: the test runs without it"), stacklevel=2)
 
 
 def _fork(flight: Flight, spec: Spec) -> None:
@@ -157,10 +169,8 @@ def _fork(flight: Flight, spec: Spec) -> None:
         _pytest_private.temporary_base(flight.item.config)  # made here, or each child makes one of its own
     frames, frames_write = os.pipe()
     stacks, stacks_write = os.pipe()
-    pids_events = -1
-    if spec.pids is not None and "pids" in sandbox.groups:
-        pids_events = os.open(f"{sandbox.groups['pids']}/pids.events", os.O_RDONLY | os.O_CLOEXEC)
-    keep = {frames_write, stacks_write, pids_events, sandbox.stdout, *_kept(flight, sandbox)}
+    events = _open_events(sandbox, spec)
+    keep = {frames_write, stacks_write, sandbox.stdout, *(fd for fd, _ in events.values()), *_kept(flight, sandbox)}
     entry = _entry(flight, spec, frames_write, frozenset(keep))
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -169,29 +179,46 @@ def _fork(flight: Flight, spec: Spec) -> None:
     try:
         pid = entry_module.fork(entry)
         if pid == 0:
-            try:
-                base = entry_module.become(entry)
-            except StepFailedError as error:
-                entry_module.say_broken(frames_write, error)
-                os._exit(1)
-            flight.inside = Inside(
-                flight.item, Writer(frames_write), sandbox.stdout, pids_events,
-                watches_denials=spec.disk is not None or spec.files is not None,
-            )  # fmt: skip
-            flight.inside.begin(stacks_write, base, timer, fresh=spec.fixtures == "fresh")
+            _begin(flight, spec, entry, stacks_write, events=events, timer=timer)
             return
     finally:
         if flight.inside is None:
             gc.unfreeze()
-            for fd in (frames_write, stacks_write, pids_events):
-                if fd >= 0:
-                    os.close(fd)
+            for fd in (frames_write, stacks_write, *(fd for fd, _ in events.values())):
+                os.close(fd)
     try:
         _wait(flight, spec, pid, frames, stacks)
     finally:
         signal.setitimer(signal.ITIMER_REAL, *timer)
         os.close(frames)
         os.close(stacks)
+
+
+def _begin(flight: Flight, spec: Spec, entry: Entry, stacks: int, *, events: Events, timer: tuple[float, float]) -> None:
+    """In the child: get inside. A child that fails here must never return into pytest, where it would take itself for the parent."""
+    sandbox = flight.sandbox
+    try:
+        base = entry_module.become(entry)
+        assert sandbox is not None
+        watches_denials = spec.disk is not None or spec.files is not None
+        inside = Inside(flight.item, Writer(entry.frames), sandbox.stdout, events, watches_denials=watches_denials)
+        inside.begin(stacks, base, timer, fresh=spec.fixtures == "fresh")
+        flight.inside = inside
+    except StepFailedError as error:
+        entry_module.say_broken(entry.frames, error)
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it ends here
+        entry_module.say_broken(entry.frames, StepFailedError(f"begin ({type(error).__name__}: {error})", "in the child", 0))
+    if flight.inside is None:
+        os._exit(1)
+
+
+def _open_events(sandbox: Sandbox, spec: Spec) -> Events:
+    events: Events = {}
+    if spec.pids is not None and "pids" in sandbox.groups:
+        events["pids"] = (os.open(f"{sandbox.groups['pids']}/pids.events", os.O_RDONLY | os.O_CLOEXEC), "max")
+    if spec.memory is not None and "memory" in sandbox.groups:
+        events["oom"] = (os.open(sandbox.oom_file, os.O_RDONLY | os.O_CLOEXEC), "oom_kill")
+    return events
 
 
 def _wait(flight: Flight, spec: Spec, pid: int, frames: int, stacks: int) -> None:
@@ -203,14 +230,12 @@ def _wait(flight: Flight, spec: Spec, pid: int, frames: int, stacks: int) -> Non
     exit_ = watch.wait(spec.timeout)
     entered = exit_.first("entered") or {}
     base = entered.get("base")
-    reported = [frame.get("when") for frame in exit_.frames if frame["kind"] == "report"]
     flight.facts = Facts(
         exit_,
         sandbox.counters(),
         sandbox.disk_used(),
         sandbox.disk_full(),
         base if isinstance(base, int) else 0,
-        tuple(phase for phase in PHASES if phase in reported),
     )
     flight.output = (("stdout", _tail(sandbox.stdout)), ("stderr", _tail(sandbox.stderr)))
 
@@ -284,7 +309,9 @@ def _identity(flight: Flight, spec: Spec) -> Identity:
         return Identity()
     uid, gid, groups = resolve_user(spec.user)
     given: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
     if uid != host.uid and "tmp_path_factory" in getattr(flight.item, "fixturenames", ()):
         base = _pytest_private.temporary_base(flight.item.config)
         given = (str(base.parent), str(base))
-    return Identity(uid, gid, groups, given=given)
+        closed = tuple(str(path) for path in base.parents if not path.stat().st_mode & stat.S_IXOTH)
+    return Identity(uid, gid, groups, given=given, opened=closed)

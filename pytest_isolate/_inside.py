@@ -26,15 +26,19 @@ _DENIED = {errno.ENOSPC: "ENOSPC", errno.EDQUOT: "ENOSPC", errno.EMFILE: "EMFILE
 _LARGEST_TEXT = 8 << 20  # characters of one report's section; what is more is left out in the middle
 _MONITORING_TOOL = 4  # sys.monitoring's numbers 0 to 2 and 5 have names, 4 is free
 
+#: What the control groups count as denied: a kind of violation -> an open file of the group and the word before its count.
+#: Opened before the groups went out of sight. Only used to say in which phase it was.
+Events = dict[str, tuple[int, str]]
+
 
 class Inside:
     """The child, from its fork to its end."""
 
-    def __init__(self, item: pytest.Item, writer: Writer, private: int, pids_events: int, *, watches_denials: bool) -> None:
+    def __init__(self, item: pytest.Item, writer: Writer, private: int, events: Events, *, watches_denials: bool) -> None:
         self._item = item
         self._writer = writer
         self._private = private  # any descriptor on the private file system
-        self._pids_events = pids_events  # of the control group, opened before it went out of sight; -1 for none
+        self._events = events
         self._watches_denials = watches_denials
         self._seen: set[str] = set()
         self._forwards = False  # pytest_warning_recorded is historic: registering replays the parent's, which are not ours
@@ -125,8 +129,10 @@ class Inside:
         look = os.fstatvfs(self._private)
         if look.f_bfree == 0 or look.f_ffree == 0:
             self._seen.add("ENOSPC")
-        if self._pids_events >= 0 and int(os.pread(self._pids_events, 64, 0).split()[1]):  # "max 3"
-            self._seen.add("pids")
+        for kind, (fd, key) in self._events.items():
+            words = os.pread(fd, 256, 0).decode("ascii").split()
+            if int(words[words.index(key) + 1]):
+                self._seen.add(kind)
 
     def _see(self, error: BaseException | None, visited: set[int]) -> None:
         while error is not None and id(error) not in visited:

@@ -5,6 +5,7 @@ One table of keywords drives all of it: options, ini values, checking, error sen
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ import pytest
 
 from pytest_isolate import _values
 from pytest_isolate._values import Parser
+
+Node = Any  # pytest's nodes have no public base class
 
 _ON_MISSING = "error" if sys.platform == "linux" else "skip"
 
@@ -152,23 +155,27 @@ class Defaults:
         """Merge levels, nearest first, over the defaults. Raises ``BadValueError``."""
         values: dict[str, Any] = {}
         origins: dict[str, str] = {}
-        for level in [*levels, *self._levels]:
-            for given in self._with_profile(level):
-                for name, value in given.values.items():
-                    if name not in values:
-                        values[name] = _checked(name, value, given.origin[name])
-                        origins[name] = given.origin[name]
+        for given in self._with_profile([*levels, *self._levels]):
+            for name, value in given.values.items():
+                if name not in values:
+                    values[name] = _checked(name, value, given.origin[name])
+                    origins[name] = given.origin[name]
         for name, keyword in KEYWORDS.items():
             values.setdefault(name, keyword.default)
         return Spec(**values, origins=origins)
 
-    def _with_profile(self, level: _Given) -> Iterator[_Given]:
-        yield level
-        if "profile" not in level.values:
-            return
-        name, origin = level.values["profile"], level.origin["profile"]
-        profile = self._profile(name, origin)
-        yield _Given(profile, dict.fromkeys(profile, f"in profile {name!r}, chosen {origin}"))
+    def _with_profile(self, levels: list[_Given]) -> Iterator[_Given]:
+        """The levels, and behind the nearest one that names a profile what is in it."""
+        chosen = False
+        for level in levels:
+            yield level
+            if chosen or "profile" not in level.values:
+                continue
+            chosen = True
+            if (name := level.values["profile"]) is not None:
+                origin = level.origin["profile"]
+                profile = self._profile(name, origin)
+                yield _Given(profile, dict.fromkeys(profile, f"in profile {name!r}, chosen {origin}"))
 
     def _profile(self, name: object, origin: str) -> Mapping[str, object]:
         if self._profiles is None:
@@ -193,10 +200,14 @@ def _read_profiles(path: Path) -> dict[str, object]:
     else:
         import tomli as tomllib  # noqa: PLC0415
     try:
-        table = tomllib.loads(path.read_text("utf-8")).get("tool", {}).get("pytest_isolate", {}).get("profiles", {})
+        table: object = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadValueError(f"isolate: {path} cannot be read: {error}") from None
-    return table if isinstance(table, dict) else {}
+    for key in ("tool", "pytest_isolate", "profiles"):
+        table = table.get(key, {}) if isinstance(table, dict) else None
+    if not isinstance(table, dict):
+        raise BadValueError(f"isolate: {path}: [tool.pytest_isolate.profiles] must be a table of tables")
+    return table
 
 
 def _checked(name: str, value: object, origin: str) -> object:
@@ -211,12 +222,22 @@ def _checked(name: str, value: object, origin: str) -> object:
         raise BadValueError(f"isolate: {name}={value!r} ({origin}): {error}") from None
 
 
+def _derived_classes_first(marks: list[tuple[Node, pytest.Mark]]) -> list[tuple[Node, pytest.Mark]]:
+    """Put nearest first what pytest lists the other way round: the marks of a class come after those of its bases."""
+    ordered: list[tuple[Node, pytest.Mark]] = []
+    for node, group in itertools.groupby(marks, key=lambda pair: pair[0]):
+        pairs = list(group)
+        ordered += reversed(pairs) if isinstance(node, pytest.Class) else pairs
+    return ordered
+
+
 def _marker_levels(item: pytest.Item) -> Iterator[_Given]:
     """An item's markers, nearest first: its parameter's, its function's (innermost first), its classes', its module's."""
     marks = list(item.iter_markers_with_node("isolate"))
     callspec = getattr(item, "callspec", None)
     of_parameter = {id(mark) for mark in callspec.marks} if callspec is not None else set()
     marks.sort(key=lambda pair: id(pair[1]) not in of_parameter)  # stable: only the parameter's go forward
+    marks = _derived_classes_first(marks)
     for node, mark in marks:
         kind = "parameter" if id(mark) in of_parameter else "function" if node is item else type(node).__name__.lower()
         origin = f"by @isolate on {kind} {node.nodeid}"

@@ -45,14 +45,30 @@ class _Layout:
 
     host: Host
     tree: Tree
+    places: tuple[str, ...] = ()
     steps: list[Step] = field(default_factory=list)
     uppers: list[tuple[str, str]] = field(default_factory=list)
 
     def overlay(self, path: str, *, sure: bool) -> None:
         name = str(len(self.uppers))
         step = "overlay" if sure else "overlay_or_read_only"
-        self.steps.append((step, path, f"{PRIVATE}/{name}", _inside(path), self.host.rootless))
+        doors = self._doors(path) if self.host.rootless else ()
+        self.steps.append((step, path, f"{PRIVATE}/{name}", _inside(path), self.host.rootless, doors))
         self.uppers.append((path, f"{name}.upper"))
+
+    def _doors(self, path: str) -> tuple[str, ...]:
+        """Directories of an overlay to copy up beforehand, relative to it, outer ones first.
+
+        A write copies up the directories above it with their owner, and an owner whom our user namespace has no name for makes
+        that fail (EOVERFLOW). So those on the way to the places where tests write are put into the upper layer at once.
+        """
+        start = path.rstrip("/") + "/"
+        doors: dict[str, None] = {}
+        for place in self.places:
+            if place.startswith(start):
+                parts = place.removeprefix(start).split("/")
+                doors |= dict.fromkeys("/".join(parts[: end + 1]) for end in range(len(parts)))
+        return tuple(door for door in doors if self.tree.kind(start + door) == "directory")
 
     def cover(self, path: str, mount: MountPoint | None = None) -> None:
         """Show ``path``, which is a mount point or has none below it that a parent would hide, with private writes."""
@@ -80,7 +96,9 @@ class _Layout:
         if path == "/":  # pivot_root(2) wants a mount point
             self.steps.append(("bind", ROOT, ROOT, False))
         self.uppers.append((path, f"root{path if path != '/' else ''}"))
-        for name in self.tree.entries(path):
+        start = path.rstrip("/") + "/"  # a directory that may be entered but not listed still has its mounts
+        hidden = {each.path.removeprefix(start).split("/")[0] for each in _below(self.host.mounts, path)} - {""}
+        for name in sorted({*self.tree.entries(path), *hidden}):
             child = os.path.join(path, name)
             if child in _REBUILT:
                 self.steps.append(("mkdir", _inside(child), 0o755))
@@ -99,14 +117,18 @@ def _below(mounts: tuple[MountPoint, ...], path: str) -> list[MountPoint]:
     return [each for each in mounts if each.path.startswith(start)]
 
 
-def plan(spec: Spec, host: Host, tree: Tree, loopback: list[str], temporary: str) -> Plan:
-    """Plan one sandbox. ``temporary`` is the directory of temporary files, private whatever ``fs`` says."""
-    layout = _Layout(host, tree)
+def plan(spec: Spec, host: Host, tree: Tree, loopback: list[str], places: list[str]) -> Plan:
+    """Plan one sandbox.
+
+    ``places`` are directories that the test is likely to write in or below; the first is that of temporary files, which is
+    private whatever ``fs`` says.
+    """
+    layout = _Layout(host, tree, tuple(places))
     layout.steps += _private_file_system(spec)
     if spec.fs == "overlay":
         _overlay_root(layout)
     else:
-        _shared_root(layout, spec, temporary)
+        _shared_root(layout, spec, places[0])
     if spec.fs != "host":
         layout.steps += _devices(host, tree)
     layout.steps += _shared_memory()

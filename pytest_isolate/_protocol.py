@@ -45,7 +45,7 @@ def land(flight: Flight) -> None:
             last = [*last[:-1], report]
         for report in last:
             item.ihook.pytest_runtest_logreport(report=report)
-        _replay_warnings(flight, verdict)
+        _replay_warnings(flight)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     finally:
         _pytest_private.set_function_arguments(item, None)
@@ -58,11 +58,12 @@ def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:
         message = flight.bad_value or f"the sandbox could not be built: {flight.broken}"
         verdict = Verdict("sandbox_error", (), Usage(), broken=message)
         return verdict, [_error_report(flight, message)]
+    reports: list[pytest.TestReport] = []
     try:
-        reports = [_read_report(flight, frame) for frame in flight.facts.exit.frames if frame["kind"] == "report"]
+        reports.extend(_read_report(flight, frame) for frame in flight.facts.exit.frames if frame["kind"] == "report")
     except GarbledError as error:
         flight.facts.exit.garbled = str(error)
-        reports = []
+    flight.facts.reported = tuple(report.when or "" for report in reports)
     verdict = _verdict.judge(flight.spec, flight.facts)
     if verdict.broken is not None:
         return verdict, [_error_report(flight, f"the sandbox broke: {verdict.broken}")]
@@ -276,15 +277,13 @@ def _raise(frame: Frame) -> NoReturn:
     raise ChildInternalError(message)
 
 
-def _replay_warnings(flight: Flight, verdict: Verdict) -> None:
+def _replay_warnings(flight: Flight) -> None:
     """Say the child's warnings here; the first ones are those from before the fork, which the parent has said itself."""
     item, frames = flight.item, [] if flight.facts is None else flight.facts.exit.frames
     for frame in [frame for frame in frames if frame["kind"] == "warning"][flight.parent_warnings :]:
         _record_warning(item, str(frame.get("message")), _category(frame), str(frame.get("filename")), frame.get("lineno"))
-    texts = list(flight.own_warnings)
     if flight.facts is not None and flight.spec is not None and flight.facts.exit.left_over and flight.spec.leaks == "warn":
-        texts.append(_verdict.leak_sentence(flight.spec, flight.facts.exit))
-    for text in texts if verdict.broken is None else []:
+        text = _verdict.leak_sentence(flight.spec, flight.facts.exit)
         _record_warning(item, text, pytest.PytestWarning, str(item.path), (item.location[1] or 0) + 1)
 
 

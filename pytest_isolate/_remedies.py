@@ -26,7 +26,8 @@ OVERLAY = (
 
 def remedy(error: StepFailedError) -> str | None:
     """What helps against this failure, where somebody knows."""
-    if error.step.startswith(("clone", "write")) and (error.errno in _FORBIDDEN or error.errno in {errno.ENOSPC, errno.EUSERS}):
+    of_namespace = error.step.startswith("clone") or (error.step == "write" and error.path.startswith("/proc/"))
+    if of_namespace and (error.errno in _FORBIDDEN or error.errno in {errno.ENOSPC, errno.EUSERS}):
         return f"{USER_NAMESPACES}; {CONTAINER}"
     if error.step == "mount proc on" and error.errno in _FORBIDDEN:
         return MASKED_PROC
@@ -34,7 +35,7 @@ def remedy(error: StepFailedError) -> str | None:
         return OVERLAY
     if error.step.startswith("mount") and error.errno in _FORBIDDEN:
         return f"{USER_NAMESPACES}; {CONTAINER}"
-    if error.step == "read only" and error.errno == errno.ENOSYS:
+    if error.step in {"read only", "bind", "protect"} and error.errno == errno.ENOSYS:
         return "Linux 5.12 is needed"
     return None
 

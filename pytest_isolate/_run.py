@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -85,7 +87,7 @@ class Run:
             machine.plans.clear()
         return machine
 
-    def plan(self, spec: Spec) -> Plan:
+    def plan(self, spec: Spec, session: pytest.Session) -> Plan:
         """The plan for a spec, made once. Raises ``StepFailedError``."""
         from pytest_isolate import _plan  # noqa: PLC0415
         from pytest_isolate._linux.host import Tree  # noqa: PLC0415
@@ -94,8 +96,14 @@ class Run:
         key = (spec.net, spec.fs, spec.bind, spec.hostname, spec.user, spec.disk, spec.pids, spec.cpu, spec.memory)
         if key not in machine.plans:
             loopback = machine.keeper.loopback() if spec.net else []
-            machine.plans[key] = _plan.plan(spec, machine.host, Tree(), loopback, tempfile.gettempdir())
+            machine.plans[key] = _plan.plan(spec, machine.host, Tree(), loopback, self._places(session))
         return machine.plans[key]
+
+    def _places(self, session: pytest.Session) -> list[str]:
+        """Directories that tests are likely to write in or below, the one for temporary files first."""
+        places = [tempfile.gettempdir(), os.getcwd(), str(self.config.rootpath), os.path.expanduser("~"), "/var/tmp", sys.prefix]
+        places += dict.fromkeys(str(item.path.parent) for item in session.items)
+        return [os.path.realpath(place) for place in places]
 
     def order_ahead(self, item: pytest.Item | None) -> None:
         """Have the next test's sandbox built while the present test runs."""
@@ -104,7 +112,7 @@ class Run:
         from pytest_isolate._options import BadValueError  # noqa: PLC0415
 
         try:
-            plan = self.plan(self.defaults.spec_of(item))
+            plan = self.plan(self.defaults.spec_of(item), item.session)
         except BadValueError:  # reported when its turn comes
             return
         if not plan.missing:

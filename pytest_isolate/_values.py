@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 Parser = Callable[[object], object]
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?B)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)\s*(?:([KMGT])(i?B)?)?", re.IGNORECASE)
+_LARGEST = 2**63 - 1  # bytes, of every limit that the kernel takes
 _SIZE_TEXT = "a number of bytes, or text such as '512K', '64M', '1.5G' or '64MiB' (powers of 1024)"
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
+_DURATION = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)\s*(ms|s|m|h)?")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0}
 _DURATION_TEXT = "a number of seconds, or text such as '250ms', '5s' or '2m'"
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
@@ -20,7 +21,9 @@ _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?")
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= _LARGEST if isinstance(value, int) else math.isfinite(value)
 
 
 def _as_text_number(value: object) -> object:
@@ -45,12 +48,15 @@ def size(minimum: int) -> Parser:
                 )
             if not match:
                 raise ValueError(f"it must be {_SIZE_TEXT}")
-            value = int(float(match[1]) * 1024 ** _POWERS[match[2].upper()])
+            power = 1024 ** _POWERS[(match[2] or "").upper()]
+            value = int(float(match[1]) * power) if "." in match[1] else int(match[1]) * power
         if not _is_number(value) or isinstance(value, float):
             raise ValueError(f"it must be {_SIZE_TEXT}")
         assert isinstance(value, int)
         if value < minimum:
             raise ValueError(f"it must be at least {format_size(minimum)}: with less no test can run")
+        if value > _LARGEST:
+            raise ValueError("it must be less than 8 EiB, the largest limit that the kernel takes")
         return value
 
     return parse
@@ -114,7 +120,7 @@ def choice(*allowed: str) -> Parser:
 def hostname(value: object) -> str:
     """A name that sethostname(2) takes: up to 64 characters."""
     if not isinstance(value, str) or not _HOSTNAME.fullmatch(value):
-        raise ValueError("it must be 1 to 64 letters, digits, dots and hyphens")
+        raise ValueError("it must be 1 to 64 letters, digits, dots and hyphens, with a letter or digit at both ends")
     return value
 
 
@@ -133,7 +139,7 @@ def user(value: object) -> str | int:
 
         try:
             pwd.getpwnam(value)
-        except KeyError:
+        except (KeyError, ValueError):  # ValueError: a name with a null byte
             raise ValueError("it must be a user of this machine, which has none of that name") from None
     return value
 
@@ -174,6 +180,8 @@ def binds(value: object) -> tuple[tuple[str, bool], ...]:
             raise ValueError(f"it must be a list of paths, each 'PATH' or 'PATH:ro'; {each!r} is neither")
         text = os.fspath(each)
         path = text.removesuffix(":ro")
+        if "\0" in path:
+            raise ValueError(f"it must be a list of paths that exist; {path!r} does not")
         real = os.path.realpath(path)
         if not os.path.lexists(real):
             raise ValueError(f"it must be a list of paths that exist; {path!r} does not")
@@ -201,4 +209,6 @@ def format_size(number: int) -> str:
 
 def format_duration(seconds: float) -> str:
     """Seconds for people."""
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.3g} s"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:.0f} s"

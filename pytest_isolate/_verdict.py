@@ -21,7 +21,7 @@ PHASES = ("setup", "call", "teardown")
 _DENIALS = frozenset({"ENOSPC", "EMFILE"})
 
 
-@dataclass(frozen=True)
+@dataclass
 class Facts:
     """All that a verdict is made from."""
 
@@ -30,7 +30,7 @@ class Facts:
     disk_used: int
     disk_full: bool
     base_memory: int
-    reported: tuple[str, ...]  # phases whose reports arrived
+    reported: tuple[str, ...] = ()  # phases whose reports arrived and could be read
 
 
 @dataclass(frozen=True)

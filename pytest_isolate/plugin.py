@@ -129,7 +129,7 @@ class Isolation:
         if fixturedef.scope == "function":
             try:
                 self._fork_if_pending(request.node)
-            except pytest.exit.Exception:
+            except BaseException:  # Handed, or a skip by on_missing
                 _pytest_private.forget_unfinished(fixturedef)
                 raise
             return (yield)

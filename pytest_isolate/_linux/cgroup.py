@@ -62,30 +62,44 @@ def locate(proc_cgroup: str, mountinfo: str) -> dict[str, Hierarchy]:
 
     The unified hierarchy is entered as ``""``; its controllers are known by ``cgroup.controllers`` only.
     """
+    mounted = _mounted(mountinfo)
+    found = {}
+    for line in proc_cgroup.split("\n"):
+        _, _, rest = line.partition(":")
+        names, _, path = rest.partition(":")
+        for name in names.split(",") if path else []:
+            if name not in mounted:
+                continue
+            version, root, mountpoint = mounted[name]
+            if ".." in [*root.split("/"), *path.split("/")]:  # outside of our control group namespace
+                continue
+            inside = os.path.relpath(path, root)
+            if inside.split("/")[0] != "..":  # else mounted from a group that is not above us
+                found[name] = Hierarchy(version, os.path.normpath(os.path.join(mountpoint, inside)))
+    return found
+
+
+def _mounted(mountinfo: str) -> dict[str, tuple[int, str, str]]:
+    """Version, root and mount point by controller; the unified hierarchy is ``""``."""
     mounted: dict[str, tuple[int, str, str]] = {}
-    for line in mountinfo.splitlines():
+    for line in mountinfo.split("\n"):
         before, _, after = line.partition(" - ")
         fields, tail = before.split(" "), after.split(" ")
         if len(fields) < 5 or len(tail) < 3:
             continue
         if tail[0] == "cgroup2":
-            mounted.setdefault("", (2, fields[3], fields[4]))
+            mounted.setdefault("", (2, _unescaped(fields[3]), _unescaped(fields[4])))
         elif tail[0] == "cgroup":
             for option in tail[2].split(","):
-                mounted.setdefault(option, (1, fields[3], fields[4]))
-    found = {}
-    for line in proc_cgroup.splitlines():
-        _, _, rest = line.partition(":")
-        names, _, path = rest.partition(":")
-        for name in names.split(","):
-            if name not in mounted:
-                continue
-            version, root, mountpoint = mounted[name]
-            inside = os.path.relpath(path, root) if root != "/" else path.lstrip("/")
-            if inside.startswith(".."):  # mounted from a group that is not above us
-                continue
-            found[name] = Hierarchy(version, os.path.normpath(os.path.join(mountpoint, inside)))
-    return found
+                mounted.setdefault(option, (1, _unescaped(fields[3]), _unescaped(fields[4])))
+    return mounted
+
+
+def _unescaped(field: str) -> str:
+    """Undo the escapes of mountinfo: space, tab, newline and backslash stand as three octal digits."""
+    for character in " \t\n\\":
+        field = field.replace(f"\\{ord(character):03o}", character)
+    return field
 
 
 def own_hierarchies() -> dict[str, Hierarchy]:

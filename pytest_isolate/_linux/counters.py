@@ -44,9 +44,14 @@ def _keyed(path: str, key: str) -> int | None:
     return None
 
 
+def oom_file(group: str, version: int) -> str:
+    """The file of a memory group that counts the processes which the kernel killed for its limit: the one proof of it."""
+    return f"{group}/{'memory.events.local' if version == 2 else 'memory.oom_control'}"
+
+
 def oom_kills(group: str, version: int) -> int | None:
-    """How many processes of the group the kernel killed for its memory limit: the one proof of it."""
-    return _keyed(f"{group}/{'memory.events.local' if version == 2 else 'memory.oom_control'}", "oom_kill")
+    """How many were killed."""
+    return _keyed(oom_file(group, version), "oom_kill")
 
 
 def read(groups: dict[str, str], places: dict[str, Hierarchy]) -> Counters:

@@ -7,6 +7,7 @@ import re
 import select
 from dataclasses import dataclass
 
+_ID = re.compile(r"[0-9]{1,10}")
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
@@ -35,10 +36,10 @@ def _unescape(field: str) -> str:
 def parse_mountinfo(text: str) -> list[MountPoint]:
     """Parse mountinfo. Lines that are not of the kernel's form are left out."""
     mounts = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         before, separator, after = line.partition(" - ")
         fields, tail = before.split(" "), after.split(" ")
-        if not separator or len(fields) < 6 or len(tail) < 3 or not (fields[0] + fields[1]).isdecimal():
+        if not separator or len(fields) < 6 or len(tail) < 3 or not (_ID.fullmatch(fields[0]) and _ID.fullmatch(fields[1])):
             continue
         mounts.append(
             MountPoint(

@@ -46,8 +46,13 @@ class Entry:
 
 
 def write(path: Path, host: dict[str, dict[str, object]], entries: list[dict[str, object]]) -> None:
-    """Write the whole report, in one step: a reader never sees half of one. Raises ``OSError``."""
+    """Write the whole report. A regular file is replaced in one step: a reader never sees half of one. Raises ``OSError``."""
     report = {"schema": SCHEMA, "host": host, "tests": entries}
+    text = json.dumps(report, indent=1) + "\n"
+    path = path.resolve()  # behind a symbolic link the file changes, not the link
+    if path.exists() and not path.is_file():  # a pipe, /dev/stdout: written to, never replaced
+        path.write_text(text, "utf-8")
+        return
     beside = path.with_name(path.name + ".part")
-    beside.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    beside.write_text(text, "utf-8")
     beside.replace(path)

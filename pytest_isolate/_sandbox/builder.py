@@ -14,10 +14,14 @@ import select
 import signal
 import socket
 import sys
+import time
 
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux import cgroup, syscalls
 from pytest_isolate._sandbox import holder, wire
+
+_UNMAKING_LONGEST = 5.0  # seconds
+_LOOK_AGAIN = 10  # milliseconds; v1 has no event for a group that became empty
 
 
 class Builder:
@@ -27,10 +31,12 @@ class Builder:
         self._requests = requests
         self._groups: cgroup.RunGroups | None = None
         self._sandboxes: dict[int, tuple[int, int, dict[str, str]]] = {}
-        self._dying: list[str] = []
+        self._dying: list[str] = []  # groups to remove as soon as they are empty
+        self._ending: dict[int, int] = {}  # killed holders not yet reaped: pidfd -> pid
         self._poll = select.poll()
         self._poll.register(requests, select.POLLIN)
-        self._poll.register(os.pidfd_open(os.getppid()), select.POLLIN)
+        self._parent = os.pidfd_open(os.getppid())
+        self._poll.register(self._parent, select.POLLIN)
 
     def serve(self) -> None:
         """Answer requests until pytest is gone, then unmake everything."""
@@ -46,13 +52,17 @@ class Builder:
         finally:
             for number in list(self._sandboxes):
                 self._release(number)
-            if self._groups is not None:
-                self._groups.close()
+            self._unmake()
 
     def _next_request(self) -> tuple[wire.Message, list[int]] | None:
         """None once pytest is gone. A copy of its socket in some forked child of its own must not hide that: hence the pidfd."""
-        ready = {fd for fd, _ in self._poll.poll()}
-        return wire.receive(self._requests) if self._requests.fileno() in ready else None
+        while True:
+            ready = {fd for fd, _ in self._poll.poll()}
+            self._reap(ready)
+            if self._requests.fileno() in ready:
+                return wire.receive(self._requests)
+            if self._parent in ready:
+                return None
 
     def _open_groups(self, places: dict[str, list[str]]) -> None:
         try:
@@ -103,10 +113,35 @@ class Builder:
             return  # it was never built
         pid, pidfd, groups = sandbox
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        os.waitpid(pid, 0)  # PID 1 is reaped after every process of its namespace
-        os.close(pidfd)
+        # Not waited for: PID 1 ends after every process of its namespace is reaped, and the test itself is another's child.
+        self._ending[pidfd] = pid
+        self._poll.register(pidfd, select.POLLIN)
         self._dying += set(groups.values())
         self._clean()
+
+    def _reap(self, ready: set[int]) -> None:
+        for pidfd in ready & self._ending.keys():
+            os.waitpid(self._ending.pop(pidfd), 0)
+            self._poll.unregister(pidfd)
+            os.close(pidfd)
+        self._clean()
+
+    def _unmake(self) -> None:
+        """At the end: remove every group once it is empty. What is not empty by then is the next run's to sweep."""
+        self._poll.unregister(self._requests)
+        self._poll.unregister(self._parent)
+        until = time.monotonic() + _UNMAKING_LONGEST
+        while (self._dying or self._ending) and time.monotonic() < until:
+            self._reap({fd for fd, _ in self._poll.poll(_LOOK_AGAIN)})
+            if not self._dying and self._parent_is_gone():
+                break  # then init reaps the test in its own time, and with it the holder
+        if self._groups is not None:
+            self._groups.close()
+
+    def _parent_is_gone(self) -> bool:
+        poll = select.poll()
+        poll.register(self._parent, select.POLLIN)
+        return bool(poll.poll(0))
 
     def _clean(self) -> None:
         self._dying = [group for group in self._dying if not cgroup.remove(group)]

@@ -35,6 +35,7 @@ class Identity:
     groups: tuple[int, ...] = ()
     drop_capabilities: bool = False
     given: tuple[str, ...] = ()  # paths that a test under another user must own: its tmp_path base
+    opened: tuple[str, ...] = ()  # directories above it that such a user may not pass on the machine
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,8 @@ def _take_identity(identity: Identity) -> None:
         syscalls.drop_capabilities()
     if identity.uid is None or identity.gid is None:
         return
+    for path in identity.opened:
+        os.chmod(path, os.stat(path).st_mode & 0o777 | 0o001)
     for path in identity.given:
         os.chown(path, identity.uid, identity.gid)
     os.setgroups(identity.groups)

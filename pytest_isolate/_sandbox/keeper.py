@@ -86,6 +86,11 @@ class Sandbox:
         os.eventfd_read(self.oom_event)
         return bool(counters.oom_kills(self.groups["memory"], 1))
 
+    @property
+    def oom_file(self) -> str:
+        """The file of the memory group that counts kills."""
+        return counters.oom_file(self.groups["memory"], self._keeper.places["memory"].version)
+
     def counters(self) -> counters.Counters:
         """What was used and denied so far."""
         return counters.read(self.groups, self._keeper.places)

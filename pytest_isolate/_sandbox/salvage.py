@@ -15,6 +15,7 @@ from pathlib import Path
 _MOST_FILES = 10_000
 _MOST_BYTES = 1 << 30
 _CHUNK = 1 << 20
+_DEEPEST = 64  # directories: each level holds a descriptor open
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -24,11 +25,12 @@ class Budget:
 
     files: int = _MOST_FILES
     bytes: int = _MOST_BYTES
+    spent: bool = False  # whether something had to stay inside
 
-    @property
-    def spent(self) -> bool:
-        """Whether something had to stay inside."""
-        return self.files <= 0 or self.bytes <= 0
+    def take_file(self) -> bool:
+        """One more file, if there may be one."""
+        self.files -= 1
+        return self.files >= 0
 
 
 def private_path(uppers: tuple[tuple[str, str], ...], path: str) -> str | None:
@@ -69,30 +71,42 @@ def copy_out(private: int, relative: str, target: Path) -> Budget | None:
     return budget
 
 
-def _copy_directory(fd: int, target: Path, budget: Budget) -> None:
-    for entry in os.scandir(fd):
-        if budget.spent:
-            return
-        budget.files -= 1
-        look = entry.stat(follow_symlinks=False)
-        if stat.S_ISLNK(look.st_mode):
-            os.symlink(os.readlink(entry.name, dir_fd=fd), target / entry.name)
-        elif stat.S_ISDIR(look.st_mode):
-            below = os.open(entry.name, _DIRECTORY, dir_fd=fd)
+def _copy_directory(fd: int, target: Path, budget: Budget, depth: int = 0) -> None:
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            if depth >= _DEEPEST or not budget.take_file():
+                budget.spent = True
+                return
             try:
-                (target / entry.name).mkdir(mode=0o700)
-                _copy_directory(below, target / entry.name, budget)
-            finally:
-                os.close(below)
-            (target / entry.name).chmod(stat.S_IMODE(look.st_mode) | stat.S_IRWXU)
-        elif stat.S_ISREG(look.st_mode):
-            _copy_file(fd, entry.name, target / entry.name, budget)
+                _copy_entry(fd, entry, target / entry.name, budget, depth)
+            except PermissionError:  # a file that its own author may not read stays inside, its neighbours come out
+                budget.spent = True
+
+
+def _copy_entry(fd: int, entry: os.DirEntry[str], target: Path, budget: Budget, depth: int) -> None:
+    look = entry.stat(follow_symlinks=False)
+    if stat.S_ISLNK(look.st_mode):
+        os.symlink(os.readlink(entry.name, dir_fd=fd), target)
+    elif stat.S_ISDIR(look.st_mode):
+        below = os.open(entry.name, _DIRECTORY, dir_fd=fd)
+        try:
+            target.mkdir(mode=0o700)
+            _copy_directory(below, target, budget, depth + 1)
+        finally:
+            os.close(below)
+        target.chmod(stat.S_IMODE(look.st_mode) & 0o777 | stat.S_IRWXU)
+    elif stat.S_ISREG(look.st_mode):
+        _copy_file(fd, entry.name, target, budget)
 
 
 def _copy_file(directory: int, name: str, target: Path, budget: Budget) -> None:
     fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     with open(fd, "rb") as source, target.open("xb") as copy:
-        while budget.bytes > 0 and (data := source.read(min(_CHUNK, budget.bytes))):
-            budget.bytes -= len(data)
-            copy.write(data)
+        while data := source.read(_CHUNK):
+            if len(data) > budget.bytes:
+                budget.spent = True
+            copy.write(data[: budget.bytes])
+            budget.bytes -= min(len(data), budget.bytes)
+            if budget.spent:
+                break
         os.fchmod(copy.fileno(), stat.S_IMODE(os.fstat(fd).st_mode) & 0o777)

@@ -91,22 +91,24 @@ def mirror(source: str, target: str, user: bool) -> None:
     os.utime(target, ns=(look.st_atime_ns, look.st_mtime_ns))
 
 
-def overlay(lower: str, private: str, target: str, user: bool) -> None:
+def overlay(lower: str, private: str, target: str, user: bool, doors: Sequence[str]) -> None:
     """Stack a private, writable layer on a host directory.
 
     The root of an overlay has the upper directory's owner and mode, so the upper one mirrors the lower one.
     """
     upper, work = private + ".upper", private + ".work"
     mirror(lower, upper, user)
+    for door in doors:
+        mirror(f"{lower}/{door}", f"{upper}/{door}", user)
     os.mkdir(work)
     options = f"lowerdir={_escaped(lower)},upperdir={_escaped(upper)},workdir={_escaped(work)},"
     syscalls.mount("overlay", target, "overlay", Mount.NODEV, options + ("userxattr" if user else "redirect_dir=on"))
 
 
-def overlay_or_read_only(lower: str, private: str, target: str, user: bool) -> None:
+def overlay_or_read_only(lower: str, private: str, target: str, user: bool, doors: Sequence[str]) -> None:
     """An overlay; on a file system that cannot be a lower layer (vfat, some network ones), a read-only view of it."""
     try:
-        overlay(lower, private, target, user)
+        overlay(lower, private, target, user, doors)
     except OSError as error:
         if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP, errno.ESTALE, errno.EREMOTE}:
             raise

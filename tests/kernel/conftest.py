@@ -41,7 +41,7 @@ class Box:
 
     def plan(self, **changes: object) -> _plan.Plan:
         spec = Spec(**{**{name: keyword.default for name, keyword in KEYWORDS.items()}, **changes}, origins={})
-        return _plan.plan(spec, self.host, Tree(), self.keeper.loopback() if spec.net else [], tempfile.gettempdir())
+        return _plan.plan(spec, self.host, Tree(), self.keeper.loopback() if spec.net else [], [tempfile.gettempdir(), "/var/tmp"])
 
     def run(
         self,

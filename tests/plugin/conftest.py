@@ -1,0 +1,36 @@
+"""Whole runs of pytest, plain and isolated, in processes of their own."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+
+import pytest
+
+
+@pytest.fixture
+def isolated(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pytest.RunResult]:
+    """Run pytest with the plugin, and nothing of the outer run in the environment."""
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+
+    def run(*args: str) -> pytest.RunResult:
+        return pytester.runpytest_subprocess("-p", "isolate", "-p", "no:cacheprovider", *args, timeout=120)
+
+    return run
+
+
+@pytest.fixture
+def outcomes(pytester: pytest.Pytester, isolated: Callable[..., pytest.RunResult]) -> Callable[..., list[tuple[str, ...]]]:
+    """Outcomes and messages, as JUnit XML has them, of a run with these arguments."""
+
+    def run(*args: str) -> list[tuple[str, ...]]:
+        isolated(f"--junitxml={pytester.path / 'junit.xml'}", *args)
+        cases = ET.parse(pytester.path / "junit.xml").getroot().iter("testcase")
+        return [
+            (case.get("name") or "", *(f"{child.tag}: {child.get('message')}" for child in case if child.tag in _STATES)) for case in cases
+        ]
+
+    return run
+
+
+_STATES = {"failure", "error", "skipped", "system-out"}

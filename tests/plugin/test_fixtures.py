@@ -1,0 +1,177 @@
+"""Wider fixtures are the parent's: set up once, torn down once, at pytest's own moments; a child has copies."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+EVENTS = """
+import os, pathlib, pytest
+LOG = pathlib.Path({log!r})
+def say(text):
+    with LOG.open("a") as log: log.write(text + ("" if os.getpid() == int(os.environ["PARENT"]) else " inside") + "\\n")
+os.environ.setdefault("PARENT", str(os.getpid()))
+@pytest.fixture(scope="session")
+def a_session(): say("session up"); yield []; say("session down")
+@pytest.fixture(scope="package")
+def a_package(): say("package up"); yield; say("package down")
+@pytest.fixture(scope="module", params=["p", "q"])
+def a_module(request, a_session): say("module up " + request.param); yield; say("module down " + request.param)
+@pytest.fixture(scope="class")
+def a_class(): say("class up"); yield; say("class down")
+@pytest.fixture
+def a_function(): say("function up"); yield; say("function down")
+"""
+TESTS = """
+from conftest import say
+class TestA:
+    def test_one(self, a_module, a_class, a_function): say("one")
+    def test_two(self, a_module, a_class): say("two")
+def test_three(a_session, a_package): say("three"); a_session.append(1); assert a_session == [1]
+def test_four(a_session): say("four"); assert len(a_session) == {already}
+"""
+
+
+@pytest.fixture
+def events(pytester, isolated):
+    def run(*args):
+        log = pytester.path / "events"
+        log.write_text("")
+        pytester.makeconftest(EVENTS.format(log=str(log)))
+        pytester.makepyfile(test_events=TESTS.format(already=1 if "--isolate-off" in args else 0))
+        result = isolated("--isolate-bind", str(log), *args)
+        return result, log.read_text().splitlines()
+
+    return run
+
+
+def test_fixtures_run_at_the_moments_of_a_plain_run(events):
+    """The order of all set-ups, tests and teardowns is plain pytest's, and only function scope and bodies are inside."""
+    plain_result, plain = events("--isolate-off")
+    result, ours = events("--isolate-all")
+    plain_result.assert_outcomes(passed=6)
+    result.assert_outcomes(passed=6)
+    assert [line.removesuffix(" inside") for line in ours] == plain
+    assert {line.split()[0] for line in ours if line.endswith("inside")} == {"function", "one", "two", "three", "four"}
+    assert {line.split()[0] for line in ours if not line.endswith("inside")} == {"session", "package", "module", "class"}
+
+
+def test_fresh_fixtures_are_all_inside(events):
+    """``fixtures="fresh"`` sets everything up and down inside, once a test."""
+    result, ours = events("--isolate-all", "--isolate-fixtures=fresh")
+    result.assert_outcomes(passed=6)
+    assert all(line.endswith("inside") for line in ours)
+    assert ours.count("session up inside") == ours.count("session down inside") == 6
+
+
+def test_a_failing_shared_fixture_is_reported_like_plain(pytester, outcomes):
+    """Errors in set-up and teardown of wider scopes, with the output that came with them."""
+    pytester.makepyfile(
+        """
+        import pytest
+        @pytest.fixture(scope="module")
+        def up(): print("going up"); raise OSError("no server")
+        def test_up(up): pass
+        def test_up_again(up): pass
+        @pytest.fixture(scope="class")
+        def down(): yield; print("going down"); raise OSError("no stop")
+        class TestDown:
+            def test_down_first(self, down): pass
+            def test_down(self, down): pass
+        def test_after(): pass
+        """
+    )
+    plain = outcomes("--isolate-off")
+    assert outcomes("--isolate-all") == plain
+    assert [name for name, *states in plain if states] == ["test_up", "test_up_again", "test_down"]
+
+
+def test_output_of_shared_fixtures_is_in_the_tests_sections(pytester, isolated):
+    """Captured set-up has what wider and narrower fixtures printed, in order, in one section."""
+    pytester.makepyfile(
+        """
+        import pytest
+        @pytest.fixture(scope="session")
+        def wide(): print("wide up"); yield; print("wide down")
+        @pytest.fixture
+        def narrow(wide): print("narrow up"); yield; print("narrow down")
+        def test_a(narrow): print("in test"); assert 0
+        """
+    )
+    result = isolated("--isolate-all")
+    result.stdout.fnmatch_lines(["*Captured stdout setup*", "wide up", "narrow up", "*Captured stdout call*", "in test"], consecutive=False)
+    assert sum("Captured stdout setup" in line for line in result.outlines) == 1
+
+
+def test_a_descriptor_of_a_shared_fixture_stays_open(pytester, isolated):
+    """Files, sockets and pipes of a shared fixture work in the copy; directories do not come along."""
+    pytester.makepyfile(
+        """
+        import os, pytest, tempfile
+        @pytest.fixture(scope="session")
+        def opened():
+            with tempfile.TemporaryFile() as file:
+                directory = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+                yield file, directory
+                os.close(directory)
+        def test_file(opened): opened[0].write(b"x"); opened[0].flush()
+        def test_directory(opened):
+            with pytest.raises(OSError): os.fstat(opened[1])
+        """
+    )
+    isolated("--isolate-all").assert_outcomes(passed=2)
+
+
+def test_hooks_that_undo_each_other_leave_the_parent_clean(pytester, isolated):
+    """A set-up hook runs before the fork, so its teardown hook runs in the parent as well."""
+    pytester.makeconftest(
+        """
+        import builtins
+        def pytest_runtest_setup(item): assert not hasattr(builtins, "changed"); builtins.changed = item.name
+        def pytest_runtest_teardown(item): assert builtins.changed == item.name; del builtins.changed
+        """
+    )
+    pytester.makepyfile("def test_a(): pass\ndef test_b(tmp_path): pass")
+    isolated("--isolate-all").assert_outcomes(passed=2)
+
+
+def test_forty_tests_make_one_temporary_base(pytester, monkeypatch, tmp_path_factory):
+    """``tmp_path`` works and only the parent's ``pytest-N`` folder is made."""
+    root = tmp_path_factory.mktemp("root")
+    pytester.makepyfile(
+        "import pytest\n@pytest.mark.parametrize('n', range(40))\ndef test_a(tmp_path, n): (tmp_path / 'x').write_text('x')"
+    )
+    monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(root))
+    pytester.run(sys.executable, "-m", "pytest", "-p", "isolate", "--isolate-all").assert_outcomes(passed=40)
+    (user,) = root.iterdir()
+    assert [path.name for path in user.iterdir() if not path.is_symlink()] == ["pytest-0"]
+
+
+@pytest.mark.parametrize(("policy", "kept"), [("all", True), ("failed", True), ("none", False)])
+def test_the_tmp_path_of_a_failing_test_comes_out(pytester, isolated, policy, kept):
+    """It is copied to where pytest would have left it, under pytest's own policy; links come as links, devices not at all."""
+    pytester.makeini(f"[pytest]\ntmp_path_retention_policy = {policy}")
+    pytester.makepyfile(
+        """
+        import os
+        def test_fails(tmp_path):
+            (tmp_path / "sub").mkdir()
+            (tmp_path / "sub" / "file").write_text("look at me")
+            (tmp_path / "link").symlink_to("/etc/passwd")
+            os.mkfifo(tmp_path / "fifo")
+            assert 0
+        def test_passes(tmp_path): (tmp_path / "x").write_text("gone")
+        """
+    )
+    base = pytester.path / "base"
+    result = isolated("--isolate-all", f"--basetemp={base}")
+    result.assert_outcomes(failed=1, passed=1)
+    found = base / "test_fails0"
+    assert found.exists() is kept
+    assert not (base / "test_passes0").exists()
+    if kept:
+        assert (found / "sub" / "file").read_text() == "look at me"
+        assert (found / "link").is_symlink()
+        assert not (found / "fifo").exists()
+        result.stdout.fnmatch_lines([f"tmp_path is kept in {found}"])

@@ -1,0 +1,283 @@
+"""What a test overstepped is named in one sentence, in the phase where it happened."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+
+def sentence(result: pytest.RunResult, start: str) -> str:
+    found = [line for line in result.outlines if line.startswith(start)]
+    assert len(found) == 1, result.stdout.str()
+    return found[0]
+
+
+@pytest.mark.needs("memory")
+def test_memory_in_four_children(pytester, isolated):
+    """200 MB in four children under 64M: the limit is the tree's."""
+    pytester.makepyfile(
+        """
+        import multiprocessing, time
+        from pytest_isolate import isolate
+        def grow(): block = b"x" * (50 << 20); time.sleep(60)
+        @isolate(memory="64M")
+        def test_spread():
+            with multiprocessing.get_context("fork").Pool(4) as pool:
+                [call.wait() for call in [pool.apply_async(grow) for _ in range(4)]]
+        """
+    )
+    result = isolated()
+    result.assert_outcomes(failed=1)
+    said = sentence(result, "memory: limit 64 MiB, set by @isolate on function test_memory_in_four_children.py::test_spread; used 6")
+    assert "wanted more: the kernel killed" in said
+
+
+@pytest.mark.needs("pids")
+def test_a_fork_bomb(pytester, isolated):
+    """The kernel's refusal is a violation although the test caught the error."""
+    pytester.makepyfile(
+        """
+        import os, signal
+        from pytest_isolate import isolate
+        @isolate(pids=20)
+        def test_bomb():
+            for _ in range(100):
+                try:
+                    if os.fork() == 0: signal.pause()
+                except BlockingIOError: return
+        """
+    )
+    result = isolated()
+    result.assert_outcomes(failed=1, warnings=1)
+    assert "20 ran at once and the kernel refused 1 more" in sentence(
+        result, "pids: limit 20 processes and threads, set by @isolate on function"
+    )
+
+
+def test_an_endless_loop(pytester, isolated):
+    """A timeout names the limit and shows where every thread stood, threads in native code too."""
+    pytester.makepyfile(
+        """
+        import threading, time
+        from pytest_isolate import isolate
+        def sleeper(): time.sleep(60)
+        @isolate(timeout="500ms")
+        def test_loop():
+            threading.Thread(target=sleeper, daemon=True).start()
+            print("before the loop")
+            while True: pass
+        """
+    )
+    result = isolated()
+    result.assert_outcomes(failed=1)
+    assert "the test was still in call after" in sentence(result, "timeout: limit 500 ms, set by @isolate on function")
+    result.stdout.fnmatch_lines(["*Captured stdout call*", "before the loop", "*isolate: stacks*", "*in sleeper", "*in test_loop"])
+
+
+def test_a_full_disk(pytester, isolated):
+    """100 MB under 16M, error caught: DiskExceeded all the same."""
+    pytester.makepyfile(
+        """
+        from pytest_isolate import isolate
+        @isolate(disk="16M")
+        def test_write(tmp_path):
+            try: (tmp_path / "large").write_bytes(bytes(100 << 20))
+            except OSError: pass
+        """
+    )
+    result = isolated()
+    result.assert_outcomes(failed=1)
+    assert "16 MiB were written" in sentence(result, "disk: limit 16 MiB, set by @isolate on function")
+
+
+def test_too_many_files(pytester, isolated):
+    """A descriptor that was refused and forgiven is a violation."""
+    pytester.makepyfile(
+        """
+        from pytest_isolate import isolate
+        @isolate(files=48)
+        def test_open():
+            held = []
+            try:
+                while True: held.append(open("/dev/null"))
+            except OSError: pass
+        """
+    )
+    result = isolated()
+    result.assert_outcomes(failed=1)
+    sentence(result, "files: limit 48 open descriptors a process, set by @isolate on function")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("import ctypes; ctypes.string_at(0)", "was ended by signal 11 (SIGSEGV, Segmentation fault) in call"),
+        ("import os; os.abort()", "was ended by signal 6 (SIGABRT, Aborted) in call"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "was ended by signal 9 (SIGKILL, Killed) in call"),
+        ("import os; os._exit(0)", "left by itself with exit status 0 (os._exit, or another program run in its place) in call"),
+        (
+            "import os; os.execlp('true', 'true')",
+            "left by itself with exit status 0 (os._exit, or another program run in its place) in call",
+        ),
+    ],
+)
+def test_a_crash(pytester, isolated, body, said):
+    """A death names its signal, keeps the output before it, and the test after it runs."""
+    pytester.makepyfile(f"def test_crash():\n    print('before')\n    {body}\ndef test_next(): pass")
+    result = isolated("--isolate-all")
+    result.assert_outcomes(failed=1, passed=1)
+    assert said in sentence(result, "crash: the test's process is gone: it ")
+    result.stdout.fnmatch_lines(["before"])
+
+
+def test_a_crash_shows_its_python_stack(pytester, isolated):
+    """The stack of the dying process, without pytest's own frames."""
+    pytester.makepyfile("import ctypes\ndef deep(): ctypes.string_at(0)\ndef test_crash(): deep()")
+    result = isolated("--isolate-all")
+    result.stdout.fnmatch_lines(["Fatal Python error: Segmentation fault", "*in deep", "*in test_crash", "  (frames of pytest and pluggy)"])
+
+
+@pytest.mark.parametrize(
+    ("leaks", "expected"), [("error", {"passed": 1, "errors": 1}), ("warn", {"passed": 1, "warnings": 1}), ("ignore", {"passed": 1})]
+)
+def test_a_daemon_left_behind(pytester, isolated, leaks, expected):
+    """``leaks`` says how a process left behind is taken; it is named by its command."""
+    pytester.makepyfile("import subprocess\ndef test_leak(): subprocess.Popen(['sleep', '1234'], start_new_session=True)")
+    result = isolated("--isolate-all", f"--isolate-leaks={leaks}")
+    result.assert_outcomes(**expected)
+    assert ("sleep 1234 (pid " in result.stdout.str()) is (leaks != "ignore")
+
+
+def test_phases_are_told_apart(pytester, isolated):
+    """A violation in a function fixture's set-up or teardown is an error of that phase."""
+    pytester.makepyfile(
+        """
+        import pytest
+        from pytest_isolate import isolate
+        def fill(tmp_path):
+            try: (tmp_path / "x").write_bytes(bytes(2 << 20))
+            except OSError: pass
+        @pytest.fixture
+        def early(tmp_path): fill(tmp_path)
+        @pytest.fixture
+        def late(tmp_path): yield; fill(tmp_path)
+        pytestmark = isolate(disk="1M")
+        def test_setup(early): pass
+        def test_teardown(late): pass
+        """
+    )
+    result = isolated("--isolate-report=report.json")
+    result.assert_outcomes(passed=1, errors=2)
+    phases = [test["violations"][0]["phase"] for test in json.loads((pytester.path / "report.json").read_text())["tests"]]
+    assert phases == ["setup", "teardown"]
+
+
+@pytest.mark.parametrize(
+    ("raises", "outcome"), [("DiskExceeded", "xfailed"), ("Violation", "xfailed"), ("TimeoutExceeded", "failed"), (None, "xfailed")]
+)
+def test_xfail_covers_a_violation_of_its_class(pytester, isolated, raises, outcome):
+    """Plain ``xfail`` covers a violation, ``raises`` only its own class and those above it."""
+    keyword = "" if raises is None else f"raises=pytest_isolate.{raises}"
+    pytester.makepyfile(
+        f"""
+        import pytest, pytest_isolate
+        @pytest.mark.xfail({keyword})
+        @pytest_isolate.isolate(disk="1M")
+        def test_write(tmp_path):
+            try: (tmp_path / "x").write_bytes(bytes(2 << 20))
+            except OSError: pass
+        """
+    )
+    isolated().assert_outcomes(**{outcome: 1})
+
+
+def test_the_report_has_the_contracts_schema(pytester, isolated):
+    """Every isolated test has an entry with every key, also one that was killed or skipped."""
+    pytester.makepyfile(
+        """
+        import os, pytest
+        from pytest_isolate import isolate
+        @isolate(timeout=20, disk="8M")
+        def test_pass(): pass
+        @isolate
+        def test_crash(): os._exit(1)
+        @isolate
+        def test_skip(): pytest.skip("no")
+        @pytest.mark.skip
+        @isolate
+        def test_skip_mark(): pass
+        @isolate(timeout="200ms")
+        def test_late(): os.read(os.pipe()[0], 1)
+        def test_plain(): pass
+        """
+    )
+    isolated("--isolate-report=report.json")
+    report = json.loads((pytester.path / "report.json").read_text())
+    assert report["schema"] == 1
+    assert all(set(each) == {"available", "reason"} for each in report["host"].values())
+    assert [(each["nodeid"].partition("::")[2], each["outcome"], each["verdict"]) for each in report["tests"]] == [
+        ("test_pass", "passed", "ok"),
+        ("test_crash", "failed", "crash"),
+        ("test_skip", "skipped", "ok"),
+        ("test_skip_mark", "skipped", "ok"),
+        ("test_late", "failed", "timeout"),
+    ]
+    first = report["tests"][0]
+    assert first["limits"] == {"timeout": 20.0, "disk": 8 << 20}
+    assert set(first["usage"]) == {
+        "wall_seconds", "cpu_seconds", "memory_peak_bytes", "pids_peak", "disk_bytes", "io_read_bytes", "io_write_bytes",
+    }  # fmt: skip
+    assert first["usage"]["io_read_bytes"] is None
+    assert report["tests"][4]["violations"][0]["resource"] == "timeout"
+
+
+def test_removing_a_directory_of_the_machine(pytester, isolated, canary):
+    """``rm -rf`` in a test leaves the machine as it was."""
+    pytester.makepyfile(f"import subprocess\ndef test_rm(): subprocess.run(['rm', '-rf', {str(canary)!r}], check=True)")
+    isolated("--isolate-all").assert_outcomes(passed=1)
+    assert (canary / "file").read_text() == "untouched"
+
+
+def test_forged_frames_do_not_turn_a_failure_green(pytester, isolated):
+    """A test that finds the pipe and says its own end, or another test's result, is a crash and not a pass."""
+    pytester.makepyfile(
+        """
+        import json, os, struct
+        def test_forge():
+            for kind in ({"kind": "report", "when": "call", "report": {"nodeid": "other", "outcome": "passed"}}, {"kind": "end"}):
+                data = json.dumps(kind).encode()
+                for fd in range(3, 60):
+                    try: os.write(fd, struct.pack(">I", len(data)) + data)
+                    except OSError: pass
+            os._exit(0)
+        """
+    )
+    result = isolated("--isolate-all")
+    result.assert_outcomes(failed=1)
+    assert "cannot be read" in sentence(result, "crash: ")
+
+
+@pytest.mark.needs("root")
+def test_mounted_file_systems_and_files_are_private_too(pytester, canary):
+    """Writes to a file system or a single file that is mounted somewhere are discarded as well; both are visible."""
+    (canary / "fs").mkdir()
+    pytester.makepyfile(
+        f"""
+        from pathlib import Path
+        CANARY = Path({str(canary)!r})
+        def test_change():
+            assert (CANARY / "file").read_text() == "mounted"
+            (CANARY / "file").write_text("changed")
+            (CANARY / "fs" / "source").write_text("changed")
+        def test_plain_look():
+            assert (CANARY / "file").read_text() == (CANARY / "fs" / "source").read_text() == "mounted"
+        """
+    )
+    script = (  # in a mount namespace of its own: the machine's mounts are nobody's playground
+        f"mount -t tmpfs none {canary}/fs && printf mounted > {canary}/fs/source && mount --bind {canary}/fs/source {canary}/file && "
+        f"exec {sys.executable} -m pytest -p isolate -p no:cacheprovider --isolate-all"
+    )
+    pytester.run("unshare", "--mount", "sh", "-c", script).assert_outcomes(passed=2)
+    assert (canary / "file").read_text() == "untouched"

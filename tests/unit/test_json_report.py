@@ -1,0 +1,99 @@
+"""The JSON report: the contract's schema, and one file that is never half there."""
+
+import json
+import os
+import stat
+
+import pytest
+
+from pytest_isolate._model import Usage
+from pytest_isolate._report import json_report
+from pytest_isolate._report.json_report import Entry
+from pytest_isolate._violations import PidsExceeded
+
+HOST = {"memory": {"available": False, "reason": "no control groups"}}
+
+
+def test_an_entry_has_the_contracts_form():
+    """Every key of the schema, with limits and use in bytes, seconds and counts."""
+    usage = Usage(1.5, 0.5, 1 << 20, 3, 4096, None, None)
+    violation = PidsExceeded("pids", "pids: too many", "call", 5, 5)
+    entry = Entry("t.py::test_it", "failed", "violation", {"pids": 5, "timeout": 2.5}, usage, (violation,), ((7, "sleep 99"),))
+    assert json.loads(json.dumps(entry.as_json())) == {
+        "nodeid": "t.py::test_it",
+        "outcome": "failed",
+        "verdict": "violation",
+        "limits": {"pids": 5, "timeout": 2.5},
+        "usage": {
+            "wall_seconds": 1.5, "cpu_seconds": 0.5, "memory_peak_bytes": 1 << 20, "pids_peak": 3, "disk_bytes": 4096,
+            "io_read_bytes": None, "io_write_bytes": None,
+        },
+        "violations": [{"resource": "pids", "limit": 5, "used": 5, "phase": "call", "message": "pids: too many"}],
+        "leaked_processes": [{"pid": 7, "command": "sleep 99"}],
+        "files": {"created": [], "modified": [], "deleted": []},
+        "network": {"attempts": []},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("usage", [None, Usage()])
+def test_what_was_not_measured_is_null(usage):
+    """A test that never ran, and a machine that measures nothing, have null for every figure, never 0."""
+    found = Entry("t.py::test_it", "skipped", "ok", {}, usage).as_json()["usage"]
+    assert found == dict.fromkeys(
+        ["wall_seconds", "cpu_seconds", "memory_peak_bytes", "pids_peak", "disk_bytes", "io_read_bytes", "io_write_bytes"]
+    )
+
+
+def test_the_report_is_schema_1_with_host_and_tests(tmp_path):
+    """The whole file, read back."""
+    entries = [Entry(f"t.py::test_{number}", "passed", "ok", {}, None).as_json() for number in range(2)]
+    json_report.write(tmp_path / "report.json", HOST, entries)
+    assert json.loads((tmp_path / "report.json").read_text("utf-8")) == {"schema": 1, "host": HOST, "tests": entries}
+
+
+def test_a_command_of_any_bytes_can_be_reported(tmp_path):
+    """A process may call itself anything, also what is not text in any encoding."""
+    command = os.fsdecode(b"\xff\x00\xe4\n")
+    json_report.write(tmp_path / "report.json", HOST, [Entry("t", "passed", "ok", {}, None, leaked=((7, command),)).as_json()])
+    (entry,) = json.loads((tmp_path / "report.json").read_text("utf-8"))["tests"]
+    assert entry["leaked_processes"] == [{"pid": 7, "command": command}]
+
+
+def test_a_reader_sees_the_old_report_or_the_new_one(tmp_path):
+    """Who has the old file open reads it to its end: the new one is put in its place, whole, and nothing lies beside it."""
+    path = tmp_path / "report.json"
+    path.write_text("old")
+    with path.open() as reader:
+        json_report.write(path, HOST, [])
+        assert reader.read() == "old"
+    assert json.loads(path.read_text())["tests"] == []
+    assert os.listdir(tmp_path) == ["report.json"]
+
+
+def test_a_report_that_cannot_be_made_leaves_the_old_one(tmp_path):
+    """Half a report is worse than none."""
+    path = tmp_path / "report.json"
+    path.write_text("old")
+    with pytest.raises(TypeError):
+        json_report.write(path, HOST, [{"nodeid": object()}])
+    assert path.read_text() == "old"
+
+
+def test_a_report_into_a_directory_that_is_not_there_raises(tmp_path):
+    """The caller hears of it."""
+    with pytest.raises(FileNotFoundError):
+        json_report.write(tmp_path / "gone/report.json", HOST, [])
+
+
+def test_what_is_no_ordinary_file_is_not_replaced_by_one(tmp_path):
+    """``--isolate-report=/dev/null`` as root must leave the machine its /dev/null (here: a pipe with a name)."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        json_report.write(path, HOST, [])
+    except OSError:
+        pass  # to refuse is right too
+    finally:
+        os.close(fd)
+    assert stat.S_ISFIFO(path.lstat().st_mode)

@@ -1,0 +1,394 @@
+"""From a Spec and a hand-made machine to the steps of a sandbox."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_isolate import _plan
+from pytest_isolate._linux.cgroup import Hierarchy
+from pytest_isolate._linux.host import Host, Tree
+from pytest_isolate._linux.mounts import MountPoint
+from pytest_isolate._linux.syscalls import Clone, Mount
+from pytest_isolate._options import KEYWORDS, Spec
+from pytest_isolate._plan import PRIVATE, ROOT
+
+ROOTLESS = [False, True]
+V1 = {name: Hierarchy(1, f"/sys/fs/cgroup/{name}") for name in ("memory", "pids", "cpu", "cpuacct")}
+V2 = dict.fromkeys(("memory", "pids", "cpu"), Hierarchy(2, "/sys/fs/cgroup"))
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+PSEUDO = ["autofs", "fuse.portal", "nsfs", "rpc_pipefs", "binfmt_misc", "fusectl"]
+
+
+class Files(Tree):
+    """A tree of files that exists nowhere: {path: kind}, or a link's target behind an arrow."""
+
+    def __init__(self, **more):
+        usual = [
+            "/",
+            "/bin",
+            "/dev",
+            "/etc",
+            "/home",
+            "/home/me",
+            "/mnt",
+            "/proc",
+            "/root",
+            "/run",
+            "/sys",
+            "/tmp",
+            "/usr",
+            "/var",
+            "/var/tmp",
+        ]
+        self.kinds = dict.fromkeys(usual, "directory") | {f"/dev/{name}": "other" for name in DEVICES} | {"/etc/hosts": "small"}
+        self.closed = set()
+        for path, kind in more.items():
+            self.add(path, kind)
+
+    def add(self, path, kind):
+        """Add a file and the directories above it."""
+        parts = path.split("/")
+        for end in range(2, len(parts)):
+            self.kinds["/".join(parts[:end])] = "directory"
+        self.kinds[path] = kind
+
+    def kind(self, path):  # noqa: D102 - the base class says it
+        kind = self.kinds.get(path, "none")
+        return "symlink" if kind.startswith("->") else kind
+
+    def entries(self, path):  # noqa: D102 - the same
+        start = path.rstrip("/") + "/"
+        names = {each.removeprefix(start).split("/")[0] for each in self.kinds if each.startswith(start) and each != start}
+        return [] if path in self.closed else sorted(names)
+
+    def link(self, path):  # noqa: D102 - the same
+        return self.kinds[path].removeprefix("->")
+
+
+def mount(path, fstype="ext4", *, read_only=False, id_=0):
+    return MountPoint(id_, 1, "/", path, frozenset({"ro" if read_only else "rw"}), fstype, frozenset({"rw"}))
+
+
+SYSTEM = (mount("/"), mount("/proc", "proc"), mount("/sys", "sysfs"), mount("/sys/fs/cgroup", "cgroup2"), mount("/dev", "devtmpfs"),
+          mount("/dev/shm", "tmpfs"), mount("/dev/pts", "devpts"))  # fmt: skip
+
+
+def a_host(*mounts, rootless=False, places=V2, obstacles=None):
+    uid = 1000 if rootless else 0
+    return Host(uid=uid, gid=uid, places=places, obstacles=obstacles or {}, mounts=(*SYSTEM, *mounts), owns_machine=True)
+
+
+def spec(**keywords):
+    return Spec(**{name: keyword.default for name, keyword in KEYWORDS.items()} | keywords, origins={})
+
+
+def a_plan(wanted=None, host=None, tree=None, places=("/tmp",)):
+    return _plan.plan(wanted or spec(), host or a_host(), tree or Files(), ["6c6f"], list(places))
+
+
+def steps(plan, *names):
+    return [step for step in plan.recipe.steps if not names or step[0] in names]
+
+
+def target(step):
+    """Where a step leaves something; None for a step that leaves nothing in a tree."""
+    at = {"mount": 2, "bind": 2, "overlay": 3, "overlay_or_read_only": 3, "mirror": 2, "copy": 2, "symlink": 2, "mkdir": 1}.get(step[0])
+    return None if at is None else step[at]
+
+
+def shown(plan, path):
+    """Whether ``path`` of the host is there: put there itself, taken apart, or below a bind, which brings everything below it."""
+    inside = ROOT if path == "/" else ROOT + path
+    itself = any(target(step) == inside and step[0] not in ("mkdir", "mirror") for step in plan.recipe.steps)
+    binds = [step for step in steps(plan, "bind") if not step[1].startswith(PRIVATE)]
+    apart = path in dict(plan.uppers) and any(step[:3] == ("mirror", path, inside) for step in plan.recipe.steps)
+    return itself or apart or any(path == step[1] or path.startswith(step[1].rstrip("/") + "/") for step in binds)
+
+
+def is_in(path, *parents):
+    return any(path == parent or path.startswith(parent + "/") for parent in parents)
+
+
+names = st.sampled_from(["data", "mnt", "home", "a", "b"])
+kinds = st.tuples(st.sampled_from(["ext4", "tmpfs", "vfat", "overlay", *PSEUDO]), st.booleans())
+submounts = st.dictionaries(st.lists(names, min_size=1, max_size=4).map(lambda parts: "/" + "/".join(parts)), kinds, max_size=6)
+
+
+@pytest.mark.parametrize("rootless", ROOTLESS)
+@given(found=submounts)
+def test_every_mount_of_the_host_is_shown(rootless, found):
+    """Whatever is mounted wherever: no mount of the host but /proc, /sys and /dev is left out, which would show what it hides."""
+    tree = Files()
+    for path in found:
+        tree.add(path, "directory")
+    plan = a_plan(host=a_host(*(mount(path, fstype, read_only=ro) for path, (fstype, ro) in found.items()), rootless=rootless), tree=tree)
+    assert [path for path in found if not shown(plan, path)] == []
+
+
+@pytest.mark.parametrize("rootless", ROOTLESS)
+@given(found=submounts)
+def test_a_mount_comes_after_the_one_it_lies_in(rootless, found):
+    """What is put in place later hides what is below it, so outer comes before inner; and each private layer is its own."""
+    tree = Files()
+    for path in found:
+        tree.add(path, "directory")
+    plan = a_plan(host=a_host(*(mount(path, fstype, read_only=ro) for path, (fstype, ro) in found.items()), rootless=rootless), tree=tree)
+    placed = [step[3] for step in steps(plan, "overlay", "overlay_or_read_only")] + [ROOT + path for path in ("/dev", "/proc", "/sys")]
+    order = [target(step) for step in plan.recipe.steps]
+    for outer in placed:
+        assert not [inner for inner in order[: order.index(outer)] if inner and inner.startswith(outer + "/")], outer
+    private = [step[2] for step in steps(plan, "overlay", "overlay_or_read_only")]
+    assert len(set(private)) == len(private)
+    assert len(dict(plan.uppers)) == len(plan.uppers) == len({upper for _, upper in plan.uppers})
+
+
+def test_a_mount_in_a_directory_that_may_be_entered_but_not_listed_is_shown():
+    """A door without a window: the mount behind it can be reached by its name, so it belongs to what the caller sees."""
+    tree = Files(**{"/srv/closed/data": "directory"})
+    tree.closed.add("/srv/closed")
+    assert shown(a_plan(host=a_host(mount("/srv/closed/data"), rootless=True), tree=tree), "/srv/closed/data")
+
+
+@pytest.mark.parametrize("rootless", ROOTLESS)
+@pytest.mark.parametrize("fs", ["overlay", "readonly", "host"])
+@pytest.mark.parametrize("net", [True, False])
+def test_proc_sys_and_dev_are_never_the_hosts(rootless, fs, net):
+    """A new proc always; of /dev six harmless devices; what is bound of /sys is read-only, as a writable cgroup is a way out."""
+    plan = a_plan(
+        spec(fs=fs, net=net), a_host(mount("/sys/kernel/security", "securityfs"), mount("/proc/fs/nfsd", "nfsd"), rootless=rootless)
+    )
+    for step in steps(plan, "overlay", "overlay_or_read_only", "mirror", "copy"):
+        assert not is_in(step[1], "/proc", "/sys", "/dev"), step
+    for _, source, _, read_only in steps(plan, "bind"):
+        assert not is_in(source, "/dev") or source in {f"/dev/{name}" for name in DEVICES}, source
+        assert not is_in(source, "/sys") or read_only, source
+        assert not is_in(source, PRIVATE) or re.fullmatch(r"/proc/(root|dev|shm|\d+\.file)", source), source
+    assert len([step for step in steps(plan, "mount") if step[1:4] == ("proc", f"{ROOT}/proc", "proc")]) == 1
+
+
+@pytest.mark.parametrize("fs", ["overlay", "readonly"])
+def test_a_device_that_the_host_lacks_is_not_bound(fs):
+    """A container without /dev/tty does without it."""
+    tree = Files()
+    del tree.kinds["/dev/tty"]
+    bound = {step[1] for step in steps(a_plan(spec(fs=fs), tree=tree), "bind")}
+    assert "/dev/tty" not in bound
+    assert "/dev/null" in bound
+
+
+def test_mounts_below_sys_are_shown_read_only_and_firmware_is_not():
+    """Of /sys what the host has mounted there is shown, outermost only, for a recursive bind brings the rest."""
+    host = a_host(mount("/sys/fs/cgroup/memory", "cgroup"), mount("/sys/firmware/efi/efivars", "efivarfs"))
+    assert [step[1:] for step in steps(a_plan(host=host), "bind") if is_in(step[1], "/sys")] == [
+        ("/sys/fs/cgroup", f"{ROOT}/sys/fs/cgroup", True)
+    ]
+
+
+@pytest.mark.parametrize("rootless", ROOTLESS)
+@pytest.mark.parametrize("fstype", PSEUDO)
+def test_pseudo_file_systems_are_bound_read_only(rootless, fstype):
+    """What has no files of its own cannot be the lower layer of an overlay."""
+    tree = Files(**{"/run/there": "directory"})
+    plan = a_plan(host=a_host(mount("/run/there", fstype), rootless=rootless), tree=tree)
+    assert ("bind", "/run/there", f"{ROOT}/run/there", True) in plan.recipe.steps
+    assert "/run/there" not in dict(plan.uppers)
+
+
+@pytest.mark.parametrize("rootless", ROOTLESS)
+def test_a_read_only_mount_stays_read_only(rootless):
+    """What the host cannot write, no layer makes writable."""
+    tree = Files(**{"/mnt/cd": "directory"})
+    plan = a_plan(host=a_host(mount("/mnt/cd", "iso9660", read_only=True), rootless=rootless), tree=tree)
+    assert ("bind", "/mnt/cd", f"{ROOT}/mnt/cd", True) in plan.recipe.steps
+
+
+@pytest.mark.parametrize("rootless", ROOTLESS)
+def test_a_file_that_is_a_mount_becomes_a_private_copy(rootless):
+    """Docker's /etc/resolv.conf: no overlay fits on a file, and a copy can be written."""
+    tree = Files(**{"/etc/resolv.conf": "small"})
+    plan = a_plan(host=a_host(mount("/etc/resolv.conf"), rootless=rootless), tree=tree)
+    (copy,) = [step for step in steps(plan, "copy") if step[1] == "/etc/resolv.conf"]
+    if not rootless:
+        assert ("bind", copy[2], f"{ROOT}/etc/resolv.conf", False) in plan.recipe.steps
+        assert dict(plan.uppers)["/etc/resolv.conf"] == copy[2].removeprefix(PRIVATE + "/")
+    else:
+        assert copy[2] == f"{ROOT}/etc/resolv.conf"
+
+
+@pytest.mark.parametrize("rootless", ROOTLESS)
+def test_a_large_file_that_is_a_mount_is_bound_read_only(rootless):
+    """Too large to copy for each test, it is shown as it is."""
+    tree = Files(**{"/mnt/image": "other"})
+    plan = a_plan(host=a_host(mount("/mnt/image"), rootless=rootless), tree=tree)
+    assert ("bind", "/mnt/image", f"{ROOT}/mnt/image", True) in plan.recipe.steps
+
+
+def test_with_root_one_overlay_stands_for_the_whole_root():
+    """The root itself is one overlay; the mounts below it each have their own."""
+    tree = Files(**{"/data": "directory"})
+    plan = a_plan(host=a_host(mount("/data")), tree=tree)
+    assert [(step[0], step[1], step[3]) for step in steps(plan, "overlay", "overlay_or_read_only")] == [
+        ("overlay", "/", ROOT), ("overlay_or_read_only", "/data", f"{ROOT}/data"),
+    ]  # fmt: skip
+    assert plan.uppers == (("/", "0.upper"), ("/data", "1.upper"))
+
+
+def test_without_root_no_overlay_has_a_mount_below_it():
+    """The kernel refuses such an overlay in a user namespace: the directory is taken apart and its entries are shown one by one."""
+    tree = Files(**{"/home/me/data": "directory", "/home/other": "directory", "/bin": "->usr/bin"})
+    host = a_host(mount("/home/me/data"), rootless=True)
+    plan = a_plan(host=host, tree=tree)
+    lower = [step[1] for step in steps(plan, "overlay", "overlay_or_read_only")]
+    assert {"/home/me/data", "/home/other", "/usr", "/tmp"} <= set(lower)
+    assert not [path for path in lower for each in host.mounts if each.path.startswith(path.rstrip("/") + "/")]
+    assert ("symlink", "usr/bin", f"{ROOT}/bin") in plan.recipe.steps
+    assert dict(plan.uppers)["/home"] == "root/home"
+
+
+@pytest.mark.parametrize("fs", ["readonly", "host"])
+def test_temporary_files_are_private_whatever_the_root_is(fs):
+    """fs="readonly" and "host" show the host's root by a bind, with the temporary directories private."""
+    plan = a_plan(spec(fs=fs), places=["/var/tmp", "/home/me"])
+    assert ("bind", "/", ROOT, fs == "readonly") in plan.recipe.steps
+    assert [step[1] for step in steps(plan, "overlay_or_read_only")] == ["/tmp", "/var/tmp"]
+    assert [path for path, _ in plan.uppers] == ["/tmp", "/var/tmp"]
+
+
+def test_a_host_root_keeps_the_hosts_devices():
+    """fs="host" shares the whole machine's files, so its /dev too, but not its shared memory."""
+    bound = {step[2]: step[1] for step in steps(a_plan(spec(fs="host")), "bind")}
+    assert f"{ROOT}/dev" not in bound
+    assert bound[f"{ROOT}/dev/shm"] == f"{PRIVATE}/shm"
+
+
+@pytest.mark.parametrize("rootless", ROOTLESS)
+@pytest.mark.parametrize("fs", ["overlay", "readonly", "host"])
+def test_binds_come_last_of_all_files_and_the_pivot_last_of_all(rootless, fs):
+    """A bind below /dev or /tmp must not be hidden by what is put there, and nothing can be put in place after the pivot."""
+    binds = (("/home/me", False), ("/dev/kvm", True))
+    plan = a_plan(spec(fs=fs, bind=binds), a_host(rootless=rootless))
+    all_steps = list(plan.recipe.steps)
+    wanted = [("bind", "/home/me", f"{ROOT}/home/me", False), ("bind", "/dev/kvm", f"{ROOT}/dev/kvm", True)]
+    first = all_steps.index(wanted[0])
+    assert all_steps[first : first + 2] == wanted
+    assert not [step for step in all_steps[first + 2 :] if target(step) is not None]
+    assert all_steps[-1] == ("pivot", ROOT)
+    assert [step[0] for step in all_steps].count("pivot") == 1
+
+
+@given(disk=st.integers(1 << 16, 1 << 40))
+def test_the_disk_limit_is_the_size_of_the_private_file_system(disk):
+    """Its bytes are exactly the limit, and files have a limit too, for an empty one costs kernel memory."""
+    ((*_, options),) = [step for step in steps(a_plan(spec(disk=disk)), "mount") if step[2] == PRIVATE]
+    named = dict(each.split("=") for each in options.split(","))
+    assert named["size"] == str(disk)
+    assert 1024 <= int(named["nr_inodes"]) <= disk // 1024 + 1024
+
+
+def test_without_a_disk_limit_the_private_file_system_has_none():
+    """No size option is said: the kernel's own default holds."""
+    ((*_, options),) = [step for step in steps(a_plan(), "mount") if step[2] == PRIVATE]
+    assert options == "mode=0755"
+
+
+def test_nothing_that_is_mounted_inside_is_seen_outside():
+    """The very first step turns all propagation off in the direction of the host."""
+    assert a_plan().recipe.steps[0] == ("mount", "", "/", "", int(Mount.SLAVE | Mount.REC), "")
+
+
+@pytest.mark.parametrize("rootless", ROOTLESS)
+@pytest.mark.parametrize("net", [True, False])
+def test_namespaces_are_those_that_were_asked_for(rootless, net):
+    """pid, ipc, uts and mount always; net unless it is shared; user only without root."""
+    plan = a_plan(spec(net=net), a_host(rootless=rootless))
+    always = Clone.NEWPID | Clone.NEWIPC | Clone.NEWUTS | Clone.NEWNS
+    assert Clone(plan.recipe.namespaces) == always | (Clone.NEWNET if net else Clone(0)) | (Clone.NEWUSER if rootless else Clone(0))
+    assert steps(plan, "loopback") == ([("loopback", ["6c6f"])] if net else [])
+    assert steps(plan, "hostname") == [("hostname", "isolate")]
+
+
+@pytest.mark.parametrize(
+    ("rootless", "user", "expected"), [(True, None, (1000, 1000, 1000, 1000)), (True, "root", (0, 0, 1000, 1000)), (False, "root", None)]
+)
+def test_a_user_map_is_needed_without_root_only(rootless, user, expected):
+    """Inside one is who was asked for, outside the caller; root needs no map."""
+    assert a_plan(spec(user=user), a_host(rootless=rootless)).recipe.user_map == expected
+
+
+def test_a_root_of_another_user_namespace_is_rootless():
+    """The uid 0 of a container with its own user namespace is nobody to the host's mounts."""
+    host = Host(uid=0, gid=0, places=V2, obstacles={}, mounts=SYSTEM, owns_machine=False)
+    assert Clone(a_plan(host=host).recipe.namespaces) & Clone.NEWUSER
+
+
+def test_a_uid_without_a_name_is_its_own_group():
+    """As ``docker run --user 4000000``: no supplementary groups."""
+    assert _plan.resolve_user(4_000_000) == (4_000_000, 4_000_000, ())
+    assert _plan.resolve_user("root")[:2] == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("places", "wanted", "expected"),
+    [
+        (V2, {"memory": 1 << 20}, {"memory": {"memory.oom.group": "1", "memory.swap.max?": "0"}, "pids": {}, "cpu": {}}),
+        (V2, {"pids": 5, "cpu": 0.5}, {"memory": {}, "pids": {"pids.max": "5"}, "cpu": {"cpu.max": "50000 100000"}}),
+        (V1, {"pids": 5, "cpu": 2.0}, {"memory": {}, "pids": {"pids.max": "5"}, "cpu": {"cpu.cfs_quota_us": "200000"}, "cpuacct": {}}),
+        (V1, {}, {"memory": {}, "pids": {}, "cpuacct": {}}),
+        ({}, {"disk": 1 << 20}, {}),
+    ],
+)
+def test_limits_are_written_as_each_version_wants_them(places, wanted, expected):
+    """Every controller that measures something has a group, and its files are those of cgroup v1 or v2."""
+    assert a_plan(spec(**wanted), a_host(places=places)).recipe.limits == expected
+
+
+@given(cpu=st.floats(0.01, 512))
+def test_a_quota_is_what_was_asked_for_to_the_microsecond(cpu):
+    """Never more than asked, never less by more than the one microsecond of rounding, nor below the kernel's least."""
+    quota = int(a_plan(spec(cpu=cpu)).recipe.limits["cpu"]["cpu.max"].split()[0])
+    assert cpu * 100_000 - 1 <= quota <= cpu * 100_000
+    assert quota >= 1000
+
+
+@pytest.mark.parametrize(
+    ("rootless", "remedy"), [(True, "systemd-run --user --scope -p Delegate=yes python -m pytest"), (False, "--privileged")]
+)
+@pytest.mark.parametrize(("keyword", "value"), [("memory", 64 << 20), ("pids", 5), ("cpu", 0.5)])
+def test_a_limit_without_its_controller_is_missing_with_a_remedy(rootless, remedy, keyword, value):
+    """What was asked for and cannot be had is named, with the machine's reason and a command that helps this caller."""
+    reasons = {name: f"no {name} here" for name in ("memory", "pids", "cpu")}
+    (missing,) = a_plan(spec(**{keyword: value}), a_host(rootless=rootless, places={}, obstacles=reasons)).missing
+    assert (missing.keyword, missing.reason) == (keyword, f"no {keyword} here")
+    assert remedy in missing.remedy
+
+
+def test_what_nobody_asked_for_is_not_missing():
+    """A machine without control groups runs every test that sets none of their limits."""
+    host = a_host(places={}, obstacles=dict.fromkeys(("memory", "pids", "cpu"), "none"))
+    assert a_plan(spec(timeout=5.0, disk=1 << 20, files=64), host).missing == ()
+    assert a_plan(spec(memory=1 << 20, pids=5, cpu=1.0)).missing == ()
+
+
+def test_what_of_proc_is_the_whole_machines_is_protected_from_root():
+    """Root could reboot the machine through /proc; in a user namespace the kernel itself refuses."""
+    protected = [step[1] for step in steps(a_plan(), "protect")]
+    assert {f"{ROOT}/proc/sys", f"{ROOT}/proc/sysrq-trigger"} <= set(protected)
+    assert steps(a_plan(host=a_host(rootless=True)), "protect") == []
+
+
+def test_the_way_to_where_tests_write_is_opened_without_root():
+    """In a user namespace a directory of an unknown owner cannot be copied up: those on the way to the places are, beforehand."""
+    overlays = {
+        step[1]: step[5] for step in steps(a_plan(host=a_host(rootless=True), places=["/var/tmp", "/home/me", "/home/gone/x"]), "overlay")
+    }
+    assert (overlays["/var"], overlays["/home"], overlays["/usr"]) == (("tmp",), ("me",), ())
+    assert {step[5] for step in steps(a_plan(places=["/var/tmp", "/home/me"]), "overlay")} == {()}
+
+
+@pytest.mark.parametrize("fs", ["overlay", "readonly"])
+def test_two_equal_specs_have_equal_recipes(fs):
+    """Only then is a sandbox that was built ahead of any use; and another limit makes another one."""
+    assert a_plan(spec(fs=fs, pids=5)).recipe == a_plan(spec(fs=fs, pids=5)).recipe
+    assert a_plan(spec(fs=fs, pids=5)).recipe != a_plan(spec(fs=fs, pids=6)).recipe

@@ -1,0 +1,72 @@
+"""What a person is told to do about a step that failed."""
+
+import errno
+
+import pytest
+
+from pytest_isolate import _remedies
+from pytest_isolate._errors import StepFailedError, errno_in_words
+from pytest_isolate._remedies import explain, remedy
+
+NAMESPACES = f"{_remedies.USER_NAMESPACES}; {_remedies.CONTAINER}"
+
+
+@pytest.mark.parametrize(
+    ("step", "code", "expected"),
+    [
+        ("clone into", errno.EPERM, NAMESPACES),
+        ("clone into", errno.ENOSPC, NAMESPACES),
+        ("clone into", errno.EUSERS, NAMESPACES),
+        ("write", errno.EPERM, NAMESPACES),
+        ("mount tmpfs on", errno.EACCES, NAMESPACES),
+        ("mount proc on", errno.EPERM, _remedies.MASKED_PROC),
+        ("overlay", errno.EPERM, _remedies.OVERLAY),
+        ("overlay", errno.EINVAL, _remedies.OVERLAY),
+        ("overlay or read only", errno.EINVAL, _remedies.OVERLAY),
+        ("read only", errno.ENOSYS, "Linux 5.12 is needed"),
+    ],
+)
+def test_a_known_cause_has_its_own_remedy(step, code, expected):
+    """Each cause that somebody met has the command that helps against it."""
+    assert remedy(StepFailedError(step, "/proc/self/uid_map", code)) == expected
+
+
+@pytest.mark.parametrize(
+    ("step", "code"),
+    [("clone into", errno.ENOMEM), ("mount tmpfs on", errno.ENOSPC), ("mount proc on", errno.EBUSY), ("overlay", errno.ENOSPC)],
+)
+def test_what_nobody_knows_is_not_made_up(step, code):
+    """Without a known remedy the sentence is the failure alone."""
+    error = StepFailedError(step, "/path", code)
+    assert remedy(error) is None
+    assert explain(error) == str(error)
+
+
+def test_a_read_only_bind_that_the_kernel_cannot_make_names_the_version():
+    """Plans make binds read-only within the step "bind": its ENOSYS is mount_setattr(2)'s, which came with Linux 5.12."""
+    assert remedy(StepFailedError("bind", "/proc/root/sys", errno.ENOSYS)) == "Linux 5.12 is needed"
+
+
+def test_a_refused_limit_is_not_explained_by_user_namespaces():
+    """A control group's file that cannot be written has nothing to do with user namespaces."""
+    error = StepFailedError("write '5' to", "/sys/fs/cgroup/pids/pytest-isolate-1-abcd/1/pids.max", errno.EACCES)
+    assert _remedies.USER_NAMESPACES not in explain(error)
+
+
+def test_a_remedy_follows_the_failure():
+    """One sentence: which step, on which path, the errno in words, and what helps."""
+    said = explain(StepFailedError("mount proc on", "/proc/root/proc", errno.EPERM))
+    assert said == f"mount proc on /proc/root/proc: not permitted [EPERM]; remedy: {_remedies.MASKED_PROC}"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.ENOSPC, "limit exceeded (see /proc/sys/fs/mount-max and /proc/sys/user/) [ENOSPC]"),
+        (errno.ENOENT, "No such file or directory [ENOENT]"),
+        (99999, "Unknown error 99999 [99999]"),
+    ],
+)
+def test_an_errno_is_said_in_words_with_its_name(code, words):
+    """Misleading texts are rewritten, the others are the C library's, unknown numbers stay readable."""
+    assert errno_in_words(code) == words
