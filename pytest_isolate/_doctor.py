@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import pytest
 
 from pytest_isolate._errors import StepFailedError
-from pytest_isolate._options import KEYWORDS, Spec
+from pytest_isolate._options import KEYWORDS
 from pytest_isolate._remedies import remedy
+from pytest_isolate._spec import Spec
 
 
 @dataclass(frozen=True)

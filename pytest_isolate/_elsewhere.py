@@ -7,8 +7,8 @@ import warnings
 
 import pytest
 
-from pytest_isolate._options import BadValueError
 from pytest_isolate._run import Run
+from pytest_isolate._spec import BadValueError
 
 
 class Elsewhere:

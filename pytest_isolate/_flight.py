@@ -22,17 +22,17 @@ import pytest
 from pytest_isolate import _pytest_private
 from pytest_isolate._descriptors import open_now
 from pytest_isolate._errors import StepFailedError
-from pytest_isolate._inside import Events, Inside
+from pytest_isolate._inside import FORWARDED, Events, Inside
 from pytest_isolate._model import Missing
-from pytest_isolate._options import BadValueError, Spec
 from pytest_isolate._plan import Plan, resolve_user
 from pytest_isolate._remedies import explain
 from pytest_isolate._run import Run
 from pytest_isolate._sandbox import entry as entry_module
-from pytest_isolate._sandbox.entry import Entry, Identity
+from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit
 from pytest_isolate._sandbox.frames import Writer
 from pytest_isolate._sandbox.keeper import Sandbox
 from pytest_isolate._sandbox.watch import Watch
+from pytest_isolate._spec import BadValueError, Spec
 from pytest_isolate._verdict import Facts, Verdict
 
 
@@ -48,6 +48,7 @@ class Flight:
     """One isolated test in this process, parent or child."""
 
     run: Run
+    hooks: object  # the plugin whose hooks are the only ones that speak for a child
     item: pytest.Item
     nextitem: pytest.Item | None
     spec: Spec | None
@@ -79,12 +80,12 @@ class Flight:
         return self.inside is None and not self.plain
 
 
-def prepare(run: Run, item: pytest.Item, nextitem: pytest.Item | None) -> Flight:
+def prepare(run: Run, hooks: object, item: pytest.Item, nextitem: pytest.Item | None) -> Flight:
     """A flight, its keywords checked. What is wrong with them is said when the test's turn in pytest's protocol comes."""
     try:
-        return Flight(run, item, nextitem, run.defaults.spec_of(item))
+        return Flight(run, hooks, item, nextitem, run.defaults.spec_of(item))
     except BadValueError as error:
-        return Flight(run, item, nextitem, None, bad_value=str(error))
+        return Flight(run, hooks, item, nextitem, None, bad_value=str(error))
 
 
 def take_off(flight: Flight) -> None:
@@ -174,6 +175,7 @@ def _fork(flight: Flight, spec: Spec) -> None:
     entry = _entry(flight, spec, frames_write, frozenset(keep))
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
+    _pytest_private.prepared_callers(flight.item.config, flight.hooks, FORWARDED)
     timer = signal.setitimer(signal.ITIMER_REAL, 0)
     gc.freeze()
     try:
@@ -184,7 +186,8 @@ def _fork(flight: Flight, spec: Spec) -> None:
     finally:
         if flight.inside is None:
             gc.unfreeze()
-            for fd in (frames_write, stacks_write, *(fd for fd, _ in events.values())):
+            limit = entry.memory.descriptors if entry.memory is not None else ()
+            for fd in (frames_write, stacks_write, *limit, *(fd for fd, _ in events.values())):
                 os.close(fd)
     try:
         _wait(flight, spec, pid, frames, stacks)
@@ -202,7 +205,7 @@ def _begin(flight: Flight, spec: Spec, entry: Entry, stacks: int, *, events: Eve
         assert sandbox is not None
         watches_denials = spec.disk is not None or spec.files is not None
         inside = Inside(flight.item, Writer(entry.frames), sandbox.stdout, events, watches_denials=watches_denials)
-        inside.begin(stacks, base, timer, fresh=spec.fixtures == "fresh")
+        inside.begin(flight.hooks, stacks, base, timer, fresh=spec.fixtures == "fresh")
         flight.inside = inside
     except StepFailedError as error:
         entry_module.say_broken(entry.frames, error)
@@ -274,7 +277,8 @@ def _entry(flight: Flight, spec: Spec, frames_write: int, keep: frozenset[int]) 
             replace[target] = ours
     memory = None
     if spec.memory is not None and "memory" in sandbox.groups:
-        memory = _memory_files(sandbox.groups["memory"], flight.run.machine.host.places["memory"].version, spec.memory)
+        version = flight.run.machine.host.places["memory"].version
+        memory = MemoryLimit.open(sandbox.groups["memory"], version, spec.memory)
     return Entry(
         frames=frames_write,
         pidfd=sandbox.pidfd,
@@ -289,15 +293,6 @@ def _entry(flight: Flight, spec: Spec, frames_write: int, keep: frozenset[int]) 
         environment={} if isinstance(spec.env, str) else dict(spec.env),
         clean_environment=spec.env == "clean",
     )
-
-
-def _memory_files(group: str, version: int, limit: int) -> tuple[str, tuple[str, ...], int]:
-    if version == 2:
-        return f"{group}/memory.current", (f"{group}/memory.max",), limit
-    limits = [f"{group}/memory.limit_in_bytes"]
-    if os.path.exists(f"{group}/memory.memsw.limit_in_bytes"):  # memory and swap together: so no swap
-        limits.append(f"{group}/memory.memsw.limit_in_bytes")
-    return f"{group}/memory.usage_in_bytes", tuple(limits), limit
 
 
 def _identity(flight: Flight, spec: Spec) -> Identity:

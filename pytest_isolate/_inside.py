@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Generator
 from typing import NoReturn
 
 import pytest
@@ -21,7 +20,7 @@ from pytest_isolate import _pytest_private
 from pytest_isolate._sandbox.frames import LARGEST_FRAME, Frame, Writer
 from pytest_isolate._sandbox.watch import STACK_SIGNAL
 
-_FORWARDED = ("pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish", "pytest_warning_recorded")
+FORWARDED = ("pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish", "pytest_warning_recorded")
 _DENIED = {errno.ENOSPC: "ENOSPC", errno.EDQUOT: "ENOSPC", errno.EMFILE: "EMFILE"}
 _LARGEST_TEXT = 8 << 20  # characters of one report's section; what is more is left out in the middle
 _MONITORING_TOOL = 4  # sys.monitoring's numbers 0 to 2 and 5 have names, 4 is free
@@ -41,9 +40,8 @@ class Inside:
         self._events = events
         self._watches_denials = watches_denials
         self._seen: set[str] = set()
-        self._forwards = False  # pytest_warning_recorded is historic: registering replays the parent's, which are not ours
 
-    def begin(self, stacks: int, base_memory: int, timer: tuple[float, float], *, fresh: bool) -> None:
+    def begin(self, hooks: object, stacks: int, base_memory: int, timer: tuple[float, float], *, fresh: bool) -> None:
         """Turn this copy of the parent into a child that reports to it."""
         faulthandler.enable(file=stacks, all_threads=True)
         faulthandler.register(STACK_SIGNAL, file=stacks, all_threads=True)
@@ -53,19 +51,12 @@ class Inside:
             _pytest_private.forget_shared_fixtures(self._item)
         else:
             _pytest_private.forget_parents_finalizers(self._item.session)
-        _pytest_private.redirect_hooks(self._item.config, self, _FORWARDED)
-        self._forwards = True
+        _pytest_private.redirect_hooks(self._item.config, hooks, FORWARDED)
         if self._watches_denials:
             self._watch_denials()
         self._writer.send({"kind": "entered", "pid": os.getpid(), "base": base_memory})
 
-    def pytest_runtest_logstart(self) -> None:
-        """The parent said it before the fork; a plugin that reruns says it once more."""
-
-    def pytest_runtest_logfinish(self) -> None:
-        """The parent will say it."""
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+    def forward_report(self, report: pytest.TestReport) -> None:
         """Forward a report with what was denied up to here."""
         when = getattr(report, "when", None)
         if isinstance(report, pytest.TestReport):
@@ -74,10 +65,8 @@ class Inside:
         self._look()
         self._send({"kind": "report", "when": when, "report": _plain(data), "seen": sorted(self._seen)})
 
-    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage, when: str, nodeid: str, location: object) -> None:
+    def forward_warning(self, warning_message: warnings.WarningMessage, when: str, nodeid: str, location: object) -> None:
         """Forward a warning as text and names; the parent never makes an object of a class that it does not know."""
-        if not self._forwards:
-            return
         category = warning_message.category
         self._send({
             "kind": "warning", "message": str(warning_message.message), "module": category.__module__,
@@ -85,20 +74,17 @@ class Inside:
             "when": when, "nodeid": nodeid, "location": _plain(location),
         })  # fmt: skip
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """See what the kernel denied, when the error for it came through."""
+    def see_call(self, call: pytest.CallInfo[None]) -> None:
+        """Look for a denial in what a phase raised, and tell where the test's ``tmp_path`` is."""
         if call.excinfo is not None:
             self._see(call.excinfo.value, set())
         path = (_pytest_private.function_arguments(self._item) or {}).get("tmp_path")
         if call.when == "call" and path is not None:
             self._send({"kind": "tmp_path", "path": str(path)})
-        return (yield)
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_runtest_teardown(self, item: pytest.Item) -> None:
-        """Last of all finalize what this child set up by itself on wider scopes."""
-        _pytest_private.tear_down_rest(item.session)
+    def tear_down(self) -> None:
+        """Finalize what this child set up by itself on wider scopes."""
+        _pytest_private.tear_down_rest(self._item.session)
 
     def finish(self, raised: BaseException | None) -> NoReturn:
         """Say the end and leave, without the parent's exit handlers. Never returns."""

@@ -14,7 +14,7 @@ from pytest_isolate._linux.host import Host, Tree
 from pytest_isolate._linux.mounts import MountPoint
 from pytest_isolate._linux.syscalls import Clone, Mount
 from pytest_isolate._model import Missing, Recipe
-from pytest_isolate._options import Spec
+from pytest_isolate._spec import Spec
 
 PRIVATE = "/proc"
 ROOT = PRIVATE + "/root"

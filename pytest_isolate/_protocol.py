@@ -137,6 +137,8 @@ def _with_violations(
     failed.sections = [*before.sections, *failed.sections]
     if before.failed:
         failed.sections.append(("isolate: what the test itself said", before.longreprtext))
+    if phase == "setup":  # after a failed set-up there is no call, also if the child did not know yet that it had failed
+        reports = [report for report in reports if report.when != "call"]
     return [failed if report is before else report for report in reports]
 
 

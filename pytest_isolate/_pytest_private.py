@@ -115,14 +115,27 @@ def set_function_arguments(item: pytest.Item, arguments: dict[str, Any] | None) 
         item.funcargs = arguments
 
 
+_ALONE = pytest.StashKey[tuple[int, dict[str, object]]]()
+
+
 def redirect_hooks(config: pytest.Config, receiver: object, names: Iterable[str]) -> None:
     """In the child: have some hooks call ``receiver`` alone, so that reports go to the parent and not to a copied terminal.
 
-    ``subset_hook_caller`` is pluggy's public way to leave plugins out; that the hook relay is an object whose
-    attributes can be set is not promised.
+    ``subset_hook_caller`` is pluggy's public way to leave plugins out; that the hook relay is an object whose attributes can
+    be set is not promised. It is set on the plugin manager's own relay: those of single conftest folders read it there.
     """
     manager = config.pluginmanager
-    manager.register(receiver, "isolate-forwarder")
-    others = [plugin for plugin in manager.get_plugins() if plugin is not receiver]
-    for name in names:
-        setattr(config.hook, name, manager.subset_hook_caller(name, others))
+    for name, caller in prepared_callers(config, receiver, names).items():
+        setattr(manager.hook, name, caller)
+
+
+def prepared_callers(config: pytest.Config, receiver: object, names: Iterable[str]) -> dict[str, object]:
+    """The callers for it, made once in the parent (1 ms) and again only when plugins came or went."""
+    manager = config.pluginmanager
+    plugins = manager.get_plugins()
+    known = config.stash.get(_ALONE, None)
+    if known is None or known[0] != len(plugins):
+        others = [plugin for plugin in plugins if plugin is not receiver]
+        callers: dict[str, object] = {name: manager.subset_hook_caller(name, others) for name in names}
+        known = config.stash[_ALONE] = (len(plugins), callers)
+    return known[1]

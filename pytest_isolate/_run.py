@@ -7,13 +7,12 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_isolate import _options
 from pytest_isolate._descriptors import Open, open_now
-from pytest_isolate._options import Defaults, Spec
 
 if TYPE_CHECKING:
     from pytest_isolate._linux.host import Host
@@ -21,17 +20,31 @@ if TYPE_CHECKING:
     from pytest_isolate._plan import Plan
     from pytest_isolate._report.json_report import Entry
     from pytest_isolate._sandbox.keeper import Keeper, Sandbox
+    from pytest_isolate._spec import Defaults, Spec
 
 
-@dataclass
 class Machine:
     """Everything that needs the kernel; made when the first isolated test runs, because importing it costs time."""
 
-    table: MountTable
-    keeper: Keeper
-    host: Host
-    seen_mounts: list[MountPoint]
-    plans: dict[tuple[object, ...], Plan] = field(default_factory=dict)
+    def __init__(self) -> None:
+        from pytest_isolate._linux import host  # noqa: PLC0415
+        from pytest_isolate._linux.mounts import MountTable  # noqa: PLC0415
+        from pytest_isolate._sandbox.keeper import Keeper  # noqa: PLC0415
+
+        self.table: MountTable = MountTable()
+        self.seen_mounts: list[MountPoint] = self.table.visible()
+        self.host: Host = host.look(self.seen_mounts)
+        self.keeper: Keeper = Keeper(self.host.places)
+        self.plans: dict[tuple[object, ...], Plan] = {}
+
+    def look_again(self) -> None:
+        """Forget the plans if the machine's mounts changed."""
+        from pytest_isolate._linux import host  # noqa: PLC0415
+
+        if (mounts := self.table.visible()) is not self.seen_mounts:
+            self.seen_mounts = mounts
+            self.host = host.look(mounts)
+            self.plans.clear()
 
 
 class Run:
@@ -40,13 +53,24 @@ class Run:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.all = bool(config.getoption("isolate_all"))
-        self.defaults = Defaults(config)
+        self._defaults: Defaults | None = None
+        if _options.given(config):  # a bad value there ends the run before it starts
+            self.defaults.check()
         self.entries: list[Entry] = []
         self.foreign_entries: list[dict[str, object]] = []  # of xdist's workers, as JSON
         self.fixture_descriptors: Open = {}
         self.has_worked = False  # a sandbox was built before: what fails from then on is broken, not missing
         self._any_isolated: bool | None = None
         self._machine: Machine | None = None
+
+    @property
+    def defaults(self) -> Defaults:
+        """Command line and ini file, read when they are needed."""
+        if self._defaults is None:
+            from pytest_isolate._spec import Defaults  # noqa: PLC0415 - for isolated tests only
+
+            self._defaults = Defaults(self.config)
+        return self._defaults
 
     def is_isolated(self, item: pytest.Item) -> bool:
         """Whether a test asked for a sandbox, or all do."""
@@ -70,22 +94,10 @@ class Run:
     @property
     def machine(self) -> Machine:
         """The machine, looked at again when its mounts changed. Raises ``StepFailedError``."""
-        from pytest_isolate._linux import host as host_module  # noqa: PLC0415 - see Machine
-
         if self._machine is None:
-            from pytest_isolate._linux.mounts import MountTable  # noqa: PLC0415
-            from pytest_isolate._sandbox.keeper import Keeper  # noqa: PLC0415
-
-            table = MountTable()
-            mounts = table.visible()
-            host = host_module.look(mounts)
-            self._machine = Machine(table, Keeper(host.places), host, mounts)
-        machine = self._machine
-        if (mounts := machine.table.visible()) is not machine.seen_mounts:
-            machine.seen_mounts = mounts
-            machine.host = host_module.look(mounts)
-            machine.plans.clear()
-        return machine
+            self._machine = Machine()
+        self._machine.look_again()
+        return self._machine
 
     def plan(self, spec: Spec, session: pytest.Session) -> Plan:
         """The plan for a spec, made once. Raises ``StepFailedError``."""
@@ -109,7 +121,7 @@ class Run:
         """Have the next test's sandbox built while the present test runs."""
         if item is None or not self.is_isolated(item):
             return
-        from pytest_isolate._options import BadValueError  # noqa: PLC0415
+        from pytest_isolate._spec import BadValueError  # noqa: PLC0415
 
         try:
             plan = self.plan(self.defaults.spec_of(item), item.session)

@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 Parser = Callable[[object], object]
 
-_SIZE = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)\s*(?:([KMGT])(i?B)?)?", re.IGNORECASE)
+_SIZE = r"(\d{1,20}(?:\.\d{1,20})?)\s*(?:([KMGT])(i?B)?)?"
 _LARGEST = 2**63 - 1  # bytes, of every limit that the kernel takes
 _SIZE_TEXT = "a number of bytes, or text such as '512K', '64M', '1.5G' or '64MiB' (powers of 1024)"
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
-_DURATION = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)\s*(ms|s|m|h)?")
+_DURATION = r"(\d{1,20}(?:\.\d{1,20})?)\s*(ms|s|m|h)?"
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0}
 _DURATION_TEXT = "a number of seconds, or text such as '250ms', '5s' or '2m'"
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
-_HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?")
+_HOSTNAME = r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?"
 
 
 def _is_number(value: object) -> bool:
@@ -41,7 +41,7 @@ def size(minimum: int) -> Parser:
 
     def parse(value: object) -> int:
         if isinstance(value, str):
-            match = _SIZE.fullmatch(value.strip())
+            match = re.fullmatch(_SIZE, value.strip(), re.IGNORECASE)
             if match and match[3] and match[3].lower() == "b":
                 raise ValueError(
                     f"'{match[2]}B' could mean 1000 or 1024: write '{match[1]}{match[2].upper()}' or '{match[1]}{match[2].upper()}iB'"
@@ -65,7 +65,7 @@ def size(minimum: int) -> Parser:
 def duration(value: object) -> float:
     """Seconds, more than none."""
     if isinstance(value, str):
-        match = _DURATION.fullmatch(value.strip())
+        match = re.fullmatch(_DURATION, value.strip())
         if not match:
             raise ValueError(f"it must be {_DURATION_TEXT}")
         value = float(match[1]) * _DURATION_UNITS[match[2]]
@@ -119,7 +119,7 @@ def choice(*allowed: str) -> Parser:
 
 def hostname(value: object) -> str:
     """A name that sethostname(2) takes: up to 64 characters."""
-    if not isinstance(value, str) or not _HOSTNAME.fullmatch(value):
+    if not isinstance(value, str) or not re.fullmatch(_HOSTNAME, value):
         raise ValueError("it must be 1 to 64 letters, digits, dots and hyphens, with a letter or digit at both ends")
     return value
 

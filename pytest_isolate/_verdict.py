@@ -11,9 +11,9 @@ from pytest_isolate import _violations
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux.counters import Counters
 from pytest_isolate._model import Usage
-from pytest_isolate._options import Spec
 from pytest_isolate._remedies import explain
 from pytest_isolate._sandbox.watch import Exit
+from pytest_isolate._spec import Spec
 from pytest_isolate._values import format_duration, format_size
 from pytest_isolate._violations import Violation
 
@@ -122,7 +122,7 @@ def _limits(spec: Spec, facts: Facts, dead_in: str | None) -> Iterator[Violation
         yield _violations.MemoryExceeded(
             "memory",
             f"memory: limit {format_size(spec.memory)}, set {spec.origin('memory')}; used {format_size(used)} and wanted more: "
-            f"the kernel killed {who} ({counters.oom_kills} killed for memory)",
+            f"the kernel killed {who}",
             _phase_of(facts, "oom", dead_in), spec.memory, used,
         )  # fmt: skip
     if spec.pids is not None and counters.pids_denied:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_isolate import _options, _pytest_private
-from pytest_isolate._elsewhere import Elsewhere
+from pytest_isolate import _options
 from pytest_isolate._run import Run
 
 if TYPE_CHECKING:
+    import warnings
     from collections.abc import Generator
 
     from pytest_isolate._flight import Flight
@@ -40,8 +40,15 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("setuponly", False) or config.getoption("setupplan", False):
         return  # no test body runs
     _check_report_path(config.getoption("isolate_report"))
-    run = Run(config)
-    config.pluginmanager.register(Isolation(run) if sys.platform == "linux" else Elsewhere(run), "isolate-run")
+    config.pluginmanager.register(_hooks(Run(config)), "isolate-run")
+
+
+def _hooks(run: Run) -> object:
+    if sys.platform == "linux":
+        return Isolation(run)
+    from pytest_isolate._elsewhere import Elsewhere  # noqa: PLC0415
+
+    return Elsewhere(run)
 
 
 def _check_report_path(path: str | None) -> None:
@@ -95,7 +102,7 @@ class Isolation:
             return (yield)
         from pytest_isolate import _flight, _protocol  # noqa: PLC0415 - nothing of it is imported for unmarked tests
 
-        flight = self._flight = _flight.prepare(self._run, item, nextitem)
+        flight = self._flight = _flight.prepare(self._run, self, item, nextitem)
         raised: BaseException | None = None
         result: object = True
         try:
@@ -130,6 +137,8 @@ class Isolation:
             try:
                 self._fork_if_pending(request.node)
             except BaseException:  # Handed, or a skip by on_missing
+                from pytest_isolate import _pytest_private  # noqa: PLC0415
+
                 _pytest_private.forget_unfinished(fixturedef)
                 raise
             return (yield)
@@ -153,15 +162,39 @@ class Isolation:
 
             take_off(flight)
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """In the child: see what the kernel denied, when the error for it came through."""
+        if self._flight is not None and self._flight.inside is not None:
+            self._flight.inside.see_call(call)
+        return (yield)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_teardown(self) -> None:
+        """In the child, last of all: finalize what it set up by itself on wider scopes."""
+        if self._flight is not None and self._flight.inside is not None:
+            self._flight.inside.tear_down()
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Remember the reports of the present test for the entry of the JSON report."""
-        if self._flight is not None:
+        """In the child the only one that is called: forward. In the parent: remember for the JSON report's entry."""
+        if self._flight is None:
+            return
+        if self._flight.inside is not None:
+            self._flight.inside.forward_report(report)
+        else:
             self._flight.reports.append(report)
 
-    def pytest_warning_recorded(self, nodeid: str) -> None:
-        """Count what the parent itself says of a test's warnings, to say the child's copy of them once."""
-        if self._flight is not None and not self._flight.landing and nodeid == self._flight.item.nodeid:
-            self._flight.parent_warnings += 1
+    def pytest_warning_recorded(
+        self, warning_message: warnings.WarningMessage, when: str, nodeid: str, location: tuple[str, int, str] | None
+    ) -> None:
+        """In the child: forward. In the parent: count its own, to say the child's copy of them once."""
+        flight = self._flight
+        if flight is None:
+            return
+        if flight.inside is not None:
+            flight.inside.forward_warning(warning_message, when, nodeid, location)
+        elif not flight.landing and nodeid == flight.item.nodeid:
+            flight.parent_warnings += 1
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:  # noqa: ANN401 - xdist's WorkerController

@@ -54,6 +54,12 @@ def oom_kills(group: str, version: int) -> int | None:
     return _keyed(oom_file(group, version), "oom_kill")
 
 
+def is_empty(group: str) -> bool:
+    """Whether no living process is in a group."""
+    with open(f"{group}/cgroup.procs", "rb") as file:
+        return not file.read(1)
+
+
 def read(groups: dict[str, str], places: dict[str, Hierarchy]) -> Counters:
     """Read everything that the groups of one sandbox, by controller, have to say."""
     memory, pids = groups.get("memory"), groups.get("pids")

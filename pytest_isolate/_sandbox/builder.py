@@ -31,6 +31,7 @@ class Builder:
         self._requests = requests
         self._groups: cgroup.RunGroups | None = None
         self._sandboxes: dict[int, tuple[int, int, dict[str, str]]] = {}
+        self._recipes: dict[int, wire.Message] = {}
         self._dying: list[str] = []  # groups to remove as soon as they are empty
         self._ending: dict[int, int] = {}  # killed holders not yet reaped: pidfd -> pid
         self._poll = select.poll()
@@ -45,6 +46,8 @@ class Builder:
                 message, descriptors = received
                 if "build" in message:
                     self._build(message, descriptors[0])
+                elif "learn" in message:
+                    self._recipes[message["learn"]] = message["recipe"]
                 elif "release" in message:
                     self._release(message["release"])
                 elif "groups" in message:
@@ -77,7 +80,7 @@ class Builder:
     def _build(self, message: wire.Message, descriptor: int) -> None:
         channel = socket.socket(fileno=descriptor)
         number: int = message["build"]
-        recipe: wire.Message = message["recipe"]
+        recipe = self._recipes[message["recipe"]]
         groups: dict[str, str] = {}
         try:
             if self._groups is not None:
@@ -97,7 +100,7 @@ class Builder:
                 os.close(other)
             holder.main(channel, recipe)
         self._sandboxes[number] = (pid, pidfd, groups)
-        joins = [os.open(f"{group}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for group in dict.fromkeys(groups.values())]
+        joins = [os.open(_join_file(group), os.O_WRONLY | os.O_CLOEXEC) for group in dict.fromkeys(groups.values())]
         try:
             wire.send(channel, {"groups": groups}, (pidfd, *joins))
         except ConnectionError:  # pytest did not want it any more: its "release" is on the way
@@ -145,6 +148,16 @@ class Builder:
 
     def _clean(self) -> None:
         self._dying = [group for group in self._dying if not cgroup.remove(group)]
+
+
+def _join_file(group: str) -> str:
+    """Where a process of one thread writes 0 to join.
+
+    v1's ``tasks`` moves that thread alone and so does without the lock that stops every fork on the machine, whose taking
+    waits for an RCU grace period: 0.05 ms instead of up to 7 for four hierarchies.
+    """
+    tasks = f"{group}/tasks"
+    return tasks if os.path.exists(tasks) else f"{group}/cgroup.procs"
 
 
 def main() -> None:

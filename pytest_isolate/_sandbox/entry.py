@@ -39,6 +39,47 @@ class Identity:
 
 
 @dataclass(frozen=True)
+class MemoryLimit:
+    """A limit that the child sets itself: only it knows when what it has is the sandbox's cost and the test begins.
+
+    Opened before the fork, while the group's files are in sight and writable.
+    """
+
+    usage: int
+    limits: tuple[int, ...]
+    above: int  # bytes that the test may use on top of the present usage
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """All of it that is open."""
+        return (self.usage, *self.limits)
+
+    @classmethod
+    def open(cls, group: str, version: int, above: int) -> MemoryLimit:
+        """Open the files of a memory group. Raises ``StepFailedError``."""
+        usage = "memory.current" if version == 2 else "memory.usage_in_bytes"
+        limits = ["memory.max"] if version == 2 else ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]
+        opened = []
+        for name, flags in [(usage, os.O_RDONLY), *((limit, os.O_WRONLY) for limit in limits)]:
+            try:
+                opened.append(os.open(f"{group}/{name}", flags | os.O_CLOEXEC))
+            except OSError as error:
+                if error.errno == errno.ENOENT and "memsw" in name:  # a kernel that does not account for swap
+                    continue
+                raise StepFailedError("open", f"{group}/{name}", error.errno or 0) from error
+        return cls(opened[0], tuple(opened[1:]), above)
+
+    def apply(self) -> int:
+        """Set the limit and let go of the files. Returns the present usage in bytes."""
+        base = int(os.read(self.usage, 32))
+        for fd in self.limits:
+            os.write(fd, str(base + self.above).encode())
+        for fd in self.descriptors:
+            os.close(fd)
+        return base
+
+
+@dataclass(frozen=True)
 class Entry:
     """All that the child does between its fork and the first line of the test."""
 
@@ -51,7 +92,7 @@ class Entry:
     keep: frozenset[int]
     identity: Identity
     files: int | None = None
-    memory: tuple[str, tuple[str, ...], int] | None = None  # usage file, limit files, bytes above the present usage
+    memory: MemoryLimit | None = None
     environment: dict[str, str | None] = field(default_factory=dict)
     clean_environment: bool = False
 
@@ -132,10 +173,6 @@ def become(entry: Entry) -> int:
     Returns the bytes of memory that were charged before the test's own code: what the sandbox itself costs.
     Raises ``StepFailedError``.
     """
-    usage, limits, above = entry.memory or ("", (), 0)
-    with _step("open", usage or "the memory group"):
-        usage_fd = os.open(usage, os.O_RDONLY) if usage else -1
-        limit_fds = [os.open(path, os.O_WRONLY) for path in limits]
     with _step("join", "the sandbox's control groups"):
         for join in entry.joins:
             os.write(join, b"0")
@@ -150,27 +187,23 @@ def become(entry: Entry) -> int:
     with _step("put", "the output files in place"):
         for number, source in entry.replace.items():
             os.dup2(source, number, inheritable=number <= _STDERR)
-    _close_all_but({*entry.keep, *entry.replace, *range(_STDERR + 1), usage_fd, *limit_fds})
+    ours = entry.memory.descriptors if entry.memory is not None else ()
+    _close_all_but({*entry.keep, *entry.replace, *range(_STDERR + 1), *ours})
     with _step("become", f"user {entry.identity.uid}"):
         _take_identity(entry.identity)
     if entry.files is not None:
         with _step("limit", f"open files to {entry.files}"):
             resource.setrlimit(resource.RLIMIT_NOFILE, (entry.files, entry.files))
     _set_environment(entry)
-    if not usage:
+    if entry.memory is None:
         return 0
-    with _step("limit", f"memory in {limits}"):
-        base = int(os.read(usage_fd, 32))
-        for fd in limit_fds:
-            os.write(fd, str(base + above).encode())
-            os.close(fd)
-        os.close(usage_fd)
-    return base
+    with _step("limit", f"memory to {entry.memory.above} bytes more"):
+        return entry.memory.apply()
 
 
 def _close_all_but(keep: set[int]) -> None:
     low = 0
-    for fd in sorted(fd for fd in keep if fd >= 0):
+    for fd in sorted(keep):
         if low < fd:  # os.closerange(0, 0) closes everything: its last descriptor is -1, unsigned
             os.closerange(low, fd)
         low = fd + 1

@@ -6,6 +6,8 @@ interruption. An end of the pipe proves nothing, for a grandchild may hold a cop
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import select
 import signal
@@ -17,6 +19,11 @@ from pytest_isolate._sandbox.keeper import Sandbox
 
 STACK_SIGNAL = int(signal.SIGRTMAX)
 _READ = 1 << 18
+# The pipes are emptied this often rather than at each write: waking for every frame cost as much as reading all of them at
+# the end. A writer that fills one (1 MiB where the kernel allows) waits at most this long, in seconds.
+_LOOK_AGAIN = 0.02
+_PIPE_SIZE = 1 << 20
+_F_SETPIPE_SZ = 1031  # in Python's fcntl since 3.10 only where libc's headers had it
 _MOST_STACKS = 1 << 16
 _STACKS_QUIET = 0.05  # seconds without a further line after which a dump of stacks is complete
 _STACKS_LONGEST = 1.0
@@ -69,6 +76,8 @@ class Watch:
         self._started = time.monotonic()
         for fd in (frames, stacks):
             os.set_blocking(fd, False)
+        with contextlib.suppress(PermissionError):  # the user's share of large pipes is used up: a small one does as well
+            fcntl.fcntl(frames, _F_SETPIPE_SZ, _PIPE_SIZE)
 
     def wait(self, timeout: float | None) -> Exit:
         """Wait until the test is over and its left-over processes are listed. ``timeout`` is in seconds."""
@@ -89,18 +98,16 @@ class Watch:
     def _until_over(self, timeout: float | None) -> None:
         deadline = None if timeout is None else self._started + timeout
         poll = select.poll()
-        for fd in (self._frames, self._stacks, self._pidfd, self._sandbox.oom_event):
+        for fd in (self._pidfd, self._sandbox.oom_event):
             if fd >= 0:
                 poll.register(fd, select.POLLIN)
         while True:
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
+            left = _LOOK_AGAIN if deadline is None else deadline - time.monotonic()
+            if left <= 0:
                 self._time_out()
                 return
-            ready = dict(poll.poll(None if left is None else left * 1000 + 1))
-            for fd, drain in ((self._frames, self._drain_frames), (self._stacks, self._drain_stacks)):
-                if fd in ready and not drain():
-                    poll.unregister(fd)
+            ready = dict(poll.poll(min(left, _LOOK_AGAIN) * 1000 + 1))
+            self._drain()
             if self._sandbox.oom_event in ready and self._sandbox.out_of_memory():
                 self._exit.out_of_memory = True
                 self._exit.killed_child = not _dies(self._pidfd)

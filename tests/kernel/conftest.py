@@ -15,8 +15,9 @@ from pytest_isolate import _plan
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux.counters import Counters
 from pytest_isolate._linux.host import Host, Tree
-from pytest_isolate._options import KEYWORDS, Spec
-from pytest_isolate._sandbox.entry import Entry, Identity, become, fork, say_broken
+from pytest_isolate._options import KEYWORDS
+from pytest_isolate._spec import Spec
+from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit, become, fork, say_broken
 from pytest_isolate._sandbox.frames import Writer
 from pytest_isolate._sandbox.keeper import Keeper, Sandbox
 from pytest_isolate._sandbox.watch import STACK_SIGNAL, Exit, Watch
@@ -63,7 +64,7 @@ class Box:
         limit = None
         if memory is not None:
             sandbox.watch_memory()
-            limit = _memory_files(sandbox.groups["memory"], self.host.places["memory"].version, memory)
+            limit = MemoryLimit.open(sandbox.groups["memory"], self.host.places["memory"].version, memory)
         entry = Entry(
             frames=frames_write,
             pidfd=sandbox.pidfd,
@@ -79,8 +80,8 @@ class Box:
         pid = fork(entry)
         if pid == 0:
             _child(entry, stacks_write, body)
-        os.close(frames_write)
-        os.close(stacks_write)
+        for fd in (frames_write, stacks_write, *(limit.descriptors if limit else ())):
+            os.close(fd)
         if meanwhile is not None:
             threading.Thread(target=meanwhile, args=(sandbox,)).start()
         exit_ = Watch(pid, sandbox, frames, stacks).wait(timeout)
@@ -89,12 +90,6 @@ class Box:
         os.close(frames)
         os.close(stacks)
         return result
-
-
-def _memory_files(group: str, version: int, limit: int) -> tuple[str, tuple[str, ...], int]:
-    if version == 2:
-        return f"{group}/memory.current", (f"{group}/memory.max",), limit
-    return f"{group}/memory.usage_in_bytes", (f"{group}/memory.limit_in_bytes",), limit
 
 
 def _child(entry: Entry, stacks: int, body: Callable[[], object]) -> None:

@@ -83,7 +83,7 @@ def test_the_terminal_says_the_same(pytester, isolated):
     shown = []
     for mode in ("--isolate-off", "--isolate-all"):
         lines = isolated("-rA", "-v", "-k", "not test_sub", mode).outlines
-        shown.append([line for line in _without_ours(lines) if not line.startswith(("=====", "isolate:"))])
+        shown.append([line.split(" in ")[0] for line in _without_ours(lines) if not line.startswith("isolate:")])
     assert shown[1] == shown[0]
 
 

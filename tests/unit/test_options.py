@@ -2,7 +2,8 @@
 
 import pytest
 
-from pytest_isolate._options import KEYWORDS, BadValueError, Defaults
+from pytest_isolate._options import KEYWORDS
+from pytest_isolate._spec import BadValueError, Defaults
 
 HEADER = "import pytest\nfrom pytest_isolate import isolate\n"
 PROFILES = """
@@ -322,5 +323,5 @@ ON_MISSING = "it must be 'error' or 'skip' or 'warn'"
 def test_a_bad_default_ends_the_run_before_it_starts(defaults_of, options, ini, sentence):
     """A default that cannot be obeyed concerns every test, so it is a usage error."""
     with pytest.raises(pytest.UsageError) as caught:
-        defaults_of(*options, ini=ini)
+        defaults_of(*options, ini=ini).check()
     assert str(caught.value) == f"isolate: {sentence}"

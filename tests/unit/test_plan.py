@@ -11,7 +11,8 @@ from pytest_isolate._linux.cgroup import Hierarchy
 from pytest_isolate._linux.host import Host, Tree
 from pytest_isolate._linux.mounts import MountPoint
 from pytest_isolate._linux.syscalls import Clone, Mount
-from pytest_isolate._options import KEYWORDS, Spec
+from pytest_isolate._options import KEYWORDS
+from pytest_isolate._spec import Spec
 from pytest_isolate._plan import PRIVATE, ROOT
 
 ROOTLESS = [False, True]

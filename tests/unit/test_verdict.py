@@ -7,7 +7,8 @@ import pytest
 
 from pytest_isolate import _violations
 from pytest_isolate._linux.counters import Counters
-from pytest_isolate._options import KEYWORDS, Spec
+from pytest_isolate._options import KEYWORDS
+from pytest_isolate._spec import Spec
 from pytest_isolate._sandbox.watch import Exit
 from pytest_isolate._verdict import Facts, judge, leak_sentence, readable_stacks
 
@@ -58,9 +59,7 @@ def test_memory_names_limit_origin_use_and_who_was_killed():
     counters = Counters(oom_kills=1, memory_peak=70 * MB)
     verdict = judge(spec(memory=64 * MB), facts(*SETUP, ended=False, status=signal.SIGKILL, counters=counters, base=10 * MB))
     violation = only(verdict)
-    assert str(violation) == (
-        f"memory: limit 64 MiB, set {HERE}; used 60 MiB and wanted more: the kernel killed the test's own process (1 killed for memory)"
-    )
+    assert str(violation) == (f"memory: limit 64 MiB, set {HERE}; used 60 MiB and wanted more: the kernel killed the test's own process")
     assert type(violation) is _violations.MemoryExceeded
     assert (violation.resource, violation.phase, violation.limit, violation.used) == ("memory", "call", 64 * MB, 60 * MB)
     assert (verdict.kind, verdict.dead_in) == ("violation", "call")
@@ -70,7 +69,7 @@ def test_memory_names_limit_origin_use_and_who_was_killed():
 def test_memory_of_a_child_is_said_to_be_the_childs(how):
     """A killed child is a violation even if the test caught it and went on, and also when we ended the test for it."""
     violation = only(judge(spec(memory=64 * MB), facts(*ALL_PHASES, counters=Counters(oom_kills=3, memory_peak=64 * MB), **how)))
-    assert str(violation).endswith("the kernel killed a process that the test had started (3 killed for memory)")
+    assert str(violation).endswith("the kernel killed a process that the test had started")
 
 
 def test_pids_counts_what_ran_and_what_was_refused():

@@ -1,0 +1,56 @@
+"""A pytest plugin (``-p measure``) that takes the time of every test from inside the process.
+
+A test's time is that from the begin of its ``pytest_runtest_protocol`` to the begin of the next one's, the last test's to
+the end of the loop: so whatever any plugin does for a test is in it, and the interpreter's start is not. What is written
+is the list of stamps and the resident memory, as JSON, to the path in ``ISOLATE_BENCH_STAMPS``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+STAMPS = "ISOLATE_BENCH_STAMPS"
+
+
+class Stamps:
+    """The measuring hooks."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamps: list[float] = []
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """Stamp the end of the last test, and write. A forked child never comes back here."""
+        try:
+            return (yield)
+        finally:
+            self._stamps.append(time.perf_counter())
+            self._path.write_text(json.dumps({"stamps": self._stamps, "resident_mb": resident_bytes() / (1 << 20)}))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
+        """Stamp a test's begin."""
+        self._stamps.append(time.perf_counter())
+        return (yield)
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process: proc_pid_statm(5), second field."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Register last of all: of wrappers that are ``tryfirst``, the one registered last is the outermost."""
+    session.config.pluginmanager.register(Stamps(Path(os.environ[STAMPS])), "benchmark-stamps")

@@ -1,0 +1,105 @@
+"""One run of pytest on empty tests, in a process of its own, and what was measured in it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from measure import STAMPS
+from resident import RESIDENT
+
+_HERE = Path(__file__).parent
+_ISOLATED = (
+    "--isolate-all", "--isolate-memory=256M", "--isolate-pids=64", "--isolate-disk=64M", "--isolate-timeout=30s",
+)  # fmt: skip
+
+#: What is compared: a name and its pytest arguments.
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "plain": ("-p", "no:isolate"),
+    "loaded": ("-p", "isolate"),
+    "floor": ("-p", "no:isolate", "-p", "floor"),
+    "isolated": ("-p", "isolate", *_ISOLATED),
+}
+
+
+class BenchmarkError(Exception):
+    """A run did not do what was to be measured; the message has its output."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run of one variant. Times in seconds."""
+
+    tests: tuple[float, ...]
+    whole: float  # wall time of the process, start and end of interpreter and builder included
+    resident_mb: float
+
+    def steady(self) -> list[float]:
+        """The tests without the first ones: the first waits for the builder, those after it for warm caches."""
+        return sorted(self.tests[min(10, len(self.tests) // 4) :])
+
+    @property
+    def median(self) -> float:
+        """Of a steady test."""
+        return statistics.median(self.steady())
+
+    @property
+    def mean(self) -> float:
+        """Of a steady test; unlike the median it has the rare dear ones in it."""
+        return statistics.fmean(self.steady())
+
+    @property
+    def p95(self) -> float:
+        """Of a steady test."""
+        steady = self.steady()
+        return steady[int(len(steady) * 0.95)]
+
+
+def write_tests(directory: Path, count: int) -> Path:
+    """Write a file of empty tests."""
+    path = directory / f"test_{count}.py"
+    path.write_text("".join(f"def test_{number}():\n    pass\n\n\n" for number in range(count)), encoding="ascii")
+    return path
+
+
+def sample(variant: str, tests: Path, resident_mb: int, extra: list[str]) -> Sample:
+    """Run one variant. ``extra`` arguments go to the isolated one. Raises ``BenchmarkError``."""
+    stamps = tests.with_suffix(".json")
+    stamps.unlink(missing_ok=True)
+    arguments = [*VARIANTS[variant], "-p", "measure", "-p", "resident", *(extra if variant == "isolated" else [])]
+    began = time.perf_counter()
+    _pytest(arguments, tests, {STAMPS: str(stamps), RESIDENT: str(resident_mb)})
+    whole = time.perf_counter() - began
+    written = json.loads(stamps.read_text(encoding="ascii"))
+    at: list[float] = written["stamps"]
+    return Sample(tuple(after - before for before, after in itertools.pairwise(at)), whole, written["resident_mb"])
+
+
+def start_up(variant: str, tests: Path) -> tuple[float, float]:
+    """Wall and processor seconds of a whole pytest process that has next to nothing to do. Raises ``BenchmarkError``."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    _pytest(list(VARIANTS[variant]), tests, {})
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def _pytest(arguments: list[str], tests: Path, variables: dict[str, str]) -> None:
+    # Nobody else's plugins, configuration or cache: what is measured is pytest and us.
+    fixed = ["-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tests.parent)]
+    path = os.pathsep.join([str(_HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {name: value for name, value in os.environ.items() if name not in {"PYTEST_ADDOPTS", "PYTEST_PLUGINS"}}
+    environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": path, **variables}
+    command = [sys.executable, "-m", "pytest", *fixed, *arguments, str(tests)]
+    done = subprocess.run(
+        command, env=environment, cwd=tests.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if done.returncode:
+        raise BenchmarkError(f"{' '.join(command)}\nended with {done.returncode}:\n{done.stdout[-4000:]}")

@@ -1,0 +1,52 @@
+"""Plain-text tables of what was measured."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from runs import Sample
+
+#: Round by round: variant -> its sample in each round.
+Rounds = dict[str, list[Sample]]
+
+RATIOS = (("isolated", "floor"), ("isolated", "plain"), ("floor", "plain"), ("loaded", "plain"))
+
+
+def ratios(rounds: Rounds, above: str, below: str) -> list[float]:
+    """Ratio of the medians, one a round: both of a pair were measured within the same seconds."""
+    return [one.median / other.median for one, other in zip(rounds[above], rounds[below], strict=True)]
+
+
+def per_test(rounds: Rounds) -> list[str]:
+    """Milliseconds a test for each variant, then the ratios."""
+    lines = [f"{'':22}{'median':>9}{'mean':>9}{'p95':>9}{'first':>9}{'whole run':>12}{'resident':>11}"]
+    for name, samples in rounds.items():
+        columns = [_middle([getattr(each, what) for each in samples]) * 1e3 for what in ("median", "mean", "p95")]
+        first = _middle([each.tests[0] for each in samples]) * 1e3
+        whole, resident = _middle([each.whole for each in samples]), _middle([each.resident_mb for each in samples])
+        shown = "".join(f"{value:>9.3f}" for value in columns)
+        lines.append(f"  {name:20}{shown}{first:>9.1f}{whole:>10.2f} s{resident:>8.0f} MB")
+    lines.append(f"{'':22}{'median':>9}{'min':>9}{'max':>9}")
+    for above, below in RATIOS:
+        lines.append(_spread(f"{above} / {below}", ratios(rounds, above, below)))
+    return lines
+
+
+def start_up(times: dict[str, list[tuple[float, float]]]) -> list[str]:
+    """Milliseconds of a whole process with the plugin loaded and unused, against the same without it."""
+    lines = [f"{'':22}{'median':>9}{'min':>9}{'max':>9}"]
+    for index, what in enumerate(("wall", "processor")):
+        for name, pairs in times.items():
+            lines.append(_spread(f"{name}, {what}", [pair[index] * 1e3 for pair in pairs]))
+        added = [(one[index] - other[index]) * 1e3 for one, other in zip(times["loaded"], times["plain"], strict=True)]
+        lines.append(_spread(f"added, {what}", added))
+    return lines
+
+
+def _spread(name: str, values: Sequence[float]) -> str:
+    return f"  {name:20}{_middle(values):>9.2f}{min(values):>9.2f}{max(values):>9.2f}"
+
+
+def _middle(values: Sequence[float]) -> float:
+    return statistics.median(values)

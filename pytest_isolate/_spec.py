@@ -1,0 +1,187 @@
+"""From command line, ini file, profiles and markers to one ``Spec``, remembering where each value came from."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_isolate._options import KEYWORDS
+
+Node = Any  # pytest's nodes have no public base class
+
+
+class BadValueError(Exception):
+    """A keyword that cannot be obeyed: one sentence with keyword, value, origin and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What one test asked for, every value checked. Sizes in bytes, durations in seconds."""
+
+    net: bool
+    memory: int | None
+    cpu: float | None
+    timeout: float | None
+    pids: int | None
+    disk: int | None
+    files: int | None
+    fs: str
+    bind: tuple[tuple[str, bool], ...]
+    hostname: str
+    user: str | int | None
+    env: Mapping[str, str | None] | str
+    fixtures: str
+    leaks: str
+    on_missing: str
+    profile: str | None
+    origins: Mapping[str, str] = field(compare=False)
+
+    def limits(self) -> dict[str, int | float]:
+        """The limits that were given, for the report."""
+        named = {name: getattr(self, name) for name in ("memory", "cpu", "timeout", "pids", "disk", "files")}
+        return {name: value for name, value in named.items() if value is not None}
+
+    def origin(self, name: str) -> str:
+        """Where a value was set, in words."""
+        return self.origins.get(name, "by default")
+
+
+@dataclass(frozen=True)
+class _Given:
+    """One level's keywords as they were written."""
+
+    values: Mapping[str, object]
+    origin: Mapping[str, str]
+
+
+class Defaults:
+    """Command line and ini file, read once."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._profiles: dict[str, object] | None = None
+        ini = {name: value for name, keyword in KEYWORDS.items() if (value := config.getini(keyword.dest)) not in (None, [], "")}
+        line = {name: value for name, keyword in KEYWORDS.items() if (value := config.getoption(keyword.dest)) is not None}
+        where = config.inipath.name if config.inipath else "the ini file"
+        self._levels = [
+            _Given(line, {name: f"on the command line as {KEYWORDS[name].option}" for name in line}),
+            _Given(ini, {name: f"as {KEYWORDS[name].dest} in {where}" for name in ini}),
+        ]
+        self._known: dict[tuple[int, ...], Spec] = {}
+
+    def check(self) -> None:
+        """Raise ``pytest.UsageError`` for a value that nobody can obey."""
+        try:
+            self.spec([])
+        except BadValueError as error:
+            raise pytest.UsageError(str(error)) from None
+
+    def spec_of(self, item: pytest.Item) -> Spec:
+        """Merge an item's markers over the defaults. Raises ``BadValueError``."""
+        marks = list(item.iter_markers_with_node("isolate"))
+        if any(node is item for node, _ in marks):  # its origins name the function
+            return self.spec(list(_marker_levels(item)))
+        key = tuple(id(mark) for _, mark in marks)  # marks live as long as their classes and modules
+        if key not in self._known:
+            self._known[key] = self.spec(list(_marker_levels(item)))
+        return self._known[key]
+
+    def spec(self, levels: list[_Given]) -> Spec:
+        """Merge levels, nearest first, over the defaults. Raises ``BadValueError``."""
+        values: dict[str, Any] = {}
+        origins: dict[str, str] = {}
+        for given in self._with_profile([*levels, *self._levels]):
+            for name, value in given.values.items():
+                if name not in values:
+                    values[name] = _checked(name, value, given.origin[name])
+                    origins[name] = given.origin[name]
+        for name, keyword in KEYWORDS.items():
+            values.setdefault(name, keyword.default)
+        return Spec(**values, origins=origins)
+
+    def _with_profile(self, levels: list[_Given]) -> Iterator[_Given]:
+        """The levels, and behind the nearest one that names a profile what is in it."""
+        chosen = False
+        for level in levels:
+            yield level
+            if chosen or "profile" not in level.values:
+                continue
+            chosen = True
+            if (name := level.values["profile"]) is not None:
+                origin = level.origin["profile"]
+                profile = self._profile(name, origin)
+                yield _Given(profile, dict.fromkeys(profile, f"in profile {name!r}, chosen {origin}"))
+
+    def _profile(self, name: object, origin: str) -> Mapping[str, object]:
+        if self._profiles is None:
+            self._profiles = _read_profiles(self._config.rootpath / "pyproject.toml")
+        profile = self._profiles.get(str(name))
+        if not isinstance(profile, dict):
+            known = ", ".join(sorted(self._profiles)) or "none"
+            raise BadValueError(
+                f"isolate: profile={name!r} ({origin}): it is not defined in [tool.pytest_isolate.profiles] of "
+                f"{self._config.rootpath / 'pyproject.toml'}, which has: {known}"
+            )
+        if "profile" in profile:
+            raise BadValueError(f"isolate: profile={name!r} ({origin}): a profile cannot name another profile")
+        return profile
+
+
+def _read_profiles(path: Path) -> dict[str, object]:
+    if not path.is_file():
+        return {}
+    if sys.version_info >= (3, 11):
+        import tomllib  # noqa: PLC0415 - only runs that name a profile pay for it
+    else:
+        import tomli as tomllib  # noqa: PLC0415
+    try:
+        table: object = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadValueError(f"isolate: {path} cannot be read: {error}") from None
+    for key in ("tool", "pytest_isolate", "profiles"):
+        table = table.get(key, {}) if isinstance(table, dict) else None
+    if not isinstance(table, dict):
+        raise BadValueError(f"isolate: {path}: [tool.pytest_isolate.profiles] must be a table of tables")
+    return table
+
+
+def _checked(name: str, value: object, origin: str) -> object:
+    keyword = KEYWORDS.get(name)
+    if keyword is None:
+        raise BadValueError(f"isolate: {name}={value!r} ({origin}): there is no such keyword; there are {', '.join(KEYWORDS)}")
+    if value is None:  # back to the default, against a wider level
+        return keyword.default
+    try:
+        return keyword.parse(value)
+    except ValueError as error:
+        raise BadValueError(f"isolate: {name}={value!r} ({origin}): {error}") from None
+
+
+def _derived_classes_first(marks: list[tuple[Node, pytest.Mark]]) -> list[tuple[Node, pytest.Mark]]:
+    """Put nearest first what pytest lists the other way round: the marks of a class come after those of its bases."""
+    ordered: list[tuple[Node, pytest.Mark]] = []
+    for node, group in itertools.groupby(marks, key=lambda pair: pair[0]):
+        pairs = list(group)
+        ordered += reversed(pairs) if isinstance(node, pytest.Class) else pairs
+    return ordered
+
+
+def _marker_levels(item: pytest.Item) -> Iterator[_Given]:
+    """An item's markers, nearest first: its parameter's, its function's (innermost first), its classes', its module's."""
+    marks = list(item.iter_markers_with_node("isolate"))
+    callspec = getattr(item, "callspec", None)
+    of_parameter = {id(mark) for mark in callspec.marks} if callspec is not None else set()
+    marks.sort(key=lambda pair: id(pair[1]) not in of_parameter)  # stable: only the parameter's go forward
+    marks = _derived_classes_first(marks)
+    for node, mark in marks:
+        kind = "parameter" if id(mark) in of_parameter else "function" if node is item else type(node).__name__.lower()
+        origin = f"by @isolate on {kind} {node.nodeid}"
+        if mark.args:
+            raise BadValueError(f"isolate: {mark.args[0]!r} ({origin}): it takes keywords only, such as memory='64M'")
+        yield _Given(mark.kwargs, dict.fromkeys(mark.kwargs, origin))
