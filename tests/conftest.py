@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -36,11 +37,23 @@ def _capabilities(request: pytest.FixtureRequest, host: host_module.Host) -> Non
         if name in {"root", "user"}:  # not a lack of the machine: the other run of the suite has it
             if (os.geteuid() == 0) != (name == "root"):
                 pytest.skip(f"for the run as {name}")
+        elif name == "user_xattr":
+            if os.geteuid() != 0 and not _tmpfs_has_user_xattrs():
+                pytest.skip("the tmpfs of this kernel has no user xattrs (Linux 6.6): a rootless overlay cannot replace directories")
         elif name not in host.places:
             message = f"this machine has no {name}: {host.obstacles.get(name)}"
             if MUST_WORK == "1" or name in MUST_WORK.split(","):
                 pytest.fail(message)
             pytest.skip(message)
+
+
+def _tmpfs_has_user_xattrs() -> bool:
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as file:
+        try:
+            os.setxattr(file.name, "user.probe", b"1")
+        except OSError:
+            return False
+    return True
 
 
 @pytest.fixture

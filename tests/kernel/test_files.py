@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.needs("user_xattr")
 def test_a_removed_directory_of_the_machine_is_still_there(box, canary):
     """``rm -rf`` inside is gone inside and untouched outside."""
 

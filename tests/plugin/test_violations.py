@@ -233,6 +233,7 @@ def test_the_report_has_the_contracts_schema(pytester, isolated):
     assert report["tests"][4]["violations"][0]["resource"] == "timeout"
 
 
+@pytest.mark.needs("user_xattr")
 def test_removing_a_directory_of_the_machine(pytester, isolated, canary):
     """``rm -rf`` in a test leaves the machine as it was."""
     pytester.makepyfile(f"import subprocess\ndef test_rm(): subprocess.run(['rm', '-rf', {str(canary)!r}], check=True)")
