@@ -16,11 +16,11 @@ from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux.counters import Counters
 from pytest_isolate._linux.host import Host, Tree
 from pytest_isolate._options import KEYWORDS
-from pytest_isolate._spec import Spec
 from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit, become, fork, say_broken
 from pytest_isolate._sandbox.frames import Writer
 from pytest_isolate._sandbox.keeper import Keeper, Sandbox
 from pytest_isolate._sandbox.watch import STACK_SIGNAL, Exit, Watch
+from pytest_isolate._spec import Spec
 
 
 @dataclass

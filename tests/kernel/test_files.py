@@ -68,7 +68,7 @@ def test_readonly_refuses_writes_outside_of_temporary_files(box):
     home = Path(__file__).parent / "written-inside"
 
     def write():
-        Path("/tmp/mine").write_text("x")  # noqa: S108
+        Path("/tmp/mine").write_text("x")
         return home.write_text("x")
 
     assert "Read-only file system" in box.run(write, fs="readonly").value

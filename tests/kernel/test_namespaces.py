@@ -100,7 +100,7 @@ def test_there_is_no_controlling_terminal(box):
 
 def test_parents_descriptors_are_closed(box):
     """Of what the parent had open only the standard streams and the two pipes of ours are left."""
-    with open("/dev/null", "rb") as leaked:  # noqa: PTH123
+    with open("/dev/null", "rb") as leaked:
         value = box.run(lambda: sorted(int(name) for name in os.listdir("/proc/self/fd"))).value
         assert leaked.fileno() not in value
     assert len(value) <= 3 + 2 + 1  # and the listing's own
@@ -141,7 +141,7 @@ def test_an_ordinary_user_has_no_capability(box):
     """What plain pytest may not, an isolated test may not: permission errors stay what they are."""
 
     def look():
-        with open("/proc/self/status") as status:  # noqa: PTH123
+        with open("/proc/self/status") as status:
             return [line.split()[1] for line in status if line.startswith(("CapEff", "CapPrm"))]
 
     assert box.run(look).value == ["0" * 16, "0" * 16]

@@ -238,14 +238,15 @@ def test_it_loads_by_name_without_autoload(pytester, monkeypatch):
 
 
 def test_a_nested_run_isolates_again(pytester, isolated):
-    """pytest with this plugin works inside one of its own sandboxes."""
+    """Pytest with this plugin works inside one of its own sandboxes."""
     inner = pytester.mkdir("inner") / "test_inner.py"
     inner.write_text("import os\ndef test_a(tmp_path): assert os.getpid() == 2\n")
     pytester.makepyfile(
         f"""
         import subprocess, sys
         def test_outer():
-            done = subprocess.run([sys.executable, "-m", "pytest", "-p", "isolate", "--isolate-all", {str(inner)!r}], capture_output=True, text=True)
+            command = [sys.executable, "-m", "pytest", "-p", "isolate", "--isolate-all", {str(inner)!r}]
+            done = subprocess.run(command, capture_output=True, text=True)
             assert done.returncode == 0, done.stdout
         """
     )

@@ -12,8 +12,8 @@ from pytest_isolate._linux.host import Host, Tree
 from pytest_isolate._linux.mounts import MountPoint
 from pytest_isolate._linux.syscalls import Clone, Mount
 from pytest_isolate._options import KEYWORDS
-from pytest_isolate._spec import Spec
 from pytest_isolate._plan import PRIVATE, ROOT
+from pytest_isolate._spec import Spec
 
 ROOTLESS = [False, True]
 V1 = {name: Hierarchy(1, f"/sys/fs/cgroup/{name}") for name in ("memory", "pids", "cpu", "cpuacct")}
@@ -55,16 +55,16 @@ class Files(Tree):
             self.kinds["/".join(parts[:end])] = "directory"
         self.kinds[path] = kind
 
-    def kind(self, path):  # noqa: D102 - the base class says it
+    def kind(self, path):
         kind = self.kinds.get(path, "none")
         return "symlink" if kind.startswith("->") else kind
 
-    def entries(self, path):  # noqa: D102 - the same
+    def entries(self, path):
         start = path.rstrip("/") + "/"
         names = {each.removeprefix(start).split("/")[0] for each in self.kinds if each.startswith(start) and each != start}
         return [] if path in self.closed else sorted(names)
 
-    def link(self, path):  # noqa: D102 - the same
+    def link(self, path):
         return self.kinds[path].removeprefix("->")
 
 

@@ -8,8 +8,8 @@ import pytest
 from pytest_isolate import _violations
 from pytest_isolate._linux.counters import Counters
 from pytest_isolate._options import KEYWORDS
-from pytest_isolate._spec import Spec
 from pytest_isolate._sandbox.watch import Exit
+from pytest_isolate._spec import Spec
 from pytest_isolate._verdict import Facts, judge, leak_sentence, readable_stacks
 
 ENTERED, END = {"kind": "entered", "pid": 5}, {"kind": "end"}
