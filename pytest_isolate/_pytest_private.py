@@ -122,11 +122,12 @@ def redirect_hooks(config: pytest.Config, receiver: object, names: Iterable[str]
     """In the child: have some hooks call ``receiver`` alone, so that reports go to the parent and not to a copied terminal.
 
     ``subset_hook_caller`` is pluggy's public way to leave plugins out; that the hook relay is an object whose attributes can
-    be set is not promised. It is set on the plugin manager's own relay: those of single conftest folders read it there.
+    be set is not promised. It is set on the plugin manager's own relay, where those of single conftest folders read it, and on
+    ``config.hook``, which keeps what it has read once.
     """
-    manager = config.pluginmanager
     for name, caller in prepared_callers(config, receiver, names).items():
-        setattr(manager.hook, name, caller)
+        setattr(config.pluginmanager.hook, name, caller)
+        setattr(config.hook, name, caller)
 
 
 def prepared_callers(config: pytest.Config, receiver: object, names: Iterable[str]) -> dict[str, object]:

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from pytest_isolate._linux import host as host_module
 from pytest_isolate._linux.mounts import MountTable
@@ -16,6 +17,10 @@ pytest_plugins = ["pytester"]
 #: Set by CI: a capability that this machine lacks fails the test that needs it instead of skipping it. ``1`` for all,
 #: or the capabilities by name, for a caller (an ordinary user on cgroup v1) of whom less can be expected.
 MUST_WORK = os.environ.get("PYTEST_ISOLATE_MUST_WORK", "")
+
+
+settings.register_profile("here", database=None, deadline=None)  # a shared, noisy machine, and perhaps no folder to write to
+settings.load_profile("here")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -29,7 +29,7 @@ class TestA:
     def test_one(self, a_module, a_class, a_function): say("one")
     def test_two(self, a_module, a_class): say("two")
 def test_three(a_session, a_package): say("three"); a_session.append(1); assert a_session == [1]
-def test_four(a_session): say("four"); assert len(a_session) == {already}
+def test_four(a_session): say("four")
 """
 
 
@@ -39,7 +39,7 @@ def events(pytester, isolated):
         log = pytester.path / "events"
         log.write_text("")
         pytester.makeconftest(EVENTS.format(log=str(log)))
-        pytester.makepyfile(test_events=TESTS.format(already=1 if "--isolate-off" in args else 0))
+        pytester.makepyfile(test_events=TESTS)
         result = isolated("--isolate-bind", str(log), *args)
         return result, log.read_text().splitlines()
 
@@ -55,6 +55,33 @@ def test_fixtures_run_at_the_moments_of_a_plain_run(events):
     assert [line.removesuffix(" inside") for line in ours] == plain
     assert {line.split()[0] for line in ours if line.endswith("inside")} == {"function", "one", "two", "three", "four"}
     assert {line.split()[0] for line in ours if not line.endswith("inside")} == {"session", "package", "module", "class"}
+
+
+def test_what_one_test_does_to_a_shared_fixture_the_next_does_not_see(pytester, isolated):
+    """Each test has a copy-on-write copy of what the parent set up."""
+    pytester.makepyfile(
+        """
+        import pytest
+        @pytest.fixture(scope="session")
+        def shared(): return []
+        @pytest.mark.parametrize("number", range(3))
+        def test_append(shared, number): assert shared == []; shared.append(number)
+        """
+    )
+    isolated("--isolate-all").assert_outcomes(passed=3)
+    isolated("--isolate-off").assert_outcomes(passed=1, failed=2)
+
+
+def test_report_hooks_of_single_folders_are_called_once_a_report_in_the_parent(pytester, isolated):
+    """A conftest of one folder sees its folder's reports as in a plain run, and no child calls it."""
+    for folder in ("one", "two"):
+        pytester.mkdir(folder).joinpath(f"test_{folder}.py").write_text("def test_a(): pass")
+        (pytester.path / folder / "conftest.py").write_text(
+            f"import os\ndef pytest_runtest_logreport(report): print('SEEN', {folder!r}, report.when, os.getpid() == 2)"
+        )
+    shown = [[line for line in isolated("-s", mode).outlines if "SEEN" in line] for mode in ("--isolate-off", "--isolate-all")]
+    assert [line.split("SEEN")[1] for line in shown[1]] == [line.split("SEEN")[1] for line in shown[0]]
+    assert len(shown[0]) == 6
 
 
 def test_fresh_fixtures_are_all_inside(events):
