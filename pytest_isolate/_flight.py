@@ -178,13 +178,16 @@ def _fork(flight: Flight, spec: Spec) -> None:
     _pytest_private.prepared_callers(flight.item.config, flight.hooks, FORWARDED)
     timer = signal.setitimer(signal.ITIMER_REAL, 0)
     gc.freeze()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C in a child that is not yet inside would be two parents
     try:
         pid = entry_module.fork(entry)
         if pid == 0:
             _begin(flight, spec, entry, stacks_write, events=events, timer=timer)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             return
     finally:
         if flight.inside is None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             gc.unfreeze()
             limit = entry.memory.descriptors if entry.memory is not None else ()
             for fd in (frames_write, stacks_write, *limit, *(fd for fd, _ in events.values())):

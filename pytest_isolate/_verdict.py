@@ -12,7 +12,7 @@ from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux.counters import Counters
 from pytest_isolate._model import Usage
 from pytest_isolate._remedies import explain
-from pytest_isolate._sandbox.watch import Exit
+from pytest_isolate._sandbox.watch import ENTERING_LONGEST, Exit
 from pytest_isolate._spec import Spec
 from pytest_isolate._values import format_duration, format_size
 from pytest_isolate._violations import Violation
@@ -78,6 +78,8 @@ def _broken(facts: Facts) -> str | None:
     if frame is not None:
         code = frame.get("errno")
         return explain(StepFailedError(str(frame.get("step")), str(frame.get("path")), code if isinstance(code, int) else 0))
+    if facts.exit.first("entered") is None and facts.exit.timed_out:
+        return f"the forked process did not get inside within {format_duration(ENTERING_LONGEST)} and was killed"
     if facts.exit.first("entered") is None:
         return f"the forked process {_ending(facts.exit.status)} before the test's own code ran"
     return None

@@ -28,6 +28,7 @@ _MOST_STACKS = 1 << 16
 _STACKS_QUIET = 0.05  # seconds without a further line after which a dump of stacks is complete
 _STACKS_LONGEST = 1.0
 _KILL_LONGEST = 0.05  # seconds from an OOM event to the death of its victim
+ENTERING_LONGEST = 30.0  # seconds from the fork to the test's own code, before which a lock held by a thread of the parent can hang it
 _LAST_WORDS = 2.0  # seconds from the end frame to the exit
 
 
@@ -96,7 +97,8 @@ class Watch:
         return self._exit
 
     def _until_over(self, timeout: float | None) -> None:
-        deadline = None if timeout is None else self._started + timeout
+        deadline: float | None = self._started + ENTERING_LONGEST
+        entered = False
         poll = select.poll()
         for fd in (self._pidfd, self._sandbox.oom_event):
             if fd >= 0:
@@ -108,6 +110,9 @@ class Watch:
                 return
             ready = dict(poll.poll(min(left, _LOOK_AGAIN) * 1000 + 1))
             self._drain()
+            if not entered and self._exit.frames:  # the test's time begins when it is inside
+                entered = True
+                deadline = None if timeout is None else time.monotonic() + timeout
             if self._sandbox.oom_event in ready and self._sandbox.out_of_memory():
                 self._exit.out_of_memory = True
                 self._exit.killed_child = not _dies(self._pidfd)
