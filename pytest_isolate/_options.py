@@ -36,7 +36,7 @@ KEYWORDS = {
     keyword.name: keyword
     for keyword in (
         Keyword("net", _values.boolean, True, "own network, with nothing in it but loopback; False shares the host's"),
-        Keyword("memory", _values.size(1 << 20), None, f"{_SIZE_HELP}: what the process tree may use, swap included"),
+        Keyword("memory", _values.size(8 << 20), None, f"{_SIZE_HELP}: what the process tree may use, swap included"),
         Keyword("cpu", _values.cores, None, "cores: bandwidth quota of the process tree, such as 0.5"),
         Keyword("timeout", _values.duration, None, "seconds or '250ms', '2m': wall time of setup, call and teardown inside"),
         Keyword("pids", _values.count(1, "the test itself is one"), None, "processes and threads of the tree"),

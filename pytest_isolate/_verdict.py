@@ -49,7 +49,7 @@ def judge(spec: Spec, facts: Facts) -> Verdict:
     usage = _usage(facts)
     if (broken := _broken(facts)) is not None:
         return Verdict("sandbox_error", (), usage, broken=broken)
-    dead_in = None if facts.exit.ended and facts.exit.garbled is None else _phase_after(facts.reported)
+    dead_in = None if _is_whole(facts) else _phase_after(facts.reported)
     violations = list(_limits(spec, facts, dead_in))
     kind = "violation" if violations else "ok"
     if facts.exit.timed_out:
@@ -83,6 +83,12 @@ def _broken(facts: Facts) -> str | None:
     if facts.exit.first("entered") is None:
         return f"the forked process {_ending(facts.exit.status)} before the test's own code ran"
     return None
+
+
+def _is_whole(facts: Facts) -> bool:
+    """Whether everything was said that a test says: an end with its teardown before it, or with what ended the whole run."""
+    finished = PHASES[-1] in facts.reported or facts.exit.first("raised") is not None
+    return facts.exit.ended and finished and facts.exit.garbled is None
 
 
 def _phase_after(reported: tuple[str, ...]) -> str:

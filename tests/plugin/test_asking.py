@@ -15,7 +15,7 @@ import pytest
     [
         ("memoy='1G'", "isolate: memoy='1G' (by @isolate on function *::test_bad): there is no such keyword; there are net, memory,*"),
         ("memory='64MB'", "isolate: memory='64MB' (by @isolate on function *): 'MB' could mean 1000 or 1024: write '64M' or '64MiB'"),
-        ("memory=-1", "isolate: memory=-1 (by @isolate on function *): it must be at least 1 MiB: with less no test can run"),
+        ("memory=-1", "isolate: memory=-1 (by @isolate on function *): it must be at least 8 MiB: with less no test can run"),
         (
             "timeout='soon'",
             "isolate: timeout='soon' (by @isolate *): it must be a number of seconds, or text such as '250ms', '5s' or '2m'",

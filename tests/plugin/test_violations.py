@@ -282,3 +282,22 @@ def test_mounted_file_systems_and_files_are_private_too(pytester, canary):
     )
     pytester.run("unshare", "--mount", "sh", "-c", script).assert_outcomes(passed=2)
     assert (canary / "file").read_text() == "untouched"
+
+
+def test_an_end_without_results_is_no_pass(pytester, isolated):
+    """Saying the end is not enough: a test whose call was never reported has crashed."""
+    pytester.makepyfile(
+        """
+        import json, os, struct
+        def test_forge():
+            data = json.dumps({"kind": "end"}).encode()
+            for fd in range(3, 60):
+                if os.path.exists(f"/proc/self/fd/{fd}") and "pipe" in os.readlink(f"/proc/self/fd/{fd}"):
+                    try: os.write(fd, struct.pack(">I", len(data)) + data)
+                    except OSError: pass
+            os._exit(0)
+        """
+    )
+    result = isolated("--isolate-all")
+    result.assert_outcomes(failed=1)
+    sentence(result, "crash: the test's process is gone: it left by itself with exit status 0")

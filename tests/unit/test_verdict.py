@@ -116,8 +116,8 @@ def test_a_denial_without_a_limit_of_ours_is_no_violation(kind):
     denied = {
         "memory": facts(*ALL_PHASES, counters=Counters(oom_kills=1)),
         "pids": facts(*ALL_PHASES, counters=Counters(pids_denied=1)),
-        "disk": facts(report("call", "ENOSPC"), full=True),
-        "files": facts(report("call", "EMFILE")),
+        "disk": facts(report("call", "ENOSPC"), report("teardown"), full=True),
+        "files": facts(report("call", "EMFILE"), report("teardown")),
     }[kind]
     assert judge(spec(**others), denied).kind == "ok"
     assert only(judge(spec(**ALL_LIMITS), denied)).resource == kind
@@ -137,8 +137,14 @@ def test_a_violation_is_of_the_first_phase_that_saw_it(phase, keyword, seen):
 def test_a_child_that_lies_about_what_it_saw_harms_nobody(seen):
     """A frame's content is a child's word: what is not a list of names is not believed and raises nothing."""
     frame = {"kind": "report", "when": "call", "seen": seen}
-    assert judge(spec(disk=MB), facts(frame)).kind == "ok"
-    assert only(judge(spec(disk=MB), facts(frame, full=True))).phase == "call"
+    assert judge(spec(disk=MB), facts(frame, report("teardown"))).kind == "ok"
+    assert only(judge(spec(disk=MB), facts(frame, report("teardown"), full=True))).phase == "teardown"
+
+
+@pytest.mark.parametrize("reports", [(), SETUP, SETUP_CALL])
+def test_an_end_without_a_teardown_is_a_crash(reports):
+    """An end frame alone is no success: whoever says it without the reports before it is gone."""
+    assert only(judge(spec(), facts(*reports))).resource == "crash"
 
 
 @pytest.mark.parametrize(("reports", "phase"), [((), "setup"), (SETUP, "call"), (SETUP_CALL, "teardown"), (ALL_PHASES, "teardown")])
