@@ -22,6 +22,7 @@ import pytest
 from pytest_isolate import _pytest_private
 from pytest_isolate._descriptors import open_now
 from pytest_isolate._errors import StepFailedError
+from pytest_isolate._group import Group, Key, goes_on, key_of
 from pytest_isolate._inside import FORWARDED, Events, Inside
 from pytest_isolate._model import Missing
 from pytest_isolate._plan import Plan, resolve_user
@@ -59,6 +60,8 @@ class Flight:
     facts: Facts | None = None
     sandbox: Sandbox | None = None
     plan: Plan | None = None
+    group: Group | None = None  # the sandbox with its child, from the fork on or from the test before
+    key: Key | None = None
     arguments: dict[str, Any] | None = None
     output: tuple[tuple[str, bytes], ...] = ()
     parent_warnings: int = 0
@@ -68,11 +71,18 @@ class Flight:
     verdict: Verdict | None = None
     reports: list[pytest.TestReport] = field(default_factory=list)
 
-    def close(self) -> None:
-        """Let go of the sandbox; the builder unmakes it."""
-        if self.sandbox is not None:
+    def close(self) -> Group | None:
+        """Let go of the sandbox, which the builder unmakes, unless it goes on: then give it to the next test."""
+        group, self.group = self.group, None
+        healthy = self.verdict is not None and self.verdict.kind == "ok"
+        session = self.item.session
+        if group is not None and group.watch.alive and healthy and not (session.shouldstop or session.shouldfail):
+            return group
+        if group is not None:
+            group.close()
+        elif self.sandbox is not None:
             self.sandbox.close()
-            self.sandbox = None
+        return None
 
     @property
     def pending(self) -> bool:
@@ -80,12 +90,22 @@ class Flight:
         return self.inside is None and not self.plain
 
 
-def prepare(run: Run, hooks: object, item: pytest.Item, nextitem: pytest.Item | None) -> Flight:
-    """A flight, its keywords checked. What is wrong with them is said when the test's turn in pytest's protocol comes."""
+def prepare(run: Run, hooks: object, item: pytest.Item, nextitem: pytest.Item | None, group: Group | None) -> Flight:
+    """A flight, its keywords checked. What is wrong with them is said when the test's turn in pytest's protocol comes.
+
+    ``group`` is the sandbox of the test before, if that goes on; it ends here when this test is not one of its own.
+    """
     try:
-        return Flight(run, hooks, item, nextitem, run.defaults.spec_of(item))
+        spec = run.defaults.spec_of(item)
+        flight = Flight(run, hooks, item, nextitem, spec, key=key_of(spec, item))
     except BadValueError as error:
-        return Flight(run, hooks, item, nextitem, None, bad_value=str(error))
+        flight = Flight(run, hooks, item, nextitem, None, bad_value=str(error))
+    if group is not None:
+        if group.key == flight.key and group.watch.alive:
+            flight.group, flight.sandbox, flight.plan = group, group.sandbox, group.plan
+        else:
+            group.close()
+    return flight
 
 
 def take_off(flight: Flight) -> None:
@@ -94,10 +114,11 @@ def take_off(flight: Flight) -> None:
         raise Handed  # somebody's hook swallowed the first one: a parent must never run the test itself
     assert flight.spec is not None
     try:
-        _prepare(flight, flight.spec)
-        if flight.plain:
-            return
-        _fork(flight, flight.spec)
+        if flight.group is None or not _go_on(flight, flight.spec, flight.group):
+            _prepare(flight, flight.spec)
+            if flight.plain:
+                return
+            _fork(flight, flight.spec)
     except StepFailedError as error:
         flight.broken = explain(error)
     except Handed:
@@ -109,6 +130,24 @@ def take_off(flight: Flight) -> None:
     if flight.inside is None:
         flight.arguments = _pytest_private.function_arguments(flight.item)
         raise Handed
+
+
+def _go_on(flight: Flight, spec: Spec, group: Group) -> bool:
+    """Have the child of the test before run this one. False if it turns out to have died in between: then nothing has run."""
+    further = goes_on(flight.run, flight.key, flight.nextitem)
+    timer = signal.setitimer(signal.ITIMER_REAL, 0)
+    try:
+        group.command(flight.item, flight.nextitem, goes_on=further)
+        _wait(flight, spec, group, further=further)
+    except BrokenPipeError:
+        pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+    if flight.facts is not None and flight.facts.exit.first("entered") is not None:
+        return True
+    flight.group = flight.sandbox = flight.facts = None
+    group.close()
+    return False
 
 
 def _prepare(flight: Flight, spec: Spec) -> None:
@@ -161,17 +200,21 @@ def _settle(flight: Flight, spec: Spec, missing: Missing) -> None:
 
 
 def _fork(flight: Flight, spec: Spec) -> None:
-
-    sandbox = flight.sandbox
+    sandbox, plan = flight.sandbox, flight.plan
     assert sandbox is not None
+    assert plan is not None
     if spec.memory is not None and "memory" in sandbox.groups:
         sandbox.watch_memory()
     if "tmp_path_factory" in getattr(flight.item, "fixturenames", ()):
         _pytest_private.temporary_base(flight.item.config)  # made here, or each child makes one of its own
+    further = goes_on(flight.run, flight.key, flight.nextitem)
     frames, frames_write = os.pipe()
     stacks, stacks_write = os.pipe()
+    commands, commands_write = os.pipe()
     events = _open_events(sandbox, spec)
     keep = {frames_write, stacks_write, sandbox.stdout, *(fd for fd, _ in events.values()), *_kept(flight, sandbox)}
+    if further:
+        keep.add(commands)
     entry = _entry(flight, spec, frames_write, frozenset(keep))
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -182,7 +225,8 @@ def _fork(flight: Flight, spec: Spec) -> None:
     try:
         pid = entry_module.fork(entry)
         if pid == 0:
-            _begin(flight, spec, entry, stacks_write, events=events, timer=timer)
+            inside = Inside(flight.item, Writer(frames_write), sandbox.stdout, events, commands if further else -1)
+            _begin(flight, spec, entry, inside, stacks_write, timer=timer)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             return
     finally:
@@ -190,25 +234,22 @@ def _fork(flight: Flight, spec: Spec) -> None:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             gc.unfreeze()
             limit = entry.memory.descriptors if entry.memory is not None else ()
-            for fd in (frames_write, stacks_write, *limit, *(fd for fd, _ in events.values())):
+            for fd in (frames_write, stacks_write, commands, *limit, *(fd for fd, _ in events.values())):
                 os.close(fd)
     try:
-        _wait(flight, spec, pid, frames, stacks)
+        flight.group = Group(flight.key, sandbox, plan, Watch(pid, sandbox, frames, stacks), commands_write)
+        flight.run.order_ahead(None if further else flight.nextitem)
+        _wait(flight, spec, flight.group, further=further)
     finally:
         signal.setitimer(signal.ITIMER_REAL, *timer)
-        os.close(frames)
-        os.close(stacks)
 
 
-def _begin(flight: Flight, spec: Spec, entry: Entry, stacks: int, *, events: Events, timer: tuple[float, float]) -> None:
+def _begin(flight: Flight, spec: Spec, entry: Entry, inside: Inside, stacks: int, *, timer: tuple[float, float]) -> None:
     """In the child: get inside. A child that fails here must never return into pytest, where it would take itself for the parent."""
-    sandbox = flight.sandbox
     try:
         base = entry_module.become(entry)
-        assert sandbox is not None
         watches_denials = spec.disk is not None or spec.files is not None
-        inside = Inside(flight.item, Writer(entry.frames), sandbox.stdout, events, watches_denials=watches_denials)
-        inside.begin(flight.hooks, stacks, base, timer, fresh=spec.fixtures == "fresh")
+        inside.begin(flight.hooks, stacks, base, timer, fresh=spec.fixtures == "fresh", watches_denials=watches_denials)
         flight.inside = inside
     except StepFailedError as error:
         entry_module.say_broken(entry.frames, error)
@@ -227,22 +268,21 @@ def _open_events(sandbox: Sandbox, spec: Spec) -> Events:
     return events
 
 
-def _wait(flight: Flight, spec: Spec, pid: int, frames: int, stacks: int) -> None:
-
-    sandbox = flight.sandbox
-    assert sandbox is not None
-    watch = Watch(pid, sandbox, frames, stacks)
-    flight.run.order_ahead(flight.nextitem)
-    exit_ = watch.wait(spec.timeout)
+def _wait(flight: Flight, spec: Spec, group: Group, *, further: bool) -> None:
+    sandbox = group.sandbox
+    exit_ = group.watch.wait(spec.timeout, goes_on=further)
     entered = exit_.first("entered") or {}
     base = entered.get("base")
+    counters, disk_used = sandbox.counters(), sandbox.disk_used()
     flight.facts = Facts(
         exit_,
-        sandbox.counters(),
-        sandbox.disk_used(),
+        counters.since(group.counters),
+        disk_used,
         sandbox.disk_full(),
         base if isinstance(base, int) else 0,
+        disk_before=group.disk_used,
     )
+    group.counters, group.disk_used = counters, disk_used
     flight.output = (("stdout", _tail(sandbox.stdout)), ("stderr", _tail(sandbox.stderr)))
 
 

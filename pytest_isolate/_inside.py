@@ -17,6 +17,7 @@ from typing import NoReturn
 import pytest
 
 from pytest_isolate import _pytest_private
+from pytest_isolate._group import next_command
 from pytest_isolate._sandbox.frames import LARGEST_FRAME, Frame, Writer
 from pytest_isolate._sandbox.watch import STACK_SIGNAL
 
@@ -33,15 +34,18 @@ Events = dict[str, tuple[int, str]]
 class Inside:
     """The child, from its fork to its end."""
 
-    def __init__(self, item: pytest.Item, writer: Writer, private: int, events: Events, *, watches_denials: bool) -> None:
+    def __init__(self, item: pytest.Item, writer: Writer, private: int, events: Events, commands: int) -> None:
         self._item = item
         self._writer = writer
         self._private = private  # any descriptor on the private file system
         self._events = events
-        self._watches_denials = watches_denials
+        self._commands = commands  # where pytest says which test is next; -1 when there is none
+        self._base_memory = 0
         self._seen: set[str] = set()
 
-    def begin(self, hooks: object, stacks: int, base_memory: int, timer: tuple[float, float], *, fresh: bool) -> None:
+    def begin(
+        self, hooks: object, stacks: int, base_memory: int, timer: tuple[float, float], *, fresh: bool, watches_denials: bool
+    ) -> None:
         """Turn this copy of the parent into a child that reports to it."""
         faulthandler.enable(file=stacks, all_threads=True)
         faulthandler.register(STACK_SIGNAL, file=stacks, all_threads=True)
@@ -52,9 +56,13 @@ class Inside:
         else:
             _pytest_private.forget_parents_finalizers(self._item.session)
         _pytest_private.redirect_hooks(self._item.config, hooks, FORWARDED)
-        if self._watches_denials:
+        if watches_denials:
             self._watch_denials()
-        self._writer.send({"kind": "entered", "pid": os.getpid(), "base": base_memory})
+        self._base_memory = base_memory
+        self._enter()
+
+    def _enter(self) -> None:
+        self._writer.send({"kind": "entered", "pid": os.getpid(), "base": self._base_memory})
 
     def forward_report(self, report: pytest.TestReport) -> None:
         """Forward a report with what was denied up to here."""
@@ -83,27 +91,50 @@ class Inside:
             self._send({"kind": "tmp_path", "path": str(path)})
 
     def tear_down(self) -> None:
-        """Finalize what this child set up by itself on wider scopes."""
-        _pytest_private.tear_down_rest(self._item.session)
+        """Finalize what this child set up by itself on wider scopes, when no further test of it may use that."""
+        if self._commands < 0:
+            _pytest_private.tear_down_rest(self._item.session)
 
     def finish(self, raised: BaseException | None) -> NoReturn:
-        """Say the end and leave, without the parent's exit handlers. Never returns."""
+        """Say the end and leave, without the parent's exit handlers; before that, run the other tests of the group. Never returns."""
         try:
-            if isinstance(raised, pytest.exit.Exception):
-                self._send({"kind": "raised", "what": "exit", "message": str(raised.msg), "returncode": raised.returncode})
-            elif isinstance(raised, KeyboardInterrupt):
-                self._send({"kind": "raised", "what": "interrupt", "message": str(raised)})
-            elif raised is not None:
-                import traceback  # noqa: PLC0415 - for a plugin that broke
-
-                text = "".join(traceback.format_exception(raised))
-                self._send({"kind": "raised", "what": "internal", "message": _shortened(text)})
-            for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
-                if stream is not None and not stream.closed:
-                    stream.flush()
-            self._send({"kind": "end"})
+            self._say_end(raised)
+            while self._commands >= 0 and (command := next_command(self._commands)) is not None:
+                index, following, goes_on = command
+                self._say_end(self._run_next(index, following, goes_on=goes_on))
+            if self._commands >= 0:  # pytest stops in the middle of the group
+                _pytest_private.tear_down_rest(self._item.session)
         finally:
             os._exit(0)
+
+    def _run_next(self, index: int, following: int, *, goes_on: bool) -> BaseException | None:
+        items = self._item.session.items
+        self._item = items[index]
+        self._seen.clear()
+        if not goes_on:
+            os.close(self._commands)
+            self._commands = -1
+        self._enter()
+        try:
+            self._item.config.hook.pytest_runtest_protocol(item=self._item, nextitem=items[following] if following >= 0 else None)
+        except BaseException as error:  # noqa: BLE001 - said to pytest, which raises it
+            return error
+        return None
+
+    def _say_end(self, raised: BaseException | None) -> None:
+        if isinstance(raised, pytest.exit.Exception):
+            self._send({"kind": "raised", "what": "exit", "message": str(raised.msg), "returncode": raised.returncode})
+        elif isinstance(raised, KeyboardInterrupt):
+            self._send({"kind": "raised", "what": "interrupt", "message": str(raised)})
+        elif raised is not None:
+            import traceback  # noqa: PLC0415 - for a plugin that broke
+
+            text = "".join(traceback.format_exception(raised))
+            self._send({"kind": "raised", "what": "internal", "message": _shortened(text)})
+        for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+            if stream is not None and not stream.closed:
+                stream.flush()
+        self._send({"kind": "end"})
 
     def _send(self, frame: Frame) -> None:
         try:

@@ -48,6 +48,7 @@ KEYWORDS = {
         Keyword("user", _values.user, None, "who the test runs as: a name, a uid or 'root'; as the caller by default"),
         Keyword("env", _values.environment, {}, "variables added, NAME=VALUE, or 'clean'", several=True),
         Keyword("fixtures", _values.choice("shared", "fresh"), "shared", "shared: wider scopes set up once, in pytest; fresh: inside"),
+        Keyword("scope", _values.choice("function", "class", "module"), "function", "how many tests share one sandbox"),
         Keyword("leaks", _values.choice("error", "warn", "ignore"), "warn", "what processes left behind are: error, warn or ignore"),
         Keyword("on_missing", _values.choice("error", "skip", "warn"), _ON_MISSING, "when this machine cannot give it: error, skip, warn"),
         Keyword("profile", _values.text, None, "a set of these from [tool.pytest_isolate.profiles.NAME] in pyproject.toml"),

@@ -47,9 +47,16 @@ def tear_down_rest(session: pytest.Session) -> None:
     session._setupstate.teardown_exact(None)
 
 
-def is_set_up(item: pytest.Item) -> bool:
-    """Whether ``SetupState`` still holds the item: the fork left it there, and the parent must take it down."""
-    return item in item.session._setupstate.stack
+def wide_parameters(item: pytest.Item) -> tuple[tuple[str, int], ...]:
+    """Name and index of an item's parameters of wider scopes, for which pytest reorders and re-makes shared fixtures.
+
+    ``callspec`` has no public description; ``_arg2scope`` is the one place that says which scope a parameter has.
+    """
+    callspec = getattr(item, "callspec", None)
+    if callspec is None:
+        return ()
+    scopes = callspec._arg2scope
+    return tuple((name, index) for name, index in sorted(callspec.indices.items()) if scopes[name].value != "function")
 
 
 def capture_files(config: pytest.Config) -> list[tuple[int, int, bool]]:

@@ -37,6 +37,7 @@ class Spec:
     user: str | int | None
     env: Mapping[str, str | None] | str
     fixtures: str
+    scope: str
     leaks: str
     on_missing: str
     profile: str | None

@@ -35,6 +35,7 @@ class IsolateMark(Protocol):
         user: str | int | None = ...,
         env: Mapping[str, str | None] | Literal["clean"] | None = ...,
         fixtures: Literal["shared", "fresh"] | None = ...,
+        scope: Literal["function", "class", "module"] | None = ...,
         leaks: Literal["error", "warn", "ignore"] | None = ...,
         on_missing: Literal["error", "skip", "warn"] | None = ...,
         profile: str | None = ...,

@@ -30,6 +30,7 @@ class Facts:
     disk_used: int
     disk_full: bool
     base_memory: int
+    disk_before: int = 0  # bytes that tests before it in the same sandbox had written
     reported: tuple[str, ...] = ()  # phases whose reports arrived and could be read
 
 
@@ -104,7 +105,7 @@ def _usage(facts: Facts) -> Usage:
         cpu_seconds=facts.counters.cpu_seconds,
         memory_peak_bytes=None if peak is None else max(0, peak - facts.base_memory),
         pids_peak=facts.counters.pids_peak,
-        disk_bytes=facts.disk_used,
+        disk_bytes=max(0, facts.disk_used - facts.disk_before),
     )
 
 
@@ -198,7 +199,7 @@ def _ending(status: int | None) -> str:
 
 
 _FRAME = '  File "'
-_PYTESTS_OWN = ("/_pytest/", "/pluggy/", "/pytest/__main__.py", "<frozen runpy>")
+_PYTESTS_OWN = ("/_pytest/", "/pluggy/", "/pytest/__main__.py", "<frozen runpy>", "/pytest_isolate/_inside.py", "/pytest_isolate/plugin.py")
 
 
 def readable_stacks(stacks: str) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from pytest_isolate._flight import Flight
+    from pytest_isolate._group import Group
 
 _OTHER_PLUGIN = "pytest-isolate"
 _WORKER_ENTRIES = "pytest_isolate_entries"
@@ -94,15 +95,17 @@ class Isolation:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._flight: Flight | None = None
+        self._group: Group | None = None  # the sandbox of the test before, if it goes on with the next
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
         """The outermost frame of a test: the child ends in it, the parent reports in it."""
-        if not self._run.is_isolated(item):
+        if not self._run.is_isolated(item) or self._flight is not None:  # a child that goes on with the next test of its group
             return (yield)
         from pytest_isolate import _flight, _protocol  # noqa: PLC0415 - nothing of it is imported for unmarked tests
 
-        flight = self._flight = _flight.prepare(self._run, self, item, nextitem)
+        flight = self._flight = _flight.prepare(self._run, self, item, nextitem, self._group)
+        self._group = None
         raised: BaseException | None = None
         result: object = True
         try:
@@ -111,7 +114,7 @@ class Isolation:
             except BaseException as error:  # noqa: BLE001 - raised again below, or said by the child
                 raised = error
             if flight.inside is not None:
-                flight.inside.finish(raised)  # the child's last line
+                flight.inside.finish(raised)  # the child never comes back from it
             if isinstance(raised, _flight.Handed):
                 _protocol.land(flight)
             elif raised is not None:
@@ -120,12 +123,13 @@ class Isolation:
         finally:
             self._flight = None
             self._run.entries.append(_protocol.entry(flight))
-            flight.close()
+            self._group = flight.close()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """``fixtures="fresh"`` forks before anything is set up; a keyword that cannot be obeyed ends the test here."""
-        if self._flight is not None and (self._flight.spec is None or self._flight.spec.fixtures == "fresh"):
+        """Where nothing is to be set up in the parent: ``fixtures="fresh"``, a sandbox that goes on, a keyword that cannot be obeyed."""
+        flight = self._flight
+        if flight is not None and (flight.spec is None or flight.spec.fixtures == "fresh" or flight.group is not None):
             self._fork_if_pending(item)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -171,7 +175,7 @@ class Isolation:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self) -> None:
-        """In the child, last of all: finalize what it set up by itself on wider scopes."""
+        """In the child, last of all: finalize what it set up by itself on wider scopes, unless its next test uses it too."""
         if self._flight is not None and self._flight.inside is not None:
             self._flight.inside.tear_down()
 
@@ -203,6 +207,9 @@ class Isolation:
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Unmake everything; write the report, or hand it to the process that does."""
+        if self._group is not None:
+            self._group.close()
+            self._group = None
         self._run.close()
         workeroutput = getattr(session.config, "workeroutput", None)
         if workeroutput is not None:

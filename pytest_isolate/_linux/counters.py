@@ -22,6 +22,24 @@ class Counters:
     pids_denied: int | None = None
     cpu_seconds: float | None = None
 
+    def since(self, before: Counters) -> Counters:
+        """What a further test in the same groups added. A peak that it did not exceed says nothing of it: ``None``."""
+        return Counters(
+            _if_above(self.memory_peak, before.memory_peak),
+            _difference(self.oom_kills, before.oom_kills),
+            _if_above(self.pids_peak, before.pids_peak),
+            _difference(self.pids_denied, before.pids_denied),
+            None if self.cpu_seconds is None else self.cpu_seconds - (before.cpu_seconds or 0.0),
+        )
+
+
+def _if_above(now: int | None, before: int | None) -> int | None:
+    return now if now is not None and (before is None or now > before) else None
+
+
+def _difference(now: int | None, before: int | None) -> int | None:
+    return None if now is None else now - (before or 0)
+
 
 def _number(path: str) -> int | None:
     try:

@@ -1,7 +1,8 @@
-"""The parent's side of one running test: wait on events until it is over, by its own end or by ours.
+"""The parent's side of one running sandbox: wait on events until a test is over, by its own end or by ours.
 
 What ends it: the child's exit (pidfd), the deadline, an OOM event of cgroup v1, garbled frames, or pytest's own
 interruption. An end of the pipe proves nothing, for a grandchild may hold a copy, so nothing here waits for one.
+A sandbox that goes on with another test (``scope``) is over, for the present one, at its end frame.
 """
 
 from __future__ import annotations
@@ -57,21 +58,22 @@ class Exit:
         return next((frame for frame in self.frames if frame["kind"] == kind), None)
 
 
-def _dies(pidfd: int) -> bool:
-    """Whether the kernel's choice was the test itself. v1 says that it kills before it has killed."""
+def _is_ready(fd: int, seconds: float) -> bool:
+    """Whether a descriptor becomes readable; of a pidfd: whether its process ends."""
     poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(_KILL_LONGEST * 1000))
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 class Watch:
-    """Waits for one test."""
+    """Waits for the tests of one forked child, one after the other. Owns the two pipes' reading ends from here on."""
 
     def __init__(self, pid: int, sandbox: Sandbox, frames: int, stacks: int) -> None:
         self._sandbox = sandbox
         self._frames, self._stacks = frames, stacks
         self._decoder = Decoder()
         self._stack_bytes = bytearray()
+        self._pid = pid
         self._pidfd = os.pidfd_open(pid)
         self._exit = Exit(pid)
         self._started = time.monotonic()
@@ -80,27 +82,56 @@ class Watch:
         with contextlib.suppress(PermissionError):  # the user's share of large pipes is used up: a small one does as well
             fcntl.fcntl(frames, _F_SETPIPE_SZ, _PIPE_SIZE)
 
-    def wait(self, timeout: float | None) -> Exit:
-        """Wait until the test is over and its left-over processes are listed. ``timeout`` is in seconds."""
+    def wait(self, timeout: float | None, *, goes_on: bool = False) -> Exit:
+        """Wait until a test is over and, if it was the child's last, its left-over processes are listed.
+
+        ``timeout`` is in seconds. With ``goes_on`` a child that came to the end of its test stays, for the next one;
+        ``alive`` says whether it did.
+        """
+        self._exit = Exit(self._pid)
+        self._started = time.monotonic()
+        self._stack_bytes.clear()
+        stays = False
         try:
-            self._until_over(timeout)
-            if self._exit.ended and self._exit.garbled is None:
+            self._until_over(timeout, goes_on=goes_on)
+            whole = self._exit.ended and self._exit.garbled is None
+            stays = goes_on and whole and not self._exit.out_of_memory and self._exit.first("raised") is None
+            if whole and not stays:
                 self._exit.left_over = self._sandbox.left_over()
         finally:
-            self._sandbox.kill()
-            self._reap()
-            if self._exit.left_over:  # with net=False or fs="host" they would disturb the next test
-                self._sandbox.wait_dead()
-            self._drain()
-            os.close(self._pidfd)
+            if stays:
+                self._exit.wall_seconds = time.monotonic() - self._started
+            else:
+                self._end()
         self._exit.stacks = self._stack_bytes.decode("utf-8", "replace")
         return self._exit
 
-    def _until_over(self, timeout: float | None) -> None:
+    @property
+    def alive(self) -> bool:
+        """Whether there is a child that can go on with another test."""
+        return self._pidfd >= 0 and not _is_ready(self._pidfd, 0)
+
+    def leave(self) -> None:
+        """End a child that stayed. It was told to go, by the end of its commands, and may have shared fixtures to take down."""
+        if self._pidfd >= 0:
+            _is_ready(self._pidfd, _LAST_WORDS)
+            self._end()
+
+    def _end(self) -> None:
+        self._sandbox.kill()
+        self._reap()
+        if self._exit.left_over:  # with net=False or fs="host" they would disturb the next test
+            self._sandbox.wait_dead()
+        self._drain()
+        for fd in (self._pidfd, self._frames, self._stacks):
+            os.close(fd)
+        self._pidfd = self._frames = self._stacks = -1
+
+    def _until_over(self, timeout: float | None, *, goes_on: bool) -> None:
         deadline: float | None = self._started + ENTERING_LONGEST
         entered = False
         poll = select.poll()
-        for fd in (self._pidfd, self._sandbox.oom_event):
+        for fd in (self._pidfd, self._sandbox.oom_event, self._frames if goes_on else -1):
             if fd >= 0:
                 poll.register(fd, select.POLLIN)
         while True:
@@ -109,30 +140,35 @@ class Watch:
                 self._time_out()
                 return
             ready = dict(poll.poll(min(left, _LOOK_AGAIN) * 1000 + 1))
-            self._drain()
+            if not self._drain() and self._frames in ready:  # closed by the test: it would wake us for ever
+                poll.unregister(self._frames)
             if not entered and self._exit.frames:  # the test's time begins when it is inside
                 entered = True
                 deadline = None if timeout is None else time.monotonic() + timeout
-            if self._sandbox.oom_event in ready and self._sandbox.out_of_memory():
-                self._exit.out_of_memory = True
-                self._exit.killed_child = not _dies(self._pidfd)
-            if self._exit.garbled is not None or self._exit.out_of_memory or self._pidfd in ready:
+            if self._is_over(ready, goes_on=goes_on):
                 return
             if self._exit.ended:
                 last = time.monotonic() + _LAST_WORDS
                 deadline = last if deadline is None else min(deadline, last)
+
+    def _is_over(self, ready: dict[int, int], *, goes_on: bool) -> bool:
+        if self._sandbox.oom_event in ready and self._sandbox.out_of_memory():
+            self._exit.out_of_memory = True
+            self._exit.killed_child = not _is_ready(self._pidfd, _KILL_LONGEST)  # v1 says that it kills before it has killed
+        dead = self._exit.garbled is not None or self._exit.out_of_memory or self._pidfd in ready
+        return dead or (goes_on and self._exit.ended)
 
     def _time_out(self) -> None:
         self._exit.timed_out = not self._exit.ended  # after its last words a test is no longer late, only slow to leave
         if self._exit.timed_out:
             self._dump_stacks()
 
-    def _drain(self) -> None:
-        self._drain_frames()
+    def _drain(self) -> bool:
+        """Take in what is there. False at the end of the frames."""
         self._drain_stacks()
+        return self._drain_frames()
 
     def _drain_frames(self) -> bool:
-        """Take in what is there. False at the end of the pipe."""
         while self._exit.garbled is None and not self._exit.timed_out:  # what a late test still says does not count
             try:
                 data = os.read(self._frames, _READ)
@@ -172,7 +208,7 @@ class Watch:
 
     def _reap(self) -> None:
         try:
-            _, self._exit.status = os.waitpid(self._exit.pid, 0)
+            _, self._exit.status = os.waitpid(self._pid, 0)
         except ChildProcessError:
             self._exit.status = None
         self._exit.wall_seconds = time.monotonic() - self._started

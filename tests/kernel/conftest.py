@@ -87,8 +87,6 @@ class Box:
         exit_ = Watch(pid, sandbox, frames, stacks).wait(timeout)
         result = Result((exit_.first("value") or {}).get("value"), exit_, sandbox.counters(), sandbox.disk_used())
         sandbox.close()
-        os.close(frames)
-        os.close(stacks)
         return result
 
 

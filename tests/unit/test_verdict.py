@@ -29,7 +29,8 @@ def facts(*reports, ended=True, entered=True, counters=None, disk=0, full=False,
     """Facts of a test with these reports; by default it ran to its end and left nothing."""
     frames = [ENTERED] * entered + list(reports) + [END] * ended
     exit_ = {"status": 0, "wall_seconds": 1.5} | exit_
-    return Facts(Exit(5, frames=frames, **exit_), counters or Counters(), disk, full, base, tuple(each["when"] for each in reports))
+    reported = tuple(each["when"] for each in reports)
+    return Facts(Exit(5, frames=frames, **exit_), counters or Counters(), disk, full, base, reported=reported)
 
 
 ALL_PHASES = (report("setup"), report("call"), report("teardown"))

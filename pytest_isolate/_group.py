@@ -1,0 +1,87 @@
+"""Tests that share one sandbox, one after the other (``scope``): the child goes on with the next instead of ending.
+
+The child of the first test is a whole pytest, so it runs the protocol of the next ones too, when it is told to: pytest
+writes a command for each, and the end of the commands is the end of the child. What a group shares is what a plain run shares
+among the same tests. It ends where shared fixtures would change, and with the first test whose verdict is not ``ok``: the
+rest then runs in a new sandbox.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_isolate import _pytest_private
+from pytest_isolate._linux.counters import Counters
+from pytest_isolate._spec import BadValueError
+
+if TYPE_CHECKING:
+    from pytest_isolate._plan import Plan
+    from pytest_isolate._run import Run
+    from pytest_isolate._sandbox.keeper import Sandbox
+    from pytest_isolate._sandbox.watch import Watch
+    from pytest_isolate._spec import Spec
+
+_COMMAND = struct.Struct("=ii?")  # index of the test, of the next one or -1, whether the group goes on behind it
+_NODES: dict[str, type] = {"class": pytest.Class, "module": pytest.Module}
+
+
+@dataclass(frozen=True)
+class Key:
+    """What tests must have in common to share a sandbox."""
+
+    node: object
+    spec: Spec
+    parameters: tuple[tuple[str, int], ...]  # of wider scopes: another one tears shared fixtures down
+
+
+def key_of(spec: Spec, item: pytest.Item) -> Key | None:
+    """The key of a test; None for one with a sandbox of its own, as a function outside of classes has with ``scope="class"``."""
+    node = item.getparent(_NODES[spec.scope]) if spec.scope in _NODES else None
+    return None if node is None else Key(node, spec, _pytest_private.wide_parameters(item))
+
+
+def goes_on(run: Run, key: Key | None, nextitem: pytest.Item | None) -> bool:
+    """Whether the next test will want the same sandbox."""
+    if key is None or nextitem is None or not run.is_isolated(nextitem):
+        return False
+    try:
+        return key_of(run.defaults.spec_of(nextitem), nextitem) == key
+    except BadValueError:  # reported when its turn comes
+        return False
+
+
+@dataclass
+class Group:
+    """A sandbox with a child in it that runs tests, one or several."""
+
+    key: Key | None
+    sandbox: Sandbox
+    plan: Plan
+    watch: Watch
+    commands: int  # writing end
+    counters: Counters = field(default_factory=Counters)  # as they were when the test before ended
+    disk_used: int = 0
+    _indexes: dict[int, int] = field(default_factory=dict)  # of the session's tests, by id
+
+    def command(self, item: pytest.Item, nextitem: pytest.Item | None, *, goes_on: bool) -> None:
+        """Have the child run one more test. Raises ``BrokenPipeError`` when it is dead."""
+        if not self._indexes:
+            self._indexes = {id(each): index for index, each in enumerate(item.session.items)}
+        os.write(self.commands, _COMMAND.pack(self._indexes[id(item)], self._indexes.get(id(nextitem), -1), goes_on))
+
+    def close(self) -> None:
+        """End the child and let go of the sandbox; the builder unmakes it."""
+        os.close(self.commands)
+        self.watch.leave()
+        self.sandbox.close()
+
+
+def next_command(commands: int) -> tuple[int, int, bool] | None:
+    """In the child: wait for a command; None at their end."""
+    data = os.read(commands, _COMMAND.size)
+    return _COMMAND.unpack(data) if len(data) == _COMMAND.size else None
