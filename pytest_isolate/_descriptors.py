@@ -19,3 +19,8 @@ def open_now() -> Open:
         if not stat.S_ISDIR(look.st_mode):
             found[int(name)] = (look.st_dev, look.st_ino)
     return found
+
+
+def is_socket(fd: int) -> bool:
+    """Whether an open descriptor is a socket."""
+    return stat.S_ISSOCK(os.fstat(fd).st_mode)

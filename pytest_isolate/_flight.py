@@ -10,7 +10,6 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import stat
 import sys
 import traceback
 import warnings
@@ -19,17 +18,16 @@ from typing import Any
 
 import pytest
 
-from pytest_isolate import _pytest_private
-from pytest_isolate._descriptors import open_now
+from pytest_isolate import _boarding, _pytest_private
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._group import Group, Key, goes_on, key_of
-from pytest_isolate._inside import FORWARDED, Events, Inside
+from pytest_isolate._inside import FORWARDED, Inside
 from pytest_isolate._model import Missing
-from pytest_isolate._plan import Plan, resolve_user
+from pytest_isolate._plan import Plan
 from pytest_isolate._remedies import explain
 from pytest_isolate._run import Run
 from pytest_isolate._sandbox import entry as entry_module
-from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit
+from pytest_isolate._sandbox.entry import Entry
 from pytest_isolate._sandbox.frames import Writer
 from pytest_isolate._sandbox.keeper import Sandbox
 from pytest_isolate._sandbox.watch import Watch
@@ -203,22 +201,23 @@ def _fork(flight: Flight, spec: Spec) -> None:
     sandbox, plan = flight.sandbox, flight.plan
     assert sandbox is not None
     assert plan is not None
+    config = flight.item.config
     if spec.memory is not None and "memory" in sandbox.groups:
         sandbox.watch_memory()
     if "tmp_path_factory" in getattr(flight.item, "fixturenames", ()):
-        _pytest_private.temporary_base(flight.item.config)  # made here, or each child makes one of its own
+        _pytest_private.temporary_base(config)  # made here, or each child makes one of its own
     further = goes_on(flight.run, flight.key, flight.nextitem)
     frames, frames_write = os.pipe()
     stacks, stacks_write = os.pipe()
     commands, commands_write = os.pipe()
-    events = _open_events(sandbox, spec)
-    keep = {frames_write, stacks_write, sandbox.stdout, *(fd for fd, _ in events.values()), *_kept(flight, sandbox)}
+    events = _boarding.open_events(sandbox, spec)
+    keep = {frames_write, stacks_write, sandbox.stdout, *(fd for fd, _ in events.values()), *_boarding.kept(flight.run, config, sandbox)}
     if further:
         keep.add(commands)
-    entry = _entry(flight, spec, frames_write, frozenset(keep))
+    entry = _boarding.entry(flight.run, flight.item, spec, sandbox, plan, frames=frames_write, keep=frozenset(keep))
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    _pytest_private.prepared_callers(flight.item.config, flight.hooks, FORWARDED)
+    _pytest_private.prepared_callers(config, flight.hooks, FORWARDED)
     timer = signal.setitimer(signal.ITIMER_REAL, 0)
     gc.freeze()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C in a child that is not yet inside would be two parents
@@ -259,15 +258,6 @@ def _begin(flight: Flight, spec: Spec, entry: Entry, inside: Inside, stacks: int
         os._exit(1)
 
 
-def _open_events(sandbox: Sandbox, spec: Spec) -> Events:
-    events: Events = {}
-    if spec.pids is not None and "pids" in sandbox.groups:
-        events["pids"] = (os.open(f"{sandbox.groups['pids']}/pids.events", os.O_RDONLY | os.O_CLOEXEC), "max")
-    if spec.memory is not None and "memory" in sandbox.groups:
-        events["oom"] = (os.open(sandbox.oom_file, os.O_RDONLY | os.O_CLOEXEC), "oom_kill")
-    return events
-
-
 def _wait(flight: Flight, spec: Spec, group: Group, *, further: bool) -> None:
     sandbox = group.sandbox
     exit_ = group.watch.wait(spec.timeout, goes_on=further)
@@ -292,64 +282,3 @@ _MOST_OUTPUT = 1 << 20  # bytes of a dead test's output that are shown, the last
 def _tail(fd: int) -> bytes:
     size = os.fstat(fd).st_size
     return os.pread(fd, _MOST_OUTPUT, max(0, size - _MOST_OUTPUT))
-
-
-def _kept(flight: Flight, sandbox: Sandbox) -> set[int]:
-    """Parent's descriptors that a child needs: capture's, log files', and those that shared fixtures opened."""
-    config = flight.item.config
-    keep = _pytest_private.capture_keeps(config) | _pytest_private.log_file_descriptors(config)
-    of_fixtures = flight.run.fixture_descriptors
-    if of_fixtures and flight.spec is not None:
-        now = open_now()
-        keep |= {fd for fd, identity in of_fixtures.items() if now.get(fd) == identity}
-    return keep - flight.run.descriptors_of_ours(sandbox)
-
-
-def _entry(flight: Flight, spec: Spec, frames_write: int, keep: frozenset[int]) -> Entry:
-
-    sandbox, plan = flight.sandbox, flight.plan
-    assert sandbox is not None
-    assert plan is not None
-    replace = {}
-    for target, file, capturing in _pytest_private.capture_files(flight.item.config):
-        ours = sandbox.stdout if target == 1 else sandbox.stderr
-        if size := os.fstat(file).st_size:  # what shared fixtures of this test said belongs to its setup section
-            os.write(ours, os.pread(file, size, 0))
-        replace[file] = ours
-        if capturing:
-            replace[target] = ours
-    memory = None
-    if spec.memory is not None and "memory" in sandbox.groups:
-        version = flight.run.machine.host.places["memory"].version
-        memory = MemoryLimit.open(sandbox.groups["memory"], version, spec.memory)
-    return Entry(
-        frames=frames_write,
-        pidfd=sandbox.pidfd,
-        namespaces=plan.recipe.namespaces,
-        joins=sandbox.joins,
-        cwd=os.getcwd(),
-        replace=replace,
-        keep=keep,
-        identity=_identity(flight, spec),
-        files=spec.files,
-        memory=memory,
-        environment={} if isinstance(spec.env, str) else dict(spec.env),
-        clean_environment=spec.env == "clean",
-    )
-
-
-def _identity(flight: Flight, spec: Spec) -> Identity:
-
-    host = flight.run.machine.host
-    if host.rootless:  # the map gave the wanted name already; only a root of that name keeps rights
-        return Identity(drop_capabilities=(host.uid if spec.user is None else resolve_user(spec.user)[0]) != 0)
-    if spec.user is None:
-        return Identity()
-    uid, gid, groups = resolve_user(spec.user)
-    given: tuple[str, ...] = ()
-    closed: tuple[str, ...] = ()
-    if uid != host.uid and "tmp_path_factory" in getattr(flight.item, "fixturenames", ()):
-        base = _pytest_private.temporary_base(flight.item.config)
-        given = (str(base.parent), str(base))
-        closed = tuple(str(path) for path in base.parents if not path.stat().st_mode & stat.S_IXOTH)
-    return Identity(uid, gid, groups, given=given, opened=closed)

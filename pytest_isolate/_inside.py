@@ -41,6 +41,7 @@ class Inside:
         self._events = events
         self._commands = commands  # where pytest says which test is next; -1 when there is none
         self._base_memory = 0
+        self._properties = 0  # of the whole suite, in JUnit's file, before this test
         self._seen: set[str] = set()
 
     def begin(
@@ -62,6 +63,7 @@ class Inside:
         self._enter()
 
     def _enter(self) -> None:
+        self._properties = _pytest_private.junit_properties(self._item.config)
         self._writer.send({"kind": "entered", "pid": os.getpid(), "base": self._base_memory})
 
     def forward_report(self, report: pytest.TestReport) -> None:
@@ -134,6 +136,9 @@ class Inside:
         for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
             if stream is not None and not stream.closed:
                 stream.flush()
+        properties, attributes = _pytest_private.junit_said(self._item, self._properties)
+        if properties or attributes:
+            self._send({"kind": "junit", "properties": properties, "attributes": attributes})
         self._send({"kind": "end"})
 
     def _send(self, frame: Frame) -> None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 from pytest_isolate import _pytest_private, _verdict
 from pytest_isolate._flight import Flight
+from pytest_isolate._kept import bring_back, keep_tmp_path, lost_threads
 from pytest_isolate._model import Usage
 from pytest_isolate._report.json_report import Entry
 from pytest_isolate._sandbox.frames import Frame, GarbledError
-from pytest_isolate._sandbox.salvage import copy_out, private_path
 from pytest_isolate._values import format_duration, format_size
 from pytest_isolate._verdict import PHASES, Verdict
 from pytest_isolate._violations import Violation
@@ -35,6 +34,7 @@ def land(flight: Flight) -> None:
     try:
         verdict, reports = _judged(flight)
         flight.verdict = verdict
+        ours = [*bring_back(flight), *lost_threads(flight)]
         last = [report for report in reports if report.when == "teardown"]
         for report in reports:
             if report.when != "teardown":
@@ -46,6 +46,8 @@ def land(flight: Flight) -> None:
         for report in last:
             item.ihook.pytest_runtest_logreport(report=report)
         _replay_warnings(flight)
+        for text in ours:
+            _warn(item, text)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     finally:
         _pytest_private.set_function_arguments(item, None)
@@ -175,7 +177,7 @@ def _section(flight: Flight, verdict: Verdict, report: pytest.TestReport) -> str
     lines = [_asked(flight), _used(verdict)]
     if flight.facts is not None and flight.facts.exit.left_over and flight.spec is not None:
         lines.append(_verdict.leak_sentence(flight.spec, flight.facts.exit))
-    if report.when != "teardown" and (kept := _salvage(flight)) is not None:
+    if report.when != "teardown" and (kept := keep_tmp_path(flight)) is not None:
         lines.append(kept)
     return "\n".join(line for line in lines if line)
 
@@ -203,32 +205,6 @@ def _used(verdict: Verdict) -> str:
     if usage.disk_bytes is not None:
         shown.append(f"disk {format_size(usage.disk_bytes)}")
     return "used: " + ", ".join(shown)
-
-
-def _salvage(flight: Flight) -> str | None:
-    """Copy a failing test's ``tmp_path`` to where pytest would have left it. Returns a line that says where."""
-    facts, sandbox, plan, config = flight.facts, flight.sandbox, flight.plan, flight.item.config
-    frame = None if facts is None else facts.exit.first("tmp_path")
-    if frame is None or sandbox is None or plan is None or flight.salvaged or not _pytest_private.keeps_failed_temporary(config):
-        return flight.salvaged
-    inside = Path(str(frame["path"]))
-    base = _pytest_private.temporary_base(config)
-    if inside.parent != base or inside.name in {"", ".", ".."}:
-        return None
-    target, number = base / inside.name, 0
-    while target.exists():
-        number += 1
-        target = base / f"{inside.name.rstrip('0123456789')}{number}"
-    relative = private_path(plan.uppers, str(inside))
-    try:
-        budget = None if relative is None else copy_out(sandbox.private, relative, target)
-    except OSError as error:
-        flight.salvaged = f"tmp_path could not be copied to {target}: {error.strerror}"
-    else:
-        flight.salvaged = (
-            None if budget is None else f"tmp_path is kept in {target}" + (" (not all of it: too large)" if budget.spent else "")
-        )
-    return flight.salvaged
 
 
 def _add_usage(report: pytest.TestReport, verdict: Verdict) -> None:
@@ -286,7 +262,12 @@ def _replay_warnings(flight: Flight) -> None:
         _record_warning(item, str(frame.get("message")), _category(frame), str(frame.get("filename")), frame.get("lineno"))
     if flight.facts is not None and flight.spec is not None and flight.facts.exit.left_over and flight.spec.leaks == "warn":
         text = _verdict.leak_sentence(flight.spec, flight.facts.exit)
-        _record_warning(item, text, pytest.PytestWarning, str(item.path), (item.location[1] or 0) + 1)
+        _warn(item, text)
+
+
+def _warn(item: pytest.Item, text: str) -> None:
+    """A warning of ours: recorded, never raised, so that ``-W error`` makes no failure of it."""
+    _record_warning(item, text, pytest.PytestWarning, str(item.path), (item.location[1] or 0) + 1)
 
 
 def _category(frame: Frame) -> type[Warning]:

@@ -122,6 +122,48 @@ def set_function_arguments(item: pytest.Item, arguments: dict[str, Any] | None) 
         item.funcargs = arguments
 
 
+def cache_directory(config: pytest.Config) -> Path | None:
+    """Where pytest's cache is: the ini value is public, the rules by which it becomes a path are not."""
+    directory: Path | None = getattr(getattr(config, "cache", None), "_cachedir", None)
+    return directory
+
+
+Pairs = list[tuple[str, str]]
+
+
+def junit_said(item: pytest.Item, before: int) -> tuple[Pairs, Pairs]:
+    """In the child: what ``record_testsuite_property`` said behind the first ``before`` ones, and ``record_xml_attribute`` of this item.
+
+    Both write straight into the object behind ``--junitxml``, which has no public name; everything else of it travels in reports.
+    """
+    xml = _junit(item.config)
+    if xml is None:
+        return [], []
+    mine = [reporter for key, reporter in xml.node_reporters.items() if str(key[0]) == item.nodeid]
+    return xml.global_properties[before:], [pair for reporter in mine for pair in reporter.attrs.items()]
+
+
+def junit_take(item: pytest.Item, properties: Pairs, attributes: Pairs) -> None:
+    """In the parent: say them again."""
+    xml = _junit(item.config)
+    for name, value in properties if xml is not None else ():
+        xml.add_global_property(name, value)
+    for name, value in attributes if xml is not None else ():
+        xml.node_reporter(item.nodeid).add_attribute(name, value)
+
+
+def junit_properties(config: pytest.Config) -> int:
+    """How many properties of the whole suite there are so far."""
+    xml = _junit(config)
+    return 0 if xml is None else len(xml.global_properties)
+
+
+def _junit(config: pytest.Config) -> Any:  # noqa: ANN401 - of a class that cannot be named
+    if not getattr(config.option, "xmlpath", None):
+        return None
+    return next((plugin for plugin in config.pluginmanager.get_plugins() if type(plugin).__name__ == "LogXML"), None)
+
+
 _ALONE = pytest.StashKey[tuple[int, dict[str, object]]]()
 
 

@@ -6,13 +6,14 @@ import contextlib
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from pytest_isolate import _options
-from pytest_isolate._descriptors import Open, open_now
+from pytest_isolate._descriptors import Open, is_socket, open_now
 
 if TYPE_CHECKING:
     from pytest_isolate._linux.host import Host
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     from pytest_isolate._report.json_report import Entry
     from pytest_isolate._sandbox.keeper import Keeper, Sandbox
     from pytest_isolate._spec import Defaults, Spec
+
+
+class Started(NamedTuple):
+    """Threads that a shared fixture started, and whether it opened sockets as a server does."""
+
+    scope: str
+    threads: tuple[threading.Thread, ...]
+    sockets: bool
 
 
 class Machine:
@@ -59,6 +68,7 @@ class Run:
         self.entries: list[Entry] = []
         self.foreign_entries: list[dict[str, object]] = []  # of xdist's workers, as JSON
         self.fixture_descriptors: Open = {}
+        self.fixture_threads: dict[str, Started] = {}
         self.has_worked = False  # a sandbox was built before: what fails from then on is broken, not missing
         self._any_isolated: bool | None = None
         self._machine: Machine | None = None
@@ -77,19 +87,23 @@ class Run:
         return self.all or item.get_closest_marker("isolate") is not None
 
     @contextlib.contextmanager
-    def noting_descriptors(self, session: pytest.Session) -> Iterator[None]:
-        """Remember what a fixture of a wider scope opens: a copy of the fixture in a child needs it."""
+    def noting(self, definition: pytest.FixtureDef[object], session: pytest.Session) -> Iterator[None]:
+        """Remember what a fixture of a wider scope opens, which a copy of it needs, and which threads it starts, which a copy lacks."""
         if self._any_isolated is None:
             self._any_isolated = any(self.is_isolated(item) for item in session.items)
         if not self._any_isolated:
             yield
             return
-        before = open_now()
+        before, threads = open_now(), set(threading.enumerate())
         try:
             yield
         finally:
             after = open_now()
-            self.fixture_descriptors.update({fd: after[fd] for fd in after if after[fd] != before.get(fd)})
+            opened = {fd: after[fd] for fd in after if after[fd] != before.get(fd)}
+            self.fixture_descriptors.update(opened)
+            if started := set(threading.enumerate()) - threads:
+                sockets = any(is_socket(fd) for fd in opened)
+                self.fixture_threads[definition.argname] = Started(definition.scope, tuple(started), sockets)
 
     @property
     def machine(self) -> Machine:

@@ -146,7 +146,7 @@ class Isolation:
                 _pytest_private.forget_unfinished(fixturedef)
                 raise
             return (yield)
-        with self._run.noting_descriptors(request.session):
+        with self._run.noting(fixturedef, request.session):
             return (yield)
 
     @pytest.hookimpl(trylast=True, specname="pytest_runtest_setup")

@@ -6,6 +6,7 @@ at all, and there is a cap on how many files and bytes come out.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -49,6 +50,78 @@ def copy_out(private: int, relative: str, target: Path) -> Budget | None:
     Returns what was left of the caps; None when there is no such directory. Raises ``OSError`` if the machine's disk
     refuses.
     """
+    if (fd := _descend(private, relative)) is None:
+        return None
+    budget = Budget()
+    try:
+        target.mkdir(mode=0o700)
+        _copy_directory(fd, target, budget)
+    finally:
+        os.close(fd)
+    return budget
+
+
+def merge_out(private: int, relative: str, target: Path) -> None:
+    """Bring regular files written to, and removed from, the directory ``relative`` of the private file system into ``target``.
+
+    For directories of the machine that a test may write as if it were not isolated; ``target`` is made if it is missing. Other
+    things than directories and files stay inside. Raises ``OSError`` if the machine's disk refuses.
+    """
+    if (fd := _descend(private, relative)) is None:
+        return
+    try:
+        target.mkdir(exist_ok=True)
+        to = os.open(target, _DIRECTORY)
+        try:
+            _merge_directory(fd, to, Budget())
+        finally:
+            os.close(to)
+    finally:
+        os.close(fd)
+
+
+def _merge_directory(fd: int, to: int, budget: Budget, depth: int = 0) -> None:
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            look = entry.stat(follow_symlinks=False)
+            if depth >= _DEEPEST or not budget.take_file():
+                return
+            if stat.S_ISDIR(look.st_mode):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(entry.name, dir_fd=to)
+                below, below_to = os.open(entry.name, _DIRECTORY, dir_fd=fd), os.open(entry.name, _DIRECTORY, dir_fd=to)
+                try:
+                    _merge_directory(below, below_to, budget, depth + 1)
+                finally:
+                    os.close(below)
+                    os.close(below_to)
+            elif stat.S_ISCHR(look.st_mode) and look.st_rdev == 0:  # overlayfs's whiteout: removed by the test
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(entry.name, dir_fd=to)
+            elif stat.S_ISREG(look.st_mode):
+                _merge_file(fd, to, entry.name, budget)
+
+
+def _merge_file(directory: int, to: int, name: str, budget: Budget) -> None:
+    """In one step, so that a run beside ours never reads half a file."""
+    part = f".{os.getpid()}.part"
+    source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    with open(source, "rb") as original:
+        copy = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=to)
+        with open(copy, "wb") as ours:
+            data = original.read(budget.bytes + 1)
+            whole = len(data) <= budget.bytes
+            if whole:
+                ours.write(data)
+                budget.bytes -= len(data)
+    if whole:
+        os.replace(part, name, src_dir_fd=to, dst_dir_fd=to)
+    else:
+        os.unlink(part, dir_fd=to)
+
+
+def _descend(private: int, relative: str) -> int | None:
+    """Open a directory of the private file system without following a link; None when there is no such directory."""
     fd = os.dup(private)
     for part in Path(relative).parts:
         try:
@@ -62,13 +135,7 @@ def copy_out(private: int, relative: str, target: Path) -> Budget | None:
         finally:
             os.close(fd)
         fd = below
-    budget = Budget()
-    try:
-        target.mkdir(mode=0o700)
-        _copy_directory(fd, target, budget)
-    finally:
-        os.close(fd)
-    return budget
+    return fd
 
 
 def _copy_directory(fd: int, target: Path, budget: Budget, depth: int = 0) -> None:

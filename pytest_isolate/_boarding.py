@@ -1,0 +1,83 @@
+"""What a child is given before its fork: descriptors, output files, limits, an identity."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+
+from pytest_isolate import _pytest_private
+from pytest_isolate._descriptors import open_now
+from pytest_isolate._inside import Events
+from pytest_isolate._plan import Plan, resolve_user
+from pytest_isolate._run import Run
+from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit
+from pytest_isolate._sandbox.keeper import Sandbox
+from pytest_isolate._spec import Spec
+
+
+def open_events(sandbox: Sandbox, spec: Spec) -> Events:
+    """Files of the control groups by which the child tells in which phase something was denied."""
+    events: Events = {}
+    if spec.pids is not None and "pids" in sandbox.groups:
+        events["pids"] = (os.open(f"{sandbox.groups['pids']}/pids.events", os.O_RDONLY | os.O_CLOEXEC), "max")
+    if spec.memory is not None and "memory" in sandbox.groups:
+        events["oom"] = (os.open(sandbox.oom_file, os.O_RDONLY | os.O_CLOEXEC), "oom_kill")
+    return events
+
+
+def kept(run: Run, config: pytest.Config, sandbox: Sandbox) -> set[int]:
+    """Parent's descriptors that a child needs: capture's, log files', and those that shared fixtures opened."""
+    keep = _pytest_private.capture_keeps(config) | _pytest_private.log_file_descriptors(config)
+    of_fixtures = run.fixture_descriptors
+    if of_fixtures:
+        now = open_now()
+        keep |= {fd for fd, identity in of_fixtures.items() if now.get(fd) == identity}
+    return keep - run.descriptors_of_ours(sandbox)
+
+
+def entry(run: Run, item: pytest.Item, spec: Spec, sandbox: Sandbox, plan: Plan, *, frames: int, keep: frozenset[int]) -> Entry:
+    """All that the child does between its fork and the first line of the test. Raises ``StepFailedError``."""
+    replace = {}
+    for target, file, capturing in _pytest_private.capture_files(item.config):
+        ours = sandbox.stdout if target == 1 else sandbox.stderr
+        if size := os.fstat(file).st_size:  # what shared fixtures of this test said belongs to its setup section
+            os.write(ours, os.pread(file, size, 0))
+        replace[file] = ours
+        if capturing:
+            replace[target] = ours
+    memory = None
+    if spec.memory is not None and "memory" in sandbox.groups:
+        version = run.machine.host.places["memory"].version
+        memory = MemoryLimit.open(sandbox.groups["memory"], version, spec.memory)
+    return Entry(
+        frames=frames,
+        pidfd=sandbox.pidfd,
+        namespaces=plan.recipe.namespaces,
+        joins=sandbox.joins,
+        cwd=os.getcwd(),
+        replace=replace,
+        keep=keep,
+        identity=_identity(run, item, spec),
+        files=spec.files,
+        memory=memory,
+        environment={} if isinstance(spec.env, str) else dict(spec.env),
+        clean_environment=spec.env == "clean",
+    )
+
+
+def _identity(run: Run, item: pytest.Item, spec: Spec) -> Identity:
+    host = run.machine.host
+    if host.rootless:  # the map gave the wanted name already; only a root of that name keeps rights
+        return Identity(drop_capabilities=(host.uid if spec.user is None else resolve_user(spec.user)[0]) != 0)
+    if spec.user is None:
+        return Identity()
+    uid, gid, groups = resolve_user(spec.user)
+    given: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
+    if uid != host.uid and "tmp_path_factory" in getattr(item, "fixturenames", ()):
+        base = _pytest_private.temporary_base(item.config)
+        given = (str(base.parent), str(base))
+        closed = tuple(str(path) for path in base.parents if not path.stat().st_mode & stat.S_IXOTH)
+    return Identity(uid, gid, groups, given=given, opened=closed)

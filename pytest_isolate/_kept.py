@@ -1,0 +1,92 @@
+"""What outlives a sandbox: pytest's cache, Hypothesis's examples, JUnit's properties, a failing test's ``tmp_path``.
+
+Everything here was written by a test, so nothing is believed: files are copied by descriptor, capped, never through a link
+(``_sandbox.salvage``), texts are checked to be texts.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_isolate import _pytest_private
+from pytest_isolate._flight import Flight
+from pytest_isolate._sandbox.salvage import copy_out, merge_out, private_path
+
+_MOST_PROPERTIES = 10_000
+
+
+def bring_back(flight: Flight) -> Iterator[str]:
+    """Put what a test wrote to the places that plain pytest would have written. Yields a sentence for what could not be."""
+    facts, sandbox, plan, item = flight.facts, flight.sandbox, flight.plan, flight.item
+    if facts is None or sandbox is None or plan is None:
+        return
+    frame = facts.exit.first("junit") or {}
+    _pytest_private.junit_take(item, _pairs(frame.get("properties")), _pairs(frame.get("attributes")))
+    for place in map(Path, map(os.path.realpath, _places(item.config))):
+        if (relative := private_path(plan.uppers, str(place))) is not None:
+            try:
+                merge_out(sandbox.private, relative, place)
+            except OSError as error:
+                yield f"isolate: what the test wrote to {place} could not be brought back: {error.strerror} ({error.filename})"
+
+
+def _pairs(value: object) -> list[tuple[str, str]]:
+    """Name and value pairs, as far as a child wrote such."""
+    pairs = value[:_MOST_PROPERTIES] if isinstance(value, list) else []
+    return [(pair[0], pair[1]) for pair in pairs if isinstance(pair, list) and [type(each) for each in pair] == [str, str]]
+
+
+def _places(config: pytest.Config) -> Iterator[Path]:
+    if (cache := _pytest_private.cache_directory(config)) is not None:
+        yield cache
+    if (hypothesis := sys.modules.get("hypothesis")) is not None:
+        examples = getattr(getattr(hypothesis, "settings", None), "default", None)
+        if isinstance(path := getattr(getattr(examples, "database", None), "path", None), Path):
+            yield path
+
+
+def lost_threads(flight: Flight) -> Iterator[str]:
+    """A sentence for each shared fixture of this test whose threads its copy does not have; each is said once a run."""
+    spec = flight.spec
+    if flight.facts is None or spec is None or spec.fixtures == "fresh":
+        return
+    threads = flight.run.fixture_threads
+    for name in threads.keys() & set(getattr(flight.item, "fixturenames", ())):
+        started = threads.pop(name)
+        alive = ", ".join(repr(thread.name) for thread in started.threads if thread.is_alive())
+        if alive and not (started.sockets and not spec.net):  # a server, and the test can reach it
+            yield (
+                f"isolate: the {started.scope}-scoped fixture {name!r} started the thread {alive}, which runs in pytest and not in a "
+                f"sandbox's copy of it: if tests talk to it over the network, mark them net=False; else fixtures='fresh' starts it inside"
+            )
+
+
+def keep_tmp_path(flight: Flight) -> str | None:
+    """Copy a failing test's ``tmp_path`` to where pytest would have left it. Returns a line that says where."""
+    facts, sandbox, plan, config = flight.facts, flight.sandbox, flight.plan, flight.item.config
+    frame = None if facts is None else facts.exit.first("tmp_path")
+    if frame is None or sandbox is None or plan is None or flight.salvaged or not _pytest_private.keeps_failed_temporary(config):
+        return flight.salvaged
+    inside = Path(str(frame["path"]))
+    base = _pytest_private.temporary_base(config)
+    if inside.parent != base or inside.name in {"", ".", ".."}:
+        return None
+    target, number = base / inside.name, 0
+    while target.exists():
+        number += 1
+        target = base / f"{inside.name.rstrip('0123456789')}{number}"
+    relative = private_path(plan.uppers, str(inside))
+    try:
+        budget = None if relative is None else copy_out(sandbox.private, relative, target)
+    except OSError as error:
+        flight.salvaged = f"tmp_path could not be copied to {target}: {error.strerror}"
+    else:
+        flight.salvaged = (
+            None if budget is None else f"tmp_path is kept in {target}" + (" (not all of it: too large)" if budget.spent else "")
+        )
+    return flight.salvaged
