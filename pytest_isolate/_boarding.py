@@ -17,6 +17,11 @@ from pytest_isolate._sandbox.keeper import Sandbox
 from pytest_isolate._spec import Spec
 
 
+def wants_debugger(config: pytest.Config) -> bool:
+    """Whether the run was asked to stop in a debugger."""
+    return bool(config.getoption("usepdb", False) or config.getoption("trace", False))
+
+
 def open_events(sandbox: Sandbox, spec: Spec) -> Events:
     """Files of the control groups by which the child tells in which phase something was denied."""
     events: Events = {}
@@ -64,6 +69,7 @@ def entry(run: Run, item: pytest.Item, spec: Spec, sandbox: Sandbox, plan: Plan,
         memory=memory,
         environment={} if isinstance(spec.env, str) else dict(spec.env),
         clean_environment=spec.env == "clean",
+        keeps_terminal=wants_debugger(item.config),
     )
 
 

@@ -236,7 +236,8 @@ def _fork(flight: Flight, spec: Spec) -> None:
             for fd in (frames_write, stacks_write, commands, *limit, *(fd for fd, _ in events.values())):
                 os.close(fd)
     try:
-        flight.group = Group(flight.key, sandbox, plan, Watch(pid, sandbox, frames, stacks), commands_write)
+        watch = Watch(pid, sandbox, frames, stacks, debuggable=_pytest_private.has_terminal(config))
+        flight.group = Group(flight.key, sandbox, plan, watch, commands_write)
         flight.run.order_ahead(None if further else flight.nextitem)
         _wait(flight, spec, flight.group, further=further)
     finally:

@@ -92,6 +92,16 @@ class Inside:
         if call.when == "call" and path is not None:
             self._send({"kind": "tmp_path", "path": str(path)})
 
+    def enter_debugger(self) -> None:
+        """Have the clock stopped for a person; without one a debugger would only read the end of its input."""
+        if not _pytest_private.has_terminal(self._item.config):
+            pytest.fail(
+                "isolate: breakpoint() in an isolated test needs a terminal, and the standard input of this pytest is none: "
+                "run it in a terminal, or plain with --isolate-off",
+                pytrace=False,
+            )
+        self._send({"kind": "debugger"})
+
     def tear_down(self) -> None:
         """Finalize what this child set up by itself on wider scopes, when no further test of it may use that."""
         if self._commands < 0:

@@ -5,6 +5,7 @@ Nothing else in this package may import ``_pytest`` or touch a name of pytest's 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,13 @@ def capture_keeps(config: pytest.Config) -> set[int]:
     saved = {stream.targetfd_save for stream in streams if stream is not None and hasattr(stream, "targetfd_save")}
     stdin = streams[0]
     return saved | ({stdin.tmpfile.fileno()} if stdin is not None and hasattr(stdin, "targetfd_save") else set())
+
+
+def has_terminal(config: pytest.Config) -> bool:
+    """Whether a person can type to this run: its standard input, which capture has put aside, is a terminal."""
+    manager = config.pluginmanager.getplugin("capturemanager")
+    stdin = getattr(getattr(manager, "_global_capturing", None), "in_", None)
+    return os.isatty(getattr(stdin, "targetfd_save", 0))
 
 
 def log_file_descriptors(config: pytest.Config) -> set[int]:

@@ -173,6 +173,24 @@ class Isolation:
             self._flight.inside.see_call(call)
         return (yield)
 
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Refuse a debugger that nobody could talk to, before the first test."""
+        config = session.config
+        if not (config.getoption("usepdb", False) or config.getoption("trace", False)):
+            return
+        from pytest_isolate import _pytest_private  # noqa: PLC0415
+
+        if any(map(self._run.is_isolated, session.items)) and not _pytest_private.has_terminal(config):
+            raise pytest.UsageError(
+                "--pdb and --trace need a terminal for isolated tests, and the standard input of this pytest is none: "
+                "run it in a terminal, or plain with --isolate-off"
+            )
+
+    def pytest_enter_pdb(self) -> None:
+        """In the child, before its debugger says its first word."""
+        if self._flight is not None and self._flight.inside is not None:
+            self._flight.inside.enter_debugger()
+
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self) -> None:
         """In the child, last of all: finalize what it set up by itself on wider scopes, unless its next test uses it too."""

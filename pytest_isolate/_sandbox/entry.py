@@ -95,6 +95,7 @@ class Entry:
     memory: MemoryLimit | None = None
     environment: dict[str, str | None] = field(default_factory=dict)
     clean_environment: bool = False
+    keeps_terminal: bool = False  # for a debugger: the test stays in pytest's session
 
 
 def fork(entry: Entry) -> int:
@@ -127,14 +128,16 @@ def _fork_through_go_between(entry: Entry) -> int:
     if pid:
         return pid
     try:  # from here on in the go-between, which must never return but as the test
-        os.setsid()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if not entry.keeps_terminal:
+            os.setsid()
+        on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
         syscalls.setns(entry.pidfd, entry.namespaces)
         child = os.fork()
     except OSError as error:
         say_broken(entry.frames, StepFailedError("join", "the sandbox's namespaces", error.errno or 0))
         os._exit(1)
     if child == 0:
+        signal.signal(signal.SIGINT, on_interrupt)
         return 0
     os.closerange(0, os.sysconf("SC_OPEN_MAX"))
     _end_as(os.waitpid(child, 0)[1])
@@ -179,7 +182,8 @@ def become(entry: Entry) -> int:
     if not entry.namespaces & Clone.NEWUSER:  # else the go-between did it
         with _step("setns into", "the sandbox's namespaces"):
             syscalls.setns(entry.pidfd, entry.namespaces & ~Clone.NEWPID)
-    os.setsid()  # no controlling terminal
+    if not entry.keeps_terminal:
+        os.setsid()  # no controlling terminal
     with _step("chdir to", entry.cwd):
         os.chdir(entry.cwd)
         if os.getcwd() != entry.cwd:

@@ -14,6 +14,7 @@ import select
 import signal
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from pytest_isolate._sandbox.frames import Decoder, Frame, GarbledError
 from pytest_isolate._sandbox.keeper import Sandbox
@@ -68,8 +69,10 @@ def _is_ready(fd: int, seconds: float) -> bool:
 class Watch:
     """Waits for the tests of one forked child, one after the other. Owns the two pipes' reading ends from here on."""
 
-    def __init__(self, pid: int, sandbox: Sandbox, frames: int, stacks: int) -> None:
+    def __init__(self, pid: int, sandbox: Sandbox, frames: int, stacks: int, *, debuggable: bool = False) -> None:
         self._sandbox = sandbox
+        self._debuggable = debuggable  # whether a person can sit in front of it: then a debugger stops the clock
+        self._on_interrupt: Any = None
         self._frames, self._stacks = frames, stacks
         self._decoder = Decoder()
         self._stack_bytes = bytearray()
@@ -99,6 +102,9 @@ class Watch:
             if whole and not stays:
                 self._exit.left_over = self._sandbox.left_over()
         finally:
+            if self._on_interrupt is not None:
+                signal.signal(signal.SIGINT, self._on_interrupt)
+                self._on_interrupt = None
             if stays:
                 self._exit.wall_seconds = time.monotonic() - self._started
             else:
@@ -147,9 +153,17 @@ class Watch:
                 deadline = None if timeout is None else time.monotonic() + timeout
             if self._is_over(ready, goes_on=goes_on):
                 return
+            if self._debuggable and self._exit.first("debugger") is not None:
+                self._stand_back()
+                deadline = None
             if self._exit.ended:
                 last = time.monotonic() + _LAST_WORDS
                 deadline = last if deadline is None else min(deadline, last)
+
+    def _stand_back(self) -> None:
+        """A person talks to the test's debugger: Ctrl-C is for it."""
+        if self._on_interrupt is None:
+            self._on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def _is_over(self, ready: dict[int, int], *, goes_on: bool) -> bool:
         if self._sandbox.oom_event in ready and self._sandbox.out_of_memory():
