@@ -27,6 +27,7 @@ from pytest_isolate._plan import Plan
 from pytest_isolate._remedies import explain
 from pytest_isolate._run import Run
 from pytest_isolate._sandbox import entry as entry_module
+from pytest_isolate._sandbox.changes import Changes
 from pytest_isolate._sandbox.entry import Entry
 from pytest_isolate._sandbox.frames import Writer
 from pytest_isolate._sandbox.keeper import Sandbox
@@ -64,6 +65,7 @@ class Flight:
     output: tuple[tuple[str, bytes], ...] = ()
     parent_warnings: int = 0
     salvaged: str | None = None  # the line that says where the tmp_path went
+    changes: Changes | None = None  # of the file system, read when somebody asks
 
     landing: bool = False
     verdict: Verdict | None = None

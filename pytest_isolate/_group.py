@@ -17,6 +17,7 @@ import pytest
 
 from pytest_isolate import _pytest_private
 from pytest_isolate._linux.counters import Counters
+from pytest_isolate._sandbox.changes import Changes
 from pytest_isolate._spec import BadValueError
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Group:
     commands: int  # writing end
     counters: Counters = field(default_factory=Counters)  # as they were when the test before ended
     disk_used: int = 0
+    changes: Changes = field(default_factory=Changes)
     _indexes: dict[int, int] = field(default_factory=dict)  # of the session's tests, by id
 
     def command(self, item: pytest.Item, nextitem: pytest.Item | None, *, goes_on: bool) -> None:

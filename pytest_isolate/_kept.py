@@ -7,6 +7,7 @@ Everything here was written by a test, so nothing is believed: files are copied 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +16,11 @@ import pytest
 
 from pytest_isolate import _pytest_private
 from pytest_isolate._flight import Flight
+from pytest_isolate._sandbox.changes import Changes, read
 from pytest_isolate._sandbox.salvage import copy_out, merge_out, private_path
 
 _MOST_PROPERTIES = 10_000
+_LONGEST_NAME = 150
 
 
 def bring_back(flight: Flight) -> Iterator[str]:
@@ -48,6 +51,41 @@ def _places(config: pytest.Config) -> Iterator[Path]:
         examples = getattr(getattr(hypothesis, "settings", None), "default", None)
         if isinstance(path := getattr(getattr(examples, "database", None), "path", None), Path):
             yield path
+
+
+def changes_of(flight: Flight) -> Changes:
+    """What the test did to the file system; of a group, what was not there before it."""
+    if flight.changes is None:
+        flight.changes = Changes()
+        if flight.facts is not None and flight.sandbox is not None and flight.plan is not None:
+            now = read(flight.sandbox.private, flight.plan.uppers)
+            flight.changes = now
+            if flight.group is not None:
+                flight.changes, flight.group.changes = now.since(flight.group.changes), now
+    return flight.changes
+
+
+def keep_artifacts(flight: Flight, *, failed: bool) -> str | None:
+    """``--isolate-keep``: copy everything that the test wrote below ``--isolate-artifacts``. Returns a line that says where."""
+    config, sandbox, plan = flight.item.config, flight.sandbox, flight.plan
+    keep = config.getoption("isolate_keep")
+    if sandbox is None or plan is None or not (keep == "all" or (keep == "failed" and failed)):
+        return None
+    name = re.sub(r"[^\w.\[\]-]+", "_", flight.item.nodeid)[-_LONGEST_NAME:]
+    folder = config.rootpath / config.getoption("isolate_artifacts")
+    target, number = folder / name, 0
+    while target.exists():
+        number += 1
+        target = folder / f"{name}.{number}"
+    whole = True
+    try:
+        target.mkdir(parents=True)
+        for path, relative in plan.uppers:
+            budget = copy_out(sandbox.private, relative, target / path.lstrip("/"))
+            whole = whole and not (budget is not None and budget.spent)
+    except OSError as error:
+        return f"what the test wrote could not be kept in {target}: {error.strerror}"
+    return f"what the test wrote is kept in {target}" + ("" if whole else " (not all of it: too large)")
 
 
 def lost_threads(flight: Flight) -> Iterator[str]:

@@ -65,6 +65,10 @@ def add_options(parser: pytest.Parser) -> None:
         "--isolate-doctor", action="store_true", help="say what this machine can isolate, why not, and the command that fixes it"
     )
     group.addoption("--isolate-report", metavar="PATH", default=None, help="write a JSON report of every isolated test")
+    group.addoption(
+        "--isolate-keep", choices=("failed", "all", "none"), default="none", help="keep everything that failed, all or no tests wrote"
+    )
+    group.addoption("--isolate-artifacts", metavar="DIR", default="isolate-artifacts", help="where --isolate-keep keeps it")
     for keyword in KEYWORDS.values():
         group.addoption(
             keyword.option, dest=keyword.dest, default=None, metavar="VALUE",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ import pytest
 
 from pytest_isolate import _pytest_private, _verdict
 from pytest_isolate._flight import Flight
-from pytest_isolate._kept import bring_back, keep_tmp_path, lost_threads
+from pytest_isolate._kept import bring_back, changes_of, keep_artifacts, keep_tmp_path, lost_threads
 from pytest_isolate._model import Usage
 from pytest_isolate._report.json_report import Entry
 from pytest_isolate._sandbox.frames import Frame, GarbledError
@@ -19,6 +20,7 @@ from pytest_isolate._values import format_duration, format_size
 from pytest_isolate._verdict import PHASES, Verdict
 from pytest_isolate._violations import Violation
 
+_MOST_PATHS = 5  # of each kind, shown to people
 _OUTCOMES = {"passed", "failed", "skipped"}
 
 
@@ -72,10 +74,11 @@ def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:
     for phase in PHASES:
         if violations := [each for each in verdict.violations if each.phase == phase]:
             reports = _with_violations(flight, reports, violations, dead=verdict.dead_in == phase)
+    artifacts = keep_artifacts(flight, failed=any(report.failed for report in reports))
     for report in reports:
         _add_usage(report, verdict)
         if report.failed:
-            report.sections.append(("isolate", _section(flight, verdict, report)))
+            report.sections.append(("isolate", "\n".join(filter(None, [_section(flight, verdict, report), artifacts]))))
     return verdict, reports
 
 
@@ -177,9 +180,24 @@ def _section(flight: Flight, verdict: Verdict, report: pytest.TestReport) -> str
     lines = [_asked(flight), _used(verdict)]
     if flight.facts is not None and flight.facts.exit.left_over and flight.spec is not None:
         lines.append(_verdict.leak_sentence(flight.spec, flight.facts.exit))
+    lines.append(_changed(flight))
     if report.when != "teardown" and (kept := keep_tmp_path(flight)) is not None:
         lines.append(kept)
     return "\n".join(line for line in lines if line)
+
+
+def _changed(flight: Flight) -> str:
+    """What the test did to the machine's files, outside of its ``tmp_path``."""
+    changes = changes_of(flight)
+    temporary = None if flight.facts is None else flight.facts.exit.first("tmp_path")
+    base = "\0" if temporary is None else os.path.dirname(str(temporary["path"]))
+    shown = []
+    for kind in ("created", "modified", "deleted"):
+        paths = [path for path in getattr(changes, kind) if not path.startswith(base) and not path.endswith("__pycache__")]
+        if paths:
+            more = f" and {len(paths) - _MOST_PATHS} more" if len(paths) > _MOST_PATHS else ""
+            shown.append(f"{kind} {', '.join(map(repr, paths[:_MOST_PATHS]))}{more}")
+    return "files (discarded): " + "; ".join(shown) if shown else ""
 
 
 def _asked(flight: Flight) -> str:
@@ -294,6 +312,7 @@ def entry(flight: Flight) -> Entry:
         None if verdict is None else verdict.usage,
         () if verdict is None else verdict.violations,
         () if flight.facts is None else tuple(flight.facts.exit.left_over),
+        changes_of(flight) if flight.run.reports else None,
     )
 
 

@@ -62,6 +62,7 @@ class Run:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.all = bool(config.getoption("isolate_all"))
+        self.reports = bool(config.getoption("isolate_report")) or hasattr(config, "workerinput")  # whether details are for anybody
         self._defaults: Defaults | None = None
         if _options.given(config):  # a bad value there ends the run before it starts
             self.defaults.check()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_isolate._model import Usage
+    from pytest_isolate._sandbox.changes import Changes
     from pytest_isolate._violations import Violation
 
 SCHEMA = 1
@@ -26,6 +27,7 @@ class Entry:
     usage: Usage | None
     violations: tuple[Violation, ...] = ()
     leaked: tuple[tuple[int, str], ...] = ()
+    changes: Changes | None = None
 
     def as_json(self) -> dict[str, object]:
         """The entry in the contract's form."""
@@ -40,7 +42,7 @@ class Entry:
                 for each in self.violations
             ],
             "leaked_processes": [{"pid": pid, "command": command} for pid, command in self.leaked],
-            "files": {"created": [], "modified": [], "deleted": []},
+            "files": {kind: getattr(self.changes, kind, []) for kind in ("created", "modified", "deleted")},
             "network": {"attempts": []},
         }
 

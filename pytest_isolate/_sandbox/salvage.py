@@ -16,8 +16,8 @@ from pathlib import Path
 _MOST_FILES = 10_000
 _MOST_BYTES = 1 << 30
 _CHUNK = 1 << 20
-_DEEPEST = 64  # directories: each level holds a descriptor open
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+DEEPEST = 64  # directories: each level holds a descriptor open
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass
@@ -45,16 +45,16 @@ def private_path(uppers: tuple[tuple[str, str], ...], path: str) -> str | None:
 
 
 def copy_out(private: int, relative: str, target: Path) -> Budget | None:
-    """Copy the directory ``relative`` of the private file system to ``target``, which must not exist.
+    """Copy the directory ``relative`` of the private file system to ``target``, which is made unless it is an empty directory.
 
     Returns what was left of the caps; None when there is no such directory. Raises ``OSError`` if the machine's disk
     refuses.
     """
-    if (fd := _descend(private, relative)) is None:
+    if (fd := descend(private, relative)) is None:
         return None
     budget = Budget()
     try:
-        target.mkdir(mode=0o700)
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
         _copy_directory(fd, target, budget)
     finally:
         os.close(fd)
@@ -67,11 +67,11 @@ def merge_out(private: int, relative: str, target: Path) -> None:
     For directories of the machine that a test may write as if it were not isolated; ``target`` is made if it is missing. Other
     things than directories and files stay inside. Raises ``OSError`` if the machine's disk refuses.
     """
-    if (fd := _descend(private, relative)) is None:
+    if (fd := descend(private, relative)) is None:
         return
     try:
         target.mkdir(exist_ok=True)
-        to = os.open(target, _DIRECTORY)
+        to = os.open(target, DIRECTORY)
         try:
             _merge_directory(fd, to, Budget())
         finally:
@@ -84,12 +84,12 @@ def _merge_directory(fd: int, to: int, budget: Budget, depth: int = 0) -> None:
     with os.scandir(fd) as entries:
         for entry in entries:
             look = entry.stat(follow_symlinks=False)
-            if depth >= _DEEPEST or not budget.take_file():
+            if depth >= DEEPEST or not budget.take_file():
                 return
             if stat.S_ISDIR(look.st_mode):
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(entry.name, dir_fd=to)
-                below, below_to = os.open(entry.name, _DIRECTORY, dir_fd=fd), os.open(entry.name, _DIRECTORY, dir_fd=to)
+                below, below_to = os.open(entry.name, DIRECTORY, dir_fd=fd), os.open(entry.name, DIRECTORY, dir_fd=to)
                 try:
                     _merge_directory(below, below_to, budget, depth + 1)
                 finally:
@@ -120,12 +120,12 @@ def _merge_file(directory: int, to: int, name: str, budget: Budget) -> None:
         os.unlink(part, dir_fd=to)
 
 
-def _descend(private: int, relative: str) -> int | None:
+def descend(private: int, relative: str) -> int | None:
     """Open a directory of the private file system without following a link; None when there is no such directory."""
     fd = os.dup(private)
     for part in Path(relative).parts:
         try:
-            below = os.open(part, _DIRECTORY, dir_fd=fd)
+            below = os.open(part, DIRECTORY, dir_fd=fd)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:  # ELOOP: a link where there was a directory
@@ -141,7 +141,7 @@ def _descend(private: int, relative: str) -> int | None:
 def _copy_directory(fd: int, target: Path, budget: Budget, depth: int = 0) -> None:
     with os.scandir(fd) as entries:
         for entry in entries:
-            if depth >= _DEEPEST or not budget.take_file():
+            if depth >= DEEPEST or not budget.take_file():
                 budget.spent = True
                 return
             try:
@@ -155,9 +155,9 @@ def _copy_entry(fd: int, entry: os.DirEntry[str], target: Path, budget: Budget, 
     if stat.S_ISLNK(look.st_mode):
         os.symlink(os.readlink(entry.name, dir_fd=fd), target)
     elif stat.S_ISDIR(look.st_mode):
-        below = os.open(entry.name, _DIRECTORY, dir_fd=fd)
+        below = os.open(entry.name, DIRECTORY, dir_fd=fd)
         try:
-            target.mkdir(mode=0o700)
+            target.mkdir(mode=0o700, exist_ok=True)
             _copy_directory(below, target, budget, depth + 1)
         finally:
             os.close(below)

@@ -1,0 +1,134 @@
+"""What a test created, modified and deleted, read from the upper layers of its overlays after its end.
+
+An upper layer holds what was written and, for what was removed, a whiteout: a character device 0/0. A directory that replaced
+another one is opaque, a renamed one says where it was (overlayfs.rst, "whiteouts and opaque directories", "redirect_dir").
+Names were made by a test: they are only ever listed, and directories are walked by descriptor, never through a link.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+
+from pytest_isolate._sandbox.salvage import DEEPEST, DIRECTORY, descend
+
+_MOST = 1000  # paths of each kind
+_MOST_LOOKED_AT = 20_000
+_SMALL = 1 << 16  # bytes; a copied file of the machine, which is smaller, is compared with its original
+
+
+@dataclass
+class Changes:
+    """Absolute paths as the test saw them, at most a thousand of each kind; ``more`` tells whether there were others."""
+
+    created: list[str] = field(default_factory=list)
+    modified: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    more: bool = False
+    _looked_at: int = 0
+
+    def since(self, before: Changes) -> Changes:
+        """Those that were not there before: what a further test in the same sandbox did."""
+        return Changes(
+            [path for path in self.created if path not in before.created],
+            [path for path in self.modified if path not in before.modified],
+            [path for path in self.deleted if path not in before.deleted],
+            self.more,
+        )
+
+    def note(self, kind: list[str], path: str) -> None:
+        """Add a path, if there is room."""
+        if len(kind) < _MOST:
+            kind.append(path)
+        else:
+            self.more = True
+
+    def enough(self) -> bool:
+        """One more was looked at; whether that was the last."""
+        self._looked_at += 1
+        self.more = self.more or self._looked_at > _MOST_LOOKED_AT
+        return self._looked_at > _MOST_LOOKED_AT
+
+
+def read(private: int, uppers: tuple[tuple[str, str], ...]) -> Changes:
+    """Compare each upper layer with the machine's files below it."""
+    changes = Changes()
+    for path, relative in uppers:
+        if (fd := descend(private, relative)) is not None:
+            try:
+                _walk(fd, path, changes, 0)
+            finally:
+                os.close(fd)
+    for paths in (changes.created, changes.modified, changes.deleted):
+        paths.sort()
+    return changes
+
+
+def _walk(fd: int, path: str, changes: Changes, depth: int, *, new: bool = False) -> None:
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            if depth >= DEEPEST or changes.enough():
+                changes.more = True
+                return
+            _look(fd, entry.name, os.path.join(path, entry.name), changes, depth, new=new)
+
+
+def _look(fd: int, name: str, path: str, changes: Changes, depth: int, *, new: bool) -> None:
+    look = os.stat(name, dir_fd=fd, follow_symlinks=False)
+    below = None if new else _lstat(path)
+    if stat.S_ISCHR(look.st_mode) and look.st_rdev == 0:
+        if below is not None:
+            changes.note(changes.deleted, path)
+    elif stat.S_ISDIR(look.st_mode):
+        try:
+            directory = os.open(name, DIRECTORY, dir_fd=fd)
+        except PermissionError:  # without root a test can close its own directories to us
+            changes.more = True
+            return
+        try:
+            replaced = below is None or not stat.S_ISDIR(below.st_mode) or _has_mark(directory, "opaque")
+            if replaced or _has_mark(directory, "redirect"):
+                changes.note(changes.created if below is None else changes.modified, path)
+            _walk(directory, path, changes, depth + 1, new=replaced)
+        finally:
+            os.close(directory)
+    elif below is None:
+        changes.note(changes.created, path)
+    elif not _is_copy(fd, name, look, path, below):
+        changes.note(changes.modified, path)
+
+
+def _lstat(path: str) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except OSError:  # not there, or not for this user to see: then it was not the test's to change either
+        return None
+
+
+def _has_mark(directory: int, name: str) -> bool:
+    """Whether overlayfs marked a directory; it uses ``user`` attributes without root."""
+    for space in ("trusted", "user"):
+        try:
+            os.getxattr(directory, f"{space}.overlay.{name}")
+        except OSError:  # ENODATA, or a kernel whose tmpfs has no such attributes
+            continue
+        return True
+    return False
+
+
+def _is_copy(fd: int, name: str, look: os.stat_result, path: str, below: os.stat_result) -> bool:
+    """Whether it is the sandbox's own copy of a link or small file that no overlay could cover."""
+    if look.st_mode != below.st_mode or look.st_size != below.st_size:
+        return False
+    if stat.S_ISLNK(look.st_mode):
+        return os.readlink(name, dir_fd=fd) == os.readlink(path)
+    if not stat.S_ISREG(look.st_mode) or look.st_size > _SMALL:
+        return False
+    if look.st_mtime_ns == below.st_mtime_ns:  # overlayfs copies times up with the content, a write changes them
+        return True
+    try:
+        with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd), "rb") as ours, open(path, "rb") as original:
+            return original.read(_SMALL) == ours.read(_SMALL)
+    except PermissionError:
+        return False
