@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from pytest_isolate import _boarding, _pytest_private
+from pytest_isolate import _attempts, _boarding, _pytest_private
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._group import Group, Key, goes_on, key_of
 from pytest_isolate._inside import FORWARDED, Inside
@@ -251,7 +251,7 @@ def _begin(flight: Flight, spec: Spec, entry: Entry, inside: Inside, stacks: int
     try:
         base = entry_module.become(entry)
         watches_denials = spec.disk is not None or spec.files is not None
-        inside.begin(flight.hooks, stacks, base, timer, fresh=spec.fixtures == "fresh", watches_denials=watches_denials)
+        inside.begin(flight.hooks, stacks, base, timer, fresh=spec.fixtures == "fresh", watches_denials=watches_denials, net=spec.net)
         flight.inside = inside
     except StepFailedError as error:
         entry_module.say_broken(entry.frames, error)
@@ -266,7 +266,8 @@ def _wait(flight: Flight, spec: Spec, group: Group, *, further: bool) -> None:
     exit_ = group.watch.wait(spec.timeout, goes_on=further)
     entered = exit_.first("entered") or {}
     base = entered.get("base")
-    counters, disk_used = sandbox.counters(), sandbox.disk_used()
+    counters, disk_used, unroutable = sandbox.counters(), sandbox.disk_used(), sandbox.unroutable()
+    left = None if unroutable is None else unroutable - group.unroutable
     flight.facts = Facts(
         exit_,
         counters.since(group.counters),
@@ -274,8 +275,10 @@ def _wait(flight: Flight, spec: Spec, group: Group, *, further: bool) -> None:
         sandbox.disk_full(),
         base if isinstance(base, int) else 0,
         disk_before=group.disk_used,
+        unroutable=left,
+        attempts=_attempts.read((exit_.last("network") or {}).get("attempts"), left) if spec.net else (),
     )
-    group.counters, group.disk_used = counters, disk_used
+    group.counters, group.disk_used, group.unroutable = counters, disk_used, unroutable or 0
     flight.output = (("stdout", _tail(sandbox.stdout)), ("stderr", _tail(sandbox.stderr)))
 
 

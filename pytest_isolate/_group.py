@@ -67,6 +67,7 @@ class Group:
     commands: int  # writing end
     counters: Counters = field(default_factory=Counters)  # as they were when the test before ended
     disk_used: int = 0
+    unroutable: int = 0
     changes: Changes = field(default_factory=Changes)
     _indexes: dict[int, int] = field(default_factory=dict)  # of the session's tests, by id
 

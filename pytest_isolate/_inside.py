@@ -17,7 +17,9 @@ from typing import NoReturn
 import pytest
 
 from pytest_isolate import _pytest_private
+from pytest_isolate._attempts import Recorder
 from pytest_isolate._group import next_command
+from pytest_isolate._linux import counters
 from pytest_isolate._sandbox.frames import LARGEST_FRAME, Frame, Writer
 from pytest_isolate._sandbox.watch import STACK_SIGNAL
 
@@ -43,9 +45,20 @@ class Inside:
         self._base_memory = 0
         self._properties = 0  # of the whole suite, in JUnit's file, before this test
         self._seen: set[str] = set()
+        self._attempts: Recorder | None = None  # on a network of its own
+        self._network_before = 0
+        self._network: list[int] = []  # counters of it, where an attempt is a violation
 
     def begin(
-        self, hooks: object, stacks: int, base_memory: int, timer: tuple[float, float], *, fresh: bool, watches_denials: bool
+        self,
+        hooks: object,
+        stacks: int,
+        base_memory: int,
+        timer: tuple[float, float],
+        *,
+        fresh: bool,
+        watches_denials: bool,
+        net: bool | str,
     ) -> None:
         """Turn this copy of the parent into a child that reports to it."""
         faulthandler.enable(file=stacks, all_threads=True)
@@ -59,6 +72,10 @@ class Inside:
         _pytest_private.redirect_hooks(self._item.config, hooks, FORWARDED)
         if watches_denials:
             self._watch_denials()
+        if net:
+            self._attempts = Recorder(str(self._item.config.rootpath))
+        if net == "deny":
+            self._network = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in counters.network_files("/proc")]
         self._base_memory = base_memory
         self._enter()
 
@@ -73,6 +90,8 @@ class Inside:
             report.sections = [(name, _shortened(text)) for name, text in report.sections]
         data = self._item.config.hook.pytest_report_to_serializable(config=self._item.config, report=report)
         self._look()
+        if self._attempts is not None and (attempts := self._attempts.as_json()):
+            self._send({"kind": "network", "attempts": attempts})
         self._send({"kind": "report", "when": when, "report": _plain(data), "seen": sorted(self._seen)})
 
     def forward_warning(self, warning_message: warnings.WarningMessage, when: str, nodeid: str, location: object) -> None:
@@ -87,6 +106,8 @@ class Inside:
     def see_call(self, call: pytest.CallInfo[None]) -> None:
         """Look for a denial in what a phase raised, and tell where the test's ``tmp_path`` is."""
         if call.excinfo is not None:
+            if self._attempts is not None and _refused(call.excinfo.value) and self._attempts.refused_port is not None:
+                self._send({"kind": "refused", "port": self._attempts.refused_port})
             self._see(call.excinfo.value, set())
         path = (_pytest_private.function_arguments(self._item) or {}).get("tmp_path")
         if call.when == "call" and path is not None:
@@ -123,6 +144,9 @@ class Inside:
         items = self._item.session.items
         self._item = items[index]
         self._seen.clear()
+        if self._attempts is not None:
+            self._attempts.clear()
+        self._network_before = counters.unroutable(self._network)
         if not goes_on:
             os.close(self._commands)
             self._commands = -1
@@ -161,6 +185,8 @@ class Inside:
         look = os.fstatvfs(self._private)
         if look.f_bfree == 0 or look.f_ffree == 0:
             self._seen.add("ENOSPC")
+        if counters.unroutable(self._network) > self._network_before:
+            self._seen.add("network")
         for kind, (fd, key) in self._events.items():
             words = os.pread(fd, 256, 0).decode("ascii").split()
             if int(words[words.index(key) + 1]):
@@ -199,6 +225,17 @@ class Inside:
             except OSError as error:
                 if error.errno == errno.EMFILE:
                     self._seen.add("EMFILE")
+
+
+def _refused(error: BaseException | None) -> bool:
+    """Whether a refused connection is behind an exception, through whatever libraries."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, ConnectionRefusedError):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _shortened(text: str) -> str:

@@ -81,7 +81,7 @@ def keep_artifacts(flight: Flight, *, failed: bool) -> str | None:
     try:
         target.mkdir(parents=True)
         for path, relative in plan.uppers:
-            budget = copy_out(sandbox.private, relative, target / path.lstrip("/"))
+            budget = copy_out(sandbox.private, relative, target / path.lstrip("/"), among=True)
             whole = whole and not (budget is not None and budget.spent)
     except OSError as error:
         return f"what the test wrote could not be kept in {target}: {error.strerror}"

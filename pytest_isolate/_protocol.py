@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pytest
 
-from pytest_isolate import _pytest_private, _verdict
+from pytest_isolate import _attempts, _pytest_private, _verdict
 from pytest_isolate._flight import Flight
 from pytest_isolate._kept import bring_back, changes_of, keep_artifacts, keep_tmp_path, lost_threads
 from pytest_isolate._model import Usage
@@ -180,10 +180,25 @@ def _section(flight: Flight, verdict: Verdict, report: pytest.TestReport) -> str
     lines = [_asked(flight), _used(verdict)]
     if flight.facts is not None and flight.facts.exit.left_over and flight.spec is not None:
         lines.append(_verdict.leak_sentence(flight.spec, flight.facts.exit))
-    lines.append(_changed(flight))
+    lines += [_left(flight), _changed(flight)]
     if report.when != "teardown" and (kept := keep_tmp_path(flight)) is not None:
         lines.append(kept)
     return "\n".join(line for line in lines if line)
+
+
+def _left(flight: Flight) -> str:
+    """What the test wanted of a network that it does not have."""
+    if flight.facts is None:
+        return ""
+    shown = []
+    if flight.facts.attempts and flight.spec is not None and flight.spec.net != "deny":  # else it is the violation's sentence
+        shown.append(f"network: {_attempts.sentence(flight.facts.attempts)}; net=False shares the machine's network")
+    if (frame := flight.facts.exit.last("refused")) is not None and isinstance(frame.get("port"), int):
+        shown.append(
+            f"network: a connection to port {frame['port']} of localhost was refused: a sandbox has a localhost of its own; "
+            "if the server runs on the machine, net=False"
+        )
+    return "\n".join(shown)
 
 
 def _changed(flight: Flight) -> str:
@@ -313,6 +328,7 @@ def entry(flight: Flight) -> Entry:
         () if verdict is None else verdict.violations,
         () if flight.facts is None else tuple(flight.facts.exit.left_over),
         changes_of(flight) if flight.run.reports else None,
+        () if flight.facts is None else flight.facts.attempts,
     )
 
 

@@ -120,7 +120,7 @@ class Run:
         from pytest_isolate._linux.host import Tree  # noqa: PLC0415
 
         machine = self.machine
-        key = (spec.net, spec.fs, spec.bind, spec.hostname, spec.user, spec.disk, spec.pids, spec.cpu, spec.memory)
+        key = (bool(spec.net), spec.fs, spec.bind, spec.hostname, spec.user, spec.disk, spec.pids, spec.cpu, spec.memory)
         if key not in machine.plans:
             loopback = machine.keeper.loopback() if spec.net else []
             machine.plans[key] = _plan.plan(spec, machine.host, Tree(), loopback, self._places(session))

@@ -24,7 +24,7 @@ class BadValueError(Exception):
 class Spec:
     """What one test asked for, every value checked. Sizes in bytes, durations in seconds."""
 
-    net: bool
+    net: bool | str
     memory: int | None
     cpu: float | None
     timeout: float | None

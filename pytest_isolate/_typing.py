@@ -22,7 +22,7 @@ class IsolateMark(Protocol):
     def __call__(
         self,
         *,
-        net: bool | None = ...,
+        net: bool | Literal["deny"] | None = ...,
         memory: Size | None = ...,
         cpu: float | None = ...,
         timeout: Duration | None = ...,

@@ -106,6 +106,16 @@ def boolean(value: object) -> bool:
     raise ValueError("it must be True or False")
 
 
+def network(value: object) -> bool | str:
+    """``True``, ``False`` or ``"deny"``."""
+    if value == "deny":
+        return "deny"
+    try:
+        return boolean(value)
+    except ValueError:
+        raise ValueError("it must be True, False or 'deny'") from None
+
+
 def choice(*allowed: str) -> Parser:
     """One of some words."""
 

@@ -7,7 +7,9 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pytest_isolate import _attempts as attempts
 from pytest_isolate import _violations
+from pytest_isolate._attempts import Attempt
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux.counters import Counters
 from pytest_isolate._model import Usage
@@ -31,6 +33,8 @@ class Facts:
     disk_full: bool
     base_memory: int
     disk_before: int = 0  # bytes that tests before it in the same sandbox had written
+    unroutable: int | None = None  # what had no way out of the network; None on the host's
+    attempts: tuple[Attempt, ...] = ()
     reported: tuple[str, ...] = ()  # phases whose reports arrived and could be read
 
 
@@ -148,6 +152,12 @@ def _limits(spec: Spec, facts: Facts, dead_in: str | None) -> Iterator[Violation
             f"disk: limit {format_size(spec.disk)}, set {spec.origin('disk')}; "
             f"{format_size(facts.disk_used)} were written when the test was over and the kernel refused more to a process of it",
             _phase_of(facts, "ENOSPC", dead_in), spec.disk, facts.disk_used,
+        )  # fmt: skip
+    if spec.net == "deny" and facts.attempts:
+        yield _violations.NetworkDenied(
+            "network",
+            f"network: net='deny', set {spec.origin('net')}; {attempts.sentence(facts.attempts)}; the sandbox has loopback only",
+            _phase_of(facts, "network", dead_in), None, sum(attempt.count for attempt in facts.attempts),
         )  # fmt: skip
     if spec.files is not None and _saw(facts, "EMFILE"):
         yield _violations.FilesExceeded(

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pytest_isolate._linux.cgroup import Hierarchy
@@ -70,6 +73,23 @@ def oom_file(group: str, version: int) -> str:
 def oom_kills(group: str, version: int) -> int | None:
     """How many were killed."""
     return _keyed(oom_file(group, version), "oom_kill")
+
+
+def network_files(proc: str) -> list[str]:
+    """The files of a network namespace that count what had no route, seen from a process in it; without IPv6 there is one."""
+    return [path for path in (f"{proc}/net/snmp", f"{proc}/net/snmp6") if os.path.exists(path)]
+
+
+def unroutable(descriptors: Iterable[int]) -> int:
+    """How often a packet or connection had no route out of a network namespace (``OutNoRoutes``), from its opened files."""
+    total = 0
+    for fd in descriptors:
+        lines = os.pread(fd, 1 << 16, 0).decode("ascii").splitlines()
+        for names, values in itertools.pairwise(lines):
+            if names.startswith("Ip:") and values.startswith("Ip:"):  # snmp: a line of names, a line of values
+                total += int(values.split()[names.split().index("OutNoRoutes")])
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("Ip6OutNoRoutes"))
+    return total
 
 
 def is_empty(group: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pytest_isolate._attempts import Attempt
     from pytest_isolate._model import Usage
     from pytest_isolate._sandbox.changes import Changes
     from pytest_isolate._violations import Violation
@@ -28,6 +29,7 @@ class Entry:
     violations: tuple[Violation, ...] = ()
     leaked: tuple[tuple[int, str], ...] = ()
     changes: Changes | None = None
+    attempts: tuple[Attempt, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """The entry in the contract's form."""
@@ -43,7 +45,7 @@ class Entry:
             ],
             "leaked_processes": [{"pid": pid, "command": command} for pid, command in self.leaked],
             "files": {kind: getattr(self.changes, kind, []) for kind in ("created", "modified", "deleted")},
-            "network": {"attempts": []},
+            "network": {"attempts": [{"address": each.address, "port": each.port, "count": each.count} for each in self.attempts]},
         }
 
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 
 from pytest_isolate._errors import StepFailedError
-from pytest_isolate._linux import syscalls
+from pytest_isolate._linux import counters, syscalls
 from pytest_isolate._sandbox import steps, wire
 
 GRACE = 0.1  # seconds that a process which is about to end has before it counts as left behind
@@ -56,9 +56,16 @@ def _build(recipe: wire.Message) -> tuple[int, ...]:
     for step in recipe["steps"]:
         if step[0] == "pivot":  # after it there is no path to the private file system any more
             directory = os.open(private, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            kept = (directory, *(_unnamed_file(private) for _ in range(2)))
+            kept = (directory, *(_unnamed_file(private) for _ in range(2)), *_network_files(recipe, step[1]))
         steps.perform(step)
     return kept
+
+
+def _network_files(recipe: wire.Message, root: str) -> list[int]:
+    """What the namespace counts can be read from these after its end too."""
+    if not recipe["namespaces"] & syscalls.Clone.NEWNET:
+        return []
+    return [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in counters.network_files(f"{root}/proc")]
 
 
 def _unnamed_file(directory: str) -> int:

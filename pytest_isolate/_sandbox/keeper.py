@@ -47,6 +47,7 @@ class Sandbox:
         self.recipe = recipe
         self.groups: dict[str, str] = {}
         self.joins: tuple[int, ...] = ()
+        self.network: tuple[int, ...] = ()  # counters of its network namespace, if it has one
         self.pidfd = self.private = self.stdout = self.stderr = self.oom_event = -1
         self._keeper, self._number, self._channel = keeper, number, channel
         channel.settimeout(_BUILDING_LONGEST)
@@ -65,7 +66,8 @@ class Sandbox:
                 step, path, errno = message["failed"]
                 raise StepFailedError(step, path, errno)
             if "ready" in message:
-                self.private, self.stdout, self.stderr = descriptors
+                self.private, self.stdout, self.stderr, *network = descriptors
+                self.network = tuple(network)
             else:
                 self.pidfd, *joins = descriptors
                 self.joins = tuple(joins)
@@ -105,6 +107,10 @@ class Sandbox:
         look = os.statvfs(self.private)
         return look.f_bfree == 0 or look.f_ffree == 0
 
+    def unroutable(self) -> int | None:
+        """How often something in there had no way out of its network; None on the host's network."""
+        return counters.unroutable(self.network) if self.network else None
+
     def left_over(self) -> list[tuple[int, str]]:
         """Processes still alive besides PID 1, as (pid inside, command), once the test itself is over."""
         if "pids" in self.groups and counters.is_empty(self.groups["pids"]):
@@ -141,7 +147,7 @@ class Sandbox:
 
     def descriptors(self) -> tuple[int, ...]:
         """Everything of ours that this sandbox has open."""
-        return (self._channel.fileno(), self.pidfd, self.private, self.stdout, self.stderr, self.oom_event, *self.joins)
+        return (self._channel.fileno(), self.pidfd, self.private, self.stdout, self.stderr, self.oom_event, *self.joins, *self.network)
 
     def close(self) -> None:
         """Let go of everything, once the test is reaped; the builder unmakes the rest behind our back."""
@@ -149,7 +155,7 @@ class Sandbox:
             if fd >= 0:
                 os.close(fd)
         self.pidfd = self.private = self.stdout = self.stderr = self.oom_event = -1
-        self.joins = ()
+        self.joins = self.network = ()
         self._channel.close()
         self._keeper.release(self._number)
 

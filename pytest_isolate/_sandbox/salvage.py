@@ -27,6 +27,7 @@ class Budget:
     files: int = _MOST_FILES
     bytes: int = _MOST_BYTES
     spent: bool = False  # whether something had to stay inside
+    among: bool = False  # whether directories may be there already
 
     def take_file(self) -> bool:
         """One more file, if there may be one."""
@@ -44,17 +45,20 @@ def private_path(uppers: tuple[tuple[str, str], ...], path: str) -> str | None:
     return None if best is None else os.path.join(best[1], os.path.relpath(path, best[0]))
 
 
-def copy_out(private: int, relative: str, target: Path) -> Budget | None:
-    """Copy the directory ``relative`` of the private file system to ``target``, which is made unless it is an empty directory.
+def copy_out(private: int, relative: str, target: Path, *, among: bool = False) -> Budget | None:
+    """Copy the directory ``relative`` of the private file system to ``target``, which must not exist.
+
+    ``among``: it may, and in it directories that this call copies files into: layers of one tree are put together.
+
 
     Returns what was left of the caps; None when there is no such directory. Raises ``OSError`` if the machine's disk
     refuses.
     """
     if (fd := descend(private, relative)) is None:
         return None
-    budget = Budget()
+    budget = Budget(among=among)
     try:
-        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        target.mkdir(mode=0o700, parents=among, exist_ok=among)
         _copy_directory(fd, target, budget)
     finally:
         os.close(fd)
@@ -157,7 +161,7 @@ def _copy_entry(fd: int, entry: os.DirEntry[str], target: Path, budget: Budget, 
     elif stat.S_ISDIR(look.st_mode):
         below = os.open(entry.name, DIRECTORY, dir_fd=fd)
         try:
-            target.mkdir(mode=0o700, exist_ok=True)
+            target.mkdir(mode=0o700, exist_ok=budget.among)
             _copy_directory(below, target, budget, depth + 1)
         finally:
             os.close(below)

@@ -58,6 +58,10 @@ class Exit:
         """The first frame of a kind."""
         return next((frame for frame in self.frames if frame["kind"] == kind), None)
 
+    def last(self, kind: str) -> Frame | None:
+        """The last frame of a kind."""
+        return next((frame for frame in reversed(self.frames) if frame["kind"] == kind), None)
+
 
 def _is_ready(fd: int, seconds: float) -> bool:
     """Whether a descriptor becomes readable; of a pidfd: whether its process ends."""

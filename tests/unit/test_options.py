@@ -253,7 +253,7 @@ def test_a_profile_from_a_table_that_is_none_is_a_bad_value(specs_of, pytester, 
 
 
 BAD = {
-    "net": (7, "it must be True or False"),
+    "net": (7, "it must be True, False or 'deny'"),
     "memory": ("64MB", "'MB' could mean 1000 or 1024: write '64M' or '64MiB'"),
     "cpu": (0, "it must be a number of cores, at least 0.01, such as 0.5 or 2"),
     "timeout": ("soon", "it must be a number of seconds, or text such as '250ms', '5s' or '2m'"),
