@@ -22,6 +22,7 @@ from pytest_isolate import _attempts, _boarding, _pytest_private
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._group import Group, Key, goes_on, key_of
 from pytest_isolate._inside import FORWARDED, Inside
+from pytest_isolate._linux.kernel_log import Kill
 from pytest_isolate._model import Missing
 from pytest_isolate._plan import Plan
 from pytest_isolate._remedies import explain
@@ -263,7 +264,8 @@ def _begin(flight: Flight, spec: Spec, entry: Entry, inside: Inside, stacks: int
 
 def _wait(flight: Flight, spec: Spec, group: Group, *, further: bool) -> None:
     sandbox = group.sandbox
-    exit_ = group.watch.wait(spec.timeout, goes_on=further)
+    cpu_time = None if spec.cpu_time is None else spec.cpu_time + (group.counters.cpu_seconds or 0.0)
+    exit_ = group.watch.wait(spec.timeout, cpu_time, goes_on=further)
     entered = exit_.first("entered") or {}
     base = entered.get("base")
     counters, disk_used, unroutable = sandbox.counters(), sandbox.disk_used(), sandbox.unroutable()
@@ -276,10 +278,17 @@ def _wait(flight: Flight, spec: Spec, group: Group, *, further: bool) -> None:
         base if isinstance(base, int) else 0,
         disk_before=group.disk_used,
         unroutable=left,
+        kill=_kill(flight, counters.oom_kills),
         attempts=_attempts.read((exit_.last("network") or {}).get("attempts"), left) if spec.net else (),
     )
     group.counters, group.disk_used, group.unroutable = counters, disk_used, unroutable or 0
     flight.output = (("stdout", _tail(sandbox.stdout)), ("stderr", _tail(sandbox.stderr)))
+
+
+def _kill(flight: Flight, kills: int | None) -> Kill | None:
+    """What the kernel wrote about the first process that it killed for the limit."""
+    log, sandbox = flight.run.machine.kernel_log, flight.sandbox
+    return log.first_kill(sandbox.groups["memory"]) if kills and log is not None and sandbox is not None else None
 
 
 _MOST_OUTPUT = 1 << 20  # bytes of a dead test's output that are shown, the last ones

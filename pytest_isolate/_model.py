@@ -36,3 +36,5 @@ class Usage:
     disk_bytes: int | None = None
     io_read_bytes: int | None = None
     io_write_bytes: int | None = None
+    cpu_user_seconds: float | None = None
+    cpu_system_seconds: float | None = None

@@ -149,7 +149,7 @@ def plan(spec: Spec, host: Host, tree: Tree, loopback: list[str], places: list[s
         uid, gid, _ = resolve_user(spec.user) if spec.user is not None else (host.uid, host.gid, ())
         user_map = (uid, gid, host.uid, host.gid)
     missing = tuple(_missing(spec, host))
-    limits = _limits(spec, host)
+    limits = _limits(spec, host, tree)
     recipe = Recipe(int(namespaces), user_map, PRIVATE, tuple(layout.steps), limits)
     return Plan(recipe, tuple(layout.uppers), missing)
 
@@ -242,7 +242,7 @@ def _sysfs(spec: Spec, host: Host) -> Iterator[Step]:
             yield ("bind", mount.path, _inside(mount.path), True)
 
 
-def _limits(spec: Spec, host: Host) -> dict[str, dict[str, str]]:
+def _limits(spec: Spec, host: Host, tree: Tree) -> dict[str, dict[str, str]]:
     """Files to write for each controller, always made where they can be, for what they measure."""
     limits: dict[str, dict[str, str]] = {}
     for name, place in host.places.items():
@@ -253,6 +253,8 @@ def _limits(spec: Spec, host: Host) -> dict[str, dict[str, str]]:
             limits[name] = {} if spec.pids is None else {"pids.max": str(spec.pids)}
         elif name == "cpuacct":
             limits[name] = {}
+        elif name in {"io", "blkio"}:
+            limits[name] = dict(_bandwidth(spec, tree, v2=v2))
         elif name == "cpu" and (spec.cpu is not None or v2):
             limits[name] = {}
             if spec.cpu is not None:
@@ -261,10 +263,27 @@ def _limits(spec: Spec, host: Host) -> dict[str, dict[str, str]]:
     return limits
 
 
+def _bandwidth(spec: Spec, tree: Tree, *, v2: bool) -> Iterator[tuple[str, str]]:
+    """One line for each block device: which of them a file is on nobody can know beforehand."""
+    asked = [(direction, value) for direction in ("read", "write") if (value := getattr(spec, f"io_{direction}")) is not None]
+    for direction, value in asked:
+        if not v2:
+            yield f"blkio.throttle.{direction}_bps_device", "\n".join(f"{disk} {value}" for disk in tree.disks())
+    if v2 and asked:
+        rates = " ".join(f"{direction[0]}bps={value}" for direction, value in asked)
+        yield "io.max", "\n".join(f"{disk} {rates}" for disk in tree.disks())
+
+
 def _missing(spec: Spec, host: Host) -> Iterator[Missing]:
     for keyword in ("memory", "pids", "cpu"):
         if getattr(spec, keyword) is not None and keyword not in host.places:
             yield Missing(keyword, host.obstacles[keyword], group_remedy(host))
+    counts_time = "cpuacct" in host.places or ("cpu" in host.places and host.places["cpu"].version == 2)
+    if spec.cpu_time is not None and not counts_time:
+        yield Missing("cpu_time", host.obstacles.get("cpuacct") or host.obstacles["cpu"], group_remedy(host))
+    for keyword in ("io_read", "io_write"):
+        if getattr(spec, keyword) is not None and "io" in host.obstacles:
+            yield Missing(keyword, host.obstacles["io"], group_remedy(host))
 
 
 def group_remedy(host: Host) -> str:

@@ -16,7 +16,7 @@ from pytest_isolate._kept import bring_back, changes_of, keep_artifacts, keep_tm
 from pytest_isolate._model import Usage
 from pytest_isolate._report.json_report import Entry
 from pytest_isolate._sandbox.frames import Frame, GarbledError
-from pytest_isolate._values import format_duration, format_size
+from pytest_isolate._values import format_duration, format_limit, format_size
 from pytest_isolate._verdict import PHASES, Verdict
 from pytest_isolate._violations import Violation
 
@@ -180,6 +180,8 @@ def _section(flight: Flight, verdict: Verdict, report: pytest.TestReport) -> str
     lines = [_asked(flight), _used(verdict)]
     if flight.facts is not None and flight.facts.exit.left_over and flight.spec is not None:
         lines.append(_verdict.leak_sentence(flight.spec, flight.facts.exit))
+    if flight.facts is not None and flight.facts.kill is not None:
+        lines.append(_verdict.held(flight.facts.kill))
     lines += [_left(flight), _changed(flight)]
     if report.when != "teardown" and (kept := keep_tmp_path(flight)) is not None:
         lines.append(kept)
@@ -217,10 +219,7 @@ def _changed(flight: Flight) -> str:
 
 def _asked(flight: Flight) -> str:
     assert flight.spec is not None
-    shown = {
-        name: format_size(int(value)) if name in {"memory", "disk"} else format_duration(value) if name == "timeout" else f"{value:g}"
-        for name, value in flight.spec.limits().items()
-    }
+    shown = {name: format_limit(name, value) for name, value in flight.spec.limits().items()}
     limits = ", ".join(f"{name} {value}" for name, value in shown.items()) or "none"
     return f"limits: {limits}; net={flight.spec.net}, fs={flight.spec.fs}"
 

@@ -17,6 +17,7 @@ from pytest_isolate._descriptors import Open, is_socket, open_now
 
 if TYPE_CHECKING:
     from pytest_isolate._linux.host import Host
+    from pytest_isolate._linux.kernel_log import KernelLog
     from pytest_isolate._linux.mounts import MountPoint, MountTable
     from pytest_isolate._plan import Plan
     from pytest_isolate._report.json_report import Entry
@@ -37,12 +38,17 @@ class Machine:
 
     def __init__(self) -> None:
         from pytest_isolate._linux import host  # noqa: PLC0415
+        from pytest_isolate._linux.kernel_log import KernelLog  # noqa: PLC0415
         from pytest_isolate._linux.mounts import MountTable  # noqa: PLC0415
         from pytest_isolate._sandbox.keeper import Keeper  # noqa: PLC0415
 
         self.table: MountTable = MountTable()
         self.seen_mounts: list[MountPoint] = self.table.visible()
         self.host: Host = host.look(self.seen_mounts)
+        try:
+            self.kernel_log: KernelLog | None = KernelLog()
+        except OSError:  # not for this caller: then a memory violation says less, as docs/limitations.md has it
+            self.kernel_log = None
         self.keeper: Keeper = Keeper(self.host.places)
         self.plans: dict[tuple[object, ...], Plan] = {}
 
@@ -120,7 +126,20 @@ class Run:
         from pytest_isolate._linux.host import Tree  # noqa: PLC0415
 
         machine = self.machine
-        key = (bool(spec.net), spec.fs, spec.bind, spec.hostname, spec.user, spec.disk, spec.pids, spec.cpu, spec.memory)
+        key = (
+            bool(spec.net),
+            spec.fs,
+            spec.bind,
+            spec.hostname,
+            spec.user,
+            spec.disk,
+            spec.pids,
+            spec.cpu,
+            spec.memory,
+            spec.cpu_time is None,
+            spec.io_read,
+            spec.io_write,
+        )
         if key not in machine.plans:
             loopback = machine.keeper.loopback() if spec.net else []
             machine.plans[key] = _plan.plan(spec, machine.host, Tree(), loopback, self._places(session))
@@ -148,11 +167,14 @@ class Run:
     def descriptors_of_ours(self, sandbox: Sandbox) -> set[int]:
         """Everything of ours that no test may inherit, even if a fixture was set up when it was opened."""
         machine = self.machine
-        return {machine.table.fd, *machine.keeper.descriptors(), *sandbox.descriptors()}
+        log = set() if machine.kernel_log is None else {machine.kernel_log.fd}
+        return {machine.table.fd, *log, *machine.keeper.descriptors(), *sandbox.descriptors()}
 
     def close(self) -> None:
         """Unmake everything."""
         if self._machine is not None:
             self._machine.keeper.close()
             self._machine.table.close()
+            if self._machine.kernel_log is not None:
+                self._machine.kernel_log.close()
             self._machine = None

@@ -16,6 +16,10 @@ from pytest_isolate._options import KEYWORDS
 Node = Any  # pytest's nodes have no public base class
 
 
+#: The keywords that are limits, in the order in which they are shown.
+LIMITS = ("memory", "cpu", "cpu_time", "timeout", "pids", "disk", "files", "io_read", "io_write")
+
+
 class BadValueError(Exception):
     """A keyword that cannot be obeyed: one sentence with keyword, value, origin and what is allowed."""
 
@@ -27,10 +31,13 @@ class Spec:
     net: bool | str
     memory: int | None
     cpu: float | None
+    cpu_time: float | None
     timeout: float | None
     pids: int | None
     disk: int | None
     files: int | None
+    io_read: int | None
+    io_write: int | None
     fs: str
     bind: tuple[tuple[str, bool], ...]
     hostname: str
@@ -45,7 +52,7 @@ class Spec:
 
     def limits(self) -> dict[str, int | float]:
         """The limits that were given, for the report."""
-        named = {name: getattr(self, name) for name in ("memory", "cpu", "timeout", "pids", "disk", "files")}
+        named = {name: getattr(self, name) for name in LIMITS}
         return {name: value for name, value in named.items() if value is not None}
 
     def origin(self, name: str) -> str:

@@ -217,6 +217,15 @@ def format_size(number: int) -> str:
     return f"{number:.1f} TiB"
 
 
+def format_limit(name: str, value: float) -> str:
+    """A limit for people, by its keyword."""
+    if name in {"memory", "disk"}:
+        return format_size(int(value))
+    if name in {"io_read", "io_write"}:
+        return f"{format_size(int(value))}/s"
+    return format_duration(value) if name in {"timeout", "cpu_time"} else f"{value:g}"
+
+
 def format_duration(seconds: float) -> str:
     """Seconds for people."""
     if seconds < 1:

@@ -12,6 +12,7 @@ from pytest_isolate import _violations
 from pytest_isolate._attempts import Attempt
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux.counters import Counters
+from pytest_isolate._linux.kernel_log import Kill
 from pytest_isolate._model import Usage
 from pytest_isolate._remedies import explain
 from pytest_isolate._sandbox.watch import ENTERING_LONGEST, Exit
@@ -20,7 +21,7 @@ from pytest_isolate._values import format_duration, format_size
 from pytest_isolate._violations import Violation
 
 PHASES = ("setup", "call", "teardown")
-_DENIALS = frozenset({"ENOSPC", "EMFILE"})
+_MOST_TASKS = 10
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Facts:
     disk_before: int = 0  # bytes that tests before it in the same sandbox had written
     unroutable: int | None = None  # what had no way out of the network; None on the host's
     attempts: tuple[Attempt, ...] = ()
+    kill: Kill | None = None  # what the kernel wrote about an out-of-memory kill
     reported: tuple[str, ...] = ()  # phases whose reports arrived and could be read
 
 
@@ -110,6 +112,10 @@ def _usage(facts: Facts) -> Usage:
         memory_peak_bytes=None if peak is None else max(0, peak - facts.base_memory),
         pids_peak=facts.counters.pids_peak,
         disk_bytes=max(0, facts.disk_used - facts.disk_before),
+        io_read_bytes=facts.counters.io_read,
+        io_write_bytes=facts.counters.io_write,
+        cpu_user_seconds=facts.counters.cpu_user_seconds,
+        cpu_system_seconds=facts.counters.cpu_system_seconds,
     )
 
 
@@ -122,6 +128,35 @@ def _phase_of(facts: Facts, kind: str, dead_in: str | None) -> str:
     return dead_in or (facts.reported[-1] if facts.reported else PHASES[0])
 
 
+def _busiest(facts: Facts) -> str:
+    """The phase that took the longest, by the child's word: where a test that ended by itself used most of its processor time."""
+    longest, found = -1.0, PHASES[-1]
+    for frame in facts.exit.frames:
+        report = frame.get("report")
+        duration = report.get("duration") if isinstance(report, dict) else None
+        if isinstance(duration, int | float) and duration > longest and frame.get("when") in PHASES:
+            longest, found = duration, str(frame["when"])
+    return found
+
+
+def _victim(facts: Facts, dead_in: str | None) -> str:
+    """Whom the kernel killed for the memory limit: by its own log, or by who is dead."""
+    itself = dead_in is not None and not facts.exit.killed_child
+    if facts.kill is None:
+        return "the test's own process" if itself else "a process that the test had started"
+    victim, tasks = facts.kill.victim, facts.kill.tasks
+    who = "the test's own process" if victim == facts.exit.pid else "a process that the test had started"
+    name = next((f"{task.name} (pid {task.pid}, {format_size(task.resident)}), " for task in tasks if task.pid == victim), "")
+    return f"{name}{who}"
+
+
+def held(kill: Kill) -> str:
+    """Who held memory when the limit was hit, the largest first."""
+    shown = [f"{task.name} (pid {task.pid}) {format_size(task.resident)}" for task in kill.tasks[:_MOST_TASKS]]
+    more = f" and {len(kill.tasks) - _MOST_TASKS} more" if len(kill.tasks) > _MOST_TASKS else ""
+    return f"memory held when the limit was hit: {', '.join(shown)}{more}"
+
+
 def _saw(facts: Facts, kind: str) -> bool:
     return any(isinstance(frame.get("seen"), list) and kind in frame["seen"] for frame in facts.exit.frames)  # type: ignore[operator]
 
@@ -130,8 +165,7 @@ def _limits(spec: Spec, facts: Facts, dead_in: str | None) -> Iterator[Violation
     counters, exit_ = facts.counters, facts.exit
     if spec.memory is not None and counters.oom_kills:
         used = max(0, (counters.memory_peak or 0) - facts.base_memory)
-        itself = dead_in is not None and not exit_.killed_child
-        who = "the test's own process" if itself else "a process that the test had started"
+        who = _victim(facts, dead_in)
         yield _violations.MemoryExceeded(
             "memory",
             f"memory: limit {format_size(spec.memory)}, set {spec.origin('memory')}; used {format_size(used)} and wanted more: "
@@ -145,6 +179,15 @@ def _limits(spec: Spec, facts: Facts, dead_in: str | None) -> Iterator[Violation
             f"pids: limit {spec.pids} processes and threads, set {spec.origin('pids')}{peak or ';'} the kernel refused "
             f"{counters.pids_denied} more to the process tree of the test",
             _phase_of(facts, "pids", dead_in), spec.pids, counters.pids_peak,
+        )  # fmt: skip
+    if spec.cpu_time is not None and (spent := counters.cpu_seconds) is not None and spent > spec.cpu_time:
+        stacks = "; every thread's stack is below" if exit_.stacks else ""
+        end = f"it was killed in {dead_in}{stacks}" if exit_.cpu_exceeded else "it was over before that was seen"
+        yield _violations.CpuTimeExceeded(
+            "cpu_time",
+            f"cpu_time: limit {format_duration(spec.cpu_time)}, set {spec.origin('cpu_time')}; the process tree used "
+            f"{format_duration(spent)} of processor time, {end}",
+            dead_in or _busiest(facts), spec.cpu_time, spent,
         )  # fmt: skip
     if spec.disk is not None and (facts.disk_full or _saw(facts, "ENOSPC")):
         yield _violations.DiskExceeded(

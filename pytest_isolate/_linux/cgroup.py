@@ -19,7 +19,7 @@ from pytest_isolate._errors import StepFailedError
 
 PREFIX = "pytest-isolate-"
 LEAF = "pytest-isolate.leaf"
-CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
+CONTROLLERS = ("memory", "pids", "cpu", "cpuacct", "io", "blkio")  # the last two: one by its v2 and its v1 name
 _RETRIES = 50  # a process that forks while we move it out of an inner group is seen at the next pass
 
 
@@ -252,8 +252,8 @@ class RunGroups:
     def make(self, name: str, limits: dict[str, dict[str, str]]) -> dict[str, str]:
         """Make one sandbox's groups and write their limits. Returns directories by controller.
 
-        ``limits`` is {controller: {file name: text}}, ready for the version of each controller; a name with
-        a question mark behind it is a file that not every kernel has.
+        ``limits`` is {controller: {file name: text}}, ready for the version of each controller, every line of the text to be
+        written by itself; a name with a question mark behind it is a file that not every kernel has.
         """
         made = {}
         for place, directory in self.directories.items():
@@ -270,7 +270,8 @@ class RunGroups:
                 for file, text in limits[controller].items():
                     path = os.path.join(group, file.removesuffix("?"))
                     if path.endswith(file) or os.path.exists(path):
-                        write(path, text)
+                        for line in text.split("\n"):
+                            write(path, line)
         return made
 
     def close(self) -> None:

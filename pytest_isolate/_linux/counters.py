@@ -9,9 +9,11 @@ import itertools
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pytest_isolate._linux.cgroup import Hierarchy
 
+Number = TypeVar("Number", int, float)
 _NANOSECOND, _MICROSECOND = 1e-9, 1e-6
 
 
@@ -24,6 +26,10 @@ class Counters:
     pids_peak: int | None = None
     pids_denied: int | None = None
     cpu_seconds: float | None = None
+    cpu_user_seconds: float | None = None
+    cpu_system_seconds: float | None = None
+    io_read: int | None = None
+    io_write: int | None = None
 
     def since(self, before: Counters) -> Counters:
         """What a further test in the same groups added. A peak that it did not exceed says nothing of it: ``None``."""
@@ -32,7 +38,11 @@ class Counters:
             _difference(self.oom_kills, before.oom_kills),
             _if_above(self.pids_peak, before.pids_peak),
             _difference(self.pids_denied, before.pids_denied),
-            None if self.cpu_seconds is None else self.cpu_seconds - (before.cpu_seconds or 0.0),
+            _difference(self.cpu_seconds, before.cpu_seconds),
+            _difference(self.cpu_user_seconds, before.cpu_user_seconds),
+            _difference(self.cpu_system_seconds, before.cpu_system_seconds),
+            _difference(self.io_read, before.io_read),
+            _difference(self.io_write, before.io_write),
         )
 
 
@@ -40,7 +50,7 @@ def _if_above(now: int | None, before: int | None) -> int | None:
     return now if now is not None and (before is None or now > before) else None
 
 
-def _difference(now: int | None, before: int | None) -> int | None:
+def _difference(now: Number | None, before: Number | None) -> Number | None:
     return None if now is None else now - (before or 0)
 
 
@@ -102,20 +112,54 @@ def read(groups: dict[str, str], places: dict[str, Hierarchy]) -> Counters:
     """Read everything that the groups of one sandbox, by controller, have to say."""
     memory, pids = groups.get("memory"), groups.get("pids")
     version = places["memory"].version if memory else 0
+    cpu = _cpu_seconds(groups, places)
+    io_read, io_write = _io(groups)
     return Counters(
         memory_peak=_number(f"{memory}/{'memory.peak' if version == 2 else 'memory.max_usage_in_bytes'}") if memory else None,
         oom_kills=oom_kills(memory, version) if memory else None,
         pids_peak=_number(f"{pids}/pids.peak") if pids else None,
         pids_denied=_keyed(f"{pids}/pids.events", "max") if pids else None,
-        cpu_seconds=_cpu_seconds(groups, places),
+        cpu_seconds=cpu[0],
+        cpu_user_seconds=cpu[1],
+        cpu_system_seconds=cpu[2],
+        io_read=io_read,
+        io_write=io_write,
     )
 
 
-def _cpu_seconds(groups: dict[str, str], places: dict[str, Hierarchy]) -> float | None:
+def cpu_seconds(groups: dict[str, str], places: dict[str, Hierarchy]) -> float | None:
+    """Processor time of all processes that are or were in the groups."""
+    return _cpu_seconds(groups, places)[0]
+
+
+def _cpu_seconds(groups: dict[str, str], places: dict[str, Hierarchy]) -> tuple[float | None, float | None, float | None]:
+    """In all, in user mode, in the kernel."""
     if "cpuacct" in groups:  # v1 only; v2 counts in cpu.stat
-        used = _number(f"{groups['cpuacct']}/cpuacct.usage")
-        return None if used is None else used * _NANOSECOND
-    if "cpu" in groups and places["cpu"].version == 2:
-        used = _keyed(f"{groups['cpu']}/cpu.stat", "usage_usec")
-        return None if used is None else used * _MICROSECOND
-    return None
+        numbers = [_number(f"{groups['cpuacct']}/cpuacct.usage{kind}") for kind in ("", "_user", "_sys")]
+        unit = _NANOSECOND
+    elif "cpu" in groups and places["cpu"].version == 2:
+        numbers = [_keyed(f"{groups['cpu']}/cpu.stat", key) for key in ("usage_usec", "user_usec", "system_usec")]
+        unit = _MICROSECOND
+    else:
+        return None, None, None
+    used, user, system = (None if number is None else number * unit for number in numbers)
+    return used, user, system
+
+
+def _io(groups: dict[str, str]) -> tuple[int | None, int | None]:
+    """Bytes that block devices read and wrote for the groups: blkio.throttle.io_service_bytes, or v2's io.stat."""
+    read = write = 0
+    if "io" in groups:
+        with open(f"{groups['io']}/io.stat", encoding="ascii") as file:
+            for line in file:
+                values = dict(pair.split("=") for pair in line.split()[1:])
+                read += int(values.get("rbytes", 0))
+                write += int(values.get("wbytes", 0))
+    elif "blkio" in groups:
+        with open(f"{groups['blkio']}/blkio.throttle.io_service_bytes", encoding="ascii") as file:
+            for words in map(str.split, file):  # "254:0 Read 4096", and a last line with a total
+                read += int(words[2]) if words[1] == "Read" else 0
+                write += int(words[2]) if words[1] == "Write" else 0
+    else:
+        return None, None
+    return read, write

@@ -28,7 +28,7 @@ class Host:
         return self.uid != 0 or not self.owns_machine
 
 
-_NEEDED = {"memory": "memory", "pids": "pids", "cpu": "cpu"}
+_NEEDED = ("memory", "pids", "cpu")
 
 
 def look(mounts: list[MountPoint]) -> Host:
@@ -43,6 +43,8 @@ def look(mounts: list[MountPoint]) -> Host:
             obstacles[name] = reason
         else:
             places[name] = own[name]
+    if not {"io", "blkio"} & places.keys():
+        obstacles.setdefault("io", obstacles.pop("blkio", "no control group hierarchy has the controller io or blkio"))
     return Host(os.geteuid(), os.getegid(), places, obstacles, tuple(mounts), owns_machine=_maps_every_id())
 
 
@@ -76,6 +78,15 @@ class Tree:
             return sorted(os.listdir(path))
         except PermissionError:
             return []
+
+    def disks(self) -> list[str]:
+        """Block devices that hold something, as ``major:minor``."""
+        found = []
+        for name in self.entries("/sys/block"):
+            with open(f"/sys/block/{name}/size", encoding="ascii") as size, open(f"/sys/block/{name}/dev", encoding="ascii") as number:
+                if int(size.read()):
+                    found.append(number.read().strip())
+        return found
 
     def link(self, path: str) -> str:
         """Where a symbolic link points."""

@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_isolate._model import Usage
+
 if TYPE_CHECKING:
     from pytest_isolate._attempts import Attempt
-    from pytest_isolate._model import Usage
     from pytest_isolate._sandbox.changes import Changes
     from pytest_isolate._violations import Violation
 
 SCHEMA = 1
-_USAGE = ("wall_seconds", "cpu_seconds", "memory_peak_bytes", "pids_peak", "disk_bytes", "io_read_bytes", "io_write_bytes")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Entry:
             "outcome": self.outcome,
             "verdict": self.verdict,
             "limits": self.limits,
-            "usage": dict.fromkeys(_USAGE) if self.usage is None else asdict(self.usage),
+            "usage": asdict(self.usage or Usage()),
             "violations": [
                 {"resource": each.resource, "limit": each.limit, "used": each.used, "phase": each.phase, "message": each.message}
                 for each in self.violations

@@ -97,6 +97,10 @@ class Sandbox:
         """What was used and denied so far."""
         return counters.read(self.groups, self._keeper.places)
 
+    def cpu_seconds(self) -> float:
+        """Processor time used so far; 0 where that is not counted."""
+        return counters.cpu_seconds(self.groups, self._keeper.places) or 0.0
+
     def disk_used(self) -> int:
         """Bytes in the sandbox's private file system now."""
         look = os.statvfs(self.private)

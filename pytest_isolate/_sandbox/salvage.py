@@ -56,7 +56,8 @@ def copy_out(private: int, relative: str, target: Path, *, among: bool = False) 
     """
     if (fd := descend(private, relative)) is None:
         return None
-    budget = Budget(among=among)
+    budget = Budget()
+    budget.among = among
     try:
         target.mkdir(mode=0o700, parents=among, exist_ok=among)
         _copy_directory(fd, target, budget)

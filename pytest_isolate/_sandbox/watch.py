@@ -43,6 +43,7 @@ class Exit:
     frames: list[Frame] = field(default_factory=list)
     garbled: str | None = None
     timed_out: bool = False
+    cpu_exceeded: bool = False
     out_of_memory: bool = False
     killed_child: bool = False  # the kernel chose another process than the test's own
     stacks: str = ""
@@ -84,20 +85,22 @@ class Watch:
         self._pidfd = os.pidfd_open(pid)
         self._exit = Exit(pid)
         self._started = time.monotonic()
+        self._cpu_time: float | None = None
         for fd in (frames, stacks):
             os.set_blocking(fd, False)
         with contextlib.suppress(PermissionError):  # the user's share of large pipes is used up: a small one does as well
             fcntl.fcntl(frames, _F_SETPIPE_SZ, _PIPE_SIZE)
 
-    def wait(self, timeout: float | None, *, goes_on: bool = False) -> Exit:
+    def wait(self, timeout: float | None, cpu_time: float | None = None, *, goes_on: bool = False) -> Exit:
         """Wait until a test is over and, if it was the child's last, its left-over processes are listed.
 
-        ``timeout`` is in seconds. With ``goes_on`` a child that came to the end of its test stays, for the next one;
-        ``alive`` says whether it did.
+        ``timeout`` is in seconds of wall time, ``cpu_time`` is the sandbox's total of processor time to stop at. With
+        ``goes_on`` a child that came to the end of its test stays, for the next one; ``alive`` says whether it did.
         """
         self._exit = Exit(self._pid)
         self._started = time.monotonic()
         self._stack_bytes.clear()
+        self._cpu_time = cpu_time
         stays = False
         try:
             self._until_over(timeout, goes_on=goes_on)
@@ -174,7 +177,12 @@ class Watch:
             self._exit.out_of_memory = True
             self._exit.killed_child = not _is_ready(self._pidfd, _KILL_LONGEST)  # v1 says that it kills before it has killed
         dead = self._exit.garbled is not None or self._exit.out_of_memory or self._pidfd in ready
-        return dead or (goes_on and self._exit.ended)
+        if dead or self._exit.ended:
+            return dead or goes_on
+        if self._cpu_time is not None and self._sandbox.cpu_seconds() > self._cpu_time:
+            self._exit.cpu_exceeded = True
+            self._dump_stacks()
+        return self._exit.cpu_exceeded
 
     def _time_out(self) -> None:
         self._exit.timed_out = not self._exit.ended  # after its last words a test is no longer late, only slow to leave
@@ -187,7 +195,9 @@ class Watch:
         return self._drain_frames()
 
     def _drain_frames(self) -> bool:
-        while self._exit.garbled is None and not self._exit.timed_out:  # what a late test still says does not count
+        while self._exit.garbled is None and not (
+            self._exit.timed_out or self._exit.cpu_exceeded
+        ):  # what a late test still says does not count
             try:
                 data = os.read(self._frames, _READ)
             except BlockingIOError:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +34,10 @@ def test_memory_in_four_children(pytester, isolated):
     result.assert_outcomes(failed=1)
     said = sentence(result, "memory: limit 64 MiB, set by @isolate on function test_memory_in_four_children.py::test_spread; used 6")
     assert "wanted more: the kernel killed" in said
+    assert said.endswith(("the test's own process", "a process that the test had started"))
+    if os.geteuid() == 0 and Path("/dev/kmsg").exists():
+        (held,) = [line for line in result.outlines if line.startswith("memory held when the limit was hit: ")]
+        assert held.count("(pid ") >= 5, "the test and its four children, by the kernel's own list"
 
 
 @pytest.mark.needs("pids")
@@ -54,6 +60,65 @@ def test_a_fork_bomb(pytester, isolated):
     assert "20 ran at once and the kernel refused 1 more" in sentence(
         result, "pids: limit 20 processes and threads, set by @isolate on function"
     )
+
+
+@pytest.mark.needs("cpu")
+def test_processor_time_of_the_tree(pytester, isolated):
+    """A test and its sub-process share one account: past it they are killed, with stacks; a test that ends just past it fails too."""
+    pytester.makepyfile(
+        """
+        import subprocess, sys, time
+        from pytest_isolate import isolate
+        @isolate(cpu_time="500ms", timeout=60)
+        def test_burns():
+            subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            while True: pass
+        @isolate(cpu_time="20ms")
+        def test_late():
+            while time.process_time() < 0.03: pass
+        @isolate(cpu_time="20ms", timeout=60)
+        def test_sleeps(): time.sleep(0.1)
+        """
+    )
+    result = isolated("--isolate-report=report.json")
+    result.assert_outcomes(failed=2, passed=1)
+    result.stdout.fnmatch_lines(
+        "cpu_time: limit 500 ms, set by @isolate on function *test_burns; the process tree used * of processor time, "
+        "it was killed in call; every thread's stack is below"
+    )
+    burns, late, sleeps = json.loads((pytester.path / "report.json").read_text())["tests"]
+    for entry in (burns, late):
+        assert [(each["resource"], each["phase"]) for each in entry["violations"]] == [("cpu_time", "call")]
+        assert entry["violations"][0]["used"] > entry["violations"][0]["limit"]
+    assert burns["verdict"] == late["verdict"] == "violation"
+    assert sleeps["usage"]["wall_seconds"] > 0.1
+    for usage in (burns["usage"], late["usage"]):
+        assert usage["cpu_user_seconds"] + usage["cpu_system_seconds"] == pytest.approx(usage["cpu_seconds"], abs=0.05)
+
+
+@pytest.mark.needs("io")
+def test_bandwidth_of_block_devices(pytester, isolated):
+    """A limit of 1 MiB a second makes reading 2 MiB from the disk take a second at least, and the report counts the bytes."""
+    (pytester.path / "file").write_bytes(os.urandom(2 << 20))
+    with (pytester.path / "file").open("rb") as file:
+        os.fsync(file.fileno())
+    pytester.makepyfile(
+        """
+        import os, time
+        from pytest_isolate import isolate
+        @isolate(io_read="1M")
+        def test_reads():
+            with open("file", "rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                started = time.monotonic()
+                file.read()
+            assert time.monotonic() - started >= 1
+        """
+    )
+    result = isolated("--isolate-report=report.json")
+    result.assert_outcomes(passed=1)
+    usage = json.loads((pytester.path / "report.json").read_text())["tests"][0]["usage"]
+    assert usage["io_read_bytes"] >= 2 << 20
 
 
 def test_an_endless_loop(pytester, isolated):
@@ -228,8 +293,8 @@ def test_the_report_has_the_contracts_schema(pytester, isolated):
     assert first["limits"] == {"timeout": 20.0, "disk": 8 << 20}
     assert set(first["usage"]) == {
         "wall_seconds", "cpu_seconds", "memory_peak_bytes", "pids_peak", "disk_bytes", "io_read_bytes", "io_write_bytes",
+        "cpu_user_seconds", "cpu_system_seconds",
     }  # fmt: skip
-    assert first["usage"]["io_read_bytes"] is None
     assert report["tests"][4]["violations"][0]["resource"] == "timeout"
 
 

@@ -27,6 +27,8 @@ def test_an_entry_has_the_contracts_form():
         "usage": {
             "wall_seconds": 1.5, "cpu_seconds": 0.5, "memory_peak_bytes": 1 << 20, "pids_peak": 3, "disk_bytes": 4096,
             "io_read_bytes": None, "io_write_bytes": None,
+            "cpu_user_seconds": None,
+            "cpu_system_seconds": None,
         },
         "violations": [{"resource": "pids", "limit": 5, "used": 5, "phase": "call", "message": "pids: too many"}],
         "leaked_processes": [{"pid": 7, "command": "sleep 99"}],
@@ -40,7 +42,17 @@ def test_what_was_not_measured_is_null(usage):
     """A test that never ran, and a machine that measures nothing, have null for every figure, never 0."""
     found = Entry("t.py::test_it", "skipped", "ok", {}, usage).as_json()["usage"]
     assert found == dict.fromkeys(
-        ["wall_seconds", "cpu_seconds", "memory_peak_bytes", "pids_peak", "disk_bytes", "io_read_bytes", "io_write_bytes"]
+        [
+            "wall_seconds",
+            "cpu_seconds",
+            "memory_peak_bytes",
+            "pids_peak",
+            "disk_bytes",
+            "io_read_bytes",
+            "io_write_bytes",
+            "cpu_user_seconds",
+            "cpu_system_seconds",
+        ]
     )
 
 

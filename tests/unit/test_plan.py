@@ -48,6 +48,9 @@ class Files(Tree):
         for path, kind in more.items():
             self.add(path, kind)
 
+    def disks(self):
+        return ["8:0", "8:16"]
+
     def add(self, path, kind):
         """Add a file and the directories above it."""
         parts = path.split("/")
@@ -338,6 +341,14 @@ def test_a_uid_without_a_name_is_its_own_group():
         (V1, {"pids": 5, "cpu": 2.0}, {"memory": {}, "pids": {"pids.max": "5"}, "cpu": {"cpu.cfs_quota_us": "200000"}, "cpuacct": {}}),
         (V1, {}, {"memory": {}, "pids": {}, "cpuacct": {}}),
         ({}, {"disk": 1 << 20}, {}),
+        ({"io": Hierarchy(2, "/g")}, {"io_read": 4096}, {"io": {"io.max": "8:0 rbps=4096\n8:16 rbps=4096"}}),
+        (
+            {"io": Hierarchy(2, "/g")},
+            {"io_read": 4096, "io_write": 8192},
+            {"io": {"io.max": "8:0 rbps=4096 wbps=8192\n8:16 rbps=4096 wbps=8192"}},
+        ),
+        ({"blkio": Hierarchy(1, "/g")}, {"io_write": 4096}, {"blkio": {"blkio.throttle.write_bps_device": "8:0 4096\n8:16 4096"}}),
+        ({"blkio": Hierarchy(1, "/g")}, {}, {"blkio": {}}),
     ],
 )
 def test_limits_are_written_as_each_version_wants_them(places, wanted, expected):
@@ -356,13 +367,29 @@ def test_a_quota_is_what_was_asked_for_to_the_microsecond(cpu):
 @pytest.mark.parametrize(
     ("rootless", "remedy"), [(True, "systemd-run --user --scope -p Delegate=yes python -m pytest"), (False, "--privileged")]
 )
-@pytest.mark.parametrize(("keyword", "value"), [("memory", 64 << 20), ("pids", 5), ("cpu", 0.5)])
+@pytest.mark.parametrize(("keyword", "value"), [("memory", 64 << 20), ("pids", 5), ("cpu", 0.5), ("io_read", 4096)])
 def test_a_limit_without_its_controller_is_missing_with_a_remedy(rootless, remedy, keyword, value):
     """What was asked for and cannot be had is named, with the machine's reason and a command that helps this caller."""
-    reasons = {name: f"no {name} here" for name in ("memory", "pids", "cpu")}
+    reasons = {name: f"no {name} here" for name in ("memory", "pids", "cpu", "io")}
     (missing,) = a_plan(spec(**{keyword: value}), a_host(rootless=rootless, places={}, obstacles=reasons)).missing
-    assert (missing.keyword, missing.reason) == (keyword, f"no {keyword} here")
+    assert (missing.keyword, missing.reason) == (keyword, f"no {keyword.partition('_')[0]} here")
     assert remedy in missing.remedy
+
+
+@pytest.mark.parametrize(
+    ("places", "reason"),
+    [
+        ({}, "no cpu here"),
+        ({"cpu": Hierarchy(1, "/cpu")}, "no cpuacct here"),
+        ({"cpu": Hierarchy(2, "/g")}, None),
+        ({"cpuacct": Hierarchy(1, "/a")}, None),
+    ],
+)
+def test_processor_time_is_counted_by_cpuacct_or_by_cpu_of_version_2(places, reason):
+    """v1's cpu controller only divides time; without a counter the limit is missing, not ignored."""
+    obstacles = {name: f"no {name} here" for name in ("cpu", *(["cpuacct"] if "cpu" in places else []))}
+    missing = a_plan(spec(cpu_time=1.0), a_host(places=places, obstacles=obstacles)).missing
+    assert [each.reason for each in missing] == ([] if reason is None else [reason])
 
 
 def test_what_nobody_asked_for_is_not_missing():
