@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from pytest_isolate import _attempts, _boarding, _pytest_private
+from pytest_isolate import _allocations, _attempts, _boarding, _pytest_private
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._group import Group, Key, goes_on, key_of
 from pytest_isolate._inside import FORWARDED, Inside
@@ -265,7 +265,8 @@ def _begin(flight: Flight, spec: Spec, entry: Entry, inside: Inside, stacks: int
 def _wait(flight: Flight, spec: Spec, group: Group, *, further: bool) -> None:
     sandbox = group.sandbox
     cpu_time = None if spec.cpu_time is None else spec.cpu_time + (group.counters.cpu_seconds or 0.0)
-    exit_ = group.watch.wait(spec.timeout, cpu_time, goes_on=further)
+    alarm = None if spec.memory is None else (int(spec.memory * _allocations.SHARE), _allocations.ALARM)
+    exit_ = group.watch.wait(spec.timeout, cpu_time, alarm=alarm, goes_on=further)
     entered = exit_.first("entered") or {}
     base = entered.get("base")
     counters, disk_used, unroutable = sandbox.counters(), sandbox.disk_used(), sandbox.unroutable()

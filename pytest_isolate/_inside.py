@@ -17,6 +17,7 @@ from typing import NoReturn
 import pytest
 
 from pytest_isolate import _pytest_private
+from pytest_isolate._allocations import answer_alarm
 from pytest_isolate._attempts import Recorder
 from pytest_isolate._group import next_command
 from pytest_isolate._linux import counters
@@ -43,6 +44,7 @@ class Inside:
         self._events = events
         self._commands = commands  # where pytest says which test is next; -1 when there is none
         self._base_memory = 0
+        self._traces = False  # whether tracemalloc knows which lines allocated
         self._properties = 0  # of the whole suite, in JUnit's file, before this test
         self._seen: set[str] = set()
         self._attempts: Recorder | None = None  # on a network of its own
@@ -77,11 +79,12 @@ class Inside:
         if net == "deny":
             self._network = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in counters.network_files("/proc")]
         self._base_memory = base_memory
+        self._traces = answer_alarm(self._send)
         self._enter()
 
     def _enter(self) -> None:
         self._properties = _pytest_private.junit_properties(self._item.config)
-        self._writer.send({"kind": "entered", "pid": os.getpid(), "base": self._base_memory})
+        self._writer.send({"kind": "entered", "pid": os.getpid(), "base": self._base_memory, "traces": self._traces})
 
     def forward_report(self, report: pytest.TestReport) -> None:
         """Forward a report with what was denied up to here."""

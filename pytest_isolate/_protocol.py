@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pytest
 
-from pytest_isolate import _attempts, _pytest_private, _verdict
+from pytest_isolate import _allocations, _attempts, _pytest_private, _verdict
 from pytest_isolate._flight import Flight
 from pytest_isolate._kept import bring_back, changes_of, keep_artifacts, keep_tmp_path, lost_threads
 from pytest_isolate._model import Usage
@@ -182,6 +182,8 @@ def _section(flight: Flight, verdict: Verdict, report: pytest.TestReport) -> str
         lines.append(_verdict.leak_sentence(flight.spec, flight.facts.exit))
     if flight.facts is not None and flight.facts.kill is not None:
         lines.append(_verdict.held(flight.facts.kill))
+    if flight.facts is not None and flight.facts.counters.oom_kills and (frame := flight.facts.exit.last("allocations")) is not None:
+        lines.append(_allocations.sentence(frame.get("lines")))
     lines += [_left(flight), _changed(flight)]
     if report.when != "teardown" and (kept := keep_tmp_path(flight)) is not None:
         lines.append(kept)
@@ -328,6 +330,7 @@ def entry(flight: Flight) -> Entry:
         () if flight.facts is None else tuple(flight.facts.exit.left_over),
         changes_of(flight) if flight.run.reports else None,
         () if flight.facts is None else flight.facts.attempts,
+        () if flight.facts is None else flight.facts.memory(),
     )
 
 

@@ -39,6 +39,10 @@ class Facts:
     kill: Kill | None = None  # what the kernel wrote about an out-of-memory kill
     reported: tuple[str, ...] = ()  # phases whose reports arrived and could be read
 
+    def memory(self) -> tuple[tuple[float, int], ...]:
+        """Memory over time, without what the sandbox itself costs."""
+        return tuple((seconds, max(0, used - self.base_memory)) for seconds, used in self.exit.memory)
+
 
 @dataclass(frozen=True)
 class Verdict:

@@ -85,6 +85,11 @@ def oom_kills(group: str, version: int) -> int | None:
     return _keyed(oom_file(group, version), "oom_kill")
 
 
+def memory_now(group: str, version: int) -> int | None:
+    """Bytes charged to a memory group now."""
+    return _number(f"{group}/{'memory.current' if version == 2 else 'memory.usage_in_bytes'}")
+
+
 def network_files(proc: str) -> list[str]:
     """The files of a network namespace that count what had no route, seen from a process in it; without IPv6 there is one."""
     return [path for path in (f"{proc}/net/snmp", f"{proc}/net/snmp6") if os.path.exists(path)]

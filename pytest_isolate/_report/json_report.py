@@ -30,6 +30,7 @@ class Entry:
     leaked: tuple[tuple[int, str], ...] = ()
     changes: Changes | None = None
     attempts: tuple[Attempt, ...] = ()
+    memory: tuple[tuple[float, int], ...] = ()  # (seconds since the start, bytes), of a test that took long enough to be looked at
 
     def as_json(self) -> dict[str, object]:
         """The entry in the contract's form."""
@@ -45,6 +46,7 @@ class Entry:
             ],
             "leaked_processes": [{"pid": pid, "command": command} for pid, command in self.leaked],
             "files": {kind: getattr(self.changes, kind, []) for kind in ("created", "modified", "deleted")},
+            "memory_samples": [[round(seconds, 3), bytes_then] for seconds, bytes_then in self.memory],
             "network": {"attempts": [{"address": each.address, "port": each.port, "count": each.count} for each in self.attempts]},
         }
 

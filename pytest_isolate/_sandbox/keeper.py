@@ -97,6 +97,11 @@ class Sandbox:
         """What was used and denied so far."""
         return counters.read(self.groups, self._keeper.places)
 
+    def memory_now(self) -> int | None:
+        """Bytes charged to the sandbox now; None where that is not counted."""
+        group = self.groups.get("memory")
+        return None if group is None else counters.memory_now(group, self._keeper.places["memory"].version)
+
     def cpu_seconds(self) -> float:
         """Processor time used so far; 0 where that is not counted."""
         return counters.cpu_seconds(self.groups, self._keeper.places) or 0.0

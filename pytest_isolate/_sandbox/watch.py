@@ -24,8 +24,10 @@ _READ = 1 << 18
 # The pipes are emptied this often rather than at each write: waking for every frame cost as much as reading all of them at
 # the end. A writer that fills one (1 MiB where the kernel allows) waits at most this long, in seconds.
 _LOOK_AGAIN = 0.02
+_LOOK_CLOSELY = 0.001  # while tracemalloc is on and there is a limit to its memory: allocating 16 MiB takes some milliseconds
 _PIPE_SIZE = 1 << 20
 _F_SETPIPE_SZ = 1031  # in Python's fcntl since 3.10 only where libc's headers had it
+_MOST_SAMPLES = 200
 _MOST_STACKS = 1 << 16
 _STACKS_QUIET = 0.05  # seconds without a further line after which a dump of stacks is complete
 _STACKS_LONGEST = 1.0
@@ -48,6 +50,7 @@ class Exit:
     killed_child: bool = False  # the kernel chose another process than the test's own
     stacks: str = ""
     left_over: list[tuple[int, str]] = field(default_factory=list)
+    memory: list[tuple[float, int]] = field(default_factory=list)  # (seconds since the start, bytes), some of the way
     wall_seconds: float = 0.0
 
     @property
@@ -86,21 +89,26 @@ class Watch:
         self._exit = Exit(pid)
         self._started = time.monotonic()
         self._cpu_time: float | None = None
+        self._alarm: tuple[int, int] | None = None
+        self._look_again = _LOOK_AGAIN
         for fd in (frames, stacks):
             os.set_blocking(fd, False)
         with contextlib.suppress(PermissionError):  # the user's share of large pipes is used up: a small one does as well
             fcntl.fcntl(frames, _F_SETPIPE_SZ, _PIPE_SIZE)
 
-    def wait(self, timeout: float | None, cpu_time: float | None = None, *, goes_on: bool = False) -> Exit:
+    def wait(
+        self, timeout: float | None, cpu_time: float | None = None, *, alarm: tuple[int, int] | None = None, goes_on: bool = False
+    ) -> Exit:
         """Wait until a test is over and, if it was the child's last, its left-over processes are listed.
 
-        ``timeout`` is in seconds of wall time, ``cpu_time`` is the sandbox's total of processor time to stop at. With
+        ``timeout`` is in seconds of wall time, ``cpu_time`` is the sandbox's total of processor time to stop at.
+        ``alarm``: at so many bytes of memory the child gets this signal, once, if it can say where they were allocated. With
         ``goes_on`` a child that came to the end of its test stays, for the next one; ``alive`` says whether it did.
         """
         self._exit = Exit(self._pid)
         self._started = time.monotonic()
         self._stack_bytes.clear()
-        self._cpu_time = cpu_time
+        self._cpu_time, self._alarm, self._look_again = cpu_time, alarm, _LOOK_AGAIN
         stays = False
         try:
             self._until_over(timeout, goes_on=goes_on)
@@ -152,20 +160,43 @@ class Watch:
             if left <= 0:
                 self._time_out()
                 return
-            ready = dict(poll.poll(min(left, _LOOK_AGAIN) * 1000 + 1))
+            ready = dict(poll.poll(min(left, self._look_again) * 1000 + 1))
             if not self._drain() and self._frames in ready:  # closed by the test: it would wake us for ever
                 poll.unregister(self._frames)
-            if not entered and self._exit.frames:  # the test's time begins when it is inside
-                entered = True
-                deadline = None if timeout is None else time.monotonic() + timeout
+            if not entered and self._exit.frames:
+                entered, deadline = True, self._begin(timeout)
             if self._is_over(ready, goes_on=goes_on):
                 return
+            self._sample_memory()
             if self._debuggable and self._exit.first("debugger") is not None:
                 self._stand_back()
                 deadline = None
             if self._exit.ended:
                 last = time.monotonic() + _LAST_WORDS
                 deadline = last if deadline is None else min(deadline, last)
+
+    def _sample_memory(self) -> None:
+        """Note how much is used; past ``alarm`` bytes of the test's own have a child that can say where it is allocated say so."""
+        bytes_now = self._sandbox.memory_now()
+        if bytes_now is None:
+            return
+        samples = self._exit.memory
+        samples.append((time.monotonic() - self._started, bytes_now))
+        if len(samples) > _MOST_SAMPLES:  # of a long test every second one, and so on
+            del samples[::2]
+        entered = self._exit.first("entered") or {}
+        base, pid = entered.get("base"), entered.get("pid")
+        if self._alarm is None or entered.get("traces") is not True or not isinstance(base, int) or not isinstance(pid, int):
+            return
+        if bytes_now - base > self._alarm[0]:
+            self._sandbox.signal(pid, self._alarm[1])
+            self._alarm, self._look_again = None, _LOOK_AGAIN
+
+    def _begin(self, timeout: float | None) -> float | None:
+        """The test's time begins when it is inside. Returns its end."""
+        if self._alarm is not None and self._exit.frames[0].get("traces") is True:
+            self._look_again = _LOOK_CLOSELY
+        return None if timeout is None else time.monotonic() + timeout
 
     def _stand_back(self) -> None:
         """A person talks to the test's debugger: Ctrl-C is for it."""

@@ -34,6 +34,7 @@ def test_an_entry_has_the_contracts_form():
         "leaked_processes": [{"pid": 7, "command": "sleep 99"}],
         "files": {"created": [], "modified": [], "deleted": []},
         "network": {"attempts": []},
+        "memory_samples": [],
     }  # fmt: skip
 
 
