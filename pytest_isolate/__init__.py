@@ -5,7 +5,7 @@ The map of the package, imports pointing one way, downwards:
 - ``plugin``: pytest's hooks, each a few lines.
 - ``_protocol``, ``_inside``: the life of one test, seen from pytest and from the forked child. ``_run``: what they share.
 - ``_doctor``, ``_report``: what is told to people and machines.
-- ``_verdict``, ``_plan``: pure; from facts to a judgement, from wishes to steps.
+- ``_verdict``, ``_plan``, ``_mend``: pure; from facts to a judgement, from wishes to steps, from what came through to what was said.
 - ``_options``, ``_values``, ``_violations``: what users type, and the exceptions they can name.
 - ``_pytest_private``: every use of pytest's internals, with its reason.
 - ``_sandbox``: builder, holder, entry, watch; knows nothing of pytest.

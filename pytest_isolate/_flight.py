@@ -109,6 +109,25 @@ def prepare(run: Run, hooks: object, item: pytest.Item, nextitem: pytest.Item | 
     return flight
 
 
+def fork_before_setup(flight: Flight) -> None:
+    """An item without fixtures (of a conftest's collector, say): its own ``setup`` and ``teardown`` belong inside, with its ``runtest``."""
+    item = flight.item
+    setup, teardown = item.setup, item.teardown
+
+    def set_up_inside() -> None:
+        if flight.pending:
+            take_off(flight)
+            if flight.inside is not None:
+                item.addfinalizer(teardown)  # the one that pytest had put there was forgotten with the parent's
+        setup()
+
+    def tear_down_where_set_up() -> None:
+        if flight.facts is None and flight.broken is None and flight.bad_value is None:
+            teardown()
+
+    item.setup, item.teardown = set_up_inside, tear_down_where_set_up  # type: ignore[method-assign]
+
+
 def take_off(flight: Flight) -> None:
     """Fork. Returns in the child (and, with ``on_missing="warn"`` on a machine without namespaces, in the only process)."""
     if flight.bad_value is not None or flight.broken is not None or flight.facts is not None:

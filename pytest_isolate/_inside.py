@@ -26,7 +26,8 @@ from pytest_isolate._sandbox.watch import STACK_SIGNAL
 
 FORWARDED = ("pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish", "pytest_warning_recorded")
 _DENIED = {errno.ENOSPC: "ENOSPC", errno.EDQUOT: "ENOSPC", errno.EMFILE: "EMFILE"}
-_LARGEST_TEXT = 8 << 20  # characters of one report's section; what is more is left out in the middle
+_LARGEST_TEXT = 4 << 20  # characters of one report's section; what is more is left out in the middle
+_SMALLEST_TEXT = 1 << 10
 _MONITORING_TOOL = 4  # sys.monitoring's numbers 0 to 2 and 5 have names, 4 is free
 
 #: What the control groups count as denied: a kind of violation -> an open file of the group and the word before its count.
@@ -50,6 +51,7 @@ class Inside:
         self._attempts: Recorder | None = None  # on a network of its own
         self._network_before = 0
         self._network: list[int] = []  # counters of it, where an attempt is a violation
+        self._own_stop: object = False  # the session's ``shouldfail`` as --maxfail made it in here
 
     def begin(
         self,
@@ -88,14 +90,36 @@ class Inside:
 
     def forward_report(self, report: pytest.TestReport) -> None:
         """Forward a report with what was denied up to here."""
-        when = getattr(report, "when", None)
-        if isinstance(report, pytest.TestReport):
-            report.sections = [(name, _shortened(text)) for name, text in report.sections]
-        data = self._item.config.hook.pytest_report_to_serializable(config=self._item.config, report=report)
+        longest = _LARGEST_TEXT
+        sections = list(report.sections) if isinstance(report, pytest.TestReport) else []
         self._look()
         if self._attempts is not None and (attempts := self._attempts.as_json()):
             self._send({"kind": "network", "attempts": attempts})
-        self._send({"kind": "report", "when": when, "report": _plain(data), "seen": sorted(self._seen)})
+        while True:
+            if sections:
+                report.sections = [(name, _shortened(text, longest)) for name, text in sections]
+            try:
+                self._writer.send(self._report_frame(report))
+                break
+            except ValueError as error:  # too large: text that JSON escapes is up to twelve times as long
+                longest //= 2
+                if longest < _SMALLEST_TEXT or not sections:
+                    self._writer.send({"kind": "oversized", "message": str(error)})
+                    break
+        session = self._item.session
+        if not session.shouldfail:
+            session.pytest_runtest_logreport(report)  # counts failures for --maxfail, which ends a test between two subtests
+            self._own_stop = session.shouldfail
+
+    def _report_frame(self, report: pytest.TestReport) -> Frame:
+        data = self._item.config.hook.pytest_report_to_serializable(config=self._item.config, report=report)
+        when = getattr(report, "when", None)
+        frame: Frame = {"kind": "report", "when": when, "report": _plain(data), "seen": sorted(self._seen)}
+        if hasattr(report.longrepr, "toterminal") and isinstance(data.get("longrepr"), str):
+            frame["drawn"] = True  # an item's own way to show a failure, which serializes as its text
+        if type(report) is not pytest.TestReport:
+            frame["failed_subtests"] = _pytest_private.count_failed_subtests(self._item)
+        return frame
 
     def forward_warning(self, warning_message: warnings.WarningMessage, when: str, nodeid: str, location: object) -> None:
         """Forward a warning as text and names; the parent never makes an object of a class that it does not know."""
@@ -164,12 +188,13 @@ class Inside:
         if isinstance(raised, pytest.exit.Exception):
             self._send({"kind": "raised", "what": "exit", "message": str(raised.msg), "returncode": raised.returncode})
         elif isinstance(raised, KeyboardInterrupt):
-            self._send({"kind": "raised", "what": "interrupt", "message": str(raised)})
+            self._send({"kind": "raised", "what": "interrupt", "message": str(raised), **_place_of(raised)})
         elif raised is not None:
             import traceback  # noqa: PLC0415 - for a plugin that broke
 
             text = "".join(traceback.format_exception(raised))
             self._send({"kind": "raised", "what": "internal", "message": _shortened(text)})
+        self._send_stop()
         for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
             if stream is not None and not stream.closed:
                 stream.flush()
@@ -177,6 +202,13 @@ class Inside:
         if properties or attributes:
             self._send({"kind": "junit", "properties": properties, "attributes": attributes})
         self._send({"kind": "end"})
+
+    def _send_stop(self) -> None:
+        """Tell what the test itself made of the session; what came of ``--maxfail`` the parent finds by itself."""
+        session = self._item.session
+        shouldfail = None if session.shouldfail is self._own_stop else session.shouldfail
+        if session.shouldstop or shouldfail:
+            self._send({"kind": "stop", "shouldstop": str(session.shouldstop or ""), "shouldfail": str(shouldfail or "")})
 
     def _send(self, frame: Frame) -> None:
         try:
@@ -241,11 +273,19 @@ def _refused(error: BaseException | None) -> bool:
     return False
 
 
-def _shortened(text: str) -> str:
-    if len(text) <= _LARGEST_TEXT:
+def _place_of(error: BaseException) -> Frame:
+    """The innermost line of its traceback."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return {} if traceback is None else {"path": traceback.tb_frame.f_code.co_filename, "line": traceback.tb_lineno}
+
+
+def _shortened(text: str, longest: int = _LARGEST_TEXT) -> str:
+    if len(text) <= longest:
         return text
-    half = _LARGEST_TEXT // 2
-    return f"{text[:half]}\n... {len(text) - _LARGEST_TEXT} characters left out by pytest-isolate ...\n{text[-half:]}"
+    half = longest // 2
+    return f"{text[:half]}\n... {len(text) - longest} characters left out by pytest-isolate ...\n{text[-half:]}"
 
 
 def _plain(value: object) -> object:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from collections.abc import Iterable
@@ -10,17 +9,16 @@ from typing import NoReturn
 
 import pytest
 
-from pytest_isolate import _allocations, _attempts, _pytest_private, _verdict
+from pytest_isolate import _mend, _pytest_private, _verdict
 from pytest_isolate._flight import Flight
-from pytest_isolate._kept import bring_back, changes_of, keep_artifacts, keep_tmp_path, lost_threads
+from pytest_isolate._kept import bring_back, changes_of, keep_artifacts, lost_threads
 from pytest_isolate._model import Usage
 from pytest_isolate._report.json_report import Entry
 from pytest_isolate._sandbox.frames import Frame, GarbledError
-from pytest_isolate._values import format_duration, format_limit, format_size
+from pytest_isolate._section import asked, section
 from pytest_isolate._verdict import PHASES, Verdict
 from pytest_isolate._violations import Violation
 
-_MOST_PATHS = 5  # of each kind, shown to people
 _OUTCOMES = {"passed", "failed", "skipped"}
 
 
@@ -37,24 +35,33 @@ def land(flight: Flight) -> None:
         verdict, reports = _judged(flight)
         flight.verdict = verdict
         ours = [*bring_back(flight), *lost_threads(flight)]
-        last = [report for report in reports if report.when == "teardown"]
-        for report in reports:
-            if report.when != "teardown":
-                item.ihook.pytest_runtest_logreport(report=report)
-        raised = _raised(flight)
-        if raised is None:
-            report = _with_parents_teardown(flight, last[-1] if last else None)
-            last = [*last[:-1], report]
-        for report in last:
-            item.ihook.pytest_runtest_logreport(report=report)
-        _replay_warnings(flight)
-        for text in ours:
-            _warn(item, text)
-        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        with _pytest_private.around_protocol(item):  # left already on our way out of the fork
+            raised = _emit(flight, reports)
+            item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+            _replay_warnings(flight)
+            for text in ours:
+                _warn(item, text)
     finally:
         _pytest_private.set_function_arguments(item, None)
     if raised is not None:
         _raise(raised)
+
+
+def _emit(flight: Flight, reports: list[pytest.TestReport]) -> Frame | None:
+    """Emit the reports, the last one after this process's own teardown. Gives what the test raised out of pytest's protocol."""
+    item = flight.item
+    last = [report for report in reports if report.when == "teardown"]
+    for report in reports:
+        if report.when != "teardown":
+            item.ihook.pytest_runtest_logreport(report=report)
+    raised = _raised(flight)
+    _stop_as_asked(flight)
+    if raised is None:
+        report = _with_parents_teardown(flight, last[-1] if last else None)
+        last = [*last[:-1], report]
+    for report in last:
+        item.ihook.pytest_runtest_logreport(report=report)
+    return raised
 
 
 def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:
@@ -78,7 +85,7 @@ def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:
     for report in reports:
         _add_usage(report, verdict)
         if report.failed:
-            report.sections.append(("isolate", "\n".join(filter(None, [_section(flight, verdict, report), artifacts]))))
+            report.sections.append(("isolate", "\n".join(filter(None, [section(flight, verdict, report), artifacts]))))
     return verdict, reports
 
 
@@ -88,7 +95,7 @@ def _error_report(flight: Flight, message: str) -> pytest.TestReport:
     text = f"isolate: {message}" if not message.startswith("isolate: ") else message
     return pytest.TestReport(
         item.nodeid, item.location, dict.fromkeys(item.keywords, 1), "failed", text, "setup",
-        sections=[("isolate", _asked(flight))] if flight.spec is not None else [],
+        sections=[("isolate", asked(flight))] if flight.spec is not None else [],
     )  # fmt: skip
 
 
@@ -110,11 +117,15 @@ def _read_report(flight: Flight, frame: Frame) -> pytest.TestReport:
         if len(report.longrepr) != 3:
             raise GarbledError("a skip has no path, line and reason")
         report.longrepr = tuple(report.longrepr)
+    if frame.get("drawn") and isinstance(report.longrepr, str):
+        report.longrepr = _mend.Drawn(report.longrepr)  # type: ignore[assignment] # pytest asks it for toterminal() only
     report.location = item.location
     report.sections = [(str(name), str(text)) for name, text in report.sections]
     report.user_properties = [(str(name), value) for name, value in report.user_properties]
     if not isinstance(report.duration, int | float):
         raise GarbledError("a duration is not a number")
+    if type(report) is not pytest.TestReport:
+        _pytest_private.take_in_subtest(item, report, data, frame.get("failed_subtests"))
     return report
 
 
@@ -176,71 +187,6 @@ def _last_words(flight: Flight, phase: str) -> Iterable[tuple[str, str]]:
         yield ("isolate: stacks", _verdict.readable_stacks(flight.facts.exit.stacks))
 
 
-def _section(flight: Flight, verdict: Verdict, report: pytest.TestReport) -> str:
-    lines = [_asked(flight), _used(verdict)]
-    if flight.facts is not None and flight.facts.exit.left_over and flight.spec is not None:
-        lines.append(_verdict.leak_sentence(flight.spec, flight.facts.exit))
-    if flight.facts is not None and flight.facts.kill is not None:
-        lines.append(_verdict.held(flight.facts.kill))
-    if flight.facts is not None and flight.facts.counters.oom_kills and (frame := flight.facts.exit.last("allocations")) is not None:
-        lines.append(_allocations.sentence(frame.get("lines")))
-    lines += [_left(flight), _changed(flight)]
-    if report.when != "teardown" and (kept := keep_tmp_path(flight)) is not None:
-        lines.append(kept)
-    return "\n".join(line for line in lines if line)
-
-
-def _left(flight: Flight) -> str:
-    """What the test wanted of a network that it does not have."""
-    if flight.facts is None:
-        return ""
-    shown = []
-    if flight.facts.attempts and flight.spec is not None and flight.spec.net != "deny":  # else it is the violation's sentence
-        shown.append(f"network: {_attempts.sentence(flight.facts.attempts)}; net=False shares the machine's network")
-    if (frame := flight.facts.exit.last("refused")) is not None and isinstance(frame.get("port"), int):
-        shown.append(
-            f"network: a connection to port {frame['port']} of localhost was refused: a sandbox has a localhost of its own; "
-            "if the server runs on the machine, net=False"
-        )
-    return "\n".join(shown)
-
-
-def _changed(flight: Flight) -> str:
-    """What the test did to the machine's files, outside of its ``tmp_path``."""
-    changes = changes_of(flight)
-    temporary = None if flight.facts is None else flight.facts.exit.first("tmp_path")
-    base = "\0" if temporary is None else os.path.dirname(str(temporary["path"]))
-    shown = []
-    for kind in ("created", "modified", "deleted"):
-        paths = [path for path in getattr(changes, kind) if not path.startswith(base) and not path.endswith("__pycache__")]
-        if paths:
-            more = f" and {len(paths) - _MOST_PATHS} more" if len(paths) > _MOST_PATHS else ""
-            shown.append(f"{kind} {', '.join(map(repr, paths[:_MOST_PATHS]))}{more}")
-    return "files (discarded): " + "; ".join(shown) if shown else ""
-
-
-def _asked(flight: Flight) -> str:
-    assert flight.spec is not None
-    shown = {name: format_limit(name, value) for name, value in flight.spec.limits().items()}
-    limits = ", ".join(f"{name} {value}" for name, value in shown.items()) or "none"
-    return f"limits: {limits}; net={flight.spec.net}, fs={flight.spec.fs}"
-
-
-def _used(verdict: Verdict) -> str:
-    usage, shown = verdict.usage, []
-    if usage.wall_seconds is not None:
-        shown.append(f"wall {format_duration(usage.wall_seconds)}")
-    if usage.cpu_seconds is not None:
-        shown.append(f"cpu {format_duration(usage.cpu_seconds)}")
-    if usage.memory_peak_bytes is not None:
-        shown.append(f"memory {format_size(usage.memory_peak_bytes)} at most")
-    if usage.pids_peak is not None:
-        shown.append(f"pids {usage.pids_peak} at most")
-    if usage.disk_bytes is not None:
-        shown.append(f"disk {format_size(usage.disk_bytes)}")
-    return "used: " + ", ".join(shown)
-
-
 def _add_usage(report: pytest.TestReport, verdict: Verdict) -> None:
     for name, value in vars(verdict.usage).items():
         if value is not None:
@@ -263,13 +209,14 @@ def _with_parents_teardown(flight: Flight, report: pytest.TestReport | None) -> 
         when="teardown", reraise=(pytest.exit.Exception, KeyboardInterrupt),
     )  # fmt: skip
     said = [(f"Captured {kind} {phase}", text) for phase, kind, text in sections[before:]]
+    again = _pytest_private.has_teardown_hooks(item)
     if report is None or (call.excinfo is not None and not report.failed):
         ours: pytest.TestReport = item.ihook.pytest_runtest_makereport(item=item, call=call)
         if report is not None:
-            ours.sections, ours.user_properties = [*report.sections, *said], report.user_properties
+            ours.sections, ours.user_properties = _mend.joined(report.sections, said, again=again), report.user_properties
             ours.duration += report.duration
         return ours
-    report.sections += said
+    report.sections = _mend.joined(report.sections, said, again=again)
     report.duration += call.duration
     if call.excinfo is not None:  # both failed
         report.sections.append(("isolate: teardown of wider scopes also failed", str(call.excinfo.getrepr())))
@@ -280,12 +227,20 @@ def _raised(flight: Flight) -> Frame | None:
     return None if flight.facts is None else flight.facts.exit.first("raised")
 
 
+def _stop_as_asked(flight: Flight) -> None:
+    """A test may end the session: its ``session.shouldstop`` or ``shouldfail``, set inside, is set here."""
+    frame = None if flight.facts is None else flight.facts.exit.first("stop")
+    for name in ("shouldstop", "shouldfail"):
+        if frame is not None and frame.get(name):
+            setattr(flight.item.session, name, str(frame[name]))
+
+
 def _raise(frame: Frame) -> NoReturn:
     message, code = str(frame.get("message")), frame.get("returncode")
     if frame.get("what") == "exit":
         raise pytest.exit.Exception(message, code if isinstance(code, int) else None)
     if frame.get("what") == "interrupt":
-        raise KeyboardInterrupt(message)
+        _mend.interrupt_at(str(frame.get("path")), frame.get("line"), KeyboardInterrupt(*([message] if message else [])))
     raise ChildInternalError(message)
 
 

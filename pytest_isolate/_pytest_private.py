@@ -5,8 +5,9 @@ Nothing else in this package may import ``_pytest`` or touch a name of pytest's 
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,36 @@ def keeps_failed_temporary(config: pytest.Config) -> bool:
     return config.getini("tmp_path_retention_policy") in {"all", "failed"}
 
 
+def has_teardown_hooks(item: pytest.Item) -> bool:
+    """Whether anybody but pytest and this plugin has a teardown hook for this item.
+
+    There is no public way to tell pytest's own plugins from others than the package that they come from.
+    """
+    modules = (hook.function.__module__ for hook in item.ihook.pytest_runtest_teardown.get_hookimpls())
+    return any(name.partition(".")[0] not in {"_pytest", "pytest_isolate"} for name in modules)
+
+
+@contextlib.contextmanager
+def around_protocol(item: pytest.Item) -> Iterator[None]:
+    """What pytest's own plugins put around a test's protocol, for the part of it that the parent does after it has left that protocol.
+
+    Without it the warnings of wider scopes' teardown are lost and their assertions are not explained. Both plugins do
+    it in a wrapper of ``pytest_runtest_protocol``, which there is no public way to enter twice.
+    """
+    wrappers = []
+    for name in ("warnings", "assertion"):
+        plugin = item.config.pluginmanager.getplugin(name)
+        if plugin is not None:
+            wrappers.append(plugin.pytest_runtest_protocol(item=item))
+            next(wrappers[-1])
+    try:
+        yield
+    finally:
+        for wrapper in reversed(wrappers):
+            with contextlib.suppress(StopIteration):
+                wrapper.send(None)
+
+
 def function_arguments(item: pytest.Item) -> dict[str, Any] | None:
     """``Item.funcargs``, which runtestprotocol sets to None on its way out although we still call hooks for the item."""
     return getattr(item, "funcargs", None)
@@ -170,6 +201,36 @@ def _junit(config: pytest.Config) -> Any:  # noqa: ANN401 - of a class that cann
     if not getattr(config.option, "xmlpath", None):
         return None
     return next((plugin for plugin in config.pluginmanager.get_plugins() if type(plugin).__name__ == "LogXML"), None)
+
+
+def _failed_subtests(item: pytest.Item) -> tuple[dict[object, int], object] | None:
+    """Where pytest's subtests plugin (9.0 on) counts a test's failed parts, and under which key.
+
+    By this count, in the config's stash under a key without a public name, a test that passed but for its parts becomes a failure.
+    """
+    key = getattr(item.config.pluginmanager.getplugin("subtests"), "failed_subtests_key", None)
+    return None if key is None else (item.config.stash[key], getattr(item, "id", item.nodeid))
+
+
+def count_failed_subtests(item: pytest.Item) -> int:
+    """In the child: the count up to now (unittest's parts are not in it)."""
+    found = _failed_subtests(item)
+    return 0 if found is None else found[0][found[1]]
+
+
+def take_in_subtest(item: pytest.Item, report: pytest.TestReport, data: dict[str, Any], count: object) -> None:
+    """In the parent: the child's count, and the part's arguments as they were.
+
+    Reading a report back writes each argument's text as the text of a text, ``i='1'`` for ``i=1``.
+    """
+    found = _failed_subtests(item)
+    if found is not None and isinstance(count, int) and count > 0:
+        found[0][found[1]] = count
+    said = data.get("_subtest.context")
+    arguments = said.get("kwargs") if isinstance(said, dict) else None
+    context = getattr(report, "context", None)
+    if isinstance(arguments, dict) and hasattr(context, "kwargs"):
+        object.__setattr__(context, "kwargs", {str(name): str(text) for name, text in arguments.items()})  # a frozen dataclass
 
 
 _ALONE = pytest.StashKey[tuple[int, dict[str, object]]]()

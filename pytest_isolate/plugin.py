@@ -106,6 +106,8 @@ class Isolation:
 
         flight = self._flight = _flight.prepare(self._run, self, item, nextitem, self._group)
         self._group = None
+        if not hasattr(item, "fixturenames"):
+            _flight.fork_before_setup(flight)
         raised: BaseException | None = None
         result: object = True
         try:
@@ -137,6 +139,7 @@ class Isolation:
         self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
     ) -> Generator[None, object, object]:
         """The first function-scoped fixture is where shared set-up ends: fork here."""
+        __tracebackhide__ = True  # or an error that pytest itself raises in a fixture would seem to be ours
         if fixturedef.scope == "function":
             try:
                 self._fork_if_pending(request.node)

@@ -1,0 +1,81 @@
+"""The ``isolate`` section of a failing report: what was asked for, what was used, and what of it may be why the test failed."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from pytest_isolate import _allocations, _attempts, _verdict
+from pytest_isolate._flight import Flight
+from pytest_isolate._kept import changes_of, keep_tmp_path
+from pytest_isolate._values import format_duration, format_limit, format_size
+from pytest_isolate._verdict import Verdict
+
+_MOST_PATHS = 5  # of each kind, shown to people
+
+
+def section(flight: Flight, verdict: Verdict, report: pytest.TestReport) -> str:
+    """Its lines. Copies the ``tmp_path`` out of the sandbox, once, to say where it is."""
+    lines = [asked(flight), _used(verdict)]
+    if flight.facts is not None and flight.facts.exit.left_over and flight.spec is not None:
+        lines.append(_verdict.leak_sentence(flight.spec, flight.facts.exit))
+    if flight.facts is not None and flight.facts.kill is not None:
+        lines.append(_verdict.held(flight.facts.kill))
+    if flight.facts is not None and flight.facts.counters.oom_kills and (frame := flight.facts.exit.last("allocations")) is not None:
+        lines.append(_allocations.sentence(frame.get("lines")))
+    lines += [_left(flight), _changed(flight)]
+    if report.when != "teardown" and (kept := keep_tmp_path(flight)) is not None:
+        lines.append(kept)
+    return "\n".join(line for line in lines if line)
+
+
+def _left(flight: Flight) -> str:
+    """What the test wanted of a network that it does not have."""
+    if flight.facts is None:
+        return ""
+    shown = []
+    if flight.facts.attempts and flight.spec is not None and flight.spec.net != "deny":  # else it is the violation's sentence
+        shown.append(f"network: {_attempts.sentence(flight.facts.attempts)}; net=False shares the machine's network")
+    if (frame := flight.facts.exit.last("refused")) is not None and isinstance(frame.get("port"), int):
+        shown.append(
+            f"network: a connection to port {frame['port']} of localhost was refused: a sandbox has a localhost of its own; "
+            "if the server runs on the machine, net=False"
+        )
+    return "\n".join(shown)
+
+
+def _changed(flight: Flight) -> str:
+    """What the test did to the machine's files, outside of its ``tmp_path``."""
+    changes = changes_of(flight)
+    temporary = None if flight.facts is None else flight.facts.exit.first("tmp_path")
+    base = "\0" if temporary is None else os.path.dirname(str(temporary["path"]))
+    shown = []
+    for kind in ("created", "modified", "deleted"):
+        paths = [path for path in getattr(changes, kind) if not path.startswith(base) and not path.endswith("__pycache__")]
+        if paths:
+            more = f" and {len(paths) - _MOST_PATHS} more" if len(paths) > _MOST_PATHS else ""
+            shown.append(f"{kind} {', '.join(map(repr, paths[:_MOST_PATHS]))}{more}")
+    return "files (discarded): " + "; ".join(shown) if shown else ""
+
+
+def asked(flight: Flight) -> str:
+    assert flight.spec is not None
+    shown = {name: format_limit(name, value) for name, value in flight.spec.limits().items()}
+    limits = ", ".join(f"{name} {value}" for name, value in shown.items()) or "none"
+    return f"limits: {limits}; net={flight.spec.net}, fs={flight.spec.fs}"
+
+
+def _used(verdict: Verdict) -> str:
+    usage, shown = verdict.usage, []
+    if usage.wall_seconds is not None:
+        shown.append(f"wall {format_duration(usage.wall_seconds)}")
+    if usage.cpu_seconds is not None:
+        shown.append(f"cpu {format_duration(usage.cpu_seconds)}")
+    if usage.memory_peak_bytes is not None:
+        shown.append(f"memory {format_size(usage.memory_peak_bytes)} at most")
+    if usage.pids_peak is not None:
+        shown.append(f"pids {usage.pids_peak} at most")
+    if usage.disk_bytes is not None:
+        shown.append(f"disk {format_size(usage.disk_bytes)}")
+    return "used: " + ", ".join(shown)

@@ -1,0 +1,194 @@
+"""The same project run plain and isolated, with the same arguments: nothing may differ but what is ours to say.
+
+A comparison can only fail if there is something to compare, so each case names lines that the plain run must show.
+``test_harness.py`` proves that differences are seen.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PROJECTS = Path(__file__).with_name("projects")
+PLAIN = ("-p", "no:isolate")
+ISOLATED = ("-p", "isolate", "--isolate-all")
+compared: Counter[str] = Counter()  # test cases that were found the same, by group
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of a group's table."""
+
+    claim: str
+    project: str
+    runs: tuple[tuple[str, ...], ...]  # arguments of runs in one copy of the project, one after the other; the last is compared
+    says: tuple[str, ...]  # regular expressions that the plain run's last output must contain
+    status: int
+    cwd: str
+    late: bool  # uncaptured, where an isolated test is told of when it is over: without words and letters of outcomes
+    files: tuple[str, ...]  # written by the run, compared as well
+
+
+def case(
+    name: str,
+    claim: str,
+    project: str,
+    args: str = "",
+    *,
+    says: str | tuple[str, ...],
+    status: int = 1,
+    first: str | None = None,
+    cwd: str = ".",
+    late: bool = False,
+    files: tuple[str, ...] = (),
+) -> object:
+    """A row. ``first`` has the arguments of an earlier run in the same copy (for caches)."""
+    says = (says,) if isinstance(says, str) else says
+    runs = (*(() if first is None else (tuple(shlex.split(first)),)), tuple(shlex.split(args)))
+    return pytest.param(Case(claim, project, runs, says, status, cwd, late, files), id=name)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a run left for people and machines to read, without what differs from one run to the next."""
+
+    status: int
+    cases: tuple[str, ...]
+    lines: tuple[str, ...]
+    files: tuple[str, ...] = ()
+
+    def differences(self, other: Seen) -> str:
+        """A unified diff of everything; empty when nothing differs."""
+        return "\n".join(difflib.unified_diff(self._text(), other._text(), "plain", "isolated", lineterm="", n=3))
+
+    def _text(self) -> list[str]:
+        return [f"exit status {self.status}", *self.cases, *self.lines, *self.files]
+
+
+class Comparison:
+    """Runs projects in copies that all have the same path, one after the other."""
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self._pytester = pytester
+        self._project = pytester.path / "project"
+
+    def run(self, case: Case, *how: str) -> Seen:
+        """Run a case and read what came of it."""
+        for left_over in (self._project, self._pytester.path / "tmp"):
+            shutil.rmtree(left_over, ignore_errors=True)
+        shutil.copytree(PROJECTS / case.project, self._project, ignore=shutil.ignore_patterns("__pycache__", ".pytest_cache"))
+        (self._pytester.path / "tmp").mkdir()
+        for args in case.runs:
+            seen = self._once(case, (*how, *args))
+        return seen
+
+    def _once(self, case: Case, args: tuple[str, ...]) -> Seen:
+        junit = self._pytester.path / "junit.xml"
+        junit.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "pytest", f"--junitxml={junit}", *args]
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV", "TOX"))},
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "PYTEST_DEBUG_TEMPROOT": str(self._pytester.path / "tmp"),
+            "HOME": str(self._pytester.path),
+            "COLUMNS": "120",
+            "PYTHONHASHSEED": "0",  # pytest colours levels of logs by sets
+        }
+        run = subprocess.run(command, cwd=self._project / case.cwd, env=environment, capture_output=True, timeout=120, check=False)
+        text = run.stdout.decode("utf-8", "surrogateescape") + "stderr:\n" + run.stderr.decode("utf-8", "surrogateescape")
+        lines = _without_outcomes(normal(text)) if case.late else normal(text)
+        return Seen(run.returncode, _cases(junit), tuple(lines), tuple(self._files(case)))
+
+    def _files(self, case: Case) -> list[str]:
+        found = []
+        for name in case.files:
+            path = self._project / name
+            found += [f"file {name}:", *(normal(path.read_text()) if path.exists() else ["is not there"])]
+        return found
+
+    def same(self, case: Case, group: str) -> None:
+        """Assert that a case's plain run is what the case says it is, and that the isolated one does not differ."""
+        plain = self.run(case, *PLAIN)
+        shown = "\n".join(plain.lines)
+        assert plain.status == case.status, shown
+        for pattern in case.says:
+            assert re.search(pattern, shown, re.MULTILINE), f"the plain run does not say {pattern!r}:\n{shown}"
+        isolated = self.run(case, *ISOLATED)
+        assert not (found := plain.differences(isolated)), f"not true: {case.claim}\n{found}"
+        compared[group] += max(1, len(plain.cases))
+
+
+_MASKS = (
+    (re.compile(r"\b\d+(\.\d+)?(e-\d+)?(s|ms|us)\b( *\(\d+:\d\d:\d\d\))?"), "TIMEs"),
+    (re.compile(r"0x[0-9a-f]{4,}"), "0xADDRESS"),
+    (re.compile(r"\bpid[ =]\d+"), "pid PID"),
+    (re.compile(r"\b[0-9a-f]{32}\b"), "HEX"),
+    (re.compile(r"^(\x1b\[\d+m)*=+ (.*TIMEs.*?) =+(\x1b\[\d+m)*$"), r"=== \2 ==="),  # as wide as the time is long
+)
+_SECTION = re.compile(r"^(\x1b\[\d+m)*-{3,} (?P<name>.*?) -{3,}")
+
+
+def normal(text: str) -> list[str]:
+    """Lines without what differs between any two runs, and without the sections that only isolated tests have."""
+    lines: list[str] = []
+    ours = False
+    for line in text.split("\n"):
+        section = _SECTION.match(line)
+        if section is not None:
+            ours = section["name"] == "isolate"
+            if ours:
+                continue
+        ours = ours and re.match(r"(limits|used): |tmp_path is kept in ", line) is not None
+        if ours or line.startswith("plugins: "):
+            continue
+        masked = line
+        for pattern, mask in _MASKS:
+            masked = pattern.sub(mask, masked)
+        lines.append(masked.rstrip())
+    for start, end in _durations(lines):  # in the order of their length, which chance decides
+        lines[start:end] = sorted(lines[start:end])
+    return lines
+
+
+def _without_outcomes(lines: list[str]) -> list[str]:
+    text = re.sub(r"(PASSED|FAILED|ERROR)?( *\[ *\d+%\])|PASSED|FAILED|ERROR", "", "\n".join(lines))
+    text = re.sub(r"^[.FE]+(?=[a-z])|(?<=\.py )[.FE]+|[ ]?[.FE]+$", "", text, flags=re.MULTILINE)
+    return [line.rstrip() for line in text.split("\n") if line.strip()]
+
+
+def _durations(lines: list[str]) -> list[tuple[int, int]]:
+    found = [index for index, line in enumerate(lines) if re.match(r"TIMEs (setup|call|teardown) ", line)]
+    return [(found[0], found[-1] + 1)] if found else []
+
+
+def _cases(junit: Path) -> tuple[str, ...]:
+    """Every test case of a JUnit file, with all it says, but for usage figures and time."""
+    if not junit.exists():
+        return ("no JUnit file",)
+    found = []
+    for element in ET.parse(junit).getroot().iter():
+        if element.tag not in {"testcase", "testsuite"}:
+            continue
+        names = ("classname", "name") if element.tag == "testcase" else ("tests", "errors", "failures", "skipped")
+        extra = {name: value for name, value in element.attrib.items() if name not in {"time", "timestamp", "hostname"}}
+        said = [f"{element.tag} {[element.get(name) for name in names]} {sorted(extra.items())}"]
+        for child in element:
+            if child.tag == "testcase":
+                continue
+            if child.tag == "properties":
+                said += [f"{each.get('name')}={each.get('value')}" for each in child if not str(each.get("name")).startswith("isolate.")]
+            else:
+                said += [child.tag, *normal(f"{child.get('message')}"), *normal(child.text or "")]
+        found.append("\n  ".join(said))
+    return tuple(found)

@@ -1,0 +1,5 @@
+import pytest
+
+
+@pytest.fixture
+def place(place): return [*place, "two"]

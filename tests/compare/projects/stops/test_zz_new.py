@@ -1,0 +1,2 @@
+def test_h_bad(): assert 0
+def test_i_good(): pass
