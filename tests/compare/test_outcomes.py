@@ -47,7 +47,7 @@ TABLE = [
          says="no previously failed", status=5),
     case("cache-show", "--cache-show shows what failed", "stops", "--cache-show", first="", says="lastfailed", status=0),
     case("durations", "--durations has the same phases", "marks", "-vv --durations=0", says="TIMEs call +test_marks.py::test_slow"),
-    case("durations-min", "--durations-min hides the same", "marks", "--durations=3 --durations-min=0.25", says="TIMEs call .*test_slow"),
+    case("durations-min", "--durations-min hides as many", "marks", "--durations=0 --durations-min=30", says=r"18 durations < TIMEs hidden"),
     case("setup-show", "--setup-show draws the same set-ups", "marks", "--setup-show -k 'TestClass'", says="SETUP    S wide", status=0),
     case("setup-show-all", "--setup-show around function fixtures", "marks", "--setup-show", says="SETUP    M middle", late=True),
     case("setup-only", "--setup-only", "marks", "--setup-only", says="SETUP    S wide", status=0),
