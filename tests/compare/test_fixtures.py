@@ -19,6 +19,12 @@ TABLE = [
     case("scopes-k", "the same for a selection", "scopes", "-v -k 'test_c or test_l'", says="test_l", files=("events.log",)),
     case("scopes-random", "the same from the last to the first file", "scopes", "-v test_two.py test_one.py", says="test_l",
          files=("events.log",)),
+    case("properties-suite", "record_testsuite_property and record_xml_attribute", "properties", "-o junit_family=xunit1",
+         says="1 failed, 3 passed"),
+    case("cache", "what a test writes to pytest's cache the next test and the next run find", "cached", "", first="",
+         says=("^count 1$", "^sees 2$"), files=(".pytest_cache/v/ours/count", ".pytest_cache/d/made/file")),
+    case("examples", "Hypothesis's example database is kept", "examples", "-q --no-summary --tb=no -p _hypothesis_pytestplugin",
+         says="examples are kept: True|failed", files=("examples.txt",)),
     case("shared", "sockets, servers, processes, loops, databases, files and locks of shared fixtures work in copies", "shared", "-v",
          says="20 passed|passed", status=0),
 ]  # fmt: skip
