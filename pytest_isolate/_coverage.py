@@ -29,25 +29,26 @@ _LONGEST_NAME = 1 << 16  # characters of a context or a path
 Warn = Callable[[str, type[Warning]], None]
 
 
-def measuring(*, own_files: bool) -> Measuring | None:
-    """The measurement that runs in this process, or ``None``. ``own_files``: what a test writes is private, so its data files are too."""
+def measuring(is_private: Callable[[str], bool]) -> Measuring | None:
+    """The measurement that runs in this process, or ``None``. ``is_private``: whether a path's files are the sandbox's own."""
     module = sys.modules.get("coverage")
     current = getattr(getattr(module, "Coverage", None), "current", None)
     coverage = None if current is None else current()
-    return None if coverage is None or coverage._collector is None else Measuring(module, coverage, own_files=own_files)
+    return None if coverage is None or coverage._collector is None else Measuring(module, coverage, is_private)
 
 
 class Measuring:
     """A running measurement: made in the parent just before a fork, and of use on both sides of it."""
 
-    def __init__(self, module: Any, coverage: Any, *, own_files: bool) -> None:  # noqa: ANN401 - coverage.py need not be installed
+    def __init__(self, module: Any, coverage: Any, is_private: Callable[[str], bool]) -> None:  # noqa: ANN401 - need not be installed
         self._module = module
         self._coverage = coverage
         # Coverage.get_data() is the public way to the store; it also walks through all source files, at every call.
         self._store = coverage._collector.covdata
         self._context: str | None = self._store._current_context  # set_context() returns it, but only since 7.16
-        self._own_files = own_files
-        self._there = frozenset(self._data_files()) if own_files else frozenset()
+        # Files that are written to the machine (fs="host") are there for whoever combines them at the end of the run.
+        self._own_files = is_private(os.path.realpath(self._store.base_filename()))
+        self._there = frozenset(self._data_files()) if self._own_files else frozenset()
 
     def begin(self) -> None:
         """In the child: go on measuring, into an empty store in memory."""
