@@ -53,6 +53,9 @@ class Measuring:
     def begin(self) -> None:
         """In the child: go on measuring, into an empty store in memory."""
         self._undo_patch()
+        self._start_anew(self._context)
+
+    def _start_anew(self, context: str | None) -> None:
         collector = self._coverage._collector
         # A further measurement inside (a test of coverage's own kind) pauses and resumes this one only if it is of the same process.
         collector.pid = os.getpid()
@@ -64,7 +67,7 @@ class Measuring:
         # SQLite would close descriptor numbers that are somebody else's by now.
         store = self._module.CoverageData(basename=self._store.base_filename(), no_disk=True)
         collector.covdata = self._coverage._data = store
-        store.set_context(self._context)
+        store.set_context(context)
 
     def _undo_patch(self) -> None:
         """Coverage.py's ``[run] patch = fork`` has replaced the measurement at our fork; pytest-cov only speaks to the one before."""
@@ -79,15 +82,18 @@ class Measuring:
         self._coverage._started = True
         self._coverage._instances.append(self._coverage)
 
-    def end(self, send: Callable[[Frame], None], warn: Warn) -> None:
-        """In the child, last of all: tell everything measured by this process and those that it started."""
+    def tell(self, send: Callable[[Frame], None], warn: Warn) -> None:
+        """In the child, at the end of a test: tell everything measured by this process and by those that it started."""
         collector = self._coverage._collector
-        collector.pause()  # Coverage.stop() insists on being the last that was started, which a test can prevent
         collector.flush_data()  # Coverage.get_data() would walk through all source files and warn of those never imported
         branches = bool(self._coverage.get_option("run:branch"))
-        for frame in _frames(collector.covdata, branches=branches):
+        store = collector.covdata
+        for frame in _frames(store, branches=branches):
             send(frame)
-        for path in sorted(set(self._data_files()) - self._there) if self._own_files else ():
+        self._start_anew(store._current_context)
+        found = set(self._data_files()) - self._there if self._own_files else set()
+        self._there |= found
+        for path in sorted(found):
             data = self._module.CoverageData(basename=path)
             try:
                 data.read()
@@ -110,6 +116,7 @@ class Measuring:
         if sum(max(lines, default=0) for each in measured for lines in each.lines.values()) > _HIGHEST_SUM:
             raise GarbledError("a measurement of coverage is too large")
         branches = bool(self._coverage.get_option("run:branch"))
+        context = self._store._current_context
         try:
             for each in measured:
                 if each.branches != branches:
@@ -124,7 +131,7 @@ class Measuring:
         except self._module.CoverageException as error:
             raise GarbledError(f"a measurement of coverage does not fit: {error}") from error
         finally:
-            self._store.set_context(self._context)
+            self._store.set_context(context)
 
     def _data_files(self) -> list[str]:
         """Paths of the data files that processes of this run have written so far: named after the configured one."""

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from pytest_isolate import _allocations, _attempts, _boarding, _pytest_private
+from pytest_isolate import _allocations, _attempts, _boarding, _coverage, _pytest_private
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._group import Group, Key, goes_on, key_of
 from pytest_isolate._inside import FORWARDED, Inside
@@ -32,6 +32,7 @@ from pytest_isolate._sandbox.changes import Changes
 from pytest_isolate._sandbox.entry import Entry
 from pytest_isolate._sandbox.frames import Writer
 from pytest_isolate._sandbox.keeper import Sandbox
+from pytest_isolate._sandbox.salvage import private_path
 from pytest_isolate._sandbox.watch import Watch
 from pytest_isolate._spec import BadValueError, Spec
 from pytest_isolate._verdict import Facts, Verdict
@@ -240,6 +241,7 @@ def _fork(flight: Flight, spec: Spec) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     _pytest_private.prepared_callers(config, flight.hooks, FORWARDED)
+    measuring = _coverage.measuring(lambda path: private_path(plan.uppers, path) is not None)
     timer = signal.setitimer(signal.ITIMER_REAL, 0)
     gc.freeze()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C in a child that is not yet inside would be two parents
@@ -247,6 +249,7 @@ def _fork(flight: Flight, spec: Spec) -> None:
         pid = entry_module.fork(entry)
         if pid == 0:
             inside = Inside(flight.item, Writer(frames_write), sandbox.stdout, events, commands if further else -1)
+            inside.measuring = measuring
             _begin(flight, spec, entry, inside, stacks_write, timer=timer)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             return
@@ -259,7 +262,7 @@ def _fork(flight: Flight, spec: Spec) -> None:
                 os.close(fd)
     try:
         watch = Watch(pid, sandbox, frames, stacks, debuggable=_pytest_private.has_terminal(config))
-        flight.group = Group(flight.key, sandbox, plan, watch, commands_write)
+        flight.group = Group(flight.key, sandbox, plan, watch, commands_write, measuring)
         flight.run.order_ahead(None if further else flight.nextitem)
         _wait(flight, spec, flight.group, further=further)
     finally:

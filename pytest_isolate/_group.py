@@ -21,6 +21,7 @@ from pytest_isolate._sandbox.changes import Changes
 from pytest_isolate._spec import BadValueError
 
 if TYPE_CHECKING:
+    from pytest_isolate._coverage import Measuring
     from pytest_isolate._plan import Plan
     from pytest_isolate._run import Run
     from pytest_isolate._sandbox.keeper import Sandbox
@@ -65,6 +66,7 @@ class Group:
     plan: Plan
     watch: Watch
     commands: int  # writing end
+    measuring: Measuring | None  # of coverage, when the child was forked
     counters: Counters = field(default_factory=Counters)  # as they were when the test before ended
     disk_used: int = 0
     unroutable: int = 0

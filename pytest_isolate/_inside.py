@@ -19,6 +19,7 @@ import pytest
 from pytest_isolate import _pytest_private
 from pytest_isolate._allocations import answer_alarm
 from pytest_isolate._attempts import Recorder
+from pytest_isolate._coverage import Measuring
 from pytest_isolate._group import next_command
 from pytest_isolate._linux import counters
 from pytest_isolate._sandbox.frames import LARGEST_FRAME, Frame, Writer
@@ -48,6 +49,7 @@ class Inside:
         self._traces = False  # whether tracemalloc knows which lines allocated
         self._properties = 0  # of the whole suite, in JUnit's file, before this test
         self._seen: set[str] = set()
+        self.measuring: Measuring | None = None
         self._attempts: Recorder | None = None  # on a network of its own
         self._network_before = 0
         self._network: list[int] = []  # counters of it, where an attempt is a violation
@@ -74,6 +76,8 @@ class Inside:
         else:
             _pytest_private.forget_parents_finalizers(self._item.session)
         _pytest_private.redirect_hooks(self._item.config, hooks, FORWARDED)
+        if self.measuring is not None:
+            self.measuring.begin()
         if watches_denials:
             self._watch_denials()
         if net:
@@ -201,6 +205,7 @@ class Inside:
         properties, attributes = _pytest_private.junit_said(self._item, self._properties)
         if properties or attributes:
             self._send({"kind": "junit", "properties": properties, "attributes": attributes})
+        self._tell_coverage()
         self._send({"kind": "end"})
 
     def _send_stop(self) -> None:
@@ -209,6 +214,19 @@ class Inside:
         shouldfail = None if session.shouldfail is self._own_stop else session.shouldfail
         if session.shouldstop or shouldfail:
             self._send({"kind": "stop", "shouldstop": str(session.shouldstop or ""), "shouldfail": str(shouldfail or "")})
+
+    def _tell_coverage(self) -> None:
+        if self.measuring is None:
+            return
+        try:
+            self.measuring.tell(self._send, self._warn)
+        except Exception as error:  # noqa: BLE001 - a lost measurement is not the test's failure, but it is said
+            self._warn(f"the coverage of {self._item.nodeid} is lost: {type(error).__name__}: {error}", pytest.PytestWarning)
+
+    def _warn(self, text: str, category: type[Warning]) -> None:
+        line = (self._item.location[1] or 0) + 1
+        message = warnings.WarningMessage(text, category, str(self._item.path), line)
+        self.forward_warning(message, "runtest", self._item.nodeid, None)
 
     def _send(self, frame: Frame) -> None:
         try:

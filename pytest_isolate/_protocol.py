@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import pytest
 
-from pytest_isolate import _mend, _pytest_private, _verdict
+from pytest_isolate import _coverage, _mend, _pytest_private, _verdict
 from pytest_isolate._flight import Flight
 from pytest_isolate._kept import bring_back, changes_of, keep_artifacts, lost_threads
 from pytest_isolate._model import Usage
@@ -72,6 +72,8 @@ def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:
     reports: list[pytest.TestReport] = []
     try:
         reports.extend(_read_report(flight, frame) for frame in flight.facts.exit.frames if frame["kind"] == "report")
+        if flight.group is not None and flight.group.measuring is not None:
+            flight.group.measuring.add([_coverage.read(frame) for frame in flight.facts.exit.frames if frame["kind"] == "coverage"])
     except GarbledError as error:
         flight.facts.exit.garbled = str(error)
     flight.facts.reported = tuple(report.when or "" for report in reports)

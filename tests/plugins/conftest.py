@@ -83,7 +83,7 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Runner:
             command, cwd=directory, env=environment | (env or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL, text=True, check=False, timeout=120,
         )  # fmt: skip
-        print(done.stdout)
+        print(done.stdout)  # noqa: T201 - for whoever reads a failure
         return Ran(directory, done.returncode, done.stdout.replace(str(directory), "DIRECTORY"), _cases(junit, directory))
 
     return start

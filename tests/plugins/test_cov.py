@@ -123,8 +123,7 @@ def measured(directory: Path) -> dict[tuple[str, str], list[object]]:
             seen = sorted(data.arcs(path) if data.has_arcs() else data.lines(path))
             if seen:
                 found[context, os.path.relpath(path, directory)] = seen
-    found.update(dict.fromkeys([("file", os.path.relpath(path, directory)) for path in data.measured_files()], []))
-    return found
+    return found | {("file", os.path.relpath(path, directory)): [] for path in data.measured_files()}
 
 
 def percentage(output: str) -> str:
@@ -146,7 +145,7 @@ def core(request) -> dict[str, str]:
 
 
 @pytest.mark.plugins(pytest_cov="pytest_cov")
-@pytest.mark.parametrize("args", [("--cov-branch",), ()], ids=["branch", "line"])
+@pytest.mark.parametrize("args", [("--cov-branch",), (), ("--cov-branch", "--isolate-scope=module")], ids=["branch", "line", "one sandbox"])
 def test_cov_measures_the_same(both, core, args):
     """Every line and branch, with threads, shared and own fixtures, `no_cover`."""
     files = {name: text for name, text in SHOP.items() if name != "test_child.py"}
