@@ -65,20 +65,29 @@ def _entries(request: pytest.FixtureRequest) -> dict[str, str | None]:
 
 @pytest.fixture
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Runner:
-    """Run pytest with the test's plugins in a directory of its own. ``files`` are the project's."""
+    """Run pytest with the test's plugins in a directory of its own, which arguments call ROOT. ``files`` are the project's."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_", "COVERAGE_"))}
     environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     loaded = [word for entry in _entries(request).values() if entry for word in ("-p", entry)]
 
     def start(name: str, files: dict[str, str], *args: str, env: dict[str, str] | None = None) -> Ran:
-        directory = tmp_path / name
+        directory = tmp_path / name / "project"  # the same last name in every run: it is in the node ids of remote workers
         for path, text in files.items():
             (directory / path).parent.mkdir(parents=True, exist_ok=True)
             (directory / path).write_text(textwrap.dedent(text))
         if "pytest.ini" not in files:
             (directory / "pytest.ini").write_text("[pytest]\n")
         junit = directory / "junit.xml"
-        command = [sys.executable, "-m", "pytest", "-p", "isolate", *loaded, f"--junitxml={junit}", *args]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "isolate",
+            *loaded,
+            f"--junitxml={junit}",
+            *(each.replace("ROOT", str(tmp_path / name)) for each in args),
+        ]
         done = subprocess.run(
             command, cwd=directory, env=environment | (env or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL, text=True, check=False, timeout=120,

@@ -82,12 +82,6 @@ SHOP = {
         def test_few(shared): assert price(3) == 0
         def test_many(own): assert price(11) == 22
         def test_fails(): assert price(7) == 0
-        @pytest.mark.no_cover
-        def test_not_measured():
-            import os
-            os.environ["NEVER"] = "1"
-            from shop.price import never
-            assert never()
         class TestClass:
             def test_thread(self):
                 found = []
@@ -95,6 +89,14 @@ SHOP = {
                 thread.start()
                 thread.join()
                 assert found == [22]
+        """,
+    "test_pause.py": """
+        import pytest
+        @pytest.mark.no_cover
+        def test_not_measured(monkeypatch):
+            from shop.price import never
+            monkeypatch.setenv("NEVER", "1")
+            assert never()
         """,
     "test_child.py": """
         import subprocess, sys, os
@@ -109,7 +111,9 @@ SHOP = {
             assert run() == ["none"]
         """,
 }
-TESTS = 9
+#: Without a pause of the measurement, after which the sysmon core of coverage.py misses the rest of running generators in a plain run.
+UNPAUSED = {name: text for name, text in SHOP.items() if name != "test_pause.py"}
+QUICK = {name: text for name, text in UNPAUSED.items() if name != "test_child.py"}
 
 
 def measured(directory: Path) -> dict[tuple[str, str], list[object]]:
@@ -147,9 +151,8 @@ def core(request) -> dict[str, str]:
 @pytest.mark.plugins(pytest_cov="pytest_cov")
 @pytest.mark.parametrize("args", [("--cov-branch",), (), ("--cov-branch", "--isolate-scope=module")], ids=["branch", "line", "one sandbox"])
 def test_cov_measures_the_same(both, core, args):
-    """Every line and branch, with threads, shared and own fixtures, `no_cover`."""
-    files = {name: text for name, text in SHOP.items() if name != "test_child.py"}
-    plain, isolated = both(files, "--cov=shop", "--cov=.", *args, tests=TESTS - 3, env=core)
+    """Every line and branch, with threads, shared and own fixtures."""
+    plain, isolated = both(QUICK, "--cov=shop", "--cov=.", *args, tests=5, env=core)
     assert measured(isolated.directory) == measured(plain.directory)
     assert percentage(isolated.output) == percentage(plain.output)
     assert ("file", "shop/untouched.py") in measured(isolated.directory)
@@ -161,7 +164,7 @@ def test_cov_measures_sub_processes(both, core, patches):
     """What sub-processes ran (`[run] patch = subprocess`), also together with `patch = fork, _exit`."""
     if int(coverage.__version__.split(".")[1]) < 10:
         pytest.skip("[run] patch came with coverage.py 7.10")
-    plain, isolated = both(SHOP | config(*patches), "--cov=shop", "--cov-branch", tests=TESTS, env=core)
+    plain, isolated = both(UNPAUSED | config(*patches), "--cov=shop", "--cov-branch", tests=8, env=core)
     assert measured(isolated.directory) == measured(plain.directory)
     assert ("", "shop/child.py") in measured(isolated.directory)
     assert not [each for each in os.listdir(isolated.directory) if each.startswith(".coverage.")]
@@ -173,8 +176,7 @@ def test_cov_keeps_contexts(both, patches):
     """`--cov-context=test`: every context with the same lines and branches."""
     if patches and int(coverage.__version__.split(".")[1]) < 10:
         pytest.skip("[run] patch came with coverage.py 7.10")
-    files = {name: text for name, text in SHOP.items() if name != "test_child.py"} | config(*patches)
-    plain, isolated = both(files, "--cov=shop", "--cov-branch", "--cov-context=test", tests=TESTS - 3)
+    plain, isolated = both(QUICK | config(*patches), "--cov=shop", "--cov-branch", "--cov-context=test", tests=5)
     assert measured(isolated.directory) == measured(plain.directory)
     assert ("test_shop.py::test_many|teardown", "shop/price.py") in measured(isolated.directory)
 
@@ -183,7 +185,7 @@ def test_cov_keeps_contexts(both, patches):
 def test_cov_measures_in_workers(both, core):
     """With `-n 2`: lines and branches of all workers, and their sub-processes."""
     patched = config("subprocess") if int(coverage.__version__.split(".")[1]) >= 10 else {}
-    plain, isolated = both(SHOP | patched, "--cov=shop", "--cov-branch", "-n2", tests=TESTS, env=core)
+    plain, isolated = both(UNPAUSED | patched, "--cov=shop", "--cov-branch", "-n2", tests=8, env=core)
     assert measured(isolated.directory) == measured(plain.directory)
     assert percentage(isolated.output) == percentage(plain.output)
 
@@ -192,7 +194,14 @@ def test_cov_measures_in_workers(both, core):
 def test_cov_measures_on_the_machines_own_file_system(both):
     """With `fs="host"` sub-processes leave their data on the machine, where pytest-cov finds it."""
     patched = config("subprocess") if int(coverage.__version__.split(".")[1]) >= 10 else {}
-    plain, isolated = both(SHOP | patched, "--cov=shop", "--cov-branch", "--isolate-fs=host", tests=TESTS)
+    plain, isolated = both(UNPAUSED | patched, "--cov=shop", "--cov-branch", "--isolate-fs=host", tests=8)
+    assert measured(isolated.directory) == measured(plain.directory)
+
+
+@pytest.mark.plugins(pytest_cov="pytest_cov")
+def test_cov_pauses(both):
+    """`no_cover` leaves the same lines out."""
+    plain, isolated = both(SHOP, "--cov=shop", "--cov-branch", "test_shop.py", "test_pause.py", tests=6)
     assert measured(isolated.directory) == measured(plain.directory)
 
 
