@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
-from pytest_isolate import _pytest_private
+from pytest_isolate import _plugins, _pytest_private
 from pytest_isolate._descriptors import open_now
 from pytest_isolate._inside import Events
 from pytest_isolate._plan import Plan, resolve_user
@@ -22,6 +25,12 @@ def wants_debugger(config: pytest.Config) -> bool:
     return bool(config.getoption("usepdb", False) or config.getoption("trace", False))
 
 
+def random_state() -> Callable[[], None]:
+    """What a child calls to have the parent's state of ``random`` again: Python seeds it anew in forked children."""
+    module = sys.modules.get("random")
+    return partial(module.setstate, module.getstate()) if module is not None else lambda: None
+
+
 def open_events(sandbox: Sandbox, spec: Spec) -> Events:
     """Files of the control groups by which the child tells in which phase something was denied."""
     events: Events = {}
@@ -34,7 +43,7 @@ def open_events(sandbox: Sandbox, spec: Spec) -> Events:
 
 def kept(run: Run, config: pytest.Config, sandbox: Sandbox) -> set[int]:
     """Parent's descriptors that a child needs: capture's, log files', and those that shared fixtures opened."""
-    keep = _pytest_private.capture_keeps(config) | _pytest_private.log_file_descriptors(config)
+    keep = _pytest_private.capture_keeps(config) | _pytest_private.log_file_descriptors(config) | _plugins.descriptors(config)
     of_fixtures = run.fixture_descriptors
     if of_fixtures:
         now = open_now()

@@ -242,6 +242,7 @@ def _fork(flight: Flight, spec: Spec) -> None:
         stream.flush()
     _pytest_private.prepared_callers(config, flight.hooks, FORWARDED)
     measuring = _coverage.measuring(lambda path: private_path(plan.uppers, path) is not None)
+    restore_random = _boarding.random_state()
     timer = signal.setitimer(signal.ITIMER_REAL, 0)
     gc.freeze()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C in a child that is not yet inside would be two parents
@@ -250,6 +251,7 @@ def _fork(flight: Flight, spec: Spec) -> None:
         if pid == 0:
             inside = Inside(flight.item, Writer(frames_write), sandbox.stdout, events, commands if further else -1)
             inside.measuring = measuring
+            restore_random()
             _begin(flight, spec, entry, inside, stacks_write, timer=timer)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             return

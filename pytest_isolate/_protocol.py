@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import pytest
 
-from pytest_isolate import _coverage, _mend, _pytest_private, _verdict
+from pytest_isolate import _coverage, _mend, _plugins, _pytest_private, _verdict
 from pytest_isolate._flight import Flight
 from pytest_isolate._kept import bring_back, changes_of, keep_artifacts, lost_threads
 from pytest_isolate._model import Usage
@@ -19,7 +19,7 @@ from pytest_isolate._section import asked, section
 from pytest_isolate._verdict import PHASES, Verdict
 from pytest_isolate._violations import Violation
 
-_OUTCOMES = {"passed", "failed", "skipped"}
+_OUTCOMES = {"passed", "failed", "skipped", "rerun"}  # the last is pytest-rerunfailures's
 
 
 class ChildInternalError(Exception):
@@ -34,7 +34,7 @@ def land(flight: Flight) -> None:
     try:
         verdict, reports = _judged(flight)
         flight.verdict = verdict
-        ours = [*bring_back(flight), *lost_threads(flight)]
+        ours = [*bring_back(flight), *lost_threads(flight), *_plugins.troubles(item, flight.run.said_of_plugins)]
         with _pytest_private.around_protocol(item):  # left already on our way out of the fork
             raised = _emit(flight, reports)
             item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
@@ -168,11 +168,18 @@ def _report_of(flight: Flight, violation: Violation) -> pytest.TestReport:
 
     item = flight.item
     call = pytest.CallInfo.from_call(overstep, when=violation.phase)  # type: ignore[arg-type]
+    _introduce(item, violation.phase)
     sections = _pytest_private.report_sections(item)
     kept, sections[:] = list(sections), []  # the child's reports have them, and more
     report: pytest.TestReport = item.ihook.pytest_runtest_makereport(item=item, call=call)
     sections[:] = kept
     return report
+
+
+def _introduce(item: pytest.Item, phase: str) -> None:
+    """Have the hooks see a report of the set-up before one of a later phase: some prepare their item then (pytest-rerunfailures)."""
+    if phase != "setup":
+        item.ihook.pytest_runtest_makereport(item=item, call=pytest.CallInfo.from_call(lambda: None, when="setup"))
 
 
 def _sections_so_far(reports: list[pytest.TestReport]) -> list[tuple[str, str]]:
@@ -213,6 +220,7 @@ def _with_parents_teardown(flight: Flight, report: pytest.TestReport | None) -> 
     said = [(f"Captured {kind} {phase}", text) for phase, kind, text in sections[before:]]
     again = _pytest_private.has_teardown_hooks(item)
     if report is None or (call.excinfo is not None and not report.failed):
+        _introduce(item, "teardown")
         ours: pytest.TestReport = item.ihook.pytest_runtest_makereport(item=item, call=call)
         if report is not None:
             ours.sections, ours.user_properties = _mend.joined(report.sections, said, again=again), report.user_properties

@@ -79,6 +79,7 @@ class Run:
         self.has_worked = False  # a sandbox was built before: what fails from then on is broken, not missing
         self._any_isolated: bool | None = None
         self._machine: Machine | None = None
+        self.said_of_plugins: set[str] = set()
 
     @property
     def defaults(self) -> Defaults:

@@ -1,0 +1,232 @@
+"""Plugins that change what a test does or how often it runs."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+
+@pytest.mark.plugins(pytest_timeout="timeout")
+@pytest.mark.parametrize("method", ["signal", "thread"])
+def test_timeout_ends_a_slow_test(run, method):
+    """A late test fails (`signal`) or dies (`thread`) with pytest-timeout's message; the next test runs."""
+    files = {
+        "test_slow.py": """
+            import threading, pytest
+            @pytest.mark.timeout(1)
+            def test_slow(): threading.Event().wait()
+            @pytest.mark.timeout(60)
+            def test_quick(): pass
+            """
+    }
+    isolated = run("isolated", files, "--isolate-all", f"--timeout-method={method}")
+    assert [case[1] for case in isolated.cases if len(case) > 2] == ["test_slow"]
+    assert len(isolated.cases) == 2
+    if method == "signal":
+        plain = run("plain", files, "--isolate-off", f"--timeout-method={method}")
+        assert (isolated.status, isolated.cases) == (plain.status, plain.cases)
+        assert (
+            isolated.count("Failed: Timeout (>1.0s) from pytest-timeout") == plain.count("Failed: Timeout (>1.0s) from pytest-timeout") > 0
+        )
+    else:  # plain pytest dies as a whole, an isolated test alone
+        assert isolated.status == 1
+        assert "+ Timeout +" in isolated.output
+
+
+@pytest.mark.plugins(pytest_timeout="timeout")
+def test_timeout_in_a_fixture_and_by_ini(both):
+    """The ini value, and a fixture that is late."""
+    files = {
+        "pytest.ini": "[pytest]\ntimeout = 1\n",
+        "test_slow.py": """
+            import threading, pytest
+            @pytest.fixture
+            def slow(): threading.Event().wait()
+            def test_slow(slow): pass
+            def test_quick(): pass
+            """,
+    }
+    plain, isolated = both(files, tests=2)
+    assert isolated.count("Failed: Timeout") == plain.count("Failed: Timeout") > 0
+
+
+RERUN = {
+    "test_flaky.py": """
+        import pytest
+        runs = []
+        @pytest.mark.flaky(reruns=3)
+        def test_third_time():
+            runs.append(1)
+            assert len(runs) == 3
+        def test_never(): assert 0
+        def test_at_once(): pass
+        """
+}
+
+
+@pytest.mark.plugins(pytest_rerunfailures="rerunfailures")
+@pytest.mark.parametrize("args", [(), ("--reruns=2",), ("--reruns=2", "--only-rerun=AssertionError")], ids=" ".join)
+def test_rerunfailures_reruns_as_often(both, args):
+    """The number of reruns, by marker, option and exception."""
+    plain, isolated = both(RERUN, "-rR", *args, tests=None)  # how many cases JUnit has is the plugin's matter
+    for word in ("rerun", "RERUN"):
+        assert isolated.count(word) == plain.count(word) > 0
+    assert re.search(r"\d+ rerun", isolated.output)[0] == re.search(r"\d+ rerun", plain.output)[0]
+
+
+@pytest.mark.plugins(pytest_rerunfailures="rerunfailures", pytest_xdist="xdist")
+def test_rerunfailures_in_workers(both):
+    """The number of reruns with `-n 2`."""
+    plain, isolated = both(RERUN, "--reruns=2", "-n2", tests=None)
+    assert re.search(r"\d+ rerun", isolated.output)[0] == re.search(r"\d+ rerun", plain.output)[0]
+
+
+@pytest.mark.plugins(pytest_randomly="randomly")
+def test_randomly_orders_and_seeds_the_same(both):
+    """Order of tests, and what `random` gives in fixtures and tests, for one seed."""
+    files = {
+        "test_random.py": """
+            import random, pytest
+            @pytest.fixture(scope="module")
+            def shared(): return random.random()
+            @pytest.fixture
+            def own(): return random.random()
+            @pytest.mark.parametrize("number", range(8))
+            def test_it(number, shared, own): print("GAVE", number, shared, own, random.random())
+            """
+    }
+    plain, isolated = both(files, "-rP", "-p", "randomly", "--randomly-seed=7", tests=8)
+    lines = [line for line in plain.output.splitlines() if line.startswith("GAVE")]
+    assert [line for line in isolated.output.splitlines() if line.startswith("GAVE")] == lines
+    assert len(lines) == 8
+
+
+@pytest.mark.plugins(pytest_mock="pytest_mock")
+def test_mock_patches_and_undoes(both):
+    """`mocker` of every scope, its assertion messages, and the undoing."""
+    files = {
+        "test_mock.py": """
+            import os, pytest
+            @pytest.fixture(scope="module")
+            def everywhere(module_mocker): return module_mocker.patch("os.getlogin", return_value="somebody")
+            def test_patch(mocker):
+                mocker.patch("os.getcwd", return_value="nowhere")
+                assert os.getcwd() == "nowhere"
+            def test_undone(): assert os.getcwd() != "nowhere"
+            def test_module(everywhere): assert os.getlogin() == "somebody"
+            def test_spy(mocker):
+                spy = mocker.spy(os.path, "join")
+                os.path.join("a", "b")
+                spy.assert_called_once_with("a", "c")
+            """
+    }
+    both(files, tests=4)
+
+
+@pytest.mark.plugins(pytest_socket="socket")
+def test_socket_disables_the_same(both):
+    """`--disable-socket`, its marker and fixture, `--allow-hosts`."""
+    files = {
+        "test_socket.py": """
+            import socket, pytest
+            def test_refused():
+                with pytest.raises(Exception, match="socket"): socket.socket()
+            def test_fails(): socket.socket()
+            @pytest.mark.enable_socket
+            def test_allowed(): socket.socket().close()
+            def test_enabled(socket_enabled): socket.socket().close()
+            """
+    }
+    both(files, "--disable-socket", tests=4)
+
+
+@pytest.mark.plugins(pytest_subtests="subtests")
+def test_subtests_report_each(both):
+    """Every subtest's own outcome and the counts of the summary."""
+    files = {
+        "test_sub.py": """
+            import unittest
+            import pytest
+            def test_some(subtests):
+                for number in range(4):
+                    with subtests.test(msg="one", number=number):
+                        if number == 2: pytest.skip("two")
+                        assert number != 1
+            class TestCase(unittest.TestCase):
+                def test_sub(self):
+                    for number in range(2):
+                        with self.subTest(number=number): self.fail()
+            """
+    }
+    plain, isolated = both(files, tests=None)  # how many cases JUnit has depends on the version
+    assert _summary(isolated.output) == _summary(plain.output)
+
+
+@pytest.mark.plugins(syrupy="syrupy")
+def test_syrupy_compares_snapshots(both):
+    """Snapshots that agree, differ or are missing (not counted in the plugin's own summary: a warning says so)."""
+    files = {
+        "__snapshots__/test_snap.ambr": """\
+            # serializer version: 1
+            # name: test_differs
+              'other'
+            # ---
+            # name: test_same
+              'value'
+            # ---
+            """,
+        "test_snap.py": """
+            def test_same(snapshot): assert snapshot == "value"
+            def test_differs(snapshot): assert snapshot == "value"
+            def test_missing(snapshot): assert snapshot == "value"
+            """,
+    }
+    plain, isolated = both(files, tests=3)
+    assert "1 snapshot passed" in plain.output
+    assert isolated.count("isolate: syrupy counts and writes snapshots in the memory of the process that compares") == 1
+
+
+@pytest.mark.plugins(hypothesis="hypothesispytest")
+def test_hypothesis_finds_and_keeps_the_same(both):
+    """The falsifying example, a run with a fixed seed, and the example database."""
+    files = {
+        "test_property.py": """
+            from hypothesis import given, settings, strategies
+            @given(strategies.integers())
+            def test_holds(number): assert number == number
+            @given(strategies.integers())
+            def test_falsified(number): assert number < 1000
+            """
+    }
+    plain, isolated = both(files, "--hypothesis-seed=1", "--hypothesis-show-statistics", tests=2)
+    wanted = re.compile(r"number=\d+|\d+ passing examples, \d+ failing examples")
+    assert wanted.findall(isolated.output) == wanted.findall(plain.output) != []
+    kept = [len(list((each.directory / ".hypothesis/examples").glob("*/*"))) for each in (plain, isolated)]
+    assert kept[0] > 0
+    assert kept[1] > 0
+
+
+@pytest.mark.plugins(pytest_benchmark="benchmark")
+def test_benchmark_has_the_same_rows(both):
+    """Outcomes only: measurements of isolated tests are in no table, and a warning says so."""
+    files = {
+        "test_speed.py": """
+            import pytest
+            def work(): return sum(range(10))
+            @pytest.mark.benchmark(group="one", min_rounds=2, max_time=0.01)
+            def test_one(benchmark): assert benchmark(work) == 45
+            @pytest.mark.benchmark(group="two")
+            def test_two(benchmark):
+                benchmark.extra_info["known"] = 1
+                benchmark.pedantic(work, rounds=3, iterations=2)
+            def test_none(): pass
+            """
+    }
+    plain, isolated = both(files, tests=3)
+    assert re.search(r"^test_two +\d", plain.output, re.MULTILINE)
+    assert isolated.count("isolate: pytest-benchmark keeps its measurements in the memory of the process that measures") == 1
+
+
+def _summary(output: str) -> str:
+    return re.sub(r" in [\d.]+s.*", "", output.splitlines()[-1])
