@@ -14,6 +14,7 @@ from pytest_isolate._flight import Flight
 from pytest_isolate._kept import bring_back, changes_of, keep_artifacts, lost_threads
 from pytest_isolate._model import Usage
 from pytest_isolate._report.json_report import Entry
+from pytest_isolate._run import Run
 from pytest_isolate._sandbox.frames import Frame, GarbledError
 from pytest_isolate._section import asked, section
 from pytest_isolate._verdict import PHASES, Verdict
@@ -34,7 +35,7 @@ def land(flight: Flight) -> None:
     try:
         verdict, reports = _judged(flight)
         flight.verdict = verdict
-        ours = [*bring_back(flight), *lost_threads(flight), *_plugins.troubles(item, flight.run.said_of_plugins)]
+        ours = [*bring_back(flight), *lost_threads(flight)]
         with _pytest_private.around_protocol(item):  # left already on our way out of the fork
             raised = _emit(flight, reports)
             item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
@@ -62,6 +63,12 @@ def _emit(flight: Flight, reports: list[pytest.TestReport]) -> Frame | None:
     for report in last:
         item.ihook.pytest_runtest_logreport(report=report)
     return raised
+
+
+def warn_of_plugins(run: Run, item: pytest.Item) -> None:
+    """Say, before a test can hang for it, what of other plugins will not work in it; each is said once a run."""
+    for text in _plugins.troubles(item, run.said_of_plugins):
+        _warn(item, text)
 
 
 def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:

@@ -104,6 +104,7 @@ class Isolation:
             return (yield)
         from pytest_isolate import _flight, _protocol  # noqa: PLC0415 - nothing of it is imported for unmarked tests
 
+        _protocol.warn_of_plugins(self._run, item)
         flight = self._flight = _flight.prepare(self._run, self, item, nextitem, self._group)
         self._group = None
         if not hasattr(item, "fixturenames"):

@@ -9,7 +9,6 @@ import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -43,7 +42,7 @@ def _python(module: str, path: list[str]) -> list[str]:
 class Sandbox:
     """One sandbox, ordered or ready. Close it to let the builder unmake it."""
 
-    def __init__(self, keeper: Keeper, number: int, recipe: Recipe, channel: socket.socket) -> None:
+    def __init__(self, keeper: Keeper, number: int, recipe: Recipe, channel: wire.Channel) -> None:
         self.recipe = recipe
         self.groups: dict[str, str] = {}
         self.joins: tuple[int, ...] = ()

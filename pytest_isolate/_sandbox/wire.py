@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
     Message = dict[str, Any]
 
-# Kept from the time of this import, and under both names: pytest-socket and its like put a class that refuses in place of socket.socket.
-_Socket: type[socket.socket] = next(each for each in socket.socket.__mro__ if each.__module__ == "socket")
+# Not socket.socket, in whose place pytest-socket puts a class that refuses and gevent one that switches greenlets.
+Channel = _socket.socket
 
 LARGEST = 1 << 20  # bytes; a sandbox's steps with hundreds of mounts are a tenth of it
 MOST_DESCRIPTORS = 16
 
 
-def send(channel: socket.socket, message: Mapping[str, object], descriptors: tuple[int, ...] = ()) -> None:
+def send(channel: Channel, message: Mapping[str, object], descriptors: tuple[int, ...] = ()) -> None:
     """Send one message. Raises ``OSError`` when the other end is gone."""
-    socket.send_fds(channel, [json.dumps(message).encode()], descriptors)
+    socket.send_fds(channel, [json.dumps(message).encode()], descriptors)  # type: ignore[arg-type] # it only calls its sendmsg
 
 
-def receive(channel: socket.socket) -> tuple[Message, list[int]] | None:
+def receive(channel: Channel) -> tuple[Message, list[int]] | None:
     """Wait for one message; None when the other end is gone. The descriptors come close-on-exec."""
     try:
-        data, descriptors, _, _ = socket.recv_fds(channel, LARGEST, MOST_DESCRIPTORS)
+        data, descriptors, _, _ = socket.recv_fds(channel, LARGEST, MOST_DESCRIPTORS)  # type: ignore[arg-type]
     except ConnectionResetError:  # it left without reading what we had said
         return None
     for descriptor in descriptors:
@@ -43,10 +43,9 @@ def receive(channel: socket.socket) -> tuple[Message, list[int]] | None:
     return message, descriptors
 
 
-def pair() -> tuple[socket.socket, socket.socket]:
+def pair() -> tuple[Channel, Channel]:
     """Two ends of one channel that keeps packets apart, with room for a long recipe."""
-    ends = []
-    for end in _socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET):
+    ours, theirs = _socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in (ours, theirs):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST)
-        ends.append(_Socket(fileno=end.detach()))
-    return ends[0], ends[1]
+    return ours, theirs
