@@ -39,7 +39,7 @@ def _found(item: pytest.Item) -> Iterator[str]:
     if item.config.getoption("forked", default=False):
         yield "--forked of pytest-forked runs tests in children of its own and loses what isolated ones say: leave it out"
     monkey = sys.modules.get("gevent.monkey")
-    if monkey is not None and monkey.is_module_patched("thread"):
+    if monkey is not None and monkey.is_module_patched("threading"):
         yield "gevent has patched threads: greenlets of shared fixtures do not run in a sandbox's copy; fixtures='fresh' starts them inside"
 
 

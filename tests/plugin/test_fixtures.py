@@ -202,3 +202,18 @@ def test_the_tmp_path_of_a_failing_test_comes_out(pytester, isolated, policy, ke
         assert (found / "link").is_symlink()
         assert not (found / "fifo").exists()
         result.stdout.fnmatch_lines([f"tmp_path is kept in {found}"])
+
+
+def test_a_seed_holds_in_a_child(pytester, outcomes):
+    """Python seeds ``random`` anew in forked children; a test draws what it would draw in a plain run."""
+    pytester.makepyfile(
+        """
+        import random
+        import pytest
+        @pytest.fixture(scope="module", autouse=True)
+        def seeded(): random.seed(1)
+        def test_draws(): assert random.random() == random.Random(1).random()
+        """
+    )
+    assert outcomes("--isolate-all") == outcomes("--isolate-off")
+    assert outcomes("--isolate-all") == [("test_draws",)]

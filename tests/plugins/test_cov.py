@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from pathlib import Path
 
 import pytest
 
-coverage = pytest.importorskip("coverage")
+coverage = importlib.import_module("coverage") if os.environ.get("PYTEST_ISOLATE_MUST_WORK") else pytest.importorskip("coverage")
 
 SHOP = {
     "shop/__init__.py": "",
