@@ -14,7 +14,7 @@ def test_timeout_ends_a_slow_test(run, method):
     files = {
         "test_slow.py": """
             import threading, pytest
-            @pytest.mark.timeout(1)
+            @pytest.mark.timeout(4)
             def test_slow(): threading.Event().wait()
             @pytest.mark.timeout(60)
             def test_quick(): pass
@@ -23,7 +23,7 @@ def test_timeout_ends_a_slow_test(run, method):
     plain = run("plain", files, "--isolate-off", f"--timeout-method={method}")
     isolated = run("isolated", files, "--isolate-all", f"--timeout-method={method}")
     assert (isolated.status, isolated.cases) == (plain.status, plain.cases)
-    message = "Failed: Timeout (>1.0s) from pytest-timeout" if method == "signal" else "+ Timeout +"
+    message = "Failed: Timeout (>4.0s) from pytest-timeout" if method == "signal" else "+ Timeout +"
     assert isolated.count(message) == plain.count(message) > 0
 
 
@@ -31,7 +31,7 @@ def test_timeout_ends_a_slow_test(run, method):
 def test_timeout_in_a_fixture_and_by_ini(both):
     """The ini value, and a fixture that is late."""
     files = {
-        "pytest.ini": "[pytest]\ntimeout = 1\n",
+        "pytest.ini": "[pytest]\ntimeout = 4\n",
         "test_slow.py": """
             import threading, pytest
             @pytest.fixture
