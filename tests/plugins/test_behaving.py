@@ -10,7 +10,7 @@ import pytest
 @pytest.mark.plugins(pytest_timeout="timeout")
 @pytest.mark.parametrize("method", ["signal", "thread"])
 def test_timeout_ends_a_slow_test(run, method):
-    """A late test fails (`signal`) or dies (`thread`) with pytest-timeout's message; the next test runs."""
+    """A late test fails (`signal`) with its message; with `thread` the whole run ends, as in a plain run."""
     files = {
         "test_slow.py": """
             import threading, pytest
@@ -119,7 +119,7 @@ def test_mock_patches_and_undoes(both):
 
 @pytest.mark.plugins(pytest_socket="socket")
 def test_socket_disables_the_same(both):
-    """`--disable-socket`, its marker and fixture, `--allow-hosts`."""
+    """`--disable-socket`, its marker and its fixture."""
     files = {
         "test_socket.py": """
             import socket, pytest
