@@ -131,7 +131,7 @@ def descend(private: int, relative: str) -> int | None:
     for part in Path(relative).parts:
         try:
             below = os.open(part, DIRECTORY, dir_fd=fd)
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, PermissionError):  # without root: a directory that nobody inside may enter either
             return None
         except OSError as error:  # ELOOP: a link where there was a directory
             if error.errno != errno.ELOOP:
