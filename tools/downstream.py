@@ -84,9 +84,8 @@ def main() -> int:
         keys = sorted(plain.keys() | isolated.keys())
         differing = [key for key in keys if plain.get(key) != isolated.get(key)]
         same, total = same + len(keys) - len(differing), total + len(keys)
-        print(
-            f"{name}: same {len(keys) - len(differing)}/{len(keys)}; plain {plain_seconds:.1f} s ({plain_last}), isolated {seconds:.1f} s ({last})"
-        )
+        counted = f"same {len(keys) - len(differing)}/{len(keys)}"
+        print(f"{name}: {counted}; plain {plain_seconds:.1f} s ({plain_last}), isolated {seconds:.1f} s ({last})")
         for key in differing[:10]:
             print("   ", "::".join(key), plain.get(key), "->", isolated.get(key))
         sys.stdout.flush()
