@@ -3,8 +3,9 @@
 The map of the package, imports pointing one way, downwards:
 
 - ``plugin``: pytest's hooks, each a few lines.
-- ``_protocol``, ``_flight``, ``_inside``: the life of one test, seen from pytest and from the forked child. ``_boarding``: what a child
-  is given; ``_group``: tests that share a sandbox; ``_kept``: what outlives one; ``_section``: what a failing test shows; ``_run``: what a run shares.
+- ``_protocol``, ``_flight``, ``_inside``: the life of one test, seen from pytest and from the forked child.
+- ``_run``: what a run shares. ``_boarding``: what a child is given. ``_group``: tests that share a sandbox. ``_kept``: what outlives one.
+  ``_section``: what a failing test shows.
 - ``_coverage``, ``_attempts``, ``_allocations``: what a child measures and tells. ``_plugins``: other plugins that need something of us.
 - ``_doctor``, ``_report``: what is told to people and machines.
 - ``_verdict``, ``_plan``, ``_mend``: pure; from facts to a judgement, from wishes to steps, from what came through to what was said.

@@ -1,7 +1,7 @@
 """Run real suites plain and isolated and compare them test by test.
 
-``python tools/downstream.py [SUITE ...] [-- PYTEST-ARGUMENTS]``. Sources and what the suites need are installed once, in the directory given by
-``--work``; the plugin must be installed in the environment that runs this. Exit status 1 if any outcome differs or none was compared.
+``python tools/downstream.py [SUITE ...] [-- PYTEST-ARGUMENTS]``. Sources are unpacked once, in the directory given by ``--work``, and
+what the suites need is installed beside the plugin. Exit status 1 if any outcome differs or none was compared.
 """
 
 from __future__ import annotations
