@@ -16,6 +16,9 @@ from pytest_isolate._options import KEYWORDS
 Node = Any  # pytest's nodes have no public base class
 
 
+#: The profile that is built in: it sets no keyword, it closes the walls that a hostile test would have to climb.
+STRICT = "strict"
+
 #: The keywords that are limits, in the order in which they are shown.
 LIMITS = ("memory", "cpu", "cpu_time", "timeout", "pids", "disk", "files", "io_read", "io_write")
 
@@ -54,6 +57,11 @@ class Spec:
         """The limits that were given, for the report."""
         named = {name: getattr(self, name) for name in LIMITS}
         return {name: value for name, value in named.items() if value is not None}
+
+    @property
+    def strict(self) -> bool:
+        """Whether the built-in profile is chosen."""
+        return self.profile == STRICT
 
     def origin(self, name: str) -> str:
         """Where a value was set, in words."""
@@ -129,6 +137,13 @@ class Defaults:
     def _profile(self, name: object, origin: str) -> Mapping[str, object]:
         if self._profiles is None:
             self._profiles = _read_profiles(self._config.rootpath / "pyproject.toml")
+        if name == STRICT:
+            if name in self._profiles:
+                raise BadValueError(
+                    f"isolate: profile={name!r} ({origin}): that profile is built in and cannot be redefined; give the one in "
+                    f"[tool.pytest_isolate.profiles] of {self._config.rootpath / 'pyproject.toml'} another name"
+                )
+            return {}
         profile = self._profiles.get(str(name))
         if not isinstance(profile, dict):
             known = ", ".join(sorted(self._profiles)) or "none"

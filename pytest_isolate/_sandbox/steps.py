@@ -54,6 +54,14 @@ def protect(path: str) -> None:
         bind(path, path, read_only=True)
 
 
+def mask(path: str) -> None:
+    """Show nothing at a path of /proc or /sys. Not every kernel has every one of them."""
+    if os.path.isdir(path):
+        syscalls.mount("tmpfs", path, "tmpfs", Mount.RDONLY | Mount.NOSUID | Mount.NODEV | Mount.NOEXEC)
+    elif os.path.exists(path):
+        syscalls.mount("/dev/null", path, "", Mount.BIND)
+
+
 def mkdir(path: str, mode: int) -> None:
     """Make a directory with exactly this mode, whatever the umask."""
     os.makedirs(path, exist_ok=True)
@@ -150,7 +158,7 @@ def pivot(new_root: str) -> None:
     os.chdir("/")
 
 
-_ALL = (mount, bind, read_only, protect, mkdir, symlink, touch, copy, mirror, overlay, overlay_or_read_only, write)
+_ALL = (mount, bind, read_only, protect, mask, mkdir, symlink, touch, copy, mirror, overlay, overlay_or_read_only, write)
 PERFORMERS = {step.__name__: step for step in (*_ALL, hostname, loopback, pivot)}
 _PATH_ARGUMENT = {"mount": 1, "overlay": 2, "overlay_or_read_only": 2, "symlink": 1, "copy": 1, "mirror": 1}
 
