@@ -144,7 +144,7 @@ def plan(spec: Spec, host: Host, tree: Tree, loopback: list[str], places: list[s
         layout.steps += [("mask", f"{ROOT}/proc/{name}") for name in _MASKED]
         layout.steps += [("mask", f"{ROOT}/sys/{name}") for name in _MASKED_SYS]
     for path, read_only in spec.bind:
-        layout.steps.append(("bind", path, _inside(path), read_only))
+        layout.steps.append(("bind_without_links" if spec.strict else "bind", path, _inside(path), read_only))
     layout.steps.append(("hostname", spec.hostname))
     if spec.net:
         layout.steps.append(("loopback", loopback))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_isolate._options import KEYWORDS
+from pytest_isolate._values import first_link
 
 Node = Any  # pytest's nodes have no public base class
 
@@ -112,13 +113,21 @@ class Defaults:
         """Merge levels, nearest first, over the defaults. Raises ``BadValueError``."""
         values: dict[str, Any] = {}
         origins: dict[str, str] = {}
+        written: object = None
         for given in self._with_profile([*levels, *self._levels]):
             for name, value in given.values.items():
                 if name not in values:
                     values[name] = _checked(name, value, given.origin[name])
                     origins[name] = given.origin[name]
+                    if name == "bind":
+                        written = value
         for name, keyword in KEYWORDS.items():
             values.setdefault(name, keyword.default)
+        if values["profile"] == STRICT and (link := first_link(written)) is not None:
+            raise BadValueError(
+                f"isolate: bind={link[0]!r} ({origins['bind']}): it is or leads through a symbolic link, which profile='strict' does not "
+                f"follow, because an earlier test may have made it; name {link[1]!r} itself if that is what you mean"
+            )
         return Spec(**values, origins=origins)
 
     def _with_profile(self, levels: list[_Given]) -> Iterator[_Given]:

@@ -47,6 +47,13 @@ _AT_RECURSIVE = 0x8000
 _AT_FDCWD = -100
 _SYS_MOUNT_SETATTR = 442  # one number on every architecture, as all calls since 424
 _SYS_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "ppc64le": 120}
+_SYS_OPEN_TREE = 428
+_SYS_MOVE_MOUNT = 429
+_SYS_OPENAT2 = 437
+_OPEN_TREE_CLONE = 1
+_AT_EMPTY_PATH = 0x1000
+_MOVE_MOUNT_F_EMPTY_PATH = 4
+_RESOLVE_NO_SYMLINKS = 4
 _SYS_LANDLOCK = 444  # create_ruleset, add_rule, restrict_self
 _LANDLOCK_VERSION = 1
 _LANDLOCK_PATH_BENEATH = 1
@@ -94,6 +101,22 @@ def make_read_only(target: str) -> None:
         ffi.cast("size_t", ffi.sizeof("struct mount_attr")),
     )
     _check(_libc.syscall(_SYS_MOUNT_SETATTR, *arguments), target)
+
+
+def bind_without_links(source: str, target: str) -> None:
+    """Bind ``source`` and all below it on ``target``; ELOOP if any part of ``source`` is a symbolic link by now."""
+    how = ffi.new("struct open_how *", {"flags": os.O_PATH | os.O_CLOEXEC, "resolve": _RESOLVE_NO_SYMLINKS})
+    here, empty, path = ffi.cast("int", _AT_FDCWD), ffi.new("char[]", b""), ffi.new("char[]", os.fsencode(source))
+    fd = _check(_libc.syscall(_SYS_OPENAT2, here, path, how, ffi.cast("size_t", ffi.sizeof("struct open_how"))), source)
+    tree = -1
+    try:
+        flags = ffi.cast("unsigned int", _OPEN_TREE_CLONE | _AT_EMPTY_PATH | _AT_RECURSIVE | os.O_CLOEXEC)
+        tree = _check(_libc.syscall(_SYS_OPEN_TREE, ffi.cast("int", fd), empty, flags), source)
+        flags = ffi.cast("unsigned int", _MOVE_MOUNT_F_EMPTY_PATH)
+        _check(_libc.syscall(_SYS_MOVE_MOUNT, ffi.cast("int", tree), empty, here, ffi.new("char[]", os.fsencode(target)), flags), target)
+    finally:
+        for each in {fd, tree} - {-1}:
+            os.close(each)
 
 
 def pivot_root(new_root: str, put_old: str) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from pytest_isolate import _strict
+from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux import syscalls
 from pytest_isolate._sandbox.entry import Identity
 
@@ -632,3 +633,31 @@ print(subprocess.run(["sh", "-c", "echo fine"], capture_output=True, text=True, 
         return done.stdout.strip() or done.stderr
 
     assert box.run(body, profile="strict").value == "fine"
+
+
+@pytest.mark.needs("strict")
+@pytest.mark.parametrize("part", ["the source", "a directory above it"])
+def test_a_source_swapped_for_a_link_at_the_last_moment_is_not_bound(box, outside, tmp_path, part):
+    """Between the check of ``bind`` and the mount the kernel itself looks again: the sandbox is broken, the canary is not."""
+    source = tmp_path / "real/source"
+    if part == "the source":
+        source.parent.mkdir()
+        source.symlink_to(outside.canary)
+    else:
+        (tmp_path / "real").symlink_to(outside.canary.parent)
+        source = tmp_path / "real" / outside.canary.name
+    sandbox = box.keeper.order(box.plan(profile="strict", bind=((str(source), False),)).recipe)
+    with pytest.raises(StepFailedError) as raised:
+        sandbox.wait_ready()
+    sandbox.close()
+    assert (raised.value.step, raised.value.errno) == ("bind without links", errno.ELOOP)
+
+
+@pytest.mark.needs("strict")
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_strict_bind_is_a_bind(box, outside, read_only):
+    """A directory and a file that are no links are shared, or shown read-only."""
+    for path in (outside.canary, outside.canary / "file"):
+        (outside.canary / "file").write_text("untouched")
+        box.run(lambda: overwrite(f"{outside.canary}/file"), profile="strict", bind=((str(path), read_only),))
+        assert (outside.canary / "file").read_text() == ("untouched" if read_only else "reacheded")
