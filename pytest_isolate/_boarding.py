@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from pytest_isolate import _plugins, _pytest_private
+from pytest_isolate import _plugins, _pytest_private, _strict
 from pytest_isolate._descriptors import open_now
 from pytest_isolate._inside import Events
 from pytest_isolate._plan import Plan, resolve_user
@@ -41,10 +41,10 @@ def open_events(sandbox: Sandbox, spec: Spec) -> Events:
     return events
 
 
-def kept(run: Run, config: pytest.Config, sandbox: Sandbox) -> set[int]:
-    """Parent's descriptors that a child needs: capture's, log files', and those that shared fixtures opened."""
+def kept(run: Run, config: pytest.Config, sandbox: Sandbox, *, strict: bool) -> set[int]:
+    """Parent's descriptors that a child needs: capture's, log files', and those that shared fixtures opened, unless strict."""
     keep = _pytest_private.capture_keeps(config) | _pytest_private.log_file_descriptors(config) | _plugins.descriptors(config)
-    of_fixtures = run.fixture_descriptors
+    of_fixtures = {} if strict else run.fixture_descriptors
     if of_fixtures:
         now = open_now()
         keep |= {fd for fd, identity in of_fixtures.items() if now.get(fd) == identity}
@@ -78,6 +78,7 @@ def entry(run: Run, item: pytest.Item, spec: Spec, sandbox: Sandbox, plan: Plan,
         memory=memory,
         environment={} if isinstance(spec.env, str) else dict(spec.env),
         clean_environment=spec.env == "clean",
+        confinement=_strict.confinement(spec),
         keeps_terminal=wants_debugger(item.config),
     )
 

@@ -25,6 +25,7 @@ class Finding:
     available: bool
     reason: str = ""
     remedy: str = ""
+    optional: bool = False  # an extra wall: nothing fails for the want of it unless a test asks for it
 
 
 _TRIED: tuple[tuple[str, dict[str, object]], ...] = (
@@ -57,7 +58,19 @@ def examine(config: pytest.Config) -> list[Finding]:
             findings.append(Finding(name, available=True, reason=f"cgroup v{host.places[name].version}, {host.places[name].directory}"))
         else:
             findings.append(Finding(name, available=False, reason=host.obstacles[name], remedy=group_remedy(host)))
+    findings += _walls()
     return findings
+
+
+def _walls() -> list[Finding]:
+    """What ``profile="strict"`` needs, and the second wall that it has where the kernel has it."""
+    from pytest_isolate import _strict  # noqa: PLC0415
+
+    strict, landlock = _strict.obstacle(), _strict.landlock_obstacle()
+    return [
+        Finding("strict", strict is None, strict or "", _strict.REMEDY, optional=True),
+        Finding("landlock", landlock is None, landlock or "", "boot with lsm=landlock,... (Linux 5.19 or later)", optional=True),
+    ]
 
 
 def _try(run: object, name: str, changes: dict[str, object]) -> Finding:
@@ -89,10 +102,13 @@ def main(config: pytest.Config) -> int:
     findings = examine(config)
     lines = []
     for each in findings:
-        lines.append(f"{'PASS' if each.available else 'FAIL'}  {each.name}{': ' if each.reason else ''}{each.reason}")
+        lines.append(
+            f"{'PASS' if each.available else 'NOTE' if each.optional else 'FAIL'}  {each.name}{': ' if each.reason else ''}{each.reason}"
+        )
         if each.remedy and not each.available:
             lines.append(f"      fix: {each.remedy}")
-    missing = sum(not each.available for each in findings)
-    lines.append(f"{len(findings) - missing} of {len(findings)} capabilities are available here")
+    needed = [each for each in findings if not each.optional]
+    missing = sum(not each.available for each in needed)
+    lines.append(f"{len(needed) - missing} of {len(needed)} capabilities are available here")
     sys.stdout.write("\n".join(lines) + "\n")
     return 1 if missing else 0

@@ -10,6 +10,7 @@ _WORDS = {
     _errno.EACCES: "permission denied",
     _errno.ENOSPC: "limit exceeded (see /proc/sys/fs/mount-max and /proc/sys/user/)",
     _errno.EINVAL: "refused by the kernel as invalid (for an overlay: stacked too deep, or locked mounts below)",
+    _errno.ELOOP: "it leads through a symbolic link, which something made since this run looked: an earlier test may have",
     _errno.ENOSYS: "this kernel has no such system call",
     _errno.EUSERS: "too many nested user namespaces",
 }

@@ -234,7 +234,13 @@ def _fork(flight: Flight, spec: Spec) -> None:
     stacks, stacks_write = os.pipe()
     commands, commands_write = os.pipe()
     events = _boarding.open_events(sandbox, spec)
-    keep = {frames_write, stacks_write, sandbox.stdout, *(fd for fd, _ in events.values()), *_boarding.kept(flight.run, config, sandbox)}
+    keep = {
+        frames_write,
+        stacks_write,
+        sandbox.stdout,
+        *(fd for fd, _ in events.values()),
+        *_boarding.kept(flight.run, config, sandbox, strict=spec.strict),
+    }
     if further:
         keep.add(commands)
     entry = _boarding.entry(flight.run, flight.item, spec, sandbox, plan, frames=frames_write, keep=frozenset(keep))

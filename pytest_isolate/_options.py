@@ -54,7 +54,7 @@ KEYWORDS = {
         Keyword("scope", _values.choice("function", "class", "module"), "function", "how many tests share one sandbox"),
         Keyword("leaks", _values.choice("error", "warn", "ignore"), "warn", "what processes left behind are: error, warn or ignore"),
         Keyword("on_missing", _values.choice("error", "skip", "warn"), _ON_MISSING, "when this machine cannot give it: error, skip, warn"),
-        Keyword("profile", _values.text, None, "a set of these from [tool.pytest_isolate.profiles.NAME] in pyproject.toml"),
+        Keyword("profile", _values.text, None, "'strict' (see security.md), or a set of these from [tool.pytest_isolate.profiles.NAME]"),
     )
 }  # fmt: skip
 

@@ -23,6 +23,12 @@ _PSEUDO = frozenset({"autofs", "fuse.portal", "nsfs", "rpc_pipefs", "binfmt_misc
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _DEV_LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
 _KERNEL_WIDE = ("sys", "sysrq-trigger", "irq", "bus", "fs")  # of /proc: the whole machine's, not the namespace's
+# What Docker masks and what else says something of the machine that a test has no business with; only for profile="strict".
+_MASKED = (
+    "acpi", "asound", "config.gz", "interrupts", "iomem", "ioports", "kallsyms", "kcore", "key-users", "keys", "kmsg", "kpagecgroup",
+    "kpagecount", "kpageflags", "latency_stats", "modules", "sched_debug", "scsi", "slabinfo", "timer_list", "timer_stats", "vmallocinfo",
+)  # fmt: skip
+_MASKED_SYS = ("devices/virtual/powercap", "firmware", "fs", "kernel", "module", "power")
 _QUOTA_PERIOD = 100_000  # microseconds, the kernel's default
 _BYTES_PER_INODE = 1024
 _NO_PROGRAMS = int(Mount.NOSUID | Mount.NODEV | Mount.NOEXEC)
@@ -132,10 +138,13 @@ def plan(spec: Spec, host: Host, tree: Tree, loopback: list[str], places: list[s
     if spec.fs != "host":
         layout.steps += _devices(host, tree)
     layout.steps += _shared_memory()
-    layout.steps += _processes(host)
+    layout.steps += _processes(spec, host)
     layout.steps += _sysfs(spec, host)
+    if spec.strict:
+        layout.steps += [("mask", f"{ROOT}/proc/{name}") for name in _MASKED]
+        layout.steps += [("mask", f"{ROOT}/sys/{name}") for name in _MASKED_SYS]
     for path, read_only in spec.bind:
-        layout.steps.append(("bind", path, _inside(path), read_only))
+        layout.steps.append(("bind_without_links" if spec.strict else "bind", path, _inside(path), read_only))
     layout.steps.append(("hostname", spec.hostname))
     if spec.net:
         layout.steps.append(("loopback", loopback))
@@ -222,9 +231,9 @@ def _shared_memory() -> Iterator[Step]:
     yield ("bind", f"{PRIVATE}/shm", f"{ROOT}/dev/shm", False)
 
 
-def _processes(host: Host) -> Iterator[Step]:
+def _processes(spec: Spec, host: Host) -> Iterator[Step]:
     yield ("mount", "proc", f"{ROOT}/proc", "proc", _NO_PROGRAMS, "")
-    if not host.rootless:  # in a user namespace the kernel itself refuses these writes
+    if spec.strict or not host.rootless:  # in a user namespace the kernel itself refuses these writes
         for name in _KERNEL_WIDE:
             yield ("protect", f"{ROOT}/proc/{name}")
 

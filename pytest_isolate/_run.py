@@ -123,7 +123,7 @@ class Run:
 
     def plan(self, spec: Spec, session: pytest.Session) -> Plan:
         """The plan for a spec, made once. Raises ``StepFailedError``."""
-        from pytest_isolate import _plan  # noqa: PLC0415
+        from pytest_isolate import _plan, _strict  # noqa: PLC0415
         from pytest_isolate._linux.host import Tree  # noqa: PLC0415
 
         machine = self.machine
@@ -140,10 +140,14 @@ class Run:
             spec.cpu_time is None,
             spec.io_read,
             spec.io_write,
+            spec.strict,
         )
         if key not in machine.plans:
             loopback = machine.keeper.loopback() if spec.net else []
-            machine.plans[key] = _plan.plan(spec, machine.host, Tree(), loopback, self._places(session))
+            plan = _plan.plan(spec, machine.host, Tree(), loopback, self._places(session))
+            if (lacking := _strict.missing(spec)) is not None:
+                plan.missing += (lacking,)
+            machine.plans[key] = plan
         return machine.plans[key]
 
     def _places(self, session: pytest.Session) -> list[str]:

@@ -12,9 +12,13 @@ from typing import Any
 import pytest
 
 from pytest_isolate._options import KEYWORDS
+from pytest_isolate._values import first_link
 
 Node = Any  # pytest's nodes have no public base class
 
+
+#: The profile that is built in: it sets no keyword, it closes the walls that a hostile test would have to climb.
+STRICT = "strict"
 
 #: The keywords that are limits, in the order in which they are shown.
 LIMITS = ("memory", "cpu", "cpu_time", "timeout", "pids", "disk", "files", "io_read", "io_write")
@@ -54,6 +58,11 @@ class Spec:
         """The limits that were given, for the report."""
         named = {name: getattr(self, name) for name in LIMITS}
         return {name: value for name, value in named.items() if value is not None}
+
+    @property
+    def strict(self) -> bool:
+        """Whether the built-in profile is chosen."""
+        return self.profile == STRICT
 
     def origin(self, name: str) -> str:
         """Where a value was set, in words."""
@@ -104,13 +113,21 @@ class Defaults:
         """Merge levels, nearest first, over the defaults. Raises ``BadValueError``."""
         values: dict[str, Any] = {}
         origins: dict[str, str] = {}
+        written: object = None
         for given in self._with_profile([*levels, *self._levels]):
             for name, value in given.values.items():
                 if name not in values:
                     values[name] = _checked(name, value, given.origin[name])
                     origins[name] = given.origin[name]
+                    if name == "bind":
+                        written = value
         for name, keyword in KEYWORDS.items():
             values.setdefault(name, keyword.default)
+        if values["profile"] == STRICT and (link := first_link(written)) is not None:
+            raise BadValueError(
+                f"isolate: bind={link[0]!r} ({origins['bind']}): it is or leads through a symbolic link, which profile='strict' does not "
+                f"follow, because an earlier test may have made it; name {link[1]!r} itself if that is what you mean"
+            )
         return Spec(**values, origins=origins)
 
     def _with_profile(self, levels: list[_Given]) -> Iterator[_Given]:
@@ -129,6 +146,13 @@ class Defaults:
     def _profile(self, name: object, origin: str) -> Mapping[str, object]:
         if self._profiles is None:
             self._profiles = _read_profiles(self._config.rootpath / "pyproject.toml")
+        if name == STRICT:
+            if name in self._profiles:
+                raise BadValueError(
+                    f"isolate: profile={name!r} ({origin}): that profile is built in and cannot be redefined; give the one in "
+                    f"[tool.pytest_isolate.profiles] of {self._config.rootpath / 'pyproject.toml'} another name"
+                )
+            return {}
         profile = self._profiles.get(str(name))
         if not isinstance(profile, dict):
             known = ", ".join(sorted(self._profiles)) or "none"

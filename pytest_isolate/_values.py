@@ -201,6 +201,15 @@ def binds(value: object) -> tuple[tuple[str, bool], ...]:
     return tuple(found)
 
 
+def first_link(value: object) -> tuple[str, str] | None:
+    """Of checked binds as they were written, the first that leads through a symbolic link, and where it leads."""
+    for each in [value] if isinstance(value, str | os.PathLike) else value if isinstance(value, Sequence) else ():
+        path = os.path.abspath(os.fspath(each).removesuffix(":ro"))
+        if (real := os.path.realpath(path)) != path:
+            return path, real
+    return None
+
+
 def text(value: object) -> str:
     """Some text."""
     if not isinstance(value, str) or not value:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from pytest_isolate import _strict
 from pytest_isolate._linux import host as host_module
 from pytest_isolate._linux.mounts import MountTable
 
@@ -24,7 +25,7 @@ settings.load_profile("here")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "needs(*capabilities): memory, pids, cpu, root, user; skipped where the machine lacks one")
+    config.addinivalue_line("markers", "needs(*capabilities): memory, pids, cpu, root, user, strict; skipped where the machine lacks one")
 
 
 @pytest.fixture(scope="session")
@@ -45,8 +46,8 @@ def _capabilities(request: pytest.FixtureRequest, host: host_module.Host) -> Non
         elif name == "user_xattr":
             if os.geteuid() != 0 and not _tmpfs_has_user_xattrs():
                 pytest.skip("the tmpfs of this kernel has no user xattrs (Linux 6.6): a rootless overlay cannot replace directories")
-        elif name in host.obstacles:
-            message = f"this machine has no {name}: {host.obstacles[name]}"
+        elif (reason := _strict.obstacle() if name == "strict" else host.obstacles.get(name)) is not None:
+            message = f"this machine has no {name}: {reason}"
             if MUST_WORK == "1" or name in MUST_WORK.split(","):
                 pytest.fail(message)
             pytest.skip(message)

@@ -17,11 +17,14 @@ int umount2(const char *target, int flags);
 int pivot_root(const char *new_root, const char *put_old);
 int setns(int fd, int nstype);
 int prctl(int option, ...);
+int capget(void *header, void *data);
 int capset(void *header, const void *data);
 
 struct mount_attr { uint64_t attr_set; uint64_t attr_clr; uint64_t propagation; uint64_t userns_fd; };
+struct open_how { uint64_t flags; uint64_t mode; uint64_t resolve; };
 struct cap_header { uint32_t version; int pid; };
 struct cap_data { uint32_t effective; uint32_t permitted; uint32_t inheritable; };
+struct sock_fprog { unsigned short len; const void *filter; };
 """
 
 TARGET = Path(__file__).parent.parent / "pytest_isolate" / "_linux" / "_libc.py"

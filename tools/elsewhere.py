@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-NEEDS = ["hypothesis", "pexpect", "pytest-xdist"]
+NEEDS = ["hypothesis", "pexpect", "pyseccomp", "pytest-xdist"]
 USER = 1000
 #: What an ordinary user can be expected to have is namespaces and overlays; control groups only where they are delegated.
-MUST_WORK = {"user": "namespaces", "vm": "memory,pids,cpu", "vm-user": "memory,pids,cpu"}
+MUST_WORK = {"user": "namespaces,strict", "vm": "memory,pids,cpu", "vm-user": "memory,pids,cpu"}
 
 
 def readable_python() -> str:

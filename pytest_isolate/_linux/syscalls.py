@@ -47,8 +47,27 @@ _AT_RECURSIVE = 0x8000
 _AT_FDCWD = -100
 _SYS_MOUNT_SETATTR = 442  # one number on every architecture, as all calls since 424
 _SYS_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "ppc64le": 120}
+_SYS_OPEN_TREE = 428
+_SYS_MOVE_MOUNT = 429
+_SYS_OPENAT2 = 437
+_OPEN_TREE_CLONE = 1
+_AT_EMPTY_PATH = 0x1000
+_MOVE_MOUNT_F_EMPTY_PATH = 4
+_RESOLVE_NO_SYMLINKS = 4
+_SYS_LANDLOCK = 444  # create_ruleset, add_rule, restrict_self
+_LANDLOCK_VERSION = 1
+_LANDLOCK_PATH_BENEATH = 1
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
+_PR_SET_SECCOMP = 22
+_PR_CAPBSET_READ = 23
+_PR_CAPBSET_DROP = 24
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+_SECCOMP_MODE_FILTER = 2
+_BPF_INSTRUCTION = 8  # bytes
+_MOST_CAPABILITIES = 64
 _CAPABILITY_VERSION_3 = 0x20080522
 _SIGCHLD = 17
 
@@ -82,6 +101,22 @@ def make_read_only(target: str) -> None:
         ffi.cast("size_t", ffi.sizeof("struct mount_attr")),
     )
     _check(_libc.syscall(_SYS_MOUNT_SETATTR, *arguments), target)
+
+
+def bind_without_links(source: str, target: str) -> None:
+    """Bind ``source`` and all below it on ``target``; ELOOP if any part of ``source`` is a symbolic link by now."""
+    how = ffi.new("struct open_how *", {"flags": os.O_PATH | os.O_CLOEXEC, "resolve": _RESOLVE_NO_SYMLINKS})
+    here, empty, path = ffi.cast("int", _AT_FDCWD), ffi.new("char[]", b""), ffi.new("char[]", os.fsencode(source))
+    fd = _check(_libc.syscall(_SYS_OPENAT2, here, path, how, ffi.cast("size_t", ffi.sizeof("struct open_how"))), source)
+    tree = -1
+    try:
+        flags = ffi.cast("unsigned int", _OPEN_TREE_CLONE | _AT_EMPTY_PATH | _AT_RECURSIVE | os.O_CLOEXEC)
+        tree = _check(_libc.syscall(_SYS_OPEN_TREE, ffi.cast("int", fd), empty, flags), source)
+        flags = ffi.cast("unsigned int", _MOVE_MOUNT_F_EMPTY_PATH)
+        _check(_libc.syscall(_SYS_MOVE_MOUNT, ffi.cast("int", tree), empty, here, ffi.new("char[]", os.fsencode(target)), flags), target)
+    finally:
+        for each in {fd, tree} - {-1}:
+            os.close(each)
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
@@ -120,7 +155,71 @@ def set_dumpable() -> None:
     _check(_libc.prctl(_PR_SET_DUMPABLE, ffi.cast("unsigned long", 1)))
 
 
-def drop_capabilities() -> None:
-    """Empty this thread's capability sets: capset(2)."""
+def _prctl(option: int, *arguments: object) -> int:
+    numbers = [each if isinstance(each, ffi.CData) else ffi.cast("unsigned long", each) for each in arguments]
+    return _check(_libc.prctl(option, *numbers, *[ffi.cast("unsigned long", 0)] * (4 - len(numbers))))
+
+
+def drop_capabilities(keep: frozenset[int] = frozenset()) -> None:
+    """Reduce this thread's capabilities to those of ``keep`` that it has: capset(2). Nothing stays inheritable."""
     header = ffi.new("struct cap_header *", {"version": _CAPABILITY_VERSION_3, "pid": 0})
-    _check(_libc.capset(header, ffi.new("struct cap_data[2]")))
+    data = ffi.new("struct cap_data[2]")
+    _check(_libc.capget(header, data))
+    for word in (0, 1):
+        kept = data[word].permitted & sum(1 << bit % 32 for bit in keep if bit // 32 == word)
+        data[word].effective = data[word].permitted = kept
+        data[word].inheritable = 0
+    _check(_libc.capset(header, data))
+
+
+def drop_bounding_set(keep: frozenset[int]) -> None:
+    """Make every capability but ``keep`` unreachable, also through a program's own: prctl(PR_CAPBSET_DROP)."""
+    for number in range(_MOST_CAPABILITIES):
+        try:
+            held = _prctl(_PR_CAPBSET_READ, number)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            return  # past the last one that this kernel has
+        if held and number not in keep:
+            _prctl(_PR_CAPBSET_DROP, number)
+
+
+def clear_ambient_set() -> None:
+    """prctl(PR_CAP_AMBIENT_CLEAR_ALL)."""
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+
+
+def no_new_privileges() -> None:
+    """No program that this process starts gains anything from its set-uid bit or file capabilities: PR_SET_NO_NEW_PRIVS."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def seccomp_filter(program: bytes) -> None:
+    """Filter this thread's system calls, and those of all that it starts, by a BPF program: PR_SET_SECCOMP."""
+    instructions = ffi.new("char[]", program)
+    _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ffi.new("struct sock_fprog *", (len(program) // _BPF_INSTRUCTION, instructions)))
+
+
+def landlock_version() -> int:
+    """The version of Landlock's interface; 0 where the kernel has none or it is switched off."""
+    zero = ffi.cast("size_t", 0)
+    version: int = _libc.syscall(_SYS_LANDLOCK, ffi.NULL, zero, ffi.cast("unsigned int", _LANDLOCK_VERSION))
+    return max(version, 0)
+
+
+def landlock_ruleset(attributes: bytes) -> int:
+    """landlock_create_ruleset(2): a descriptor."""
+    none = ffi.cast("unsigned int", 0)
+    return _check(_libc.syscall(_SYS_LANDLOCK, ffi.new("char[]", attributes), ffi.cast("size_t", len(attributes)), none))
+
+
+def landlock_allow(ruleset: int, rule: bytes) -> None:
+    """landlock_add_rule(2) for what is below a path."""
+    kind, none = ffi.cast("int", _LANDLOCK_PATH_BENEATH), ffi.cast("unsigned int", 0)
+    _check(_libc.syscall(_SYS_LANDLOCK + 1, ffi.cast("int", ruleset), kind, ffi.new("char[]", rule), none))
+
+
+def landlock_restrict(ruleset: int) -> None:
+    """landlock_restrict_self(2)."""
+    _check(_libc.syscall(_SYS_LANDLOCK + 2, ffi.cast("int", ruleset), ffi.cast("unsigned int", 0)))

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux import syscalls
 from pytest_isolate._linux.syscalls import Clone
+from pytest_isolate._sandbox import confine
+from pytest_isolate._sandbox.confine import Confinement
 from pytest_isolate._sandbox.frames import Writer
 
 _STDERR = 2
@@ -95,6 +97,7 @@ class Entry:
     memory: MemoryLimit | None = None
     environment: dict[str, str | None] = field(default_factory=dict)
     clean_environment: bool = False
+    confinement: Confinement | None = None  # of profile="strict"
     keeps_terminal: bool = False  # for a debugger: the test stays in pytest's session
 
 
@@ -193,12 +196,18 @@ def become(entry: Entry) -> int:
             os.dup2(source, number, inheritable=number <= _STDERR)
     ours = entry.memory.descriptors if entry.memory is not None else ()
     _close_all_but({*entry.keep, *entry.replace, *range(_STDERR + 1), *ours})
+    if entry.confinement is not None:
+        with _step("empty", "the bounding set of capabilities"):
+            confine.bound(entry.confinement)
     with _step("become", f"user {entry.identity.uid}"):
         _take_identity(entry.identity)
     if entry.files is not None:
         with _step("limit", f"open files to {entry.files}"):
             resource.setrlimit(resource.RLIMIT_NOFILE, (entry.files, entry.files))
     _set_environment(entry)
+    if entry.confinement is not None:
+        with _step("confine", "the test by profile='strict'"):
+            confine.enclose(entry.confinement)
     if entry.memory is None:
         return 0
     with _step("limit", f"memory to {entry.memory.above} bytes more"):

@@ -32,15 +32,27 @@ def mount(source: str, target: str, fstype: str, flags: int, data: str) -> None:
 
 def bind(source: str, target: str, read_only: bool) -> None:
     """Show ``source`` and all below it at ``target``, which is made when it is missing."""
+    _make_room(source, target)
+    syscalls.mount(source, target, "", Mount.BIND | Mount.REC)
+    if read_only:
+        syscalls.make_read_only(target)
+
+
+def bind_without_links(source: str, target: str, read_only: bool) -> None:
+    """The same for a ``source`` that an earlier test may have turned into a link: then ELOOP."""
+    _make_room(source, target)
+    syscalls.bind_without_links(source, target)
+    if read_only:
+        syscalls.make_read_only(target)
+
+
+def _make_room(source: str, target: str) -> None:
     if not os.path.lexists(target):
         if os.path.isdir(source):
             os.makedirs(target)
         else:
             os.makedirs(os.path.dirname(target), exist_ok=True)
             touch(target)
-    syscalls.mount(source, target, "", Mount.BIND | Mount.REC)
-    if read_only:
-        syscalls.make_read_only(target)
 
 
 def read_only(path: str) -> None:
@@ -52,6 +64,14 @@ def protect(path: str) -> None:
     """Bind a path of /proc on itself, read-only. Not every kernel has every one of them."""
     if os.path.exists(path):
         bind(path, path, read_only=True)
+
+
+def mask(path: str) -> None:
+    """Show nothing at a path of /proc or /sys. Not every kernel has every one of them."""
+    if os.path.isdir(path):
+        syscalls.mount("tmpfs", path, "tmpfs", Mount.RDONLY | Mount.NOSUID | Mount.NODEV | Mount.NOEXEC)
+    elif os.path.exists(path):
+        syscalls.mount("/dev/null", path, "", Mount.BIND)
 
 
 def mkdir(path: str, mode: int) -> None:
@@ -150,7 +170,22 @@ def pivot(new_root: str) -> None:
     os.chdir("/")
 
 
-_ALL = (mount, bind, read_only, protect, mkdir, symlink, touch, copy, mirror, overlay, overlay_or_read_only, write)
+_ALL = (
+    mount,
+    bind,
+    bind_without_links,
+    read_only,
+    protect,
+    mask,
+    mkdir,
+    symlink,
+    touch,
+    copy,
+    mirror,
+    overlay,
+    overlay_or_read_only,
+    write,
+)
 PERFORMERS = {step.__name__: step for step in (*_ALL, hostname, loopback, pivot)}
 _PATH_ARGUMENT = {"mount": 1, "overlay": 2, "overlay_or_read_only": 2, "symlink": 1, "copy": 1, "mirror": 1}
 

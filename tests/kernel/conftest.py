@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from pytest_isolate import _plan
+from pytest_isolate import _plan, _strict
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux.counters import Counters
 from pytest_isolate._linux.host import Host, Tree
@@ -40,8 +40,11 @@ class Box:
         self.host = host
         self.keeper = Keeper(host.places)
 
+    def spec(self, **changes: object) -> Spec:
+        return Spec(**{**{name: keyword.default for name, keyword in KEYWORDS.items()}, **changes}, origins={})
+
     def plan(self, **changes: object) -> _plan.Plan:
-        spec = Spec(**{**{name: keyword.default for name, keyword in KEYWORDS.items()}, **changes}, origins={})
+        spec = self.spec(**changes)
         return _plan.plan(spec, self.host, Tree(), self.keeper.loopback() if spec.net else [], [tempfile.gettempdir(), "/var/tmp"])
 
     def run(
@@ -76,6 +79,7 @@ class Box:
             identity=identity or Identity(drop_capabilities=self.host.rootless),
             files=files,
             memory=limit,
+            confinement=_strict.confinement(self.spec(**changes)),
         )
         pid = fork(entry)
         if pid == 0:

@@ -1,0 +1,76 @@
+"""The walls of ``profile="strict"``, closed by the child around itself before the first line of test code.
+
+What the filter forbids was decided in the parent (``_strict``); here it is only loaded, and nothing is imported. The order matters:
+the bounding set can be emptied only while there are capabilities, the user changes next, and the filter comes last,
+because it forbids some of what the others need.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from dataclasses import dataclass
+
+from pytest_isolate._linux import syscalls
+
+# landlock(7): rights of files alone, then those of directories
+_WRITE_FILE, _TRUNCATE = 1 << 1, 1 << 14
+_MAKE_CHAR, _MAKE_BLOCK = 1 << 6, 1 << 11
+_REMOVE = 1 << 4 | 1 << 5
+_MAKE = 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 12  # directories, files, sockets, fifos, symbolic links
+_REFER = 1 << 13  # renames and links from one directory to another
+_SCOPES = 1 << 0 | 1 << 1  # abstract sockets, signals
+LANDLOCK_NEEDED = 2  # version 1 (Linux 5.13) forbids every rename from one directory to another
+_WITH_TRUNCATE = 3
+_WITH_SCOPES = 6
+_KERNELS = frozenset({"proc", "sys"})  # where a write changes the kernel, not a file
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """What a strictly confined test keeps."""
+
+    program: bytes  # seccomp filter; empty where the machine has none and ``on_missing`` said to go on
+    capabilities: frozenset[int] = frozenset()
+
+
+def bound(confinement: Confinement) -> None:
+    """Empty the bounding set, before the change of user takes away the right to."""
+    syscalls.drop_bounding_set(confinement.capabilities)
+
+
+def enclose(confinement: Confinement) -> None:
+    """Drop capabilities, forbid gaining any, close Landlock's wall and the filter. Raises ``OSError``."""
+    syscalls.clear_ambient_set()
+    syscalls.drop_capabilities(confinement.capabilities)
+    syscalls.no_new_privileges()
+    version = syscalls.landlock_version()
+    if version >= LANDLOCK_NEEDED:
+        _landlock(version)
+    if confinement.program:
+        syscalls.seccomp_filter(confinement.program)
+
+
+def _landlock(version: int) -> None:
+    """Allow writing below each directory of the root but the kernel's own; devices can be made nowhere."""
+    of_files = _WRITE_FILE | (_TRUNCATE if version >= _WITH_TRUNCATE else 0)
+    allowed = of_files | _REMOVE | _MAKE | _REFER
+    attributes = struct.pack("=Q", allowed | _MAKE_CHAR | _MAKE_BLOCK)
+    if version >= _WITH_SCOPES:
+        attributes += struct.pack("=QQ", 0, _SCOPES)
+    ruleset = syscalls.landlock_ruleset(attributes)
+    try:
+        for name in os.listdir("/"):
+            if name in _KERNELS:
+                continue
+            fd = os.open(f"/{name}", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                mode = os.fstat(fd).st_mode
+                if not stat.S_ISLNK(mode):
+                    syscalls.landlock_allow(ruleset, struct.pack("=Qi", allowed if stat.S_ISDIR(mode) else of_files, fd))
+            finally:
+                os.close(fd)
+        syscalls.landlock_restrict(ruleset)
+    finally:
+        os.close(ruleset)
