@@ -12,6 +12,7 @@ import os
 import signal
 import stat
 import sys
+import time
 import traceback
 import warnings
 from dataclasses import dataclass, field
@@ -65,6 +66,7 @@ class Flight:
     salvaged: str | None = None  # the line that says where the tmp_path went
 
     landing: bool = False
+    started: float = field(default_factory=time.time)
     verdict: Verdict | None = None
     reports: list[pytest.TestReport] = field(default_factory=list)
 

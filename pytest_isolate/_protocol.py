@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -67,6 +69,8 @@ def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:
     verdict = _verdict.judge(flight.spec, flight.facts)
     if verdict.broken is not None:
         return verdict, [_error_report(flight, f"the sandbox broke: {verdict.broken}")]
+    if not verdict.violations and (over := flight.run.reporting.over_budget(str(flight.item.nodeid), verdict.usage, reports)):
+        verdict = replace(verdict, kind="violation", violations=tuple(over))
     for phase in PHASES:
         if violations := [each for each in verdict.violations if each.phase == phase]:
             reports = _with_violations(flight, reports, violations, dead=verdict.dead_in == phase)
@@ -313,6 +317,9 @@ def entry(flight: Flight) -> Entry:
         None if verdict is None else verdict.usage,
         () if verdict is None else verdict.violations,
         () if flight.facts is None else tuple(flight.facts.exit.left_over),
+        flight.started,
+        os.environ.get("PYTEST_XDIST_WORKER"),
+        None if flight.item.location[1] is None else flight.item.location[1] + 1,
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from pytest_isolate import _options
 from pytest_isolate._descriptors import Open, open_now
+from pytest_isolate._report.reporting import Reporting
 
 if TYPE_CHECKING:
     from pytest_isolate._linux.host import Host
@@ -56,12 +57,17 @@ class Run:
         self._defaults: Defaults | None = None
         if _options.given(config):  # a bad value there ends the run before it starts
             self.defaults.check()
+        self.reporting = Reporting(config)
         self.entries: list[Entry] = []
         self.foreign_entries: list[dict[str, object]] = []  # of xdist's workers, as JSON
         self.fixture_descriptors: Open = {}
         self.has_worked = False  # a sandbox was built before: what fails from then on is broken, not missing
         self._any_isolated: bool | None = None
         self._machine: Machine | None = None
+
+    def entries_as_json(self) -> list[dict[str, object]]:
+        """All entries, in the JSON report's form."""
+        return [*(each.as_json() for each in self.entries), *self.foreign_entries]
 
     @property
     def defaults(self) -> Defaults:

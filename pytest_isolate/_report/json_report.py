@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_isolate._report.files import write_whole
+
 if TYPE_CHECKING:
     from pytest_isolate._model import Usage
     from pytest_isolate._violations import Violation
@@ -26,6 +28,9 @@ class Entry:
     usage: Usage | None
     violations: tuple[Violation, ...] = ()
     leaked: tuple[tuple[int, str], ...] = ()
+    started: float | None = None  # seconds since the epoch, when pytest took the test up
+    worker: str | None = None  # of pytest-xdist
+    line: int | None = None  # of the test in its file, from 1
 
     def as_json(self) -> dict[str, object]:
         """The entry in the contract's form."""
@@ -42,17 +47,14 @@ class Entry:
             "leaked_processes": [{"pid": pid, "command": command} for pid, command in self.leaked],
             "files": {"created": [], "modified": [], "deleted": []},
             "network": {"attempts": []},
+            "started": self.started,
+            "worker": self.worker,
+            "line": self.line,
         }
 
 
 def write(path: Path, host: dict[str, dict[str, object]], entries: list[dict[str, object]]) -> None:
-    """Write the whole report. A regular file is replaced in one step: a reader never sees half of one. Raises ``OSError``."""
+    """Write the whole report. Raises ``OSError``."""
     report = {"schema": SCHEMA, "host": host, "tests": entries}
     text = json.dumps(report, indent=1) + "\n"
-    path = path.resolve()  # behind a symbolic link the file changes, not the link
-    if path.exists() and not path.is_file():  # a pipe, /dev/stdout: written to, never replaced
-        path.write_text(text, "utf-8")
-        return
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(text, "utf-8")
-    beside.replace(path)
+    write_whole(path, text)
