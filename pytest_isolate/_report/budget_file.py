@@ -21,6 +21,7 @@ else:
     import tomli as tomllib
 
 Number = int | float
+_BYTE = 1e-5  # of a tenth of 1M, and a bit: reading 12.3M rounds down to whole bytes
 
 
 class BudgetFileError(ValueError):
@@ -33,7 +34,11 @@ def _size_text(number: Number) -> str:
         return str(math.ceil(number))
     if number < 1 << 20:
         return f"{math.ceil(number / 1024)}K"
-    return f"{math.ceil(round(number / (1 << 20) * 10, 4)) / 10:g}M" if number < 10**6 << 20 else f"{math.ceil(number / (1 << 20))}M"
+    return (
+        f"{math.ceil(number / (1 << 20) * 10 - _BYTE) / 10:.1f}M".replace(".0M", "M")
+        if number < 10**6 << 20
+        else f"{math.ceil(number / (1 << 20))}M"
+    )
 
 
 def _duration_text(number: Number) -> str:

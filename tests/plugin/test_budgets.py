@@ -39,6 +39,7 @@ def names(path):
 @pytest.mark.parametrize("workers", [(), ("-n2",)])
 def test_a_change_that_doubles_a_tests_memory_fails_with_the_sentence(pytester, isolated, budgets, workers):
     """Written, then held: in this process and in xdist's workers, whose figures arrive in the one file."""
+    budgets('[tolerance]\ncpu = "1h"\n')  # this test is of memory
     pytester.makepyfile(test_it=TESTS)
     isolated(CHECK, UPDATE, *workers).assert_outcomes(passed=3)
     assert names(budgets.path) == ["test_it.py::test_block", "test_it.py::test_small[a]", "test_it.py::test_small[b]"]
@@ -167,11 +168,8 @@ def test_the_terminal_is_quiet_when_there_is_nothing_to_say(pytester, isolated):
 
 def test_the_heaviest_tests_are_shown_by_each_resource(pytester, isolated):
     """As many as were asked for, the heaviest first."""
-    pytester.makepyfile(
-        test_it=TESTS.replace(
-            "block = ", "import time; end = time.process_time() + 0.2\n    while time.process_time() < end: pass\n    block = "
-        )
-    )
+    busy = "def test_block():\n    import time\n    end = time.process_time() + 0.2\n    while time.process_time() < end: pass\n    "
+    pytester.makepyfile(test_it=TESTS.replace("def test_block(): ", busy))
     out = isolated("--isolate-top=1").outlines
     assert "test_it.py::test_block" in out[out.index("heaviest by cpu") + 1]
     assert out[out.index("heaviest by wall") + 2].split() == ["memory", "cpu", "wall"]
