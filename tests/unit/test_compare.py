@@ -60,7 +60,7 @@ def test_a_name_cannot_break_out_of_the_markdown_table(report, capsys):
 
 
 def test_a_figure_that_one_report_lacks_is_not_compared(report, capsys):
-    """null is no 0."""
+    """Null is no 0."""
     assert compare.main(["compare", report("b", t={"pids_peak": None}), report("h", t={"pids_peak": 9})]) == 0
     capsys.readouterr()
 
