@@ -64,6 +64,7 @@ def add_options(parser: pytest.Parser) -> None:
         "--isolate-doctor", action="store_true", help="say what this machine can isolate, why not, and the command that fixes it"
     )
     group.addoption("--isolate-report", metavar="PATH", default=None, help="write a JSON report of every isolated test")
+    group.addoption("--isolate-html", metavar="PATH", default=None, help="write one self-contained page; needs pytest-isolate-ns[html]")
     group.addoption("--isolate-top", metavar="N", default=None, help="show the N heaviest isolated tests by memory, cpu and wall time")
     group.addoption("--isolate-budgets", metavar="PATH", default=None, help="fail a test that uses more than a budget file (TOML) says")
     group.addoption("--isolate-update-budgets", action="store_true", help="write what the tests use to --isolate-budgets instead")

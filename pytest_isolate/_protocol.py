@@ -22,6 +22,7 @@ from pytest_isolate._values import format_duration, format_size
 from pytest_isolate._verdict import PHASES, Verdict
 from pytest_isolate._violations import Violation
 
+_OUTPUT_LARGEST = 1 << 16  # characters
 _OUTCOMES = {"passed", "failed", "skipped"}
 
 
@@ -320,7 +321,14 @@ def entry(flight: Flight) -> Entry:
         flight.started,
         os.environ.get("PYTEST_XDIST_WORKER"),
         None if flight.item.location[1] is None else flight.item.location[1] + 1,
+        _output(flight.reports) if verdict is not None and verdict.violations else None,
     )
+
+
+def _output(reports: list[pytest.TestReport]) -> str:
+    """What a test said, for whoever reads of its violations elsewhere than in the terminal."""
+    said = {text: name for report in reports for name, text in report.sections}  # later phases repeat what earlier ones said
+    return "\n".join(f"{name}:\n{text.rstrip()}" for text, name in said.items())[:_OUTPUT_LARGEST]
 
 
 def outcome_of(reports: list[pytest.TestReport]) -> str:

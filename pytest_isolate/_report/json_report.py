@@ -31,6 +31,7 @@ class Entry:
     started: float | None = None  # seconds since the epoch, when pytest took the test up
     worker: str | None = None  # of pytest-xdist
     line: int | None = None  # of the test in its file, from 1
+    output: str | None = None  # what a test with violations said, capped
 
     def as_json(self) -> dict[str, object]:
         """The entry in the contract's form."""
@@ -50,6 +51,7 @@ class Entry:
             "started": self.started,
             "worker": self.worker,
             "line": self.line,
+            "output": self.output,
         }
 
 

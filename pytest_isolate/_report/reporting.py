@@ -27,6 +27,7 @@ class Reporting:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self.json_path: str | None = config.getoption("isolate_report")
+        self.html_path: str | None = config.getoption("isolate_html")
         self.top = _count(config.getoption("isolate_top"))
         self._budget_path: str | None = config.getoption("isolate_budgets")
         self._updates = bool(config.getoption("isolate_update_budgets"))
@@ -34,6 +35,11 @@ class Reporting:
         self._written: str | None = None
         if self.json_path is not None:
             check_writable("--isolate-report", self.json_path)
+        if self.html_path is not None:
+            from pytest_isolate._report import html  # noqa: PLC0415 - for those who want a page
+
+            check_writable("--isolate-html", self.html_path)
+            html.check_installed(self.html_path)
         self.budgets = self._read_budgets()
 
     def _read_budgets(self) -> Budgets | None:
@@ -91,10 +97,15 @@ class Reporting:
 
     def write(self, entries: list[Json], capabilities: Callable[[], Json]) -> None:
         """Write what was asked for. Raises ``OSError``."""
+        host = capabilities() if self.json_path is not None or self.html_path is not None else {}
         if self.json_path is not None:
             from pytest_isolate._report import json_report  # noqa: PLC0415
 
-            json_report.write(Path(self.json_path), capabilities(), entries)
+            json_report.write(Path(self.json_path), host, entries)
+        if self.html_path is not None:
+            from pytest_isolate._report import html  # noqa: PLC0415
+
+            write_whole(Path(self.html_path), html.page(host, entries))
         if self.budgets is not None and self._updates:
             from pytest_isolate._report import budget_file, budgets  # noqa: PLC0415
 

@@ -59,7 +59,7 @@ def test_a_name_that_is_no_text_is_written_with_a_wild_card_that_matches_it():
 def test_the_file_is_sorted_one_test_a_line_with_defaults_written_out_and_keeps_comments():
     """The whole text, so that a diff is a line."""
     assert render(read()).splitlines() == [
-        "# ours", "", "[tolerance]", 'memory = "10%"', 'cpu = "50% or 50ms"', 'wall = "100% or 250ms"', 'pids = "0"',
+        "# ours", "", "[tolerance]", 'memory = "10%"', 'cpu = "100% or 50ms"', 'wall = "150% or 250ms"', 'pids = "0"',
         'disk = "10% or 64K"', 'io_read = "10% or 1M"', 'io_write = "10% or 1M"', "", "[tests]", "# the big one",
         '"a.py::test_big" = { memory = "100M", cpu = "1000ms" }',
         '"a.py::test_p[*]" = { memory = "10M" }',

@@ -37,6 +37,7 @@ def test_an_entry_has_the_contracts_form():
         "started": 12.5,
         "worker": "gw1",
         "line": 3,
+        "output": None,
     }  # fmt: skip
 
 
