@@ -85,7 +85,7 @@ def _timeline(entries: Sequence[dict[str, Any]]) -> object | None:
     plot.hbar(y="worker", left="left", right="right", height=0.7, color="color", line_color=None, source=source)
     plot.add_tools(HoverTool(tooltips=[("test", "@test"), ("outcome", "@outcome"), ("from", "@left{0.000} s"), ("to", "@right{0.000} s")]))
     plot.grid.grid_line_alpha = 0.25
-    plot.outline_line_color = None
+    plot.outline_line_color = plot.toolbar.logo = None
     for axis in plot.axis:
         axis.axis_label_text_color = axis.major_label_text_color = axis.axis_line_color = _AXES
         axis.major_tick_line_color = axis.minor_tick_line_color = _AXES

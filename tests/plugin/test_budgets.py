@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -210,3 +212,47 @@ def test_github_gets_annotations_and_a_summary_when_it_listens(pytester, isolate
         "::error file=sub/test_it.py,line=3,title=crash%3A test_it.py%3A%3Atest_gone::crash: the test's process is gone"
     )
     assert "1 tests, 1 violations" in (pytester.path / "summary.md").read_text()
+
+
+EXAMPLE = Path(__file__).parents[2] / "example_project"
+
+
+@pytest.mark.needs("memory", "pids")
+def test_the_example_projects_budgets_catch_a_change_that_doubles_a_tests_memory(pytester, isolated):
+    """As its CI runs it: the committed budgets hold, then a cache slips into the report and the one sentence names it."""
+    shutil.copytree(EXAMPLE, pytester.path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    isolated(CHECK, "tests/test_report.py").assert_outcomes(passed=3)
+    report = pytester.path / "pantry/report.py"
+    before = "    lines: dict[str, Line] = {}\n"
+    assert before in report.read_text()
+    report.write_text(
+        report.read_text().replace(before, f"{before}    cache = bytearray(path.open('rb').read(6 << 20))\n    assert cache\n")
+    )
+    result = isolated(CHECK, "tests/test_report.py", "-k", "does_not_fit", "-W", "ignore")
+    result.assert_outcomes(failed=1, deselected=2)
+    (said,) = [
+        line for line in result.outlines if line.startswith("tests/test_report.py::test_reads_a_log_that_does_not_fit_into_memory: ")
+    ]
+    assert "budget.memory: budget 2.3 MiB, set in budgets.toml:" in said
+    assert ", tolerance 25% or 2M; used " in said
+
+
+def test_the_page_of_an_xdist_run_has_every_worker_and_the_output_of_violations(pytester, isolated):
+    """The whole way: two workers, a crash with what it said before, one file."""
+    pytester.makepyfile(
+        """
+        import os, pytest
+        @pytest.mark.parametrize("number", range(8))
+        def test_fine(number): pass
+        def test_dies():
+            print("last <b>words</b>", flush=True)
+            os._exit(3)
+        """
+    )
+    isolated("--isolate-all", "-n2", "--isolate-html=page.html").assert_outcomes(passed=8, failed=1)
+    page = (pytester.path / "page.html").read_text()
+    assert all(f"test_fine[{number}]" in page for number in range(8))
+    assert '"gw0"' in page
+    assert '"gw1"' in page
+    assert "last &lt;b&gt;words&lt;/b&gt;" in page
+    assert "<b>words" not in page

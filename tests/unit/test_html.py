@@ -15,7 +15,8 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 
 def entry(number, name="test", outcome="passed", violations=()):
     usage = dict.fromkeys(NAMES) | {"wall_seconds": 0.1, "cpu_seconds": 0.05, "memory_peak_bytes": number << 20}
     return {
-        "nodeid": f"t.py::{name}[{number}]", "outcome": outcome, "usage": usage, "violations": list(violations), "started": 1e9 + number / 10,
+        "nodeid": f"t.py::{name}[{number}]", "outcome": outcome, "usage": usage, "violations": list(violations),
+        "started": 1e9 + number / 10,
         "worker": f"gw{number % 4}", "output": name,
     }  # fmt: skip
 
