@@ -54,7 +54,7 @@ class UnreadableError(ValueError):
 
 
 def read(path: str) -> Usages:
-    """The usage of each test that passed. Raises ``UnreadableError``."""
+    """The usage of each test that did all its work: that passed, or failed for its budget alone. Raises ``UnreadableError``."""
     try:
         report = json.loads(Path(path).read_text("utf-8"))
     except OSError as error:
@@ -70,9 +70,16 @@ def read(path: str) -> Usages:
         for name, figure in entry["usage"].items():
             if figure is not None and (isinstance(figure, bool) or not isinstance(figure, int | float)):
                 raise UnreadableError(f"{path}: {entry['nodeid']!r}: {name} must be a number or null, not {figure!r}")
-        if entry.get("outcome") in {"passed", "xpassed"}:
+        if entry.get("outcome") in {"passed", "xpassed"} or _only_over_budget(entry.get("violations")):
             found[entry["nodeid"]] = entry["usage"]
     return found
+
+
+def _only_over_budget(violations: object) -> bool:
+    """Whether a test failed for nothing but its budget: it did all its work, and is the one to be looked at."""
+    if not isinstance(violations, list) or not violations:
+        return False
+    return all(isinstance(each, dict) and str(each.get("resource")).startswith("budget.") for each in violations)
 
 
 def compare(base: Usages, head: Usages, tolerances: Mapping[str, Tolerance], keys: Sequence[str] = _COMPARED) -> Comparison:

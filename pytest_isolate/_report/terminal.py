@@ -86,13 +86,11 @@ def _heaviest(entries: Sequence[dict[str, Any]], top: int, width: int) -> Iterat
         measured.sort(key=lambda entry: (-entry["usage"][name], entry["nodeid"]))
         if not measured:
             continue
-        yield Text(f"heaviest by {title}", {"bold": True})
+        yield Text("  ".join(f"{name:>10}" for name, _ in _TOP) + f"  heaviest by {title}", {"bold": True})
         for entry in measured[:top]:
             figures = "  ".join(f"{show_figure(key, entry['usage'][key]):>10}" for _, key in _TOP)
             nodeid, left = entry["nodeid"], max(20, width - len(figures) - 3)
             yield Text(f"{figures}  {nodeid if len(nodeid) <= left else '...' + nodeid[3 - left :]}", {})
-    if entries and any(entry["usage"][name] is not None for entry in entries for _, name in _TOP):
-        yield Text("  ".join(f"{title:>10}" for title, _ in _TOP), {"light": True})
 
 
 def show(reporter: pytest.TerminalReporter, config: pytest.Config, shown: Sequence[Text]) -> None:

@@ -59,6 +59,16 @@ def test_a_name_cannot_break_out_of_the_markdown_table(report, capsys):
     assert row == r"| heavier | pids | 1 | 2 | \+100% | t\[\|&lt;/td&gt;&lt;script&gt; \[x\]\(http://x\)\] |"
 
 
+def test_a_test_that_failed_for_its_budget_alone_is_compared(report, tmp_path, capsys):
+    """It did all its work and is the one to look at; one that failed otherwise did not."""
+    for resource, status in (("budget.memory", 1), ("memory", 0)):
+        usage, violations = {"memory_peak_bytes": 20 * MIB}, [{"resource": resource}]
+        tests = [{"nodeid": "t", "outcome": "failed", "usage": usage, "violations": violations}]
+        (tmp_path / "h").write_text(json.dumps({"schema": 1, "tests": tests}))
+        assert compare.main(["compare", report("b", t={"memory_peak_bytes": 10 * MIB}), str(tmp_path / "h")]) == status
+    capsys.readouterr()
+
+
 def test_a_figure_that_one_report_lacks_is_not_compared(report, capsys):
     """Null is no 0."""
     assert compare.main(["compare", report("b", t={"pids_peak": None}), report("h", t={"pids_peak": 9})]) == 0
