@@ -115,6 +115,8 @@ class Reporting:
 
     def summarize(self, entries: list[Json], reporter: pytest.TerminalReporter) -> None:
         """Say it in the terminal, and to GitHub where it listens."""
+        if not entries and self.budgets is None:
+            return  # a run without isolated tests pays for nothing
         from pytest_isolate._report import github, terminal  # noqa: PLC0415
 
         comparison = None
