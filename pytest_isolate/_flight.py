@@ -11,6 +11,7 @@ import gc
 import os
 import signal
 import sys
+import time
 import traceback
 import warnings
 from dataclasses import dataclass, field
@@ -70,6 +71,7 @@ class Flight:
     changes: Changes | None = None  # of the file system, read when somebody asks
 
     landing: bool = False
+    started: float = field(default_factory=time.time)
     verdict: Verdict | None = None
     reports: list[pytest.TestReport] = field(default_factory=list)
 

@@ -72,6 +72,10 @@ def add_options(parser: pytest.Parser) -> None:
         "--isolate-keep", choices=("failed", "all", "none"), default="none", help="keep everything that failed, all or no tests wrote"
     )
     group.addoption("--isolate-artifacts", metavar="DIR", default="isolate-artifacts", help="where --isolate-keep keeps it")
+    group.addoption("--isolate-html", metavar="PATH", default=None, help="write one self-contained page; needs pytest-isolate-ns[html]")
+    group.addoption("--isolate-top", metavar="N", default=None, help="show the N heaviest isolated tests by memory, cpu and wall time")
+    group.addoption("--isolate-budgets", metavar="PATH", default=None, help="fail a test that uses more than a budget file (TOML) says")
+    group.addoption("--isolate-update-budgets", action="store_true", help="write what the tests use to --isolate-budgets instead")
     for keyword in KEYWORDS.values():
         group.addoption(
             keyword.option, dest=keyword.dest, default=None, metavar="VALUE",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NoReturn
 
 import pytest
@@ -20,6 +22,7 @@ from pytest_isolate._section import asked, section
 from pytest_isolate._verdict import PHASES, Verdict
 from pytest_isolate._violations import Violation
 
+_OUTPUT_LARGEST = 1 << 16  # characters
 _OUTCOMES = {"passed", "failed", "skipped", "rerun"}  # the last is pytest-rerunfailures's
 
 
@@ -87,6 +90,8 @@ def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:
     verdict = _verdict.judge(flight.spec, flight.facts)
     if verdict.broken is not None:
         return verdict, [_error_report(flight, f"the sandbox broke: {verdict.broken}")]
+    if not verdict.violations and (over := flight.run.reporting.over_budget(str(flight.item.nodeid), verdict.usage, reports)):
+        verdict = replace(verdict, kind="violation", violations=tuple(over))
     for phase in PHASES:
         if violations := [each for each in verdict.violations if each.phase == phase]:
             reports = _with_violations(flight, reports, violations, dead=verdict.dead_in == phase)
@@ -303,7 +308,17 @@ def entry(flight: Flight) -> Entry:
         changes_of(flight) if flight.run.reports else None,
         () if flight.facts is None else flight.facts.attempts,
         () if flight.facts is None else flight.facts.memory(),
+        flight.started,
+        os.environ.get("PYTEST_XDIST_WORKER"),
+        None if flight.item.location[1] is None else flight.item.location[1] + 1,
+        _output(flight.reports) if verdict is not None and verdict.violations else None,
     )
+
+
+def _output(reports: list[pytest.TestReport]) -> str:
+    """What a test said, for whoever reads of its violations elsewhere than in the terminal."""
+    said = {text: name for report in reports for name, text in report.sections}  # later phases repeat what earlier ones said
+    return "\n".join(f"{name}:\n{text.rstrip()}" for text, name in said.items())[:_OUTPUT_LARGEST]
 
 
 def outcome_of(reports: list[pytest.TestReport]) -> str:

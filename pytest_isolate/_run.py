@@ -14,6 +14,7 @@ import pytest
 
 from pytest_isolate import _options
 from pytest_isolate._descriptors import Open, is_socket, open_now
+from pytest_isolate._report.reporting import Reporting
 
 if TYPE_CHECKING:
     from pytest_isolate._linux.host import Host
@@ -68,10 +69,13 @@ class Run:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.all = bool(config.getoption("isolate_all"))
-        self.reports = bool(config.getoption("isolate_report")) or hasattr(config, "workerinput")  # whether details are for anybody
+        self.reports = bool(config.getoption("isolate_report") or config.getoption("isolate_html")) or hasattr(
+            config, "workerinput"
+        )  # whether details are for anybody
         self._defaults: Defaults | None = None
         if _options.given(config):  # a bad value there ends the run before it starts
             self.defaults.check()
+        self.reporting = Reporting(config)
         self.entries: list[Entry] = []
         self.foreign_entries: list[dict[str, object]] = []  # of xdist's workers, as JSON
         self.fixture_descriptors: Open = {}
@@ -80,6 +84,10 @@ class Run:
         self._any_isolated: bool | None = None
         self._machine: Machine | None = None
         self.said_of_plugins: set[str] = set()
+
+    def entries_as_json(self) -> list[dict[str, object]]:
+        """All entries, in the JSON report's form."""
+        return [*(each.as_json() for each in self.entries), *self.foreign_entries]
 
     @property
     def defaults(self) -> Defaults:

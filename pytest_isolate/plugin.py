@@ -6,9 +6,7 @@ Imports nothing that knows the kernel: loaded and unused, the plugin costs its o
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -40,7 +38,6 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if config.getoption("setuponly", False) or config.getoption("setupplan", False):
         return  # no test body runs
-    _check_report_path(config.getoption("isolate_report"))
     config.pluginmanager.register(_hooks(Run(config)), "isolate-run")
 
 
@@ -50,17 +47,6 @@ def _hooks(run: Run) -> object:
     from pytest_isolate._elsewhere import Elsewhere  # noqa: PLC0415
 
     return Elsewhere(run)
-
-
-def _check_report_path(path: str | None) -> None:
-    """Fail at the start, not after an hour of tests."""
-    if path is None:
-        return
-    directory = Path(path).absolute().parent
-    if not directory.is_dir() or not os.access(directory, os.W_OK) or Path(path).is_dir():
-        raise pytest.UsageError(
-            f"--isolate-report={path}: no file can be written there; {directory} must be a directory that you may write to"
-        )
 
 
 def _refuse_other_plugin() -> None:
@@ -87,6 +73,12 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 def pytest_report_header(config: pytest.Config) -> str | None:
     """Say when isolation is switched off."""
     return "isolate: off, marked tests run as plain tests" if config.getoption("isolate_off") else None
+
+
+def _capabilities(config: pytest.Config) -> dict[str, dict[str, object]]:
+    from pytest_isolate import _doctor  # noqa: PLC0415 - knows the kernel
+
+    return _doctor.capabilities(config)
 
 
 class Isolation:
@@ -225,7 +217,9 @@ class Isolation:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:  # noqa: ANN401 - xdist's WorkerController
         """Under xdist: take in a worker's entries."""
-        self._run.foreign_entries += getattr(node, "workeroutput", {}).get(_WORKER_ENTRIES, [])
+        output = getattr(node, "workeroutput", {})
+        self._run.foreign_entries += output.get(_WORKER_ENTRIES, [])
+        self._run.reporting.from_worker(output)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Unmake everything; write the report, or hand it to the process that does."""
@@ -236,9 +230,16 @@ class Isolation:
         workeroutput = getattr(session.config, "workeroutput", None)
         if workeroutput is not None:
             workeroutput[_WORKER_ENTRIES] = [each.as_json() for each in self._run.entries]
-        elif (path := session.config.getoption("isolate_report")) is not None:
-            from pytest_isolate import _doctor  # noqa: PLC0415 - knows the kernel
-            from pytest_isolate._report import json_report  # noqa: PLC0415
+            self._run.reporting.to_controller(workeroutput)
+        else:
+            self._run.reporting.write(self._run.entries_as_json(), lambda: _capabilities(session.config))
 
-            entries = [*(each.as_json() for each in self._run.entries), *self._run.foreign_entries]
-            json_report.write(Path(path), _doctor.capabilities(session.config), entries)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """The section "isolate"."""
+        self._run.reporting.summarize(self._run.entries_as_json(), terminalreporter)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Before anything is deselected: which budgets have no test any more."""
+        self._run.reporting.collected(session)
+        return (yield)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_isolate._model import Usage
+from pytest_isolate._report.files import write_whole
 
 if TYPE_CHECKING:
     from pytest_isolate._attempts import Attempt
@@ -31,6 +32,10 @@ class Entry:
     changes: Changes | None = None
     attempts: tuple[Attempt, ...] = ()
     memory: tuple[tuple[float, int], ...] = ()  # (seconds since the start, bytes), of a test that took long enough to be looked at
+    started: float | None = None  # seconds since the epoch, when pytest took the test up
+    worker: str | None = None  # of pytest-xdist
+    line: int | None = None  # of the test in its file, from 1
+    output: str | None = None  # what a test with violations said, capped
 
     def as_json(self) -> dict[str, object]:
         """The entry in the contract's form."""
@@ -48,17 +53,15 @@ class Entry:
             "files": {kind: getattr(self.changes, kind, []) for kind in ("created", "modified", "deleted")},
             "memory_samples": [[round(seconds, 3), bytes_then] for seconds, bytes_then in self.memory],
             "network": {"attempts": [{"address": each.address, "port": each.port, "count": each.count} for each in self.attempts]},
+            "started": self.started,
+            "worker": self.worker,
+            "line": self.line,
+            "output": self.output,
         }
 
 
 def write(path: Path, host: dict[str, dict[str, object]], entries: list[dict[str, object]]) -> None:
-    """Write the whole report. A regular file is replaced in one step: a reader never sees half of one. Raises ``OSError``."""
+    """Write the whole report. Raises ``OSError``."""
     report = {"schema": SCHEMA, "host": host, "tests": entries}
     text = json.dumps(report, indent=1) + "\n"
-    path = path.resolve()  # behind a symbolic link the file changes, not the link
-    if path.exists() and not path.is_file():  # a pipe, /dev/stdout: written to, never replaced
-        path.write_text(text, "utf-8")
-        return
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(text, "utf-8")
-    beside.replace(path)
+    write_whole(path, text)

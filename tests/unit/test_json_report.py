@@ -18,7 +18,9 @@ def test_an_entry_has_the_contracts_form():
     """Every key of the schema, with limits and use in bytes, seconds and counts."""
     usage = Usage(1.5, 0.5, 1 << 20, 3, 4096, None, None)
     violation = PidsExceeded("pids", "pids: too many", "call", 5, 5)
-    entry = Entry("t.py::test_it", "failed", "violation", {"pids": 5, "timeout": 2.5}, usage, (violation,), ((7, "sleep 99"),))
+    entry = Entry(
+        "t.py::test_it", "failed", "violation", {"pids": 5, "timeout": 2.5}, usage, (violation,), ((7, "sleep 99"),), 12.5, "gw1", 3
+    )
     assert json.loads(json.dumps(entry.as_json())) == {
         "nodeid": "t.py::test_it",
         "outcome": "failed",
@@ -35,6 +37,10 @@ def test_an_entry_has_the_contracts_form():
         "files": {"created": [], "modified": [], "deleted": []},
         "network": {"attempts": []},
         "memory_samples": [],
+        "started": 12.5,
+        "worker": "gw1",
+        "line": 3,
+        "output": None,
     }  # fmt: skip
 
 

@@ -1,0 +1,166 @@
+"""``pytest-isolate compare base.json head.json``: what got heavier and lighter between two JSON reports.
+
+Exit status: 0 nothing is heavier beyond the tolerance, 1 something is, 2 a file or an argument cannot be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pytest_isolate._report.budget_file import KEYS, Number, Tolerance, default_tolerances, parse_tolerance
+from pytest_isolate._report.github import cell
+from pytest_isolate._report.terminal import plain
+
+Usages = Mapping[str, Mapping[str, Number | None]]  # by test, by the report's names
+_COMPARED = ("memory", "cpu", "pids", "disk", "io_read", "io_write")  # wall time is the machine's as much as the test's
+_SCHEMA = 1
+
+
+class Change(NamedTuple):
+    """One figure of one test that moved by more than the tolerance."""
+
+    test: str
+    key: str
+    base: Number
+    head: Number
+
+    @property
+    def heavier(self) -> bool:
+        """Whether it is worse."""
+        return self.head > self.base
+
+    def cells(self) -> tuple[str, ...]:
+        """As a row of the table."""
+        share = f"{(self.head - self.base) / self.base:+.0%}" if self.base else "new"
+        show = KEYS[self.key].show
+        return ("heavier" if self.heavier else "lighter", self.key, show(self.base), show(self.head), share, self.test)
+
+
+class Comparison(NamedTuple):
+    """Two reports side by side."""
+
+    changes: Sequence[Change]  # heavier first, then by how much
+    appeared: Sequence[str]
+    vanished: Sequence[str]
+
+
+class UnreadableError(ValueError):
+    """A file that is no report, in a sentence."""
+
+
+def read(path: str) -> Usages:
+    """The usage of each test that did all its work: that passed, or failed for its budget alone. Raises ``UnreadableError``."""
+    try:
+        report = json.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise UnreadableError(f"{path}: {error.strerror}; write a report with: pytest --isolate-report={path}") from None
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(f"{path}: this is no JSON: {error}; write a report with: pytest --isolate-report={path}") from None
+    if not isinstance(report, dict) or report.get("schema") != _SCHEMA or not isinstance(report.get("tests"), list):
+        raise UnreadableError(f"{path}: this is no report of schema {_SCHEMA}; write one with: pytest --isolate-report={path}")
+    found: dict[str, Mapping[str, Number | None]] = {}
+    for entry in report["tests"]:
+        if not isinstance(entry, dict) or not isinstance(entry.get("nodeid"), str) or not isinstance(entry.get("usage"), dict):
+            raise UnreadableError(f"{path}: an entry of its tests has no nodeid or no usage")
+        for name, figure in entry["usage"].items():
+            if figure is not None and (isinstance(figure, bool) or not isinstance(figure, int | float)):
+                raise UnreadableError(f"{path}: {entry['nodeid']!r}: {name} must be a number or null, not {figure!r}")
+        if entry.get("outcome") in {"passed", "xpassed"} or _only_over_budget(entry.get("violations")):
+            found[entry["nodeid"]] = entry["usage"]
+    return found
+
+
+def _only_over_budget(violations: object) -> bool:
+    """Whether a test failed for nothing but its budget: it did all its work, and is the one to be looked at."""
+    if not isinstance(violations, list) or not violations:
+        return False
+    return all(isinstance(each, dict) and str(each.get("resource")).startswith("budget.") for each in violations)
+
+
+def compare(base: Usages, head: Usages, tolerances: Mapping[str, Tolerance], keys: Sequence[str] = _COMPARED) -> Comparison:
+    """Compare. A figure that one of the two lacks is not compared."""
+    changes = []
+    for test in sorted(base.keys() & head.keys()):
+        for key in keys:
+            before, after = base[test].get(KEYS[key].usage), head[test].get(KEYS[key].usage)
+            if before is not None and after is not None and abs(after - before) > tolerances[key].of(min(before, after)):
+                changes.append(Change(test, key, before, after))
+    changes.sort(key=lambda each: (not each.heavier, keys.index(each.key), -abs(each.head - each.base), each.test))
+    return Comparison(changes, sorted(head.keys() - base.keys()), sorted(base.keys() - head.keys()))
+
+
+_TITLES = ("", "resource", "base", "head", "change", "test")
+
+
+def as_text(found: Comparison) -> Iterator[str]:
+    """A table for a terminal."""
+    rows = [_TITLES, *(each.cells() for each in found.changes)] if found.changes else []
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
+    for row in rows:
+        left = "  ".join(
+            text.ljust(width) if n < 2 else text.rjust(width) for n, (text, width) in enumerate(zip(row, widths, strict=False))
+        )
+        yield f"{left}  {plain(row[5])}"
+    for title, tests in (("appeared", found.appeared), ("vanished", found.vanished)):
+        yield from (f"{title}  {plain(test)}" for test in tests)
+    yield _sum(found)
+
+
+def as_markdown(found: Comparison) -> Iterator[str]:
+    """A table for a pull request."""
+    if found.changes:
+        yield from ("| | resource | base | head | change | test |", "| --- | --- | ---: | ---: | ---: | --- |")
+        yield from ("| " + " | ".join(cell(text) for text in each.cells()) + " |" for each in found.changes)
+        yield ""
+    for title, tests in (("appeared", found.appeared), ("vanished", found.vanished)):
+        yield from (f"- {title}: {cell(test)}" for test in tests)
+    yield from ("", _sum(found))
+
+
+def _sum(found: Comparison) -> str:
+    heavier = sum(each.heavier for each in found.changes)
+    return (
+        f"{heavier} heavier, {len(found.changes) - heavier} lighter beyond the tolerance; "
+        f"{len(found.appeared)} tests appeared, {len(found.vanished)} vanished"
+    )
+
+
+def _tolerance(text: str) -> tuple[str, Tolerance]:
+    key, _, value = text.partition("=")
+    if key not in KEYS:
+        raise argparse.ArgumentTypeError(f"{text!r}: it must be KEY=TOLERANCE, KEY one of {', '.join(KEYS)}")
+    try:
+        return key, parse_tolerance(key, value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The console script. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="pytest-isolate", description="Tools for the reports of pytest-isolate-ns.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("compare", help="what got heavier and lighter between two reports of --isolate-report")
+    command.add_argument("base")
+    command.add_argument("head")
+    command.add_argument("--format", choices=("text", "markdown"), default="text")
+    command.add_argument(
+        "--tolerance", metavar="KEY=TOLERANCE", type=_tolerance, action="append", default=[],
+        help="such as memory=20%% or 'cpu=50%% or 50ms'; naming wall compares wall time too",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    named = dict(options.tolerance)
+    try:
+        base, head = read(options.base), read(options.head)
+    except UnreadableError as error:
+        sys.stderr.write(f"pytest-isolate compare: {error}\n")
+        return 2
+    keys = [key for key in KEYS if key in _COMPARED or key in named]
+    found = compare(base, head, {**default_tolerances(), **named}, keys)
+    lines = as_markdown(found) if options.format == "markdown" else as_text(found)
+    sys.stdout.write("\n".join(lines) + "\n")
+    return int(any(each.heavier for each in found.changes))

@@ -1,0 +1,74 @@
+"""GitHub Actions: an annotation for each violation, at its test's line, and a job summary in Markdown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_isolate._report.terminal import show_figure, violations
+
+if TYPE_CHECKING:
+    import pytest
+
+_SUMMARY_SHOWN = 50  # GitHub drops a summary of more than 1 MiB
+
+
+def annotation(root: Path, workspace: str | None, entry: Mapping[str, Any], violation: Mapping[str, Any]) -> str:
+    """One ``::error`` command. Paths are relative to the repository, as GitHub wants them."""
+    file = os.path.join(root, str(entry["nodeid"]).split("::", 1)[0])
+    if workspace and Path(file).is_relative_to(workspace):
+        file = os.path.relpath(file, workspace)
+    line = f",line={entry['line']}" if entry.get("line") else ""
+    title = f"{violation['resource']}: {entry['nodeid']}"
+    return f"::error file={_property(file)}{line},title={_property(title)}::{_data(str(violation['message']))}"
+
+
+def _data(text: str) -> str:
+    """As GitHub's own toolkit escapes: a line end would start another command."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def cell(text: str) -> str:
+    """Text in a Markdown table: shown as it is, whatever it holds."""
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return "".join(f"\\{each}" if each in "\\`*_{}[]()#+!|~$@" else each for each in text)
+
+
+def summary(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """The job summary's lines: what was overstepped, and the heaviest tests by memory."""
+    found = list(violations(entries))
+    yield "### Isolated tests"
+    yield ""
+    yield f"{len(entries)} tests, {len(found)} violations"
+    if found:
+        yield from ("", "| test | resource | what |", "| --- | --- | --- |")
+        for entry, violation in found[:_SUMMARY_SHOWN]:
+            yield f"| {cell(entry['nodeid'])} | {cell(violation['resource'])} | {cell(violation['message'])} |"
+        if len(found) > _SUMMARY_SHOWN:
+            yield f"\nand {len(found) - _SUMMARY_SHOWN} more"
+    measured = [entry for entry in entries if entry["usage"]["memory_peak_bytes"] is not None]
+    if measured:
+        yield from ("", "| heaviest by memory | memory | cpu | wall |", "| --- | ---: | ---: | ---: |")
+        for entry in sorted(measured, key=lambda entry: -entry["usage"]["memory_peak_bytes"])[:10]:
+            figures = (show_figure(name, entry["usage"][name]) for name in ("memory_peak_bytes", "cpu_seconds", "wall_seconds"))
+            yield f"| {cell(entry['nodeid'])} | {' | '.join(figures)} |"
+
+
+def tell(reporter: pytest.TerminalReporter, entries: Sequence[dict[str, Any]], root: Path) -> None:
+    """Annotations to the log, the summary to its file. A summary that cannot be written is said, and fails nothing."""
+    for entry, violation in violations(entries):
+        reporter.ensure_newline()
+        reporter.write_line(annotation(root, os.environ.get("GITHUB_WORKSPACE"), entry, violation))
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if path and entries:
+        try:
+            with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write("\n".join(summary(entries)) + "\n\n")
+        except OSError as error:
+            reporter.write_line(f"isolate: no job summary: GITHUB_STEP_SUMMARY={path} cannot be written: {error.strerror}", yellow=True)

@@ -1,0 +1,154 @@
+"""What one run reports: where to, checked at its start; what it has learned; what is written and said at its end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_isolate._report.files import check_writable, write_whole
+
+if TYPE_CHECKING:
+    from pytest_isolate._model import Usage
+    from pytest_isolate._report.budget_file import Budgets
+    from pytest_isolate._violations import BudgetExceeded
+
+Json = dict[str, Any]  # an entry of the JSON report
+_VANISHED = "pytest_isolate_vanished"
+_STRICT = "[XPASS(strict)]"  # pytest's own words for a test that passed against a strict xfail
+
+
+class Reporting:
+    """The report side of one pytest process. Raises ``pytest.UsageError`` for what cannot be written or read."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self.json_path: str | None = config.getoption("isolate_report")
+        self.html_path: str | None = config.getoption("isolate_html")
+        self.top = _count(config.getoption("isolate_top"))
+        self._budget_path: str | None = config.getoption("isolate_budgets")
+        self._updates = bool(config.getoption("isolate_update_budgets"))
+        self._gone: list[str] = []  # lines of tests that are no more
+        self._written: str | None = None
+        if self.json_path is not None:
+            check_writable("--isolate-report", self.json_path)
+        if self.html_path is not None:
+            from pytest_isolate._report import html  # noqa: PLC0415 - for those who want a page
+
+            check_writable("--isolate-html", self.html_path)
+            html.check_installed(self.html_path)
+        self.budgets = self._read_budgets()
+
+    def _read_budgets(self) -> Budgets | None:
+        path = self._budget_path
+        if path is None:
+            if self._updates:
+                raise pytest.UsageError("--isolate-update-budgets needs --isolate-budgets=PATH, the file to write, such as budgets.toml")
+            return None
+        from pytest_isolate._report import budget_file  # noqa: PLC0415 - a TOML parser, for those who have budgets
+
+        if self._updates:
+            check_writable("--isolate-budgets", path)
+        try:
+            return budget_file.parse(path, Path(path).read_text("utf-8"))
+        except FileNotFoundError:
+            if self._updates:
+                return budget_file.parse(path, "")
+            raise pytest.UsageError(
+                f"--isolate-budgets={path}: there is no such file; write it with: pytest --isolate-budgets={path} --isolate-update-budgets"
+            ) from None
+        except UnicodeDecodeError as error:
+            raise pytest.UsageError(f"--isolate-budgets={path}: this is no UTF-8 text: {error}") from None
+        except OSError as error:
+            raise pytest.UsageError(f"--isolate-budgets={path}: it cannot be read: {error.strerror}") from None
+        except budget_file.BudgetFileError as error:
+            raise pytest.UsageError(f"--isolate-budgets: {error}") from None
+
+    def collected(self, session: pytest.Session) -> None:
+        """See all tests, before any is deselected: which lines of the budget file have none."""
+        if self.budgets is None:
+            return
+        from pytest_isolate._report import budgets  # noqa: PLC0415
+
+        config = session.config
+        whole_files = not (session.testsfailed or config.getoption("lf", False) or any("::" in arg for arg in config.args))
+        files = {name.split("::", 1)[0] for name in self.budgets.lines}
+        existing = {file for file in files if (config.rootpath / file).exists()}
+        self._gone = budgets.vanished(self.budgets, [str(item.nodeid) for item in session.items], existing, whole_files=whole_files)
+
+    def over_budget(self, nodeid: str, usage: Usage, reports: list[pytest.TestReport]) -> list[BudgetExceeded]:
+        """A passing test's budgets that it overstepped. Who failed or was skipped did not do all its work: nothing to compare."""
+        if self.budgets is None or self._updates or not all(_did_its_work(report) for report in reports):
+            return []
+        from pytest_isolate._report import budgets  # noqa: PLC0415
+
+        return budgets.exceeded(self.budgets, nodeid, vars(usage), "call")
+
+    def to_controller(self, output: dict[str, object]) -> None:
+        """Under xdist: what a worker knows and its controller does not."""
+        output[_VANISHED] = self._gone
+
+    def from_worker(self, output: Mapping[str, Any]) -> None:
+        """Under xdist, in the controller. Workers collect the same tests, so that any one's word is everybody's."""
+        self._gone = list(output.get(_VANISHED, self._gone))
+
+    def write(self, entries: list[Json], capabilities: Callable[[], Json]) -> None:
+        """Write what was asked for. Raises ``OSError``."""
+        host = capabilities() if self.json_path is not None or self.html_path is not None else {}
+        if self.json_path is not None:
+            from pytest_isolate._report import json_report  # noqa: PLC0415
+
+            json_report.write(Path(self.json_path), host, entries)
+        if self.html_path is not None:
+            from pytest_isolate._report import html  # noqa: PLC0415
+
+            write_whole(Path(self.html_path), html.page(host, entries))
+        if self.budgets is not None and self._updates:
+            from pytest_isolate._report import budget_file, budgets  # noqa: PLC0415
+
+            fresh = budgets.updated(self.budgets, _passed(entries), self._gone)
+            write_whole(Path(self.budgets.path), budget_file.render(fresh))
+            self._written = f"budgets: {len(fresh.lines)} lines written to {fresh.path}, {len(self._gone)} of vanished tests left out"
+
+    def summarize(self, entries: list[Json], reporter: pytest.TerminalReporter) -> None:
+        """Say it in the terminal, and to GitHub where it listens."""
+        if not entries and self.budgets is None:
+            return  # a run without isolated tests pays for nothing
+        from pytest_isolate._report import github, terminal  # noqa: PLC0415
+
+        comparison = None
+        if self.budgets is not None and not self._updates:
+            from pytest_isolate._report import budgets  # noqa: PLC0415
+
+            comparison = budgets.compare(self.budgets, _passed(entries), self._gone)
+        terminal.show(reporter, self._config, terminal.lines(entries, comparison, self._written, self.top, _width(self._config)))
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            github.tell(reporter, entries, self._config.rootpath)
+
+
+def _width(config: pytest.Config) -> int:
+    return int(config.get_terminal_writer().fullwidth)
+
+
+def _count(value: str | None) -> int:
+    if value is None:
+        return 0
+    if not value.isdecimal() or int(value) < 1:
+        raise pytest.UsageError(f"--isolate-top={value}: it must be a whole number, at least 1: how many tests the table has")
+    return int(value)
+
+
+def _did_its_work(report: pytest.TestReport) -> bool:
+    return report.passed or (report.failed and report.when == "call" and str(report.longrepr).startswith(_STRICT))
+
+
+def _passed(entries: list[Json]) -> dict[str, Json]:
+    """The usage of the tests that passed, inside: what budgets are made of."""
+    return {
+        each["nodeid"]: each["usage"]
+        for each in entries
+        if each["outcome"] in {"passed", "xpassed"} and any(figure is not None for figure in each["usage"].values())
+    }

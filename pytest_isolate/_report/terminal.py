@@ -1,0 +1,103 @@
+"""The terminal's section "isolate": violations first, then budgets, then the heaviest tests. Quiet when there is nothing to say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_isolate._values import format_duration, format_size
+
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_isolate._report.budgets import Comparison
+
+_SHOWN = 10  # of each list; the rest is counted
+_TOP = (("memory", "memory_peak_bytes"), ("cpu", "cpu_seconds"), ("wall", "wall_seconds"))
+
+
+class Text(NamedTuple):
+    """One line, and how it is marked."""
+
+    text: str
+    markup: dict[str, bool]
+
+
+def plain(text: str) -> str:
+    """Without what a terminal would obey: names and sentences can hold what a test chose."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def violations(entries: Iterable[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each violation that failed its test, with its entry."""
+    for entry in entries:
+        if entry["outcome"] in {"failed", "error"}:
+            for violation in entry["violations"]:
+                yield entry, violation
+
+
+def show_figure(name: str, figure: float | None) -> str:
+    """A figure of the JSON report for people; a dash for one that was not measured."""
+    if figure is None:
+        return "-"
+    return format_size(int(figure)) if name.endswith("_bytes") else format_duration(figure) if name.endswith("_seconds") else f"{figure:g}"
+
+
+def lines(
+    entries: Sequence[dict[str, Any]], comparison: Comparison | None, written: str | None, top: int, width: int
+) -> list[Text]:  # fmt: skip
+    """The section's lines, none when there is nothing to say."""
+    found = [Text(f"{entry['nodeid']}: {violation['message']}", {"red": True}) for entry, violation in violations(entries)]
+    if comparison is not None:
+        found += _budgets(comparison)
+    if written is not None:
+        found.append(Text(written, {}))
+    if top:
+        found += _heaviest(entries, top, width)
+    return [Text(plain(each.text), each.markup) for each in found]
+
+
+def _budgets(comparison: Comparison) -> Iterator[Text]:
+    update = f"pytest --isolate-budgets={comparison.path} --isolate-update-budgets"
+    if comparison.unmeasured:
+        names = ", ".join(comparison.unmeasured)
+        yield Text(f"not compared, this machine does not measure it: {names} (pytest --isolate-doctor says why)", {"yellow": True})
+    if comparison.new:
+        yield Text(f"new, without a budget: {len(comparison.new)}; to give them one: {update}", {"yellow": True})
+        named = (f"{test} (renamed? {comparison.renamed[test]})" if test in comparison.renamed else test for test in comparison.new)
+        yield from _cut(list(named))
+    if comparison.vanished:
+        yield Text(f"vanished, with a budget still in {comparison.path}: {len(comparison.vanished)}", {"yellow": True})
+        yield from _cut(comparison.vanished)
+    if comparison.room:
+        yield Text(f"room to tighten: {len(comparison.room)}", {"green": True})
+        yield from _cut(comparison.room)
+
+
+def _cut(items: Sequence[str]) -> Iterator[Text]:
+    yield from (Text(f"  {item}", {}) for item in items[:_SHOWN])
+    if len(items) > _SHOWN:
+        yield Text(f"  and {len(items) - _SHOWN} more", {})
+
+
+def _heaviest(entries: Sequence[dict[str, Any]], top: int, width: int) -> Iterator[Text]:
+    for title, name in _TOP:
+        measured = [entry for entry in entries if entry["usage"][name] is not None]
+        measured.sort(key=lambda entry: (-entry["usage"][name], entry["nodeid"]))
+        if not measured:
+            continue
+        yield Text("  ".join(f"{name:>10}" for name, _ in _TOP) + f"  heaviest by {title}", {"bold": True})
+        for entry in measured[:top]:
+            figures = "  ".join(f"{show_figure(key, entry['usage'][key]):>10}" for _, key in _TOP)
+            nodeid, left = entry["nodeid"], max(20, width - len(figures) - 3)
+            yield Text(f"{figures}  {nodeid if len(nodeid) <= left else '...' + nodeid[3 - left :]}", {})
+
+
+def show(reporter: pytest.TerminalReporter, config: pytest.Config, shown: Sequence[Text]) -> None:
+    """Write the section with pytest's own writer, which knows the width and whether colours are wanted."""
+    del config
+    if not shown:
+        return
+    reporter.section("isolate")
+    for line in shown:
+        reporter.write_line(line.text, **line.markup)

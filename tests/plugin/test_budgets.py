@@ -1,0 +1,259 @@
+"""Budgets over whole runs: written, held, and refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+TESTS = """
+import pytest
+from pytest_isolate import isolate
+@isolate
+def test_block(): block = b"x" * (20 << 20)
+@isolate
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_small(name): pass
+"""
+CHECK, UPDATE = "--isolate-budgets=budgets.toml", "--isolate-update-budgets"
+HEAVIER = TESTS.replace("20 <<", "40 <<")
+
+
+@pytest.fixture
+def budgets(pytester):
+    path = pytester.path / "budgets.toml"
+
+    def write(text):
+        path.write_text(text)
+        return path
+
+    write.path = path
+    return write
+
+
+def names(path):
+    return [line.split('"')[1] for line in path.read_text().split("[tests]")[1].splitlines() if line]
+
+
+@pytest.mark.needs("memory")
+@pytest.mark.parametrize("workers", [(), ("-n2",)])
+def test_a_change_that_doubles_a_tests_memory_fails_with_the_sentence(pytester, isolated, budgets, workers):
+    """Written, then held: in this process and in xdist's workers, whose figures arrive in the one file."""
+    budgets('[tolerance]\ncpu = "1h"\n')  # this test is of memory
+    pytester.makepyfile(test_it=TESTS)
+    isolated(CHECK, UPDATE, *workers).assert_outcomes(passed=3)
+    assert names(budgets.path) == ["test_it.py::test_block", "test_it.py::test_small[a]", "test_it.py::test_small[b]"]
+    written = budgets.path.read_bytes()
+    isolated(CHECK, *workers).assert_outcomes(passed=3)
+    pytester.makepyfile(test_it=HEAVIER)
+    result = isolated(CHECK, "--isolate-report=report.json", *workers)
+    result.assert_outcomes(passed=2, failed=1)
+    line = next(number for number, text in enumerate(written.decode().splitlines(), 1) if "test_block" in text)
+    (said,) = [each for each in result.outlines if each.startswith("test_it.py::test_block: budget.memory: budget 2")]
+    assert f"MiB, set in budgets.toml:{line}, tolerance 10% or 1M; used 4" in said
+    assert said.endswith("%) over the budget")
+    entries = {entry["nodeid"]: entry for entry in json.loads((pytester.path / "report.json").read_text())["tests"]}
+    violated = entries["test_it.py::test_block"]
+    assert (violated["outcome"], violated["verdict"]) == ("failed", "violation")
+    assert [each["resource"] for each in violated["violations"]] == ["budget.memory"]
+    assert {entry["worker"] is None for entry in entries.values()} == {not workers}
+    assert all(entry["started"] > 1.5e9 and entry["line"] for entry in entries.values())
+    assert budgets.path.read_bytes() == written
+
+
+@pytest.mark.needs("memory")
+@pytest.mark.parametrize(
+    ("arguments", "outcome"), [("", "xfailed"), ("raises=BudgetExceeded, strict=True", "xfailed"), ("raises=ValueError", "failed")]
+)
+def test_xfail_covers_a_budget_when_it_names_it_or_names_nothing(pytester, isolated, budgets, arguments, outcome):
+    """Like every violation."""
+    budgets('[tests]\n"test_it.py::test_it" = { memory = "2M" }\n')
+    pytester.makepyfile(
+        test_it=f"""
+        import pytest
+        from pytest_isolate import isolate, BudgetExceeded
+        @isolate
+        @pytest.mark.xfail({arguments})
+        def test_it(): block = b"x" * (20 << 20)
+        """
+    )
+    isolated(CHECK).assert_outcomes(**{outcome: 1})
+
+
+@pytest.mark.needs("memory")
+def test_a_failing_test_is_not_compared(pytester, isolated, budgets):
+    """Its own failure is what its author must read."""
+    budgets('[tests]\n"test_it.py::test_it" = { memory = "1M" }\n')
+    pytester.makepyfile(test_it="def test_it():\n    block = b'x' * (20 << 20)\n    assert block == b'y'")
+    result = isolated("--isolate-all", CHECK)
+    result.assert_outcomes(failed=1)
+    result.stdout.no_fnmatch_line("*budget.memory*")
+
+
+def test_new_renamed_vanished_and_roomy_budgets_are_listed(pytester, isolated, budgets):
+    """What nobody keeps in step by hand."""
+    budgets(
+        '[tests]\n"old.py::test_small[a]" = { pids = 1 }\n"test_it.py::test_block" = { wall = "5h" }\n"test_it.py::gone" = { pids = 1 }\n'
+    )
+    pytester.makepyfile(test_it=TESTS)
+    result = isolated(CHECK)
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines_random(
+        [
+            "new, without a budget: 2; to give them one: pytest --isolate-budgets=budgets.toml --isolate-update-budgets",
+            "  test_it.py::test_small[[]a[]] (renamed? old.py::test_small[[]a[]])",
+            "vanished, with a budget still in budgets.toml: 2",
+            "  old.py::test_small[[]a[]]",
+            "  test_it.py::gone",
+            "room to tighten: 1",
+            "  test_it.py::test_block: wall 18000 s could be * (budgets.toml:3)",
+        ]
+    )
+
+
+@pytest.mark.parametrize("partial", [("-k", "block"), ("test_it.py::test_block",), ("-x", "--deselect=test_it.py::test_small")])
+def test_an_update_from_a_partial_run_keeps_who_did_not_run(pytester, isolated, budgets, partial):
+    """Their lines stay as they are, in their order."""
+    line = '"test_it.py::test_small[a]" = { pids = 7 }'
+    budgets(f'[tests]\n{line}\n"untouched.py::test" = {{ pids = 7 }}\n')
+    pytester.makepyfile(test_it=TESTS, untouched="def test(): pass")
+    isolated(CHECK, UPDATE, *partial).assert_outcomes(passed=1, deselected=0 if "::" in partial[0] else 2)
+    assert names(budgets.path) == ["test_it.py::test_block", "test_it.py::test_small[a]", "untouched.py::test"]
+    assert line in budgets.path.read_text().splitlines()
+
+
+@pytest.mark.parametrize("arguments", [(CHECK,), (CHECK, UPDATE)])
+def test_a_bad_file_ends_the_run_at_its_start_and_stays_as_it_is(pytester, isolated, budgets, arguments):
+    """Also for an update: nothing that somebody wrote is lost."""
+    text = '[tests]\n"a" = { memory = "12MB" }\n'
+    path = budgets(text)
+    pytester.makepyfile(test_it=TESTS)
+    result = isolated(*arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --isolate-budgets: budgets.toml:2: memory = '12MB': *write '12M' or '12MiB'"])
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            (CHECK,),
+            "--isolate-budgets=budgets.toml: there is no such file; write it with: pytest --isolate-budgets=budgets.toml --isolate-upd*",
+        ),
+        ((UPDATE,), "--isolate-update-budgets needs --isolate-budgets=PATH*"),
+        (
+            ("--isolate-budgets=gone/b.toml", UPDATE),
+            "--isolate-budgets=gone/b.toml: no file can be written there; */gone must be a directory*",
+        ),
+        (("--isolate-report=gone/r.json",), "--isolate-report=gone/r.json: no file can be written there; */gone must be a directory*"),
+        (("--isolate-top=none",), "--isolate-top=none: it must be a whole number, at least 1*"),
+    ],
+)
+def test_what_cannot_be_read_or_written_is_said_at_the_start(pytester, isolated, arguments, said):
+    """Not after an hour of tests."""
+    pytester.makepyfile(test_it=TESTS)
+    result = isolated(*arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {said}"])
+
+
+def test_the_terminal_is_quiet_when_there_is_nothing_to_say(pytester, isolated):
+    """No section without violations, budgets and --isolate-top."""
+    pytester.makepyfile(test_it=TESTS)
+    result = isolated()
+    result.assert_outcomes(passed=3)
+    assert not [line for line in result.outlines if line.strip("= ") == "isolate"]
+
+
+def test_the_heaviest_tests_are_shown_by_each_resource(pytester, isolated):
+    """As many as were asked for, the heaviest first."""
+    busy = "def test_block():\n    import time\n    end = time.process_time() + 0.2\n    while time.process_time() < end: pass\n    "
+    pytester.makepyfile(test_it=TESTS.replace("def test_block(): ", busy))
+    out = isolated("--isolate-top=1").outlines
+    (at,) = [number for number, line in enumerate(out) if line.split() == ["memory", "cpu", "wall", "heaviest", "by", "cpu"]]
+    assert "test_it.py::test_block" in out[at + 1]
+    assert out[at + 2].endswith("heaviest by wall")
+
+
+def test_an_interrupted_run_leaves_a_valid_report_of_what_was_done(pytester, isolated):
+    """Ctrl-C in the second of three tests: the file is whole, and the first has its figures."""
+    pytester.makepyfile(
+        """
+        def test_first(): pass
+        def test_second(): raise KeyboardInterrupt
+        def test_third(): pass
+        """
+    )
+    result = isolated("--isolate-all", "--isolate-report=report.json")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    report = json.loads((pytester.path / "report.json").read_text())
+    assert [entry["nodeid"].split("::")[1] for entry in report["tests"]] == ["test_first", "test_second"]
+    assert report["tests"][0]["usage"]["wall_seconds"] > 0
+
+
+@pytest.mark.parametrize("listening", [True, False])
+def test_github_gets_annotations_and_a_summary_when_it_listens(pytester, isolated, monkeypatch, listening):
+    """At the test's line, from the repository's root; nothing of it anywhere else."""
+    project = pytester.mkdir("sub")
+    (project / "pytest.ini").write_text("[pytest]")
+    (project / "test_it.py").write_text("\n\ndef test_gone():\n    import os; os._exit(0)\n")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true" if listening else "")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(pytester.path))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "summary.md"))
+    result = isolated("--isolate-all", "sub")
+    found = [line for line in result.outlines if line.startswith("::error")]
+    if not listening:
+        assert (found, (pytester.path / "summary.md").exists()) == ([], False)
+        return
+    assert len(found) == 1
+    assert found[0].startswith(
+        "::error file=sub/test_it.py,line=3,title=crash%3A test_it.py%3A%3Atest_gone::crash: the test's process is gone"
+    )
+    assert "1 tests, 1 violations" in (pytester.path / "summary.md").read_text()
+
+
+EXAMPLE = Path(__file__).parents[2] / "example_project"
+
+
+@pytest.mark.needs("memory", "pids")
+def test_the_example_projects_budgets_catch_a_change_that_doubles_a_tests_memory(pytester, isolated):
+    """As its CI runs it: the committed budgets hold, then a cache slips into the report and the one sentence names it."""
+    shutil.copytree(EXAMPLE, pytester.path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    isolated(CHECK, "tests/test_report.py").assert_outcomes(passed=3)
+    report = pytester.path / "pantry/report.py"
+    before = "    lines: dict[str, Line] = {}\n"
+    assert before in report.read_text()
+    report.write_text(
+        report.read_text().replace(before, f"{before}    cache = bytearray(path.open('rb').read(6 << 20))\n    assert cache\n")
+    )
+    result = isolated(CHECK, "tests/test_report.py", "-k", "does_not_fit", "-W", "ignore")
+    result.assert_outcomes(failed=1, deselected=2)
+    (said,) = [
+        line for line in result.outlines if line.startswith("tests/test_report.py::test_reads_a_log_that_does_not_fit_into_memory: ")
+    ]
+    assert "budget.memory: budget 2.3 MiB, set in budgets.toml:" in said
+    assert ", tolerance 25% or 2M; used " in said
+
+
+def test_the_page_of_an_xdist_run_has_every_worker_and_the_output_of_violations(pytester, isolated):
+    """The whole way: two workers, a crash with what it said before, one file."""
+    pytester.makepyfile(
+        """
+        import os, pytest
+        @pytest.mark.parametrize("number", range(8))
+        def test_fine(number): pass
+        def test_dies():
+            print("last <b>words</b>", flush=True)
+            os._exit(3)
+        """
+    )
+    isolated("--isolate-all", "-n2", "--isolate-html=page.html").assert_outcomes(passed=8, failed=1)
+    page = (pytester.path / "page.html").read_text()
+    assert all(f"test_fine[{number}]" in page for number in range(8))
+    assert '"gw0"' in page
+    assert '"gw1"' in page
+    assert "last &lt;b&gt;words&lt;/b&gt;" in page
+    assert "<b>words" not in page

@@ -1,0 +1,104 @@
+"""Two reports side by side."""
+
+import json
+
+import pytest
+
+from pytest_isolate._report import compare
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def report(tmp_path):
+    def write(name, **tests):
+        path = tmp_path / name
+        entries = [{"nodeid": test, "outcome": "passed", "usage": usage} for test, usage in tests.items()]
+        path.write_text(json.dumps({"schema": 1, "tests": entries}))
+        return str(path)
+
+    return write
+
+
+def test_what_moved_beyond_the_tolerance_is_a_row_heavier_first(report, capsys):
+    """The table, the tests that came and went, and exit status 1."""
+    base = report("b", grown={"memory_peak_bytes": 10 * MIB}, shrunk={"cpu_seconds": 2.0}, same={"memory_peak_bytes": 10 * MIB}, gone={})
+    head = report("h", grown={"memory_peak_bytes": 20 * MIB}, shrunk={"cpu_seconds": 0.5}, same={"memory_peak_bytes": 11 * MIB}, fresh={})
+    assert compare.main(["compare", base, head]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "         resource    base    head  change  test",
+        "heavier  memory    10 MiB  20 MiB   +100%  grown",
+        "lighter  cpu          2 s  500 ms    -75%  shrunk",
+        "appeared  fresh",
+        "vanished  gone",
+        "1 heavier, 1 lighter beyond the tolerance; 1 tests appeared, 1 vanished",
+    ]
+
+
+def test_lighter_is_no_failure_and_a_tolerance_can_be_named(report, capsys):
+    """Only heavier is status 1, and only beyond what the user allows; wall time counts when it is named."""
+    base, head = (
+        report("b", t={"memory_peak_bytes": 20 * MIB, "wall_seconds": 1}),
+        report("h", t={"memory_peak_bytes": 10 * MIB, "wall_seconds": 9}),
+    )
+    assert compare.main(["compare", base, head]) == 0
+    assert compare.main(["compare", head, base]) == 1
+    assert compare.main(["compare", head, base, "--tolerance", "memory=100%"]) == 0
+    assert compare.main(["compare", base, head, "--tolerance", "wall=1s"]) == 1
+    capsys.readouterr()
+
+
+def test_a_name_cannot_break_out_of_the_markdown_table(report, capsys):
+    """What a test is called is text: no cells, no HTML, no links of its own."""
+    name = "t[|</td><script>\n[x](http://x)]"
+    assert (
+        compare.main(["compare", report("b", **{name: {"pids_peak": 1}}), report("h", **{name: {"pids_peak": 2}}), "--format=markdown"])
+        == 1
+    )
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if "pids" in line]
+    assert row == r"| heavier | pids | 1 | 2 | \+100% | t\[\|&lt;/td&gt;&lt;script&gt; \[x\]\(http://x\)\] |"
+
+
+def test_a_test_that_failed_for_its_budget_alone_is_compared(report, tmp_path, capsys):
+    """It did all its work and is the one to look at; one that failed otherwise did not."""
+    for resource, status in (("budget.memory", 1), ("memory", 0)):
+        usage, violations = {"memory_peak_bytes": 20 * MIB}, [{"resource": resource}]
+        tests = [{"nodeid": "t", "outcome": "failed", "usage": usage, "violations": violations}]
+        (tmp_path / "h").write_text(json.dumps({"schema": 1, "tests": tests}))
+        assert compare.main(["compare", report("b", t={"memory_peak_bytes": 10 * MIB}), str(tmp_path / "h")]) == status
+    capsys.readouterr()
+
+
+def test_a_figure_that_one_report_lacks_is_not_compared(report, capsys):
+    """Null is no 0."""
+    assert compare.main(["compare", report("b", t={"pids_peak": None}), report("h", t={"pids_peak": 9})]) == 0
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, ": No such file or directory; write a report with: pytest --isolate-report="),
+        ("{", ": this is no JSON: "),
+        ("[" * 100_000, ": this is no JSON: "),
+        ("[]", ": this is no report of schema 1; write one with: "),
+        ('{"schema": 2, "tests": []}', ": this is no report of schema 1; write one with: "),
+        ('{"schema": 1, "tests": [1]}', ": an entry of its tests has no nodeid or no usage"),
+        ('{"schema": 1, "tests": [{"nodeid": "t", "usage": {"pids_peak": "9"}}]}', ": 't': pids_peak must be a number or null, not '9'"),
+    ],
+)
+def test_what_is_no_report_is_status_2_and_a_sentence(tmp_path, report, capsys, text, said):
+    """Which file, and what writes one."""
+    path = tmp_path / "r.json"
+    if text is not None:
+        path.write_text(text)
+    assert compare.main(["compare", report("b"), str(path)]) == 2
+    assert f"pytest-isolate compare: {path}{said}" in capsys.readouterr().err
+
+
+def test_a_bad_tolerance_is_status_2(report, capsys):
+    """Before anything is read."""
+    with pytest.raises(SystemExit) as raised:
+        compare.main(["compare", "a", "b", "--tolerance", "ram=1"])
+    assert raised.value.code == 2
+    assert "KEY one of memory, cpu" in capsys.readouterr().err

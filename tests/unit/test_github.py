@@ -1,0 +1,58 @@
+"""What GitHub reads: one command a violation, whatever is in it, and a summary that is a table."""
+
+from pathlib import Path
+
+import pytest
+
+from pytest_isolate._report import github, terminal
+
+USAGE = dict.fromkeys(["wall_seconds", "cpu_seconds", "memory_peak_bytes", "pids_peak", "disk_bytes", "io_read_bytes", "io_write_bytes"])
+
+
+def entry(nodeid="t.py::test", message="memory: much", outcome="failed", **more):
+    return {"nodeid": nodeid, "outcome": outcome, "usage": USAGE, "violations": [{"resource": "memory", "message": message}], **more}
+
+
+def annotation(workspace, each):
+    return github.annotation(Path("/repo/sub"), workspace, each, each["violations"][0])
+
+
+def test_an_annotation_is_one_line_whatever_the_test_wrote():
+    """A line end would start a command of the test's own; a comma or colon another property."""
+    said = annotation("/repo", entry("t.py::test[a,b:c\n::set-env::]", "100%\r\n::error::forged", line=7))
+    assert said == (
+        "::error file=sub/t.py,line=7,title=memory%3A t.py%3A%3Atest[a%2Cb%3Ac%0A%3A%3Aset-env%3A%3A]::100%25%0D%0A::error::forged"
+    )
+
+
+@pytest.mark.parametrize("workspace", [None, "/elsewhere"])
+def test_a_file_outside_of_the_workspace_keeps_its_whole_path(workspace):
+    """And a test without a line has none."""
+    assert annotation(workspace, entry()).startswith("::error file=/repo/sub/t.py,title=")
+
+
+def test_a_covered_violation_is_not_told():
+    """``xfail`` covers it: nobody needs to act."""
+    assert list(terminal.violations([entry(outcome="xfailed")])) == []
+    assert "1 tests, 0 violations" in list(github.summary([entry(outcome="xfailed")]))
+
+
+def test_the_summary_counts_what_it_leaves_out():
+    """GitHub drops a summary that is too long."""
+    lines = list(github.summary([entry() for _ in range(60)]))
+    assert sum(line.startswith("| t.py") for line in lines) == 50
+    assert "\nand 10 more" in lines
+
+
+def test_the_terminal_shows_control_characters_and_never_sends_them():
+    """A sentence can quote what a test chose, such as a process's name."""
+    (line,) = terminal.lines([entry(message="\x1b]0;owned\x07")], None, None, 0, 80)
+    assert line.text == "t.py::test: \\x1b]0;owned\\x07"
+
+
+def test_a_long_name_keeps_its_end_within_the_width():
+    """The end of a test's name is what tells it from others."""
+    usage = {**USAGE, "memory_peak_bytes": 5}
+    shown = terminal.lines([{**entry("x" * 200 + "::the_end", outcome="passed"), "usage": usage}], None, None, 1, 80)
+    assert shown[-1].text.endswith("::the_end")
+    assert max(len(line.text) for line in shown) <= 80

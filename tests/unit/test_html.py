@@ -1,0 +1,73 @@
+"""The page: everything in it, nothing from elsewhere, and what tests wrote stays text."""
+
+import json
+import re
+import time
+
+import pytest
+
+from pytest_isolate._report import html
+
+NAMES = ("wall_seconds", "cpu_seconds", "memory_peak_bytes", "pids_peak", "disk_bytes", "io_read_bytes", "io_write_bytes")
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}\udcff\u2028"
+
+
+def entry(number, name="test", outcome="passed", violations=()):
+    usage = dict.fromkeys(NAMES) | {"wall_seconds": 0.1, "cpu_seconds": 0.05, "memory_peak_bytes": number << 20}
+    return {
+        "nodeid": f"t.py::{name}[{number}]", "outcome": outcome, "usage": usage, "violations": list(violations),
+        "started": 1e9 + number / 10,
+        "worker": f"gw{number % 4}", "output": name,
+    }  # fmt: skip
+
+
+def body(page):
+    return re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
+
+
+def test_what_a_test_wrote_is_shown_and_never_obeyed():
+    """Names, messages, output and a machine's reasons: no element of theirs reaches the page."""
+    violation = {"resource": "crash", "message": HOSTILE}
+    host = {"net": {"available": False, "reason": HOSTILE}}
+    hostile = html.page(host, [entry(1, HOSTILE, "failed", [violation])])
+    calm = html.page(host | {"net": {"available": False, "reason": ""}}, [entry(1, "calm", "failed", [violation | {"message": "calm"}])])
+    assert hostile.count("<script") == calm.count("<script")
+    assert hostile.count("</script") == calm.count("</script")
+    assert "<img" not in body(hostile)
+    assert "{{ 7*7 }}" in body(hostile)
+    hostile.encode("utf-8")
+
+
+def test_the_page_reaches_for_nothing():
+    """No address in it is loaded: scripts and styles are inside, and a policy forbids the rest."""
+    page = html.page({}, [entry(1)])
+    assert "default-src 'none'" in page
+    assert not re.search(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=", body(page))
+
+
+def test_every_test_is_in_the_tables_data():
+    """With each resource; null is null."""
+    data = json.loads(re.search(r'id="tests">(.*?)</script>', html.page({}, [entry(3)]))[1])
+    assert data == [["t.py::test[3]", "passed", 3 << 20, 0.05, 0.1, None, None, None, None]]
+
+
+def test_a_run_without_a_test_inside_has_a_page():
+    """Also an interrupted one."""
+    assert 'id="plot">null<' in html.page({}, [])
+
+
+def test_ten_thousand_tests_are_a_page_in_seconds():
+    """Generous for a slow machine: 20 s of processor time; a quadratic step would take minutes."""
+    entries = [entry(number) for number in range(10_000)]
+    begun = time.process_time()
+    html.page({}, entries)
+    assert time.process_time() - begun < 20
+
+
+def test_the_extra_is_named_when_it_is_missing(monkeypatch):
+    """The command that helps stands in the sentence."""
+    monkeypatch.setattr(html, "_NEEDED", ("jinja2", "no_such_library_of_charts"))
+    with pytest.raises(
+        pytest.UsageError, match=r'no_such_library_of_charts not installed: python -m pip install "pytest-isolate-ns\[html\]"'
+    ):
+        html.check_installed("page.html")
