@@ -19,8 +19,9 @@ def test_an_entry_has_the_contracts_form():
     usage = Usage(1.5, 0.5, 1 << 20, 3, 4096, None, None)
     violation = PidsExceeded("pids", "pids: too many", "call", 5, 5)
     entry = Entry(
-        "t.py::test_it", "failed", "violation", {"pids": 5, "timeout": 2.5}, usage, (violation,), ((7, "sleep 99"),), 12.5, "gw1", 3
-    )
+        "t.py::test_it", "failed", "violation", {"pids": 5, "timeout": 2.5}, usage, (violation,), ((7, "sleep 99"),),
+        started=12.5, worker="gw1", line=3,
+    )  # fmt: skip
     assert json.loads(json.dumps(entry.as_json())) == {
         "nodeid": "t.py::test_it",
         "outcome": "failed",
