@@ -32,7 +32,7 @@ def bring_back(flight: Flight) -> Iterator[str]:
     _pytest_private.junit_take(item, _pairs(frame.get("properties")), _pairs(frame.get("attributes")))
     if flight.spec is not None and flight.spec.strict:
         return  # what a hostile test writes there, later runs would read
-    for place in map(Path, map(os.path.realpath, _places(item.config))):
+    for place in places(item.config):
         if (relative := private_path(plan.uppers, str(place))) is not None:
             try:
                 merge_out(sandbox.private, relative, place)
@@ -44,6 +44,12 @@ def _pairs(value: object) -> list[tuple[str, str]]:
     """Name and value pairs, as far as a child wrote such."""
     pairs = value[:_MOST_PROPERTIES] if isinstance(value, list) else []
     return [(pair[0], pair[1]) for pair in pairs if isinstance(pair, list) and [type(each) for each in pair] == [str, str]]
+
+
+def places(config: pytest.Config) -> Iterator[Path]:
+    """Directories whose writes reach the machine, without symbolic links on the way."""
+    for place in _places(config):
+        yield Path(os.path.realpath(place))
 
 
 def _places(config: pytest.Config) -> Iterator[Path]:

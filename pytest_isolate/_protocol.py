@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from collections.abc import Iterable
@@ -309,7 +308,7 @@ def entry(flight: Flight) -> Entry:
         () if flight.facts is None else flight.facts.attempts,
         () if flight.facts is None else flight.facts.memory(),
         flight.started,
-        os.environ.get("PYTEST_XDIST_WORKER"),
+        getattr(flight.item.config, "workerinput", {}).get("workerid"),
         None if flight.item.location[1] is None else flight.item.location[1] + 1,
         _output(flight.reports) if verdict is not None and verdict.violations else None,
     )

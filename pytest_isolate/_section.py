@@ -8,7 +8,7 @@ import pytest
 
 from pytest_isolate import _allocations, _attempts, _verdict
 from pytest_isolate._flight import Flight
-from pytest_isolate._kept import changes_of, keep_tmp_path
+from pytest_isolate._kept import changes_of, keep_tmp_path, places
 from pytest_isolate._values import format_duration, format_limit, format_size
 from pytest_isolate._verdict import Verdict
 
@@ -50,9 +50,10 @@ def _changed(flight: Flight) -> str:
     changes = changes_of(flight)
     temporary = None if flight.facts is None else flight.facts.exit.first("tmp_path")
     base = "\0" if temporary is None else os.path.dirname(str(temporary["path"]))
+    kept = tuple(f"{place}{os.sep}" for place in places(flight.item.config))  # brought back, not discarded
     shown = []
     for kind in ("created", "modified", "deleted"):
-        paths = [path for path in getattr(changes, kind) if not path.startswith(base) and not path.endswith("__pycache__")]
+        paths = [path for path in getattr(changes, kind) if not path.startswith((base, *kept)) and not path.endswith("__pycache__")]
         if paths:
             more = f" and {len(paths) - _MOST_PATHS} more" if len(paths) > _MOST_PATHS else ""
             shown.append(f"{kind} {', '.join(map(repr, paths[:_MOST_PATHS]))}{more}")

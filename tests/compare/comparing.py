@@ -76,6 +76,9 @@ class Seen:
         return [f"exit status {self.status}", *self.cases, *self.lines, *self.files]
 
 
+_OF_TIME_OR_OURS = ("isolate.", "hypothesis-statistics")  # properties: the second has run times in it
+
+
 class Comparison:
     """Runs projects in copies that all have the same path, one after the other."""
 
@@ -187,7 +190,9 @@ def _cases(junit: Path) -> tuple[str, ...]:
             if child.tag == "testcase":
                 continue
             if child.tag == "properties":
-                said += [f"{each.get('name')}={each.get('value')}" for each in child if not str(each.get("name")).startswith("isolate.")]
+                said += [
+                    f"{each.get('name')}={each.get('value')}" for each in child if not str(each.get("name")).startswith(_OF_TIME_OR_OURS)
+                ]
             else:
                 said += [child.tag, *normal(f"{child.get('message')}"), *normal(child.text or "")]
         found.append("\n  ".join(said))
