@@ -78,6 +78,9 @@ class Flight:
     def close(self) -> Group | None:
         """Let go of the sandbox, which the builder unmakes, unless it goes on: then give it to the next test."""
         group, self.group = self.group, None
+        if self.facts is not None:  # megabytes of reports, which a traceback's cycle would keep until some far collection
+            self.facts.exit.frames.clear()
+        self.facts, self.output, self.reports = None, (), []
         healthy = self.verdict is not None and self.verdict.kind == "ok"
         session = self.item.session
         if group is not None and group.watch.alive and healthy and not (session.shouldstop or session.shouldfail):
