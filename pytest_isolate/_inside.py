@@ -100,16 +100,17 @@ class Inside:
         if self._attempts is not None and (attempts := self._attempts.as_json()):
             self._send({"kind": "network", "attempts": attempts})
         while True:
-            if sections:
-                report.sections = [(name, _shortened(text, longest)) for name, text in sections]
+            report.sections = [(name, _shortened(text, longest)) for name, text in sections]
             try:
                 self._writer.send(self._report_frame(report))
                 break
             except ValueError as error:  # too large: text that JSON escapes is up to twelve times as long
                 longest //= 2
-                if longest < _SMALLEST_TEXT or not sections:
+                if longest < _SMALLEST_TEXT:
                     self._writer.send({"kind": "oversized", "message": str(error)})
                     break
+                if isinstance(report, pytest.TestReport) and report.failed:  # a comparison of megabytes is in it
+                    report.longrepr = _shortened(report.longreprtext, longest)
         session = self._item.session
         if not session.shouldfail:
             session.pytest_runtest_logreport(report)  # counts failures for --maxfail, which ends a test between two subtests

@@ -99,7 +99,7 @@ def _broken(facts: Facts) -> str | None:
 def _is_whole(facts: Facts) -> bool:
     """Whether everything was said that a test says: an end with its teardown before it, or with what ended the whole run."""
     finished = PHASES[-1] in facts.reported or facts.exit.first("raised") is not None
-    return facts.exit.ended and finished and facts.exit.garbled is None
+    return facts.exit.ended and finished and facts.exit.garbled is None and facts.exit.first("oversized") is None
 
 
 def _phase_after(reported: tuple[str, ...]) -> str:
@@ -234,7 +234,9 @@ def _leak(spec: Spec, facts: Facts) -> Violation:
 
 
 def _crash(facts: Facts, phase: str) -> Violation:
-    if facts.exit.garbled is not None:
+    if (oversized := facts.exit.first("oversized")) is not None:
+        why = f"a report of it was lost because it was too large to come over: {oversized.get('message')}"
+    elif facts.exit.garbled is not None:
         why = f"what came over its result pipe cannot be read: {facts.exit.garbled}"
     else:
         why = f"it {_ending(facts.exit.status)} in {phase}, before pytest had finished with it"

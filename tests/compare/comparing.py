@@ -101,11 +101,14 @@ class Comparison:
         junit.unlink(missing_ok=True)
         command = [sys.executable, "-m", "pytest", f"--junitxml={junit}", *args]
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV", "TOX"))},
+            **{
+                name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV", "TOX", "CI"))
+            },  # Hypothesis keeps nothing in CI
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "PYTEST_DEBUG_TEMPROOT": str(self._pytester.path / "tmp"),
             "HOME": str(self._pytester.path),
             "COLUMNS": "120",
+            "PYTHONUNBUFFERED": "1",  # as on a terminal: a pipe's buffer is emptied before the fork, in a plain run at its end
             "PYTHONHASHSEED": "0",  # pytest colours levels of logs by sets
         }
         run = subprocess.run(command, cwd=self._project / case.cwd, env=environment, capture_output=True, timeout=120, check=False)

@@ -189,3 +189,15 @@ def test_under_xdist_entries_come_from_the_workers(pytester, isolated):
     pytester.makepyfile("import pytest\n@pytest.mark.parametrize('n', range(6))\ndef test_a(n): assert n != 3")
     isolated("--isolate-all", "-n2", "--isolate-report=report.json").assert_outcomes(passed=5, failed=1)
     assert len(json.loads((pytester.path / "report.json").read_text())["tests"]) == 6
+
+
+def test_what_is_too_large_to_come_over_never_turns_green(pytester, isolated):
+    """A failure of 40 MB of text fails, shortened; a passing test whose report cannot come fails as a crash that says why."""
+    pytester.makepyfile("""
+        def test_fails(): raise AssertionError("x" * (40 << 20))
+        def test_property(record_property): record_property("large", "x" * (40 << 20))
+        def test_next(): pass
+    """)
+    result = isolated("--isolate-all", "--tb=line")
+    result.assert_outcomes(failed=2, passed=1)
+    result.stdout.fnmatch_lines(["crash: *a report of it was lost because it was too large to come over: a frame of * bytes*"])

@@ -11,7 +11,8 @@ import pytest
 @pytest.fixture
 def cached(pytester, monkeypatch):
     """Run pytest with its cache, everything isolated."""
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    for name in ("PYTEST_ADDOPTS", "CI"):  # in CI Hypothesis keeps no examples
+        monkeypatch.delenv(name, raising=False)
     return lambda *args: pytester.runpytest_subprocess("-p", "isolate", "--isolate-all", *args, timeout=120)
 
 
