@@ -157,7 +157,7 @@ def plan(spec: Spec, host: Host, tree: Tree, loopback: list[str], places: list[s
         namespaces |= Clone.NEWUSER
         uid, gid, _ = resolve_user(spec.user) if spec.user is not None else (host.uid, host.gid, ())
         user_map = (uid, gid, host.uid, host.gid)
-    missing = tuple(_missing(spec, host))
+    missing = tuple(_missing(spec, host, tree))
     limits = _limits(spec, host, tree)
     recipe = Recipe(int(namespaces), user_map, PRIVATE, tuple(layout.steps), limits)
     return Plan(recipe, tuple(layout.uppers), missing)
@@ -283,7 +283,7 @@ def _bandwidth(spec: Spec, tree: Tree, *, v2: bool) -> Iterator[tuple[str, str]]
         yield "io.max", "\n".join(f"{disk} {rates}" for disk in tree.disks())
 
 
-def _missing(spec: Spec, host: Host) -> Iterator[Missing]:
+def _missing(spec: Spec, host: Host, tree: Tree) -> Iterator[Missing]:
     for keyword in ("memory", "pids", "cpu"):
         if getattr(spec, keyword) is not None and keyword not in host.places:
             yield Missing(keyword, host.obstacles[keyword], group_remedy(host))
@@ -293,6 +293,8 @@ def _missing(spec: Spec, host: Host) -> Iterator[Missing]:
     for keyword in ("io_read", "io_write"):
         if getattr(spec, keyword) is not None and "io" in host.obstacles:
             yield Missing(keyword, host.obstacles["io"], group_remedy(host))
+        elif getattr(spec, keyword) is not None and not tree.disks():
+            yield Missing(keyword, "there is no block device to limit", "run it on a machine with one, or without this limit")
 
 
 def group_remedy(host: Host) -> str:

@@ -46,11 +46,20 @@ def _capabilities(request: pytest.FixtureRequest, host: host_module.Host) -> Non
         elif name == "user_xattr":
             if os.geteuid() != 0 and not _tmpfs_has_user_xattrs():
                 pytest.skip("the tmpfs of this kernel has no user xattrs (Linux 6.6): a rootless overlay cannot replace directories")
-        elif (reason := _strict.obstacle() if name == "strict" else host.obstacles.get(name)) is not None:
+        elif (reason := _obstacle(name, host)) is not None:
             message = f"this machine has no {name}: {reason}"
             if MUST_WORK == "1" or name in MUST_WORK.split(","):
                 pytest.fail(message)
             pytest.skip(message)
+
+
+def _obstacle(name: str, host: host_module.Host) -> str | None:
+    """Why this machine lacks a capability; None when it has it."""
+    if name == "strict":
+        return _strict.obstacle()
+    if name == "io" and not host_module.Tree().disks():
+        return "no block device"
+    return host.obstacles.get(name)
 
 
 def _tmpfs_has_user_xattrs() -> bool:

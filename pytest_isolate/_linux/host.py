@@ -82,7 +82,7 @@ class Tree:
     def disks(self) -> list[str]:
         """Block devices that hold something, as ``major:minor``."""
         found = []
-        for name in self.entries("/sys/block"):
+        for name in self.entries("/sys/block") if os.path.isdir("/sys/block") else []:
             with open(f"/sys/block/{name}/size", encoding="ascii") as size, open(f"/sys/block/{name}/dev", encoding="ascii") as number:
                 if int(size.read()):
                     found.append(number.read().strip())

@@ -392,6 +392,15 @@ def test_processor_time_is_counted_by_cpuacct_or_by_cpu_of_version_2(places, rea
     assert [each.reason for each in missing] == ([] if reason is None else [reason])
 
 
+def test_without_a_block_device_a_bandwidth_is_missing():
+    """Not silently unlimited."""
+    tree = Files()
+    tree.disks = list
+    places = {"io": Hierarchy(2, "/g")}
+    (missing,) = a_plan(spec(io_read=4096), a_host(places=places), tree).missing
+    assert (missing.keyword, missing.reason) == ("io_read", "there is no block device to limit")
+
+
 def test_what_nobody_asked_for_is_not_missing():
     """A machine without control groups runs every test that sets none of their limits."""
     host = a_host(places={}, obstacles=dict.fromkeys(("memory", "pids", "cpu"), "none"))
