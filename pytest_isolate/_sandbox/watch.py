@@ -210,7 +210,7 @@ class Watch:
         dead = self._exit.garbled is not None or self._exit.out_of_memory or self._pidfd in ready
         if dead or self._exit.ended:
             return dead or goes_on
-        if self._cpu_time is not None and self._sandbox.cpu_seconds() > self._cpu_time:
+        if self._cpu_time is not None and self._exit.frames and self._sandbox.cpu_seconds() > self._cpu_time:  # inside, where it counts
             self._exit.cpu_exceeded = True
             self._dump_stacks()
         return self._exit.cpu_exceeded

@@ -15,10 +15,10 @@ FILES = {
         import pytest
         @pytest.fixture(scope="module")
         def shared(): return []
+        @pytest.fixture(autouse=True)
+        def place(record_property, worker_id): record_property("worker", worker_id)
         class TestOne:
-            def test_a(self, shared, record_property, worker_id):
-                shared.append(1)
-                record_property("worker", worker_id)
+            def test_a(self, shared): shared.append(1)
             def test_b(self, shared): assert len(shared) <= 1
         class TestTwo:
             def test_fails(self): print("said"); assert 0
