@@ -93,7 +93,9 @@ def test_processor_time_of_the_tree(pytester, isolated):
     assert burns["verdict"] == late["verdict"] == "violation"
     assert sleeps["usage"]["wall_seconds"] > 0.4
     for usage in (burns["usage"], late["usage"]):
-        assert usage["cpu_user_seconds"] + usage["cpu_system_seconds"] == pytest.approx(usage["cpu_seconds"], abs=0.05)
+        assert usage["cpu_user_seconds"] + usage["cpu_system_seconds"] == pytest.approx(
+            usage["cpu_seconds"], abs=0.3
+        )  # read one after the other
 
 
 @pytest.mark.needs("io")
