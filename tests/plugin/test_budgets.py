@@ -168,6 +168,7 @@ def test_the_terminal_is_quiet_when_there_is_nothing_to_say(pytester, isolated):
     assert not [line for line in result.outlines if line.strip("= ") == "isolate"]
 
 
+@pytest.mark.needs("cpu")
 def test_the_heaviest_tests_are_shown_by_each_resource(pytester, isolated):
     """As many as were asked for, the heaviest first."""
     busy = "def test_block():\n    import time\n    end = time.process_time() + 0.2\n    while time.process_time() < end: pass\n    "
