@@ -69,13 +69,13 @@ def copy_out(private: int, relative: str, target: Path, *, among: bool = False) 
 def merge_out(private: int, relative: str, target: Path) -> None:
     """Bring regular files written to, and removed from, the directory ``relative`` of the private file system into ``target``.
 
-    For directories of the machine that a test may write as if it were not isolated; ``target`` is made if it is missing. Other
+    For directories of the machine that a test may write as if it were not isolated; ``target`` and the ways to it are made if missing. Other
     things than directories and files stay inside. Raises ``OSError`` if the machine's disk refuses.
     """
     if (fd := descend(private, relative)) is None:
         return
     try:
-        target.mkdir(exist_ok=True)
+        target.mkdir(parents=True, exist_ok=True)  # .hypothesis/examples: nothing is there before the first run
         to = os.open(target, DIRECTORY)
         try:
             _merge_directory(fd, to, Budget())

@@ -200,4 +200,4 @@ def test_what_is_too_large_to_come_over_never_turns_green(pytester, isolated):
     """)
     result = isolated("--isolate-all", "--tb=line")
     result.assert_outcomes(failed=2, passed=1)
-    result.stdout.fnmatch_lines(["crash: *a report of it was lost because it was too large to come over: a frame of * bytes*"])
+    result.stdout.fnmatch_lines(["*crash: *a report of it was lost because it was too large to come over: a frame of * bytes*"])
