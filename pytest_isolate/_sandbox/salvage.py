@@ -69,8 +69,8 @@ def copy_out(private: int, relative: str, target: Path, *, among: bool = False) 
 def merge_out(private: int, relative: str, target: Path) -> None:
     """Bring regular files written to, and removed from, the directory ``relative`` of the private file system into ``target``.
 
-    For directories of the machine that a test may write as if it were not isolated; ``target`` and the ways to it are made if missing. Other
-    things than directories and files stay inside. Raises ``OSError`` if the machine's disk refuses.
+    For directories of the machine that a test may write as if it were not isolated; ``target`` and the ways to it are made if
+    missing. Other things than directories and files stay inside. Raises ``OSError`` if the machine's disk refuses.
     """
     if (fd := descend(private, relative)) is None:
         return

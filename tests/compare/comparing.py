@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +22,6 @@ import pytest
 PROJECTS = Path(__file__).with_name("projects")
 PLAIN = ("-p", "no:isolate")
 ISOLATED = ("-p", "isolate", "--isolate-all")
-compared: Counter[str] = Counter()  # test cases that were found the same, by group
 
 
 @dataclass(frozen=True)
@@ -123,8 +121,11 @@ class Comparison:
             found += [f"file {name}:", *(normal(path.read_text()) if path.exists() else ["is not there"])]
         return found
 
-    def same(self, case: Case, group: str) -> None:
-        """Assert that a case's plain run is what the case says it is, and that the isolated one does not differ."""
+    def same(self, case: Case) -> int:
+        """Assert that a case's plain run is what the case says it is, and that the isolated one does not differ.
+
+        Returns how many test cases were found the same.
+        """
         plain = self.run(case, *PLAIN)
         shown = "\n".join(plain.lines)
         assert plain.status == case.status, shown
@@ -132,7 +133,7 @@ class Comparison:
             assert re.search(pattern, shown, re.MULTILINE), f"the plain run does not say {pattern!r}:\n{shown}"
         isolated = self.run(case, *ISOLATED)
         assert not (found := plain.differences(isolated)), f"not true: {case.claim}\n{found}"
-        compared[group] += max(1, len(plain.cases))
+        return max(1, len(plain.cases))
 
 
 _MASKS = (
