@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -19,6 +20,8 @@ pytest_plugins = ["pytester"]
 #: or the capabilities by name, for a caller (an ordinary user on cgroup v1) of whom less can be expected.
 MUST_WORK = os.environ.get("PYTEST_ISOLATE_MUST_WORK", "")
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's "&" and nohup do that, and programs under test would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("here", database=None, deadline=None)  # a shared, noisy machine, and perhaps no folder to write to
 settings.load_profile("here")

@@ -84,7 +84,8 @@ def test_interrupting_a_debugger_does_not_end_pytest(pytester, terminal):
     pytester.makepyfile(FAILING)
     child = terminal("--pdb")
     child.expect(r"\(Pdb\)")
-    child.sendline("while True: pass")
+    child.sendline(r"exec('print(6 * 7)\nwhile True: pass')")
+    child.expect("42")  # before it, the terminal would throw the line away with the interruption, and readline could miss that
     child.sendintr()
     child.expect(r"\(Pdb\)")
     child.sendline("c")
