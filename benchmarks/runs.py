@@ -17,6 +17,8 @@ from measure import STAMPS
 from resident import RESIDENT
 
 _HERE = Path(__file__).parent
+#: The first two are another's configuration; without byte code every run compiles the plugin anew, as no installed one does.
+_LEFT_OUT = {"PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONDONTWRITEBYTECODE"}
 _ISOLATED = (
     "--isolate-all", "--isolate-memory=256M", "--isolate-pids=64", "--isolate-disk=64M", "--isolate-timeout=30s",
 )  # fmt: skip
@@ -95,7 +97,7 @@ def _pytest(arguments: list[str], tests: Path, variables: dict[str, str]) -> Non
     # Nobody else's plugins, configuration or cache: what is measured is pytest and us.
     fixed = ["-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tests.parent)]
     path = os.pathsep.join([str(_HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {name: value for name, value in os.environ.items() if name not in {"PYTEST_ADDOPTS", "PYTEST_PLUGINS"}}
+    environment = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
     environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": path, **variables}
     command = [sys.executable, "-m", "pytest", *fixed, *arguments, str(tests)]
     done = subprocess.run(

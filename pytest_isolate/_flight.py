@@ -71,6 +71,7 @@ class Flight:
     changes: Changes | None = None  # of the file system, read when somebody asks
 
     landing: bool = False
+    entry_travels: bool = False  # to the controller of pytest-xdist, which keeps it
     started: float = field(default_factory=time.time)
     verdict: Verdict | None = None
     reports: list[pytest.TestReport] = field(default_factory=list)
