@@ -72,7 +72,7 @@ class Flight:
 
     landing: bool = False
     entry_travels: bool = False  # to the controller of pytest-xdist, which keeps it
-    started: float = field(default_factory=time.time)
+    started: float = field(default_factory=time.time)  # when pytest took the test up, and from the fork on, when that was
     verdict: Verdict | None = None
     reports: list[pytest.TestReport] = field(default_factory=list)
 
@@ -163,6 +163,7 @@ def _go_on(flight: Flight, spec: Spec, group: Group) -> bool:
     """Have the child of the test before run this one. False if it turns out to have died in between: then nothing has run."""
     further = goes_on(flight.run, flight.key, flight.nextitem)
     timer = signal.setitimer(signal.ITIMER_REAL, 0)
+    flight.started = time.time()
     try:
         group.command(flight.item, flight.nextitem, goes_on=further)
         _wait(flight, spec, group, further=further)
@@ -258,6 +259,7 @@ def _fork(flight: Flight, spec: Spec) -> None:
     timer = signal.setitimer(signal.ITIMER_REAL, 0)
     gc.freeze()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C in a child that is not yet inside would be two parents
+    flight.started = time.time()
     try:
         pid = entry_module.fork(entry)
         if pid == 0:
