@@ -277,7 +277,7 @@ def _fork(flight: Flight, spec: Spec) -> None:
             for fd in (frames_write, stacks_write, commands, *limit, *(fd for fd, _ in events.values())):
                 os.close(fd)
     try:
-        watch = Watch(pid, sandbox, frames, stacks, debuggable=_pytest_private.has_terminal(config))
+        watch = Watch(pid, sandbox, frames, stacks, debuggable=_pytest_private.has_terminal(config), trusted=not spec.strict)
         flight.group = Group(flight.key, sandbox, plan, watch, commands_write, measuring)
         flight.run.order_ahead(None if further else flight.nextitem)
         _wait(flight, spec, flight.group, further=further)
