@@ -53,18 +53,19 @@ def _difference(now: Number | None, before: Number | None) -> Number | None:
     return None if now is None else now - (before or 0)
 
 
-_LARGEST = 1 << 16
+_LARGEST = 1 << 12  # bytes of a file
+_LARGEST_OF_NETWORK, _LARGEST_OF_DISKS = 1 << 14, 1 << 16  # the latter has some lines a disk
 _NO_ROUTE_6 = b"Ip6OutNoRoutes"
 
 
-def _content(path: str) -> bytes | None:
+def _content(path: str, largest: int = _LARGEST) -> bytes | None:
     """A whole file; None if this kernel has none. Ten are read for every test, and a file object costs as much as the kernel's part."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
-        return os.read(fd, _LARGEST)
+        return os.read(fd, largest)
     finally:
         os.close(fd)
 
@@ -105,7 +106,7 @@ def unroutable(descriptors: Iterable[int]) -> int:
     """How often a packet or connection had no route out of a network namespace (``OutNoRoutes``), from its opened files."""
     total = 0
     for fd in descriptors:
-        data = os.pread(fd, _LARGEST, 0)
+        data = os.pread(fd, _LARGEST_OF_NETWORK, 0)
         if data.startswith(b"Ip: "):  # snmp: a line of names, a line of values
             names, values = data.split(b"\n", 2)[:2]
             total += int(values.split()[names.split().index(b"OutNoRoutes")])
@@ -162,12 +163,12 @@ def _io(groups: dict[str, str]) -> tuple[int | None, int | None]:
     """Bytes that block devices read and wrote for the groups: blkio.throttle.io_service_bytes, or v2's io.stat."""
     read = write = 0
     if "io" in groups:
-        for line in (_content(f"{groups['io']}/io.stat") or b"").decode("ascii").splitlines():
+        for line in (_content(f"{groups['io']}/io.stat", _LARGEST_OF_DISKS) or b"").decode("ascii").splitlines():
             values = dict(pair.split("=") for pair in line.split()[1:])
             read += int(values.get("rbytes", 0))
             write += int(values.get("wbytes", 0))
     elif "blkio" in groups:
-        for line in (_content(f"{groups['blkio']}/blkio.throttle.io_service_bytes") or b"").decode("ascii").splitlines():
+        for line in (_content(f"{groups['blkio']}/blkio.throttle.io_service_bytes", _LARGEST_OF_DISKS) or b"").decode("ascii").splitlines():
             words = line.split()  # "254:0 Read 4096", and a last line with a total
             read += int(words[2]) if words[1] == "Read" else 0
             write += int(words[2]) if words[1] == "Write" else 0
