@@ -1,7 +1,8 @@
 """How noisy a test's figures are: the same test many times, alone and with the other cores busy.
 
-``python benchmarks/noise.py [N]`` prints, for each figure, its median and how far above the median the worst runs were.
-The default tolerances in ``pytest_isolate/_report/budget_file.py`` are chosen from this.
+``python benchmarks/noise.py [N]`` prints, for each figure, its median and how far above the median the worst runs were. Then
+it lets every run write the budget that every other run is held to, calm or busy, and prints how often that fails for noise alone, by
+tolerance. The default tolerances in ``pytest_isolate/_report/budget_file.py`` are chosen from this.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from pytest_isolate._report.budget_file import KEYS, parse_tolerance
+
 TEST = """
 import pytest
 @pytest.mark.isolate
@@ -28,8 +31,10 @@ def test_it(work, number):
     if work == "allocate":
         [b"x" * (1 << 20) for _ in range(30)]
 """
+Found = dict[str, dict[str, list[float]]]  # by work and figure
 FIGURES = {"cpu_seconds": (1000, "ms"), "wall_seconds": (1000, "ms"), "memory_peak_bytes": (1 / (1 << 20), "MiB")}
 PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
+TOLERANCES = ("10%", "25%", "50%", "100%")  # and the default
 SPIN = "while True: pass"
 
 
@@ -49,7 +54,7 @@ def instructions() -> str:
     return "counted"
 
 
-def measure(number: int) -> dict[str, dict[str, list[float]]]:
+def measure(number: int) -> Found:
     """Figures by work and name."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory, "test_it.py").write_text(TEST.format(number=number), "utf-8")
@@ -57,7 +62,7 @@ def measure(number: int) -> dict[str, dict[str, list[float]]]:
         environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         subprocess.run(command, cwd=directory, env=environment, check=True, stdout=subprocess.DEVNULL)
         report = json.loads(Path(directory, "report.json").read_text("utf-8"))
-    found: dict[str, dict[str, list[float]]] = {}
+    found: Found = {}
     for entry in report["tests"]:
         work = entry["nodeid"].split("[")[1].split("-")[0]
         for name in FIGURES:
@@ -66,7 +71,7 @@ def measure(number: int) -> dict[str, dict[str, list[float]]]:
     return found
 
 
-def show(title: str, found: dict[str, dict[str, list[float]]]) -> None:
+def show(title: str, found: Found) -> None:
     """One line a figure."""
     for work, figures in found.items():
         for name, values in figures.items():
@@ -80,19 +85,37 @@ def show(title: str, found: dict[str, dict[str, list[float]]]) -> None:
             )
 
 
+def false_alarms(rounds: list[Found]) -> None:
+    """One line a figure: the share of pairs, of a run that wrote the budget and a run that is held to it, that fail."""
+    print("fails for noise alone, by tolerance")
+    for name, key in ((key.usage, name) for name, key in KEYS.items() if key.usage in FIGURES):
+        for work in rounds[0]:
+            values = [value for found in rounds for value in found[work].get(name, [])]
+            shares = []
+            for text in (*TOLERANCES, KEYS[key].tolerance):
+                tolerance = parse_tolerance(key, text)
+                bounds = [budget + tolerance.of(budget) for budget in values]
+                over = sum(used > bound for bound in bounds for used in values)
+                shares.append(f"{text} {over / max(1, len(values)) ** 2:.2%}")
+            print(f"{work:9} {name:18} {'   '.join(shares)}")
+
+
 def main() -> None:
-    """Alone, then with a spinning process on every core but one, then on every core."""
+    """Alone, then with a spinning process on every core but one; then what tolerances make of both together."""
     number = int(sys.argv[1]) if sys.argv[1:] else 200
     cores = os.cpu_count() or 1
     print(f"{number} runs each, {cores} cores, load at the start {os.getloadavg()[0]:.1f}; instructions: {instructions()}")
+    rounds = []
     for title, spinning in (("alone", 0), ("busy", max(1, cores - 1))):
         spinners = [subprocess.Popen([sys.executable, "-c", SPIN]) for _ in range(spinning)]
         try:
-            show(title, measure(number))
+            rounds.append(measure(number))
         finally:
             for each in spinners:
                 each.kill()
                 each.wait()
+        show(title, rounds[-1])
+    false_alarms(rounds)
 
 
 if __name__ == "__main__":

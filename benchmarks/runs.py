@@ -17,6 +17,8 @@ from measure import STAMPS
 from resident import RESIDENT
 
 _HERE = Path(__file__).parent
+#: The first two are another's configuration; without byte code every run compiles the plugin anew, as no installed one does.
+_LEFT_OUT = {"PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONDONTWRITEBYTECODE"}
 _ISOLATED = (
     "--isolate-all", "--isolate-memory=256M", "--isolate-pids=64", "--isolate-disk=64M", "--isolate-timeout=30s",
 )  # fmt: skip
@@ -27,6 +29,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "loaded": ("-p", "isolate"),
     "floor": ("-p", "no:isolate", "-p", "floor"),
     "isolated": ("-p", "isolate", *_ISOLATED),
+    "unmeasured": ("-p", "isolate", *_ISOLATED, "-p", "unmeasured"),
 }
 
 
@@ -71,10 +74,10 @@ def write_tests(directory: Path, count: int) -> Path:
 
 
 def sample(variant: str, tests: Path, resident_mb: int, extra: list[str]) -> Sample:
-    """Run one variant. ``extra`` arguments go to the isolated one. Raises ``BenchmarkError``."""
+    """Run one variant. ``extra`` arguments go to the isolated ones. Raises ``BenchmarkError``."""
     stamps = tests.with_suffix(".json")
     stamps.unlink(missing_ok=True)
-    arguments = [*VARIANTS[variant], "-p", "measure", "-p", "resident", *(extra if variant == "isolated" else [])]
+    arguments = [*VARIANTS[variant], "-p", "measure", "-p", "resident", *(extra if variant in {"isolated", "unmeasured"} else [])]
     began = time.perf_counter()
     _pytest(arguments, tests, {STAMPS: str(stamps), RESIDENT: str(resident_mb)})
     whole = time.perf_counter() - began
@@ -95,7 +98,7 @@ def _pytest(arguments: list[str], tests: Path, variables: dict[str, str]) -> Non
     # Nobody else's plugins, configuration or cache: what is measured is pytest and us.
     fixed = ["-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tests.parent)]
     path = os.pathsep.join([str(_HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {name: value for name, value in os.environ.items() if name not in {"PYTEST_ADDOPTS", "PYTEST_PLUGINS"}}
+    environment = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
     environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": path, **variables}
     command = [sys.executable, "-m", "pytest", *fixed, *arguments, str(tests)]
     done = subprocess.run(

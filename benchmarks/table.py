@@ -10,7 +10,7 @@ from runs import Sample
 #: Round by round: variant -> its sample in each round.
 Rounds = dict[str, list[Sample]]
 
-RATIOS = (("isolated", "floor"), ("isolated", "plain"), ("floor", "plain"), ("loaded", "plain"))
+RATIOS = (("isolated", "floor"), ("isolated", "unmeasured"), ("isolated", "plain"), ("floor", "plain"), ("loaded", "plain"))
 
 
 def ratios(rounds: Rounds, above: str, below: str) -> list[float]:

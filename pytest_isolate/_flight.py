@@ -71,7 +71,8 @@ class Flight:
     changes: Changes | None = None  # of the file system, read when somebody asks
 
     landing: bool = False
-    started: float = field(default_factory=time.time)
+    entry_travels: bool = False  # to the controller of pytest-xdist, which keeps it
+    started: float = field(default_factory=time.time)  # when pytest took the test up, and from the fork on, when that was
     verdict: Verdict | None = None
     reports: list[pytest.TestReport] = field(default_factory=list)
 
@@ -162,6 +163,7 @@ def _go_on(flight: Flight, spec: Spec, group: Group) -> bool:
     """Have the child of the test before run this one. False if it turns out to have died in between: then nothing has run."""
     further = goes_on(flight.run, flight.key, flight.nextitem)
     timer = signal.setitimer(signal.ITIMER_REAL, 0)
+    flight.started = time.time()
     try:
         group.command(flight.item, flight.nextitem, goes_on=further)
         _wait(flight, spec, group, further=further)
@@ -257,6 +259,7 @@ def _fork(flight: Flight, spec: Spec) -> None:
     timer = signal.setitimer(signal.ITIMER_REAL, 0)
     gc.freeze()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C in a child that is not yet inside would be two parents
+    flight.started = time.time()
     try:
         pid = entry_module.fork(entry)
         if pid == 0:
@@ -274,7 +277,7 @@ def _fork(flight: Flight, spec: Spec) -> None:
             for fd in (frames_write, stacks_write, commands, *limit, *(fd for fd, _ in events.values())):
                 os.close(fd)
     try:
-        watch = Watch(pid, sandbox, frames, stacks, debuggable=_pytest_private.has_terminal(config))
+        watch = Watch(pid, sandbox, frames, stacks, debuggable=_pytest_private.has_terminal(config), trusted=not spec.strict)
         flight.group = Group(flight.key, sandbox, plan, watch, commands_write, measuring)
         flight.run.order_ahead(None if further else flight.nextitem)
         _wait(flight, spec, flight.group, further=further)

@@ -59,6 +59,10 @@ KEYWORDS = {
 }  # fmt: skip
 
 
+#: Options that need something to be read or written, by their names in ``config.option``.
+REPORTING = ("isolate_report", "isolate_html", "isolate_top", "isolate_budgets", "isolate_update_budgets")
+
+
 def add_options(parser: pytest.Parser) -> None:
     """Register options and ini values."""
     group = parser.getgroup("isolate", "isolated tests (pytest-isolate-ns)")

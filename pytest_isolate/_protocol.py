@@ -205,6 +205,8 @@ def _last_words(flight: Flight, phase: str) -> Iterable[tuple[str, str]]:
             yield (f"Captured {name} {phase}", data.decode("utf-8", "replace"))
     if flight.facts.exit.stacks:
         yield ("isolate: stacks", _verdict.readable_stacks(flight.facts.exit.stacks))
+    if flight.facts.exit.native:
+        yield ("isolate: native stacks", flight.facts.exit.native)
 
 
 def _add_usage(report: pytest.TestReport, verdict: Verdict) -> None:

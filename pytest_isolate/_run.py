@@ -7,14 +7,14 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from pytest_isolate import _options
 from pytest_isolate._descriptors import Open, is_socket, open_now
-from pytest_isolate._report.reporting import Reporting
 
 if TYPE_CHECKING:
     from pytest_isolate._linux.host import Host
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from pytest_isolate._linux.mounts import MountPoint, MountTable
     from pytest_isolate._plan import Plan
     from pytest_isolate._report.json_report import Entry
+    from pytest_isolate._report.reporting import Reporting
     from pytest_isolate._sandbox.keeper import Keeper, Sandbox
     from pytest_isolate._spec import Defaults, Spec
+
+_REST = "pytest_isolate_entries"
 
 
 class Started(NamedTuple):
@@ -69,15 +72,15 @@ class Run:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.all = bool(config.getoption("isolate_all"))
-        self.reports = bool(config.getoption("isolate_report") or config.getoption("isolate_html")) or hasattr(
-            config, "workerinput"
-        )  # whether details are for anybody
+        self.reports = bool(config.getoption("isolate_report") or config.getoption("isolate_html"))  # whether details are for anybody
         self._defaults: Defaults | None = None
         if _options.given(config):  # a bad value there ends the run before it starts
             self.defaults.check()
-        self.reporting = Reporting(config)
+        self._reporting: Reporting | None = None
+        if any(config.getoption(name) for name in _options.REPORTING):  # what cannot be read or written is said at the start
+            self._reporting = self.reporting
         self.entries: list[Entry] = []
-        self.foreign_entries: list[dict[str, object]] = []  # of xdist's workers, as JSON
+        self.foreign_entries: dict[tuple[object, ...], dict[str, object]] = {}  # of xdist's workers, as JSON
         self.fixture_descriptors: Open = {}
         self.fixture_threads: dict[str, Started] = {}
         self.has_worked = False  # a sandbox was built before: what fails from then on is broken, not missing
@@ -87,7 +90,53 @@ class Run:
 
     def entries_as_json(self) -> list[dict[str, object]]:
         """All entries, in the JSON report's form."""
-        return [*(each.as_json() for each in self.entries), *self.foreign_entries]
+        return [*(each.as_json() for each in self.entries), *self.foreign_entries.values()]
+
+    @property
+    def has_to_tell(self) -> bool:
+        """Whether anything was asked for or any isolated test has run."""
+        return self._reporting is not None or bool(self.entries or self.foreign_entries)
+
+    def take_in(self, report: pytest.TestReport) -> None:
+        """Under xdist, in the controller: keep the entry that came with a worker's report."""
+        if (text := vars(report).pop("pytest_isolate_entry", None)) is not None:
+            self._keep(text, str(report.nodeid))
+
+    def to_controller(self, output: dict[str, object]) -> None:
+        """Under xdist, at a worker's end: what went with no report, such as the entry of a test that ended the run."""
+        from pytest_isolate._report import travel  # noqa: PLC0415
+
+        output[_REST] = [travel.pack(each) for each in self.entries]
+        self.reporting.to_controller(output)
+
+    def from_worker(self, output: Mapping[str, Any]) -> None:
+        """Under xdist, in the controller."""
+        for text in output.get(_REST, []):
+            self._keep(text, "")
+        if self.has_to_tell:
+            self.reporting.from_worker(output)
+
+    def _keep(self, text: object, nodeid: str) -> None:
+        from pytest_isolate._report import travel  # noqa: PLC0415
+
+        try:
+            key, entry = travel.unpack(text)
+        except ValueError as error:  # a worker on another machine may have another version
+            said = pytest.PytestWarning(f"isolate: the entry of {nodeid or 'a test'} that a worker sent is none: {error}")
+            message = warnings.WarningMessage(said, pytest.PytestWarning, nodeid.partition("::")[0], 1)
+            kwargs = {"warning_message": message, "nodeid": nodeid, "when": "runtest", "location": None}
+            self.config.hook.pytest_warning_recorded.call_historic(kwargs=kwargs)
+        else:
+            self.foreign_entries[key] = entry
+
+    @property
+    def reporting(self) -> Reporting:
+        """What is told of the run. Raises ``pytest.UsageError`` for what cannot be read or written."""
+        if self._reporting is None:
+            from pytest_isolate._report.reporting import Reporting  # noqa: PLC0415 - a run without isolated tests does without
+
+            self._reporting = Reporting(self.config)
+        return self._reporting
 
     @property
     def defaults(self) -> Defaults:

@@ -258,7 +258,10 @@ def _ending(status: int | None) -> str:
 
 
 _FRAME = '  File "'
-_PYTESTS_OWN = ("/_pytest/", "/pluggy/", "/pytest/__main__.py", "<frozen runpy>", "/pytest_isolate/_inside.py", "/pytest_isolate/plugin.py")
+_PYTESTS_OWN = (
+    "/_pytest/", "/pluggy/", "/pytest/__main__.py", "<frozen runpy>", "/pytest_isolate/_inside.py", "/pytest_isolate/plugin.py",
+    "/xdist/remote.py", "/execnet/gateway_base.py",
+)  # fmt: skip
 
 
 def readable_stacks(stacks: str) -> str:

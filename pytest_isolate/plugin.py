@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from pytest_isolate._flight import Flight
     from pytest_isolate._group import Group
 
+    Json = dict[str, Any] | None
+
 _OTHER_PLUGIN = "pytest-isolate"
-_WORKER_ENTRIES = "pytest_isolate_entries"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -117,7 +118,8 @@ class Isolation:
             return result
         finally:
             self._flight = None
-            self._run.entries.append(_protocol.entry(flight))
+            if not flight.entry_travels:
+                self._run.entries.append(_protocol.entry(flight))
             self._group = flight.close()
 
     @pytest.hookimpl(tryfirst=True)
@@ -193,11 +195,12 @@ class Isolation:
         if self._flight is not None and self._flight.inside is not None:
             self._flight.inside.tear_down()
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """In the child the only one that is called: forward. In the parent: remember for the JSON report's entry."""
         if self._flight is None:
-            return
-        if self._flight.inside is not None:
+            self._run.take_in(report)
+        elif self._flight.inside is not None:
             self._flight.inside.forward_report(report)
         else:
             self._flight.reports.append(report)
@@ -214,12 +217,26 @@ class Isolation:
         elif not flight.landing and nodeid == flight.item.nodeid:
             flight.parent_warnings += 1
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_to_serializable(self, config: pytest.Config, report: object) -> Generator[None, Json, Json]:
+        """Under xdist, in a worker: a test's entry travels with its last report, so that a worker's death costs no test before it."""
+        data = yield
+        flight = self._flight
+        if data is not None and hasattr(config, "workerinput") and (flight is None or flight.inside is None):
+            from pytest_isolate._report import travel  # noqa: PLC0415 - for workers only
+
+            data.pop(travel.ATTRIBUTE, None)  # a child may have made one up
+            if flight is not None and getattr(report, "when", None) == "teardown":
+                from pytest_isolate import _protocol  # noqa: PLC0415
+
+                data[travel.ATTRIBUTE] = travel.pack(_protocol.entry(flight))
+                flight.entry_travels = True
+        return data
+
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:  # noqa: ANN401 - xdist's WorkerController
-        """Under xdist: take in a worker's entries."""
-        output = getattr(node, "workeroutput", {})
-        self._run.foreign_entries += output.get(_WORKER_ENTRIES, [])
-        self._run.reporting.from_worker(output)
+        """Under xdist: take in what a worker knows besides its tests' reports."""
+        self._run.from_worker(getattr(node, "workeroutput", {}))
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Unmake everything; write the report, or hand it to the process that does."""
@@ -227,19 +244,22 @@ class Isolation:
             self._group.close()
             self._group = None
         self._run.close()
+        if not self._run.has_to_tell:
+            return
         workeroutput = getattr(session.config, "workeroutput", None)
         if workeroutput is not None:
-            workeroutput[_WORKER_ENTRIES] = [each.as_json() for each in self._run.entries]
-            self._run.reporting.to_controller(workeroutput)
+            self._run.to_controller(workeroutput)
         else:
             self._run.reporting.write(self._run.entries_as_json(), lambda: _capabilities(session.config))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The section "isolate"."""
-        self._run.reporting.summarize(self._run.entries_as_json(), terminalreporter)
+        if self._run.has_to_tell:
+            self._run.reporting.summarize(self._run.entries_as_json(), terminalreporter)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, session: pytest.Session) -> Generator[None, object, object]:
         """Before anything is deselected: which budgets have no test any more."""
-        self._run.reporting.collected(session)
+        if self._run.has_to_tell:
+            self._run.reporting.collected(session)
         return (yield)

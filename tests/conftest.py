@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 from pathlib import Path
@@ -28,7 +29,9 @@ settings.load_profile("here")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "needs(*capabilities): memory, pids, cpu, root, user, strict; skipped where the machine lacks one")
+    config.addinivalue_line(
+        "markers", "needs(*capabilities): memory, pids, cpu, root, user, strict, eu-stack; skipped where the machine lacks one"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +63,8 @@ def _obstacle(name: str, host: host_module.Host) -> str | None:
     """Why this machine lacks a capability; None when it has it."""
     if name == "strict":
         return _strict.obstacle()
+    if name == "eu-stack":
+        return None if shutil.which(name) else "apt-get install elfutils"
     if name == "io" and not host_module.Tree().disks():
         return "no block device"
     return host.obstacles.get(name)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -54,25 +53,33 @@ def _difference(now: Number | None, before: Number | None) -> Number | None:
     return None if now is None else now - (before or 0)
 
 
+_LARGEST = 1 << 12  # bytes of a file
+_LARGEST_OF_NETWORK, _LARGEST_OF_DISKS = 1 << 14, 1 << 16  # the latter has some lines a disk
+_NO_ROUTE_6 = b"Ip6OutNoRoutes"
+
+
+def _content(path: str, largest: int = _LARGEST) -> bytes | None:
+    """A whole file; None if this kernel has none. Ten are read for every test, and a file object costs as much as the kernel's part."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return os.read(fd, largest)
+    finally:
+        os.close(fd)
+
+
 def _number(path: str) -> int | None:
-    try:
-        with open(path, encoding="ascii") as file:
-            return int(file.read())
-    except FileNotFoundError:
-        return None
+    content = _content(path)
+    return None if content is None else int(content)
 
 
-def _keyed(path: str, key: str) -> int | None:
-    """One value of a flat keyed file such as ``memory.events`` (cgroup-v2.rst, "Format")."""
-    try:
-        with open(path, encoding="ascii") as file:
-            for line in file:
-                name, _, value = line.partition(" ")
-                if name == key:
-                    return int(value)
-    except FileNotFoundError:
-        return None
-    return None
+def _keyed(path: str, *keys: str) -> list[int | None]:
+    """Values of a flat keyed file such as ``memory.events`` (cgroup-v2.rst, "Format")."""
+    words = (_content(path) or b"").decode("ascii").split()
+    found = dict(zip(words[::2], words[1::2], strict=False))
+    return [int(found[key]) if key in found else None for key in keys]
 
 
 def oom_file(group: str, version: int) -> str:
@@ -82,7 +89,7 @@ def oom_file(group: str, version: int) -> str:
 
 def oom_kills(group: str, version: int) -> int | None:
     """How many were killed."""
-    return _keyed(oom_file(group, version), "oom_kill")
+    return _keyed(oom_file(group, version), "oom_kill")[0]
 
 
 def memory_now(group: str, version: int) -> int | None:
@@ -99,11 +106,12 @@ def unroutable(descriptors: Iterable[int]) -> int:
     """How often a packet or connection had no route out of a network namespace (``OutNoRoutes``), from its opened files."""
     total = 0
     for fd in descriptors:
-        lines = os.pread(fd, 1 << 16, 0).decode("ascii").splitlines()
-        for names, values in itertools.pairwise(lines):
-            if names.startswith("Ip:") and values.startswith("Ip:"):  # snmp: a line of names, a line of values
-                total += int(values.split()[names.split().index("OutNoRoutes")])
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("Ip6OutNoRoutes"))
+        data = os.pread(fd, _LARGEST_OF_NETWORK, 0)
+        if data.startswith(b"Ip: "):  # snmp: a line of names, a line of values
+            names, values = data.split(b"\n", 2)[:2]
+            total += int(values.split()[names.split().index(b"OutNoRoutes")])
+        elif (at := data.find(_NO_ROUTE_6)) >= 0:
+            total += int(data[at + len(_NO_ROUTE_6) :].split(None, 1)[0])
     return total
 
 
@@ -123,7 +131,7 @@ def read(groups: dict[str, str], places: dict[str, Hierarchy]) -> Counters:
         memory_peak=_number(f"{memory}/{'memory.peak' if version == 2 else 'memory.max_usage_in_bytes'}") if memory else None,
         oom_kills=oom_kills(memory, version) if memory else None,
         pids_peak=_number(f"{pids}/pids.peak") if pids else None,
-        pids_denied=_keyed(f"{pids}/pids.events", "max") if pids else None,
+        pids_denied=_keyed(f"{pids}/pids.events", "max")[0] if pids else None,
         cpu_seconds=cpu[0],
         cpu_user_seconds=cpu[1],
         cpu_system_seconds=cpu[2],
@@ -143,7 +151,7 @@ def _cpu_seconds(groups: dict[str, str], places: dict[str, Hierarchy]) -> tuple[
         numbers = [_number(f"{groups['cpuacct']}/cpuacct.usage{kind}") for kind in ("", "_user", "_sys")]
         unit = _NANOSECOND
     elif "cpu" in groups and places["cpu"].version == 2:
-        numbers = [_keyed(f"{groups['cpu']}/cpu.stat", key) for key in ("usage_usec", "user_usec", "system_usec")]
+        numbers = _keyed(f"{groups['cpu']}/cpu.stat", "usage_usec", "user_usec", "system_usec")
         unit = _MICROSECOND
     else:
         return None, None, None
@@ -155,16 +163,15 @@ def _io(groups: dict[str, str]) -> tuple[int | None, int | None]:
     """Bytes that block devices read and wrote for the groups: blkio.throttle.io_service_bytes, or v2's io.stat."""
     read = write = 0
     if "io" in groups:
-        with open(f"{groups['io']}/io.stat", encoding="ascii") as file:
-            for line in file:
-                values = dict(pair.split("=") for pair in line.split()[1:])
-                read += int(values.get("rbytes", 0))
-                write += int(values.get("wbytes", 0))
+        for line in (_content(f"{groups['io']}/io.stat", _LARGEST_OF_DISKS) or b"").decode("ascii").splitlines():
+            values = dict(pair.split("=") for pair in line.split()[1:])
+            read += int(values.get("rbytes", 0))
+            write += int(values.get("wbytes", 0))
     elif "blkio" in groups:
-        with open(f"{groups['blkio']}/blkio.throttle.io_service_bytes", encoding="ascii") as file:
-            for words in map(str.split, file):  # "254:0 Read 4096", and a last line with a total
-                read += int(words[2]) if words[1] == "Read" else 0
-                write += int(words[2]) if words[1] == "Write" else 0
+        for line in (_content(f"{groups['blkio']}/blkio.throttle.io_service_bytes", _LARGEST_OF_DISKS) or b"").decode("ascii").splitlines():
+            words = line.split()  # "254:0 Read 4096", and a last line with a total
+            read += int(words[2]) if words[1] == "Read" else 0
+            write += int(words[2]) if words[1] == "Write" else 0
     else:
         return None, None
     return read, write

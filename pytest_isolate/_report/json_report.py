@@ -32,7 +32,7 @@ class Entry:
     changes: Changes | None = None
     attempts: tuple[Attempt, ...] = ()
     memory: tuple[tuple[float, int], ...] = ()  # (seconds since the start, bytes), of a test that took long enough to be looked at
-    started: float | None = None  # seconds since the epoch, when pytest took the test up
+    started: float | None = None  # seconds since the epoch, when its sandbox was entered (else when pytest took the test up)
     worker: str | None = None  # of pytest-xdist
     line: int | None = None  # of the test in its file, from 1
     output: str | None = None  # what a test with violations said, capped

@@ -16,6 +16,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from pytest_isolate._linux.syscalls import Clone
+from pytest_isolate._sandbox import native
 from pytest_isolate._sandbox.frames import Decoder, Frame, GarbledError
 from pytest_isolate._sandbox.keeper import Sandbox
 
@@ -49,6 +51,7 @@ class Exit:
     out_of_memory: bool = False
     killed_child: bool = False  # the kernel chose another process than the test's own
     stacks: str = ""
+    native: str = ""  # stacks in C of one that was stopped, or why there are none
     left_over: list[tuple[int, str]] = field(default_factory=list)
     memory: list[tuple[float, int]] = field(default_factory=list)  # (seconds since the start, bytes), some of the way
     wall_seconds: float = 0.0
@@ -77,9 +80,10 @@ def _is_ready(fd: int, seconds: float) -> bool:
 class Watch:
     """Waits for the tests of one forked child, one after the other. Owns the two pipes' reading ends from here on."""
 
-    def __init__(self, pid: int, sandbox: Sandbox, frames: int, stacks: int, *, debuggable: bool = False) -> None:
+    def __init__(self, pid: int, sandbox: Sandbox, frames: int, stacks: int, *, debuggable: bool = False, trusted: bool = True) -> None:
         self._sandbox = sandbox
         self._debuggable = debuggable  # whether a person can sit in front of it: then a debugger stops the clock
+        self._trusted = trusted  # else no tool of ours reads its memory for native stacks
         self._on_interrupt: Any = None
         self._frames, self._stacks = frames, stacks
         self._decoder = Decoder()
@@ -212,13 +216,29 @@ class Watch:
             return dead or goes_on
         if self._cpu_time is not None and self._exit.frames and self._sandbox.cpu_seconds() > self._cpu_time:  # inside, where it counts
             self._exit.cpu_exceeded = True
-            self._dump_stacks()
+            self._stop()
         return self._exit.cpu_exceeded
 
     def _time_out(self) -> None:
         self._exit.timed_out = not self._exit.ended  # after its last words a test is no longer late, only slow to leave
         if self._exit.timed_out:
-            self._dump_stacks()
+            self._stop()
+
+    def _stop(self) -> None:
+        """Its time is over; what follows is ours: see where it stands, in Python and below."""
+        self._exit.wall_seconds = time.monotonic() - self._started
+        if not self._trusted:
+            self._exit.native = "none under profile='strict': to read them is to parse what a hostile test wrote"
+        elif (pid := self._test()) is not None:
+            self._exit.native = native.stacks(pid)
+        self._dump_stacks()  # the signal for it ends many a call in C, so it comes last
+
+    def _test(self) -> int | None:
+        """The test's own process: without root it is the go-between's child."""
+        if not self._sandbox.recipe.namespaces & Clone.NEWUSER:
+            return self._pid
+        with open(f"/proc/{self._pid}/task/{self._pid}/children", encoding="ascii") as file:
+            return next(map(int, file.read().split()), None)
 
     def _drain(self) -> bool:
         """Take in what is there. False at the end of the frames."""
@@ -270,4 +290,4 @@ class Watch:
             _, self._exit.status = os.waitpid(self._pid, 0)
         except ChildProcessError:
             self._exit.status = None
-        self._exit.wall_seconds = time.monotonic() - self._started
+        self._exit.wall_seconds = self._exit.wall_seconds or time.monotonic() - self._started

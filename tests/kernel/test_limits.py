@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import threading
 import time
 
 import pytest
+
+from pytest_isolate._sandbox import native
 
 
 @pytest.mark.needs("memory")
@@ -105,6 +108,32 @@ def test_a_late_test_in_native_code_is_killed_with_its_stack(box):
     result = box.run(sleep_with_lock, timeout=0.3)
     assert result.exit.timed_out
     assert "sleep_with_lock" in result.exit.stacks
+
+
+@pytest.mark.needs("eu-stack")
+def test_a_late_test_shows_where_in_c_it_stands(box):
+    """The C functions between Python and the kernel, of every thread; what is below the interpreter is left to Python's stacks."""
+    import ctypes
+
+    def sleep_in_c():
+        threading.Thread(target=time.sleep, args=[60], daemon=True).start()
+        ctypes.CDLL(None).sleep(60)
+
+    stacks = box.run(sleep_in_c, timeout=0.5).exit.native
+    assert stacks.startswith("by eu-stack, down to Python's interpreter:\nThread ")
+    frames = [line.split()[0] for line in stacks.splitlines() if line.startswith("  ")]
+    assert sum(frame.startswith("clock_nanosleep") for frame in frames) == 2
+    assert "ffi_call" in frames
+    assert "(Python)" in frames
+    assert "_start" not in frames
+
+
+def test_native_stacks_that_nothing_reads_are_named(box, monkeypatch):
+    """A machine without a tool for it, and a process that is gone: a line with what helps, and the timeout as ever."""
+    monkeypatch.setattr(native.shutil, "which", lambda _: None)
+    result = box.run(lambda: time.sleep(60), timeout=0.3)
+    assert result.exit.timed_out
+    assert result.exit.native == "none: eu-stack shows where in C a test stands (apt-get install elfutils), or gdb"
 
 
 def test_a_stopped_test_is_killed_at_its_deadline(box):

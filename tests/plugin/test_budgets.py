@@ -258,3 +258,50 @@ def test_the_page_of_an_xdist_run_has_every_worker_and_the_output_of_violations(
     assert '"gw1"' in page
     assert "last &lt;b&gt;words&lt;/b&gt;" in page
     assert "<b>words" not in page
+
+
+DYING = """
+import os, signal, threading
+import pytest
+from pytest_isolate import isolate
+
+@isolate
+@pytest.mark.parametrize("number", range(3))
+def test_before(number): pass
+
+def test_the_worker_dies(): os.kill(os.getpid(), signal.SIGKILL)
+
+@isolate
+def test_after(): pass
+"""
+
+
+@pytest.mark.needs("pids")
+def test_a_killed_worker_costs_no_entry_of_the_tests_before_it(pytester, isolated, budgets):
+    """Entries travel with each test: the report, the page and the budgets have those of the dead worker and of the one after it."""
+    pytester.makepyfile(test_it=DYING)
+    isolated("-n1", CHECK, UPDATE, "--isolate-report=report.json", "--isolate-html=page.html").assert_outcomes(passed=4, failed=1)
+    wanted = ["test_it.py::test_after", *(f"test_it.py::test_before[{number}]" for number in range(3))]
+    entries = json.loads((pytester.path / "report.json").read_text())["tests"]
+    assert sorted(entry["nodeid"] for entry in entries) == wanted
+    assert {entry["worker"] for entry in entries} == {"gw0", "gw1"}
+    assert all(entry["usage"]["pids_peak"] == 1 for entry in entries)
+    assert names(budgets.path) == wanted
+    page = (pytester.path / "page.html").read_text()
+    assert all(f'"{name}"' in page for name in wanted)
+
+
+def test_a_test_that_ends_an_xdist_run_has_its_entry(pytester, isolated):
+    """``pytest.exit`` in a worker: no last report goes out that the entry could travel with."""
+    pytester.makepyfile("import pytest\ndef test_first(): pass\ndef test_exits(): pytest.exit('enough')")
+    isolated("--isolate-all", "-n1", "--isolate-report=report.json")
+    entries = json.loads((pytester.path / "report.json").read_text())["tests"]
+    assert [entry["nodeid"].split("::")[1] for entry in entries] == ["test_first", "test_exits"]
+
+
+def test_a_name_of_any_bytes_comes_through_xdist(pytester, isolated):
+    """What a test creates may have a name that is not text: no worker dies for it, and the report lists it."""
+    pytester.makepyfile("import os\ndef test_it(): os.close(os.open(b'/var/tmp/isolate-\\xff', os.O_CREAT))")
+    isolated("--isolate-all", "-n1", "--isolate-report=report.json").assert_outcomes(passed=1)
+    (entry,) = json.loads((pytester.path / "report.json").read_text())["tests"]
+    assert "/var/tmp/isolate-\udcff" in entry["files"]["created"]

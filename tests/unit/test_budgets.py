@@ -124,6 +124,24 @@ def test_the_tolerance_is_the_last_figure_that_is_no_violation():
     assert len(judging.exceeded(read(), "a.py::test_big", used(memory=110 * MIB + 1), "call")) == 1
 
 
+@pytest.mark.parametrize(
+    ("key", "budget", "passes", "fails"),
+    [
+        ("cpu", "7ms", 0.057, 0.0571),
+        ("cpu", "1s", 2.0, 2.001),
+        ("wall", "10ms", 0.26, 0.261),
+        ("wall", "1s", 2.5, 2.501),
+        ("memory", "3M", 4 * MIB, 4 * MIB + 1),
+        ("memory", "30M", 33 * MIB, 33 * MIB + 1),
+    ],
+)
+def test_by_default_noise_is_no_violation_and_a_little_more_is(key, budget, passes, fails):
+    """A share of a large figure, an amount of a small one: the two that benchmarks/noise.py found to fail nobody."""
+    lines = read(f'[tests]\n"a.py::x" = {{ {key} = "{budget}" }}\n')
+    assert judging.exceeded(lines, "a.py::x", used(**{key: passes}), "call") == []
+    assert [each.resource for each in judging.exceeded(lines, "a.py::x", used(**{key: fails}), "call")] == [f"budget.{key}"]
+
+
 def test_what_was_not_measured_is_not_compared_and_named_once():
     """A machine without control groups has no memory figure: that is said, and is no pass in silence."""
     assert judging.exceeded(read(), "a.py::test_big", used(cpu=1), "call") == []

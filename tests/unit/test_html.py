@@ -53,7 +53,7 @@ def test_every_test_is_in_the_tables_data():
 
 def test_a_run_without_a_test_inside_has_a_page():
     """Also an interrupted one."""
-    assert 'id="plot">null<' in html.page({}, [])
+    assert 'id="plots">[]<' in html.page({}, [])
 
 
 def test_ten_thousand_tests_are_a_page_in_seconds():

@@ -1,0 +1,67 @@
+"""A pytest plugin (``-p unmeasured``) that takes out what only measures: what is left holds limits and tells outcomes.
+
+Taken out: the control groups that count processor time and block I/O, every counter but those of denials, the network's
+counters and the audit hook that names attempts, the looks at memory on the way, and the figures in each report. What the holder does
+for it, two open files of the network, stays: it happens beside the tests.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_isolate import _inside, _protocol
+from pytest_isolate._linux import cgroup, counters
+from pytest_isolate._linux.counters import Counters
+from pytest_isolate._sandbox.keeper import Sandbox
+from pytest_isolate._sandbox.watch import Watch
+
+if TYPE_CHECKING:
+    from pytest_isolate._verdict import Verdict
+
+_LIMITING = ("memory", "pids", "cpu", "io")
+
+
+class _Deaf:
+    refused_port: int | None = None
+
+    def __init__(self, root: str) -> None:
+        """Hear nothing."""
+
+    def as_json(self) -> list[list[object]]:
+        """Nothing was heard."""
+        return []
+
+    def clear(self) -> None:
+        """Nothing to forget."""
+
+
+def _denials(sandbox: Sandbox) -> Counters:
+    places = {name: each for name, each in sandbox._keeper.places.items() if name in sandbox.groups}
+    return Counters(
+        oom_kills=counters.oom_kills(sandbox.groups["memory"], places["memory"].version) if "memory" in places else None,
+        pids_denied=counters._keyed(f"{sandbox.groups['pids']}/pids.events", "max")[0] if "pids" in places else None,
+    )
+
+
+def _unsaid(report: pytest.TestReport, verdict: Verdict) -> None:
+    report.user_properties.append(("isolate.verdict", verdict.kind))
+
+
+def _found() -> dict[str, cgroup.Hierarchy]:
+    return {name: each for name, each in _own_hierarchies().items() if name in _LIMITING or each.version == 2}
+
+
+_own_hierarchies = cgroup.own_hierarchies
+_TAKEN_OUT: tuple[tuple[object, str, object], ...] = (
+    (cgroup, "own_hierarchies", _found),
+    (Sandbox, "counters", _denials),
+    (Sandbox, "unroutable", lambda _: None),
+    (Sandbox, "disk_used", lambda _: 0),
+    (Watch, "_sample_memory", lambda _: None),
+    (_inside, "Recorder", _Deaf),
+    (_protocol, "_add_usage", _unsaid),
+)
+for _where, _name, _instead in _TAKEN_OUT:
+    setattr(_where, _name, _instead)
