@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from pytest_isolate import _allocations, _attempts, _boarding, _coverage, _pytest_private
+from pytest_isolate import _allocations, _attempts, _boarding, _coverage, _pytest_private, _reading
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._group import Group, Key, goes_on, key_of
 from pytest_isolate._inside import FORWARDED, Inside
@@ -265,6 +265,7 @@ def _fork(flight: Flight, spec: Spec) -> None:
         if pid == 0:
             inside = Inside(flight.item, Writer(frames_write), sandbox.stdout, events, commands if further else -1)
             inside.measuring = measuring
+            inside.debuggable = not spec.strict
             restore_random()
             _begin(flight, spec, entry, inside, stacks_write, timer=timer)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -277,7 +278,8 @@ def _fork(flight: Flight, spec: Spec) -> None:
             for fd in (frames_write, stacks_write, commands, *limit, *(fd for fd, _ in events.values())):
                 os.close(fd)
     try:
-        watch = Watch(pid, sandbox, frames, stacks, debuggable=_pytest_private.has_terminal(config), trusted=not spec.strict)
+        debuggable = _pytest_private.has_terminal(config) and not spec.strict
+        watch = Watch(pid, sandbox, frames, stacks, debuggable=debuggable, trusted=not spec.strict)
         flight.group = Group(flight.key, sandbox, plan, watch, commands_write, measuring)
         flight.run.order_ahead(None if further else flight.nextitem)
         _wait(flight, spec, flight.group, further=further)
@@ -305,6 +307,7 @@ def _wait(flight: Flight, spec: Spec, group: Group, *, further: bool) -> None:
     cpu_time = None if spec.cpu_time is None else spec.cpu_time + (group.counters.cpu_seconds or 0.0)
     alarm = None if spec.memory is None else (int(spec.memory * _allocations.SHARE), _allocations.ALARM)
     exit_ = group.watch.wait(spec.timeout, cpu_time, alarm=alarm, goes_on=further)
+    exit_.frames, unreadable = _reading.checked(exit_.frames, strict=spec.strict)
     entered = exit_.first("entered") or {}
     base = entered.get("base")
     counters, disk_used, unroutable = sandbox.counters(), sandbox.disk_used(), sandbox.unroutable()
@@ -319,6 +322,7 @@ def _wait(flight: Flight, spec: Spec, group: Group, *, further: bool) -> None:
         unroutable=left,
         kill=_kill(flight, counters.oom_kills),
         attempts=_attempts.read((exit_.last("network") or {}).get("attempts"), left) if spec.net else (),
+        unreadable=unreadable,
     )
     group.counters, group.disk_used, group.unroutable = counters, disk_used, unroutable or 0
     flight.output = (("stdout", _tail(sandbox.stdout)), ("stderr", _tail(sandbox.stderr)))

@@ -50,6 +50,7 @@ class Inside:
         self._properties = 0  # of the whole suite, in JUnit's file, before this test
         self._seen: set[str] = set()
         self.measuring: Measuring | None = None
+        self.debuggable = True  # else no word of the test stops its clock
         self._attempts: Recorder | None = None  # on a network of its own
         self._network_before = 0
         self._network: list[int] = []  # counters of it, where an attempt is a violation
@@ -147,6 +148,8 @@ class Inside:
 
     def enter_debugger(self) -> None:
         """Have the clock stopped for a person; without one a debugger would only read the end of its input."""
+        if not self.debuggable:
+            pytest.fail("isolate: a test of profile='strict' has no debugger, for it would stop the clock of its timeout", pytrace=False)
         if not _pytest_private.has_terminal(self._item.config):
             pytest.fail(
                 "isolate: breakpoint() in an isolated test needs a terminal, and the standard input of this pytest is none: "

@@ -16,6 +16,7 @@ import pytest
 
 from pytest_isolate import _pytest_private
 from pytest_isolate._flight import Flight
+from pytest_isolate._mend import xml_text
 from pytest_isolate._sandbox.changes import Changes, read
 from pytest_isolate._sandbox.salvage import copy_out, merge_out, private_path
 
@@ -41,9 +42,9 @@ def bring_back(flight: Flight) -> Iterator[str]:
 
 
 def _pairs(value: object) -> list[tuple[str, str]]:
-    """Name and value pairs, as far as a child wrote such."""
+    """Name and value pairs, as many as are believed."""
     pairs = value[:_MOST_PROPERTIES] if isinstance(value, list) else []
-    return [(pair[0], pair[1]) for pair in pairs if isinstance(pair, list) and [type(each) for each in pair] == [str, str]]
+    return [(xml_text(name), text) for name, text in pairs]
 
 
 def places(config: pytest.Config) -> Iterator[Path]:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import types
 from typing import NoReturn, Protocol
+
+_NOT_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+def xml_text(text: str) -> str:
+    """The same without characters that XML has no way to say, as pytest writes them in values: a name of a property is written as it is."""
+    return _NOT_XML.sub(lambda found: f"#x{ord(found[0]):02X}", text)
 
 
 class _Writer(Protocol):

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pytest
 
-from pytest_isolate import _coverage, _mend, _plugins, _pytest_private, _verdict
+from pytest_isolate import _coverage, _mend, _plugins, _pytest_private, _reading, _verdict
 from pytest_isolate._flight import Flight
 from pytest_isolate._kept import bring_back, changes_of, keep_artifacts, lost_threads
 from pytest_isolate._model import Usage
@@ -22,7 +22,6 @@ from pytest_isolate._verdict import PHASES, Verdict
 from pytest_isolate._violations import Violation
 
 _OUTPUT_LARGEST = 1 << 16  # characters
-_OUTCOMES = {"passed", "failed", "skipped", "rerun"}  # the last is pytest-rerunfailures's
 
 
 class ChildInternalError(Exception):
@@ -80,11 +79,12 @@ def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:
         return verdict, [_error_report(flight, message)]
     reports: list[pytest.TestReport] = []
     try:
-        reports.extend(_read_report(flight, frame) for frame in flight.facts.exit.frames if frame["kind"] == "report")
+        frames = [frame for frame in flight.facts.exit.frames if frame["kind"] == "report"]
+        reports.extend(_reading.report(flight.item, frame, strict=flight.spec.strict) for frame in frames)
         if flight.group is not None and flight.group.measuring is not None:
             flight.group.measuring.add([_coverage.read(frame) for frame in flight.facts.exit.frames if frame["kind"] == "coverage"])
     except GarbledError as error:
-        flight.facts.exit.garbled = str(error)
+        flight.facts.unreadable = f"{_reading.UNREADABLE}{error}"
     flight.facts.reported = tuple(report.when or "" for report in reports)
     verdict = _verdict.judge(flight.spec, flight.facts)
     if verdict.broken is not None:
@@ -110,36 +110,6 @@ def _error_report(flight: Flight, message: str) -> pytest.TestReport:
         item.nodeid, item.location, dict.fromkeys(item.keywords, 1), "failed", text, "setup",
         sections=[("isolate", asked(flight))] if flight.spec is not None else [],
     )  # fmt: skip
-
-
-def _read_report(flight: Flight, frame: Frame) -> pytest.TestReport:
-    """A report from what a child wrote. Raises ``GarbledError`` for whatever a child of ours would not have written."""
-    config, item = flight.item.config, flight.item
-    data = frame.get("report")
-    if not isinstance(data, dict):
-        raise GarbledError("a report is not an object")
-    try:
-        report = config.hook.pytest_report_from_serializable(config=config, data=data)
-    except Exception as error:  # whatever a plugin raises on data that it did not write
-        raise GarbledError(f"a report cannot be read: {type(error).__name__}: {error}") from error
-    if not isinstance(report, pytest.TestReport) or report.when not in PHASES or report.outcome not in _OUTCOMES:
-        raise GarbledError("a report is not of one of the three phases and outcomes")
-    if str(report.nodeid) != item.nodeid:
-        raise GarbledError(f"a report is for another test, {str(report.nodeid)[:200]!r}")
-    if isinstance(report.longrepr, list):  # a skip's (path, line, reason), which JSON made a list
-        if len(report.longrepr) != 3:
-            raise GarbledError("a skip has no path, line and reason")
-        report.longrepr = tuple(report.longrepr)
-    if frame.get("drawn") and isinstance(report.longrepr, str):
-        report.longrepr = _mend.Drawn(report.longrepr)  # type: ignore[assignment] # pytest asks it for toterminal() only
-    report.location = item.location
-    report.sections = [(str(name), str(text)) for name, text in report.sections]
-    report.user_properties = [(str(name), value) for name, value in report.user_properties]
-    if not isinstance(report.duration, int | float):
-        raise GarbledError("a duration is not a number")
-    if type(report) is not pytest.TestReport:
-        _pytest_private.take_in_subtest(item, report, data, frame.get("failed_subtests"))
-    return report
 
 
 def _with_violations(
@@ -263,7 +233,8 @@ def _raise(frame: Frame) -> NoReturn:
     if frame.get("what") == "exit":
         raise pytest.exit.Exception(message, code if isinstance(code, int) else None)
     if frame.get("what") == "interrupt":
-        _mend.interrupt_at(str(frame.get("path")), frame.get("line"), KeyboardInterrupt(*([message] if message else [])))
+        path = str(frame.get("path"))
+        _mend.interrupt_at(path if _reading.is_source(path) else "?", frame.get("line"), KeyboardInterrupt(*([message] if message else [])))
     raise ChildInternalError(message)
 
 
@@ -289,7 +260,8 @@ def _category(frame: Frame) -> type[Warning]:
 
 
 def _record_warning(item: pytest.Item, text: str, category: type[Warning], filename: str, lineno: object) -> None:
-    message = warnings.WarningMessage(text, category, filename, lineno if isinstance(lineno, int) else 1)
+    shown = None if _reading.is_source(filename) else ""  # with None Python reads the line from the file, whatever a child said it is
+    message = warnings.WarningMessage(text, category, filename, lineno if isinstance(lineno, int) else 1, line=shown)
     item.ihook.pytest_warning_recorded.call_historic(
         kwargs={"warning_message": message, "nodeid": item.nodeid, "when": "runtest", "location": None}
     )

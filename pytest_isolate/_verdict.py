@@ -38,6 +38,7 @@ class Facts:
     attempts: tuple[Attempt, ...] = ()
     kill: Kill | None = None  # what the kernel wrote about an out-of-memory kill
     reported: tuple[str, ...] = ()  # phases whose reports arrived and could be read
+    unreadable: str | None = None  # what the test's process wrote that no child of ours would have
 
     def memory(self) -> tuple[tuple[float, int], ...]:
         """Memory over time, without what the sandbox itself costs."""
@@ -99,7 +100,8 @@ def _broken(facts: Facts) -> str | None:
 def _is_whole(facts: Facts) -> bool:
     """Whether everything was said that a test says: an end with its teardown before it, or with what ended the whole run."""
     finished = PHASES[-1] in facts.reported or facts.exit.first("raised") is not None
-    return facts.exit.ended and finished and facts.exit.garbled is None and facts.exit.first("oversized") is None
+    readable = facts.exit.garbled is None and facts.unreadable is None and facts.exit.first("oversized") is None
+    return facts.exit.ended and finished and readable
 
 
 def _phase_after(reported: tuple[str, ...]) -> str:
@@ -236,6 +238,8 @@ def _leak(spec: Spec, facts: Facts) -> Violation:
 def _crash(facts: Facts, phase: str) -> Violation:
     if (oversized := facts.exit.first("oversized")) is not None:
         why = f"a report of it was lost because it was too large to come over: {oversized.get('message')}"
+    elif facts.unreadable is not None:
+        return _violations.Crashed("crash", f"crash: the test's process {facts.unreadable}", phase)
     elif facts.exit.garbled is not None:
         why = f"what came over its result pipe cannot be read: {facts.exit.garbled}"
     else:

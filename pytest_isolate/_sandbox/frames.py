@@ -12,7 +12,9 @@ import struct
 
 _LENGTH = struct.Struct(">I")
 LARGEST_FRAME = 32 << 20  # bytes
-LARGEST_TOTAL = 128 << 20  # bytes, of all frames of one sandbox
+LARGEST_TOTAL = 128 << 20  # bytes, of all frames of one test
+MOST_FRAMES = 100_000  # of one test; each costs the reading end some microseconds and some hundred bytes, however short it is
+DEEPEST = 100  # lists and objects in each other; what reads them later, pytest and plugins, calls itself once a level
 
 Frame = dict[str, object]
 
@@ -51,13 +53,18 @@ class Decoder:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._total = 0
+        self._count = 0
+
+    def begin(self) -> None:
+        """Count anew: what comes from here on is another test's."""
+        self._total = self._count = 0
 
     def feed(self, data: bytes) -> list[Frame]:
         """Take in more bytes. Returns the frames completed by them. Raises ``GarbledError``, after which it is of no more use."""
         self._buffer += data
         self._total += len(data)
         if self._total > LARGEST_TOTAL:
-            raise GarbledError(f"more than {LARGEST_TOTAL} bytes came from one sandbox")
+            raise GarbledError(f"more than {LARGEST_TOTAL} bytes came from one test")
         frames = []
         while len(self._buffer) >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._buffer)
@@ -67,6 +74,9 @@ class Decoder:
                 break
             payload = bytes(self._buffer[_LENGTH.size : _LENGTH.size + length])
             del self._buffer[: _LENGTH.size + length]
+            self._count += 1
+            if self._count > MOST_FRAMES:
+                raise GarbledError(f"more than {MOST_FRAMES} frames came from one test")
             frames.append(_decode(payload))
         return frames
 
@@ -83,4 +93,22 @@ def _decode(payload: bytes) -> Frame:
         raise GarbledError(f"a frame is not JSON: {error}") from error
     if not isinstance(frame, dict) or not isinstance(frame.get("kind"), str):
         raise GarbledError("a frame is not an object with a kind")
+    if payload.count(b"[") + payload.count(b"{") > DEEPEST and _is_deeper(frame, DEEPEST):
+        raise GarbledError(f"a frame is more than {DEEPEST} levels deep")
     return frame
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Whether lists and objects lie in more levels than these; without calling itself, which is what the limit is for."""
+    level = [value]
+    for _ in range(levels):
+        inner: list[object] = []
+        for each in level:
+            if isinstance(each, dict):
+                inner += each.values()
+            elif isinstance(each, list):
+                inner += each
+        level = [each for each in inner if isinstance(each, dict | list)]
+        if not level:
+            return False
+    return True

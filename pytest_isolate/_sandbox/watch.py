@@ -23,6 +23,7 @@ from pytest_isolate._sandbox.keeper import Sandbox
 
 STACK_SIGNAL = int(signal.SIGRTMAX)
 _READ = 1 << 18
+_MOST_READS = 16  # at each wake-up: a test that writes as fast as we read must not keep us from its deadline
 # The pipes are emptied this often rather than at each write: waking for every frame cost as much as reading all of them at
 # the end. A writer that fills one (1 MiB where the kernel allows) waits at most this long, in seconds.
 _LOOK_AGAIN = 0.02
@@ -112,6 +113,7 @@ class Watch:
         self._exit = Exit(self._pid)
         self._started = time.monotonic()
         self._stack_bytes.clear()
+        self._decoder.begin()
         self._cpu_time, self._alarm, self._look_again = cpu_time, alarm, _LOOK_AGAIN
         stays = False
         try:
@@ -246,9 +248,9 @@ class Watch:
         return self._drain_frames()
 
     def _drain_frames(self) -> bool:
-        while self._exit.garbled is None and not (
-            self._exit.timed_out or self._exit.cpu_exceeded
-        ):  # what a late test still says does not count
+        for _ in range(_MOST_READS):
+            if self._exit.garbled is not None or self._exit.timed_out or self._exit.cpu_exceeded:
+                return False  # what a late test still says does not count
             try:
                 data = os.read(self._frames, _READ)
             except BlockingIOError:
@@ -259,10 +261,10 @@ class Watch:
                 self._exit.garbled = str(error)
             if not data:
                 return False
-        return False
+        return True
 
     def _drain_stacks(self) -> bool:
-        while True:
+        for _ in range(_MOST_READS):
             try:
                 data = os.read(self._stacks, _READ)
             except BlockingIOError:
@@ -270,6 +272,7 @@ class Watch:
             self._stack_bytes += data[: _MOST_STACKS - len(self._stack_bytes)]
             if not data:
                 return False
+        return True
 
     def _dump_stacks(self) -> None:
         """Have faulthandler, in the child's signal handler, write every thread's stack; it needs no interpreter lock."""

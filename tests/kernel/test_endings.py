@@ -76,6 +76,97 @@ def test_garbage_on_the_pipe_ends_the_test_and_is_known(box, garbage):
     assert box.run(scribble).exit.garbled is not None
 
 
+def pipes() -> list[int]:
+    """What a test that looks finds open for writing: its frames and its stacks among them."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if int(name) > 2 and os.readlink(f"/proc/self/fd/{name}").startswith("pipe:"):
+                found.append(int(name))
+    return found
+
+
+def say(*chunks: bytes) -> None:
+    for fd in pipes():
+        for chunk in chunks:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(fd, chunk)
+
+
+EMPTY_FRAME = b'\0\0\0\x0c{"kind": ""}'
+
+
+def test_many_small_frames_end_the_test(box):
+    """A hundred thousand is enough: what a test says costs pytest seconds at most, whatever it says."""
+    result = box.run(lambda: [say(EMPTY_FRAME * 10_000) for _ in range(1000)])
+    assert result.exit.garbled == "more than 100000 frames came from one test"
+    assert result.exit.wall_seconds < 10
+
+
+def test_one_endless_frame_does_not_outlast_the_timeout(box):
+    """A frame that comes byte by byte, as fast as it is read: the deadline is looked at in between."""
+
+    def dribble():
+        (first, *others) = pipes()
+        os.write(first, b"\x01\xff\xff\xff")
+        for other in others:
+            os.write(other, b"\x01\xff\xff\xff")
+        while True:
+            for fd in (first, *others):
+                os.write(fd, b" ")
+
+    result = box.run(dribble, timeout=1.0)
+    assert result.exit.timed_out
+    assert result.exit.wall_seconds < 5
+
+
+def test_flooded_stacks_do_not_outlast_the_timeout(box):
+    """The other pipe, whose content is only ever shown, has no end either."""
+
+    def flood():
+        _, stacks = sorted(pipes())
+        for _ in range(4):
+            if os.fork() == 0:
+                while True:
+                    os.write(stacks, b"x" * (1 << 20))
+        signal.pause()
+
+    result = box.run(flood, timeout=1.0)
+    assert result.exit.timed_out
+    assert len(result.exit.stacks) <= 1 << 16
+    assert result.exit.wall_seconds < 5
+
+
+@pytest.mark.parametrize("closing", [True, False], ids=["closed", "open"])
+def test_a_frame_that_is_cut_off_is_no_end(box, closing):
+    """Half a frame, then death, or an end of the pipe before it: nothing was said."""
+
+    def cut():
+        for fd in pipes():
+            with contextlib.suppress(OSError):
+                os.write(fd, b'\0\0\0\x0e{"kind": "')
+                if closing:
+                    os.close(fd)
+        os._exit(0)
+
+    result = box.run(cut)
+    assert not result.exit.ended
+    assert result.exit.garbled is None
+    assert not result.exit.timed_out
+
+
+def test_a_closed_pipe_is_waited_out_by_the_deadline_only(box):
+    """A test that closes its pipe has said nothing about its end, and may not have ended."""
+
+    def close():
+        os.closerange(3, 1000)
+        signal.pause()
+
+    result = box.run(close, timeout=0.5)
+    assert result.exit.timed_out
+    assert not result.exit.ended
+
+
 def test_everything_is_unmade(box, host):
     """After its sandbox is closed neither a group nor a mount nor a process of it is left."""
     mounts = Path("/proc/self/mountinfo").read_text()

@@ -106,7 +106,35 @@ def test_the_sum_of_all_frames_is_capped(monkeypatch):
     assert [len(decoder.feed(frame)) for _ in range(3)] == [1, 1, 1]
     with pytest.raises(GarbledError) as caught:
         decoder.feed(b"\0")
-    assert str(caught.value) == f"more than {3 * len(frame)} bytes came from one sandbox"
+    assert str(caught.value) == f"more than {3 * len(frame)} bytes came from one test"
+    another = Decoder()
+    assert len(another.feed(frame * 3)) == 3
+    another.begin()
+    assert len(another.feed(frame * 3)) == 3
+
+
+def test_the_number_of_frames_is_capped(monkeypatch):
+    """However short they are; another test in the same sandbox has its own."""
+    frame = encode({"kind": "a"})
+    monkeypatch.setattr(frames, "MOST_FRAMES", 3)
+    decoder = Decoder()
+    assert len(decoder.feed(frame * 3)) == 3
+    decoder.begin()
+    assert len(decoder.feed(frame * 3)) == 3
+    with pytest.raises(GarbledError) as caught:
+        decoder.feed(frame)
+    assert str(caught.value) == "more than 3 frames came from one test"
+
+
+@pytest.mark.parametrize("levels", [98, 99, 100, 500])
+def test_depth_is_capped_below_what_pytest_could_not_show(levels):
+    """A hundred levels pass, one more does not: whoever writes a value out later calls itself once a level."""
+    payload = b'{"kind": "a", "value": ' + b"[" * levels + b"]" * levels + b"}"
+    if levels < frames.DEEPEST:
+        assert len(Decoder().feed(framed(payload))) == 1
+        return
+    with pytest.raises(GarbledError, match=r"^a frame is more than 100 levels deep$"):
+        Decoder().feed(framed(payload))
 
 
 @pytest.mark.parametrize("frame", [{"kind": "a", "value": object()}, {"kind": "a", "value": {1, 2}}])
