@@ -223,7 +223,6 @@ def report(item: pytest.Item, frame: Frame, *, strict: bool) -> pytest.TestRepor
     data: Any = frame["report"]
     if strict:  # a plugin's own attributes: nobody here knows which types it expects
         data = {name: value for name, value in data.items() if name in _OF_PYTEST}
-    said = data.get("_subtest.context")
     try:
         made = item.config.hook.pytest_report_from_serializable(config=item.config, data=data)
         nodeid = str(made.nodeid)
@@ -243,7 +242,7 @@ def report(item: pytest.Item, frame: Frame, *, strict: bool) -> pytest.TestRepor
     made.sections = [(name, text) for name, text in made.sections]
     made.user_properties = [(_mend.xml_text(name), value) for name, value in made.user_properties]
     if type(made) is not pytest.TestReport:
-        _pytest_private.take_in_subtest(item, made, said, frame.get("failed_subtests"))
+        _pytest_private.take_in_subtest(item, made, data, frame.get("failed_subtests"))
     return made
 
 
