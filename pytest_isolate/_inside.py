@@ -6,6 +6,7 @@ hooks say; the parent judges.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import faulthandler
 import os
@@ -25,6 +26,8 @@ from pytest_isolate._linux import counters
 from pytest_isolate._sandbox.frames import LARGEST_FRAME, Frame, Writer
 from pytest_isolate._sandbox.watch import STACK_SIGNAL
 
+# Bound before a test can replace them.
+_exit, _getpid, _close, _dup, _pread, _fstatvfs = os._exit, os.getpid, os.close, os.dup, os.pread, os.fstatvfs
 FORWARDED = ("pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish", "pytest_warning_recorded")
 _DENIED = {errno.ENOSPC: "ENOSPC", errno.EDQUOT: "ENOSPC", errno.EMFILE: "EMFILE"}
 _LARGEST_TEXT = 4 << 20  # characters of one report's section; what is more is left out in the middle
@@ -91,10 +94,19 @@ class Inside:
 
     def _enter(self) -> None:
         self._properties = _pytest_private.junit_properties(self._item.config)
-        self._writer.send({"kind": "entered", "pid": os.getpid(), "base": self._base_memory, "traces": self._traces})
+        self._writer.send({"kind": "entered", "pid": _getpid(), "base": self._base_memory, "traces": self._traces})
 
     def forward_report(self, report: pytest.TestReport) -> None:
-        """Forward a report with what was denied up to here."""
+        """Forward a report with what was denied up to here. What fails in here is ours, and no internal error of pytest's."""
+        try:
+            self._forward(report)
+        except Exception as error:  # noqa: BLE001 - whatever a test replaced or closed that is needed here
+            try:
+                self._writer.send({"kind": "lost", "message": f"{type(error).__name__}: {error}"})
+            finally:
+                _exit(1)
+
+    def _forward(self, report: pytest.TestReport) -> None:
         longest = _LARGEST_TEXT
         sections = list(report.sections) if isinstance(report, pytest.TestReport) else []
         self._look()
@@ -173,7 +185,7 @@ class Inside:
             if self._commands >= 0:  # pytest stops in the middle of the group
                 _pytest_private.tear_down_rest(self._item.session)
         finally:
-            os._exit(0)
+            _exit(0)
 
     def _run_next(self, index: int, following: int, *, goes_on: bool) -> BaseException | None:
         items = self._item.session.items
@@ -183,7 +195,7 @@ class Inside:
             self._attempts.clear()
         self._network_before = counters.unroutable(self._network)
         if not goes_on:
-            os.close(self._commands)
+            _close(self._commands)
             self._commands = -1
         self._enter()
         try:
@@ -203,9 +215,9 @@ class Inside:
             text = "".join(traceback.format_exception(raised))
             self._send({"kind": "raised", "what": "internal", "message": _shortened(text)})
         self._send_stop()
-        for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
-            if stream is not None and not stream.closed:
-                stream.flush()
+        for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
+            with contextlib.suppress(Exception):  # whatever a test put there, a closed file or a number: it holds nothing of ours
+                getattr(sys, name).flush()
         properties, attributes = _pytest_private.junit_said(self._item, self._properties)
         if properties or attributes:
             self._send({"kind": "junit", "properties": properties, "attributes": attributes})
@@ -239,13 +251,13 @@ class Inside:
             self._writer.send({"kind": "oversized", "message": str(error)})
 
     def _look(self) -> None:
-        look = os.fstatvfs(self._private)
+        look = _fstatvfs(self._private)
         if look.f_bfree == 0 or look.f_ffree == 0:
             self._seen.add("ENOSPC")
         if counters.unroutable(self._network) > self._network_before:
             self._seen.add("network")
         for kind, (fd, key) in self._events.items():
-            words = os.pread(fd, 256, 0).decode("ascii").split()
+            words = _pread(fd, 256, 0).decode("ascii").split()
             if int(words[words.index(key) + 1]):
                 self._seen.add(kind)
 
@@ -278,7 +290,7 @@ class Inside:
         del arguments
         if event in {"open", "socket.__new__"}:
             try:
-                os.close(os.dup(self._writer.fd))
+                _close(_dup(self._writer.fd))
             except OSError as error:
                 if error.errno == errno.EMFILE:
                     self._seen.add("EMFILE")

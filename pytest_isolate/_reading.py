@@ -127,6 +127,7 @@ _FRAMES: dict[str, dict[str, object]] = {
     "report": {"when": _PHASE, "report": dict, "seen": [str], "drawn": _FLAG, "failed_subtests": _either(_is_integer, None)},
     "warning": {"message": str, "module": str, "category": str, "filename": str, "lineno": _either(_is_integer, None)},
     "oversized": {"message": str},
+    "lost": {"message": str},
     "network": {"attempts": list},
     "refused": {"port": _is_integer},
     "tmp_path": {"path": _is_path},

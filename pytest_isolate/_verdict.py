@@ -78,7 +78,7 @@ def judge(spec: Spec, facts: Facts) -> Verdict:
 
 def leak_sentence(spec: Spec, exit_: Exit) -> str:
     """Who was left behind."""
-    count = len(exit_.left_over)
+    count = max(exit_.left_count, len(exit_.left_over))
     shown = "; ".join(f"{command} (pid {pid})" for pid, command in exit_.left_over[:5])
     more = f" and {count - 5} more" if count > 5 else ""
     noun = "process was" if count == 1 else "processes were"
@@ -100,7 +100,7 @@ def _broken(facts: Facts) -> str | None:
 def _is_whole(facts: Facts) -> bool:
     """Whether everything was said that a test says: an end with its teardown before it, or with what ended the whole run."""
     finished = PHASES[-1] in facts.reported or facts.exit.first("raised") is not None
-    readable = facts.exit.garbled is None and facts.unreadable is None and facts.exit.first("oversized") is None
+    readable = facts.exit.garbled is None and facts.unreadable is None and not any(map(facts.exit.first, ("oversized", "lost")))
     return facts.exit.ended and finished and readable
 
 
@@ -232,12 +232,16 @@ def _timeout(spec: Spec, facts: Facts, phase: str) -> Violation:
 
 def _leak(spec: Spec, facts: Facts) -> Violation:
     phase = facts.reported[-1] if facts.reported else PHASES[-1]
-    return _violations.ProcessesLeaked("processes", leak_sentence(spec, facts.exit), phase, 0, len(facts.exit.left_over))
+    return _violations.ProcessesLeaked(
+        "processes", leak_sentence(spec, facts.exit), phase, 0, max(facts.exit.left_count, len(facts.exit.left_over))
+    )
 
 
 def _crash(facts: Facts, phase: str) -> Violation:
     if (oversized := facts.exit.first("oversized")) is not None:
         why = f"a report of it was lost because it was too large to come over: {oversized.get('message')}"
+    elif (lost := facts.exit.first("lost")) is not None:
+        why = f"a report of it was lost, because the test replaced or closed what the child speaks by: {lost.get('message')}"
     elif facts.unreadable is not None:
         return _violations.Crashed("crash", f"crash: the test's process {facts.unreadable}", phase)
     elif facts.exit.garbled is not None:
@@ -258,7 +262,8 @@ def _ending(status: int | None) -> str:
             return f"was ended by signal {number} ({signal.Signals(number).name}, {signal.strsignal(number)})"
         except ValueError:
             return f"was ended by signal {number}"
-    return f"left by itself with exit status {os.waitstatus_to_exitcode(status)} (os._exit, or another program run in its place)"
+    code = os.waitstatus_to_exitcode(status)
+    return f"left by itself with exit status {code} (os._exit, another program run in its place, or its descriptors closed)"
 
 
 _FRAME = '  File "'

@@ -10,6 +10,8 @@ import json
 import os
 import struct
 
+# Bound before a test can replace them: the child that the test runs in speaks by these.
+_write, _getpid, _encoded = os.write, os.getpid, json.JSONEncoder(ensure_ascii=True, allow_nan=True).encode
 _LENGTH = struct.Struct(">I")
 LARGEST_FRAME = 32 << 20  # bytes
 LARGEST_TOTAL = 128 << 20  # bytes, of all frames of one test
@@ -25,7 +27,7 @@ class GarbledError(Exception):
 
 def encode(frame: Frame) -> bytes:
     """One frame. Raises ``TypeError`` or ``ValueError`` for what JSON cannot say or what is too large to be read."""
-    payload = json.dumps(frame, ensure_ascii=True, allow_nan=True).encode("ascii")
+    payload = _encoded(frame).encode("ascii")
     if len(payload) > LARGEST_FRAME:
         raise ValueError(f"a frame of {len(payload)} bytes, the largest is {LARGEST_FRAME}")
     return _LENGTH.pack(len(payload)) + payload
@@ -36,15 +38,15 @@ class Writer:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self._pid = os.getpid()
+        self._pid = _getpid()
 
     def send(self, frame: Frame) -> None:
         """Write one frame. Raises ``OSError`` when the pipe is gone."""
-        if os.getpid() != self._pid:
+        if _getpid() != self._pid:
             return
         data = memoryview(encode(frame))
         while data:
-            data = data[os.write(self.fd, data) :]
+            data = data[_write(self.fd, data) :]
 
 
 class Decoder:

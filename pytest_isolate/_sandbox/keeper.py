@@ -119,18 +119,18 @@ class Sandbox:
         """How often something in there had no way out of its network; None on the host's network."""
         return counters.unroutable(self.network) if self.network else None
 
-    def left_over(self) -> list[tuple[int, str]]:
-        """Processes still alive besides PID 1, as (pid inside, command), once the test itself is over."""
+    def left_over(self) -> tuple[list[tuple[int, str]], int]:
+        """Processes still alive besides PID 1, some of them as (pid inside, command), and how many, once the test itself is over."""
         if "pids" in self.groups and counters.is_empty(self.groups["pids"]):
-            return []  # the usual case: one read instead of a question
+            return [], 0  # the usual case: one read instead of a question
         try:
             wire.send(self._channel, {"list": True})
             received = wire.receive(self._channel)
         except (TimeoutError, ConnectionError):
             received = None
         if received is None:
-            return []  # PID 1 is dead, and with it every other process in there
-        return [(each["pid"], each["command"]) for each in received[0]["processes"]]
+            return [], 0  # PID 1 is dead, and with it every other process in there
+        return [(each["pid"], each["command"]) for each in received[0]["processes"]], received[0]["count"]
 
     def signal(self, pid: int, number: int) -> None:
         """Send a signal to a process in there, by its number in there."""

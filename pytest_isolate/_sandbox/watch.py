@@ -53,7 +53,8 @@ class Exit:
     killed_child: bool = False  # the kernel chose another process than the test's own
     stacks: str = ""
     native: str = ""  # stacks in C of one that was stopped, or why there are none
-    left_over: list[tuple[int, str]] = field(default_factory=list)
+    left_over: list[tuple[int, str]] = field(default_factory=list)  # the first fifty
+    left_count: int = 0
     memory: list[tuple[float, int]] = field(default_factory=list)  # (seconds since the start, bytes), some of the way
     wall_seconds: float = 0.0
 
@@ -121,7 +122,7 @@ class Watch:
             whole = self._exit.ended and self._exit.garbled is None
             stays = goes_on and whole and not self._exit.out_of_memory and self._exit.first("raised") is None
             if whole and not stays:
-                self._exit.left_over = self._sandbox.left_over()
+                self._exit.left_over, self._exit.left_count = self._sandbox.left_over()
         finally:
             if self._on_interrupt is not None:
                 signal.signal(signal.SIGINT, self._on_interrupt)

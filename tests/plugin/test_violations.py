@@ -186,10 +186,13 @@ def test_too_many_files(pytester, isolated):
         ("import ctypes; ctypes.string_at(0)", "was ended by signal 11 (SIGSEGV, Segmentation fault) in call"),
         ("import os; os.abort()", "was ended by signal 6 (SIGABRT, Aborted) in call"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "was ended by signal 9 (SIGKILL, Killed) in call"),
-        ("import os; os._exit(0)", "left by itself with exit status 0 (os._exit, or another program run in its place) in call"),
+        (
+            "import os; os._exit(0)",
+            "left by itself with exit status 0 (os._exit, another program run in its place, or its descriptors closed) in call",
+        ),
         (
             "import os; os.execlp('true', 'true')",
-            "left by itself with exit status 0 (os._exit, or another program run in its place) in call",
+            "left by itself with exit status 0 (os._exit, another program run in its place, or its descriptors closed) in call",
         ),
     ],
 )

@@ -161,8 +161,8 @@ def test_a_test_dies_in_the_phase_after_its_last_report(reports, phase):
         (signal.SIGSEGV, "was ended by signal 11 (SIGSEGV, Segmentation fault)"),
         (signal.SIGABRT | 0x80, "was ended by signal 6 (SIGABRT, Aborted)"),
         (40, "was ended by signal 40"),
-        (0, "left by itself with exit status 0 (os._exit, or another program run in its place)"),
-        (3 << 8, "left by itself with exit status 3 (os._exit, or another program run in its place)"),
+        (0, "left by itself with exit status 0 (os._exit, another program run in its place, or its descriptors closed)"),
+        (3 << 8, "left by itself with exit status 3 (os._exit, another program run in its place, or its descriptors closed)"),
         (None, "ended (its status was reaped by another part of this pytest)"),
     ],
 )
@@ -272,7 +272,7 @@ def test_a_broken_frame_of_another_form_is_still_a_broken_sandbox(broken):
     ("status", "ending"),
     [
         (signal.SIGKILL, "was ended by signal 9 (SIGKILL, Killed)"),
-        (1 << 8, "left by itself with exit status 1 (os._exit, or another program run in its place)"),
+        (1 << 8, "left by itself with exit status 1 (os._exit, another program run in its place, or its descriptors closed)"),
     ],
 )
 def test_a_process_that_never_entered_is_a_broken_sandbox(status, ending):
