@@ -199,16 +199,18 @@ def _prepare(flight: Flight, spec: Spec) -> None:
 
 
 def _build(flight: Flight, spec: Spec) -> None:
-    """Take or order the sandbox. When it fails and the machine's mounts changed since the plan was made, plan once more."""
+    """Take or order the sandbox. When it fails and the machine's mounts changed meanwhile, or the builder died, do it once more."""
     run = flight.run
     for again in (False, True):
         plan = flight.plan = run.plan(spec, flight.item.session)
-        flight.sandbox = run.machine.keeper.take(plan.recipe)
         try:
+            run.machine.revive()
+            flight.sandbox = run.machine.keeper.take(plan.recipe)
             flight.sandbox.wait_ready()
         except StepFailedError:
             flight.close()
-            if again or run.plan(spec, flight.item.session) is plan:
+            flight.sandbox = None
+            if again or (run.builders_death() is None and run.plan(spec, flight.item.session) is plan):
                 raise
         else:
             return
@@ -323,6 +325,7 @@ def _wait(flight: Flight, spec: Spec, group: Group, *, further: bool) -> None:
         kill=_kill(flight, counters.oom_kills),
         attempts=_attempts.read((exit_.last("network") or {}).get("attempts"), left) if spec.net else (),
         unreadable=unreadable,
+        builder=flight.run.builders_death(),
     )
     group.counters, group.disk_used, group.unroutable = counters, disk_used, unroutable or 0
     flight.output = (("stdout", _tail(sandbox.stdout)), ("stderr", _tail(sandbox.stderr)))

@@ -56,6 +56,11 @@ class Machine:
         self.keeper: Keeper = Keeper(self.host.places)
         self.plans: dict[tuple[object, ...], Plan] = {}
 
+    def revive(self) -> None:
+        """Put a new builder in the place of one that died. Raises ``StepFailedError``."""
+        if self.keeper.death() is not None:
+            self.keeper.revive()
+
     def look_again(self) -> None:
         """Forget the plans if the machine's mounts changed."""
         from pytest_isolate._linux import host  # noqa: PLC0415
@@ -177,6 +182,10 @@ class Run:
             self._machine = Machine()
         self._machine.look_again()
         return self._machine
+
+    def builders_death(self) -> str | None:
+        """How the builder died under a running test; None if it lives."""
+        return None if self._machine is None else self._machine.keeper.death()
 
     def plan(self, spec: Spec, session: pytest.Session) -> Plan:
         """The plan for a spec, made once. Raises ``StepFailedError``."""

@@ -38,6 +38,7 @@ class Facts:
     attempts: tuple[Attempt, ...] = ()
     kill: Kill | None = None  # what the kernel wrote about an out-of-memory kill
     reported: tuple[str, ...] = ()  # phases whose reports arrived and could be read
+    builder: str | None = None  # how the builder died, and with it the sandbox
     unreadable: str | None = None  # what the test's process wrote that no child of ours would have
 
     def memory(self) -> tuple[tuple[float, int], ...]:
@@ -90,6 +91,8 @@ def _broken(facts: Facts) -> str | None:
     if frame is not None:
         code = frame.get("errno")
         return explain(StepFailedError(str(frame.get("step")), str(frame.get("path")), code if isinstance(code, int) else 0))
+    if facts.builder is not None and not _is_whole(facts):
+        return f"{facts.builder} while the test ran, and every sandbox with it"
     if facts.exit.first("entered") is None and facts.exit.timed_out:
         return f"the forked process did not get inside within {format_duration(ENTERING_LONGEST)} and was killed"
     if facts.exit.first("entered") is None:

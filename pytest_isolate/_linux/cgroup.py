@@ -279,6 +279,7 @@ class RunGroups:
         for place, directory in self.directories.items():
             kill_all(directory)
             remove(directory)
+            self._sweep_again(place.directory)
             leaf = os.path.join(place.directory, LEAF)
             if place.version == 2 and os.path.isdir(leaf) and not _other_runs(place.directory):
                 enabled = _read(os.path.join(place.directory, "cgroup.subtree_control")).split()
@@ -287,6 +288,15 @@ class RunGroups:
                 remove(leaf)
         for lock in self._locks:
             os.close(lock)
+
+    def _sweep_again(self, directory: str) -> None:
+        """A dead run's groups whose processes were still dying when we swept: those of this run's builder before us, say."""
+        base = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(base, fcntl.LOCK_EX)
+            sweep(directory)
+        finally:
+            os.close(base)
 
 
 def _other_runs(base: str) -> bool:

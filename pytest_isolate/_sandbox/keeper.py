@@ -5,6 +5,7 @@ Everything opened here is pytest's alone: close-on-exec, and never among what a 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -22,6 +23,7 @@ from pytest_isolate._sandbox import wire
 
 _PACKAGE = Path(__file__).parent.parent
 _BUILDING_LONGEST = 30.0  # seconds; a mount that hangs (a dead NFS server) must not hang pytest
+_LEAVING_LONGEST = 10.0  # seconds that the builder has to unmake everything before it is killed: it takes at most half of them
 # The package's own __init__ imports pytest, which the builder does without: it gets an empty package in its place.
 _BOOTSTRAP = """
 import sys, types
@@ -56,10 +58,12 @@ class Sandbox:
         while self.private < 0 or self.pidfd < 0:
             try:
                 received = wire.receive(self._channel)
-            except (TimeoutError, ConnectionError):
-                received = None
+            except TimeoutError as error:
+                if self.pidfd < 0:  # not one word from the builder, which only ever waits for its next request
+                    self._keeper.kill()
+                raise StepFailedError("wait for", f"the sandbox to be built (at most {_BUILDING_LONGEST:.0f} s)", 110) from error
             if received is None:
-                raise StepFailedError("wait for", f"the sandbox to be built (at most {_BUILDING_LONGEST:.0f} s)", 110)
+                raise StepFailedError("wait for", "the sandbox to be built: " + self._who_died(), 32)
             message, descriptors = received
             if "failed" in message:
                 step, path, errno = message["failed"]
@@ -71,6 +75,9 @@ class Sandbox:
                 self.pidfd, *joins = descriptors
                 self.joins = tuple(joins)
                 self.groups = message["groups"]
+
+    def _who_died(self) -> str:
+        return self._keeper.death() or "its PID 1 has died"
 
     def watch_memory(self) -> None:
         """Ask cgroup v1 to say when the limit is hit; v2 kills the whole group by itself (memory.oom.group)."""
@@ -174,27 +181,60 @@ class Keeper:
     def __init__(self, places: dict[str, cgroup.Hierarchy]) -> None:
         self.places = places
         self._pid = os.getpid()
+        self._builder: subprocess.Popen[bytes] | None = None
         self._number = 0
         self._spare: Sandbox | None = None
         self._learnt: dict[int, Recipe] = {}  # holds them, so that no other gets their id
-        self._requests, theirs = wire.pair()
-        backend = str(Path(_cffi_backend.__file__).parent)
         self._encoder = subprocess.Popen(
             _python("pytest_isolate._linux.network", [path for path in sys.path if path]),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self._loopback: list[str] | None = None
+        self._start()
+
+    def _start(self) -> None:
+        self._requests, theirs = wire.pair()
+        backend = str(Path(_cffi_backend.__file__).parent)
         self._builder = subprocess.Popen(
             _python("pytest_isolate._sandbox.builder", [backend]), stdin=theirs.fileno(), start_new_session=True
         )
         theirs.close()
-        if places:
-            wire.send(self._requests, {"groups": {name: [str(each.version), each.directory] for name, each in places.items()}})
+        if not self.places:
+            return
+        self._requests.settimeout(_BUILDING_LONGEST)
+        try:
+            wire.send(self._requests, {"groups": {name: [str(each.version), each.directory] for name, each in self.places.items()}})
             received = wire.receive(self._requests)
-            if received is None or "failed" in received[0]:
-                step, path, errno = received[0]["failed"] if received else ("start", "the builder", 32)
-                self.close()
-                raise StepFailedError(step, path, errno)
+        except OSError:  # it died before it read, or says nothing
+            received = None
+        self._requests.settimeout(None)
+        if received is None or "failed" in received[0]:
+            step, path, errno = received[0]["failed"] if received else ("start", "the builder", 32)
+            self.close()
+            raise StepFailedError(step, path, errno)
+
+    def death(self) -> str | None:
+        """How the builder died, in words; None while it lives. With it died its sandboxes, and every test in them."""
+        if self._builder is None or self._builder.poll() is None:
+            return None
+        status = self._builder.returncode
+        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"left with exit status {status}"
+        return f"the builder, a helper process of pytest-isolate, {how} (if not by a person: the machine may be out of memory, see dmesg)"
+
+    def kill(self) -> None:
+        """End a builder that does not answer. ``revive`` puts another one in its place."""
+        if self._builder is not None:
+            self._builder.kill()
+            self._builder.wait()
+
+    def revive(self) -> None:
+        """Put another builder in the place of one that died; it sweeps what that one left. Raises ``StepFailedError``."""
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
+        self._requests.close()
+        self._learnt.clear()
+        self._start()
 
     def loopback(self) -> list[str]:
         """The rtnetlink messages that bring the loopback interface up. Raises ``StepFailedError``."""
@@ -217,6 +257,9 @@ class Keeper:
         except ConnectionError as error:
             ours.close()
             raise StepFailedError("reach", "the builder process, which has died", error.errno or 32) from error
+        except OSError:
+            ours.close()
+            raise
         finally:
             theirs.close()
         return Sandbox(self, self._number, recipe, ours)
@@ -232,8 +275,9 @@ class Keeper:
 
     def order_ahead(self, recipe: Recipe) -> None:
         """Have the next test's sandbox built while the present one runs."""
-        if self._spare is None:
-            self._spare = self.order(recipe)
+        if self._spare is None and self.death() is None:  # a dead one is the next test's to replace
+            with contextlib.suppress(StepFailedError):  # or one that died just now
+                self._spare = self.order(recipe)
 
     def release(self, number: int) -> None:
         """Tell the builder that it may unmake a sandbox."""
@@ -255,7 +299,11 @@ class Keeper:
         if self._spare is not None:
             self._spare.close()
         self._requests.close()
-        self._builder.wait()
+        if self._builder is not None:
+            try:
+                self._builder.wait(_LEAVING_LONGEST)
+            except subprocess.TimeoutExpired:  # stopped, or worse: the kernel kills its sandboxes with it, the next run sweeps their groups
+                self.kill()
         if self._loopback is None:
             self._encoder.kill()
             self._encoder.communicate()

@@ -216,6 +216,35 @@ def test_a_dead_builder_is_a_failed_step(host):
     keeper.close()
 
 
+def test_a_builder_that_does_not_answer_is_replaced(box, monkeypatch):
+    """A stopped builder is waited for once, then killed; the next one builds."""
+    monkeypatch.setattr("pytest_isolate._sandbox.keeper._BUILDING_LONGEST", 0.5)
+    plan = box.plan()
+    keeper = Keeper(box.host.places)
+    keeper._builder.send_signal(signal.SIGSTOP)
+    sandbox = keeper.order(plan.recipe)
+    with pytest.raises(StepFailedError, match="wait for the sandbox to be built"):
+        sandbox.wait_ready()
+    sandbox.close()
+    assert "was ended by SIGKILL" in keeper.death()
+    monkeypatch.undo()
+    keeper.revive()
+    assert keeper.death() is None
+    sandbox = keeper.order(plan.recipe)
+    sandbox.wait_ready()
+    sandbox.close()
+    keeper.close()
+
+
+def test_a_stopped_builder_does_not_hold_up_the_end(monkeypatch):
+    """Nor does one that is stopped when the run is over."""
+    monkeypatch.setattr("pytest_isolate._sandbox.keeper._LEAVING_LONGEST", 0.2)
+    keeper = Keeper({})
+    keeper._builder.send_signal(signal.SIGSTOP)
+    keeper.close()
+    assert keeper._builder.returncode == -signal.SIGKILL
+
+
 def test_a_killed_pid_1_takes_its_test_along(box):
     """The kernel kills every process of a namespace with its first: the test's death is seen as such."""
     read, write = os.pipe()

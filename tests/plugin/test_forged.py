@@ -101,6 +101,13 @@ def report(request, changes):
     data = request.config.hook.pytest_report_to_serializable(config=request.config, report=true)
     return {"kind": "report", "when": "call", "report": {**data, **changes}, "seen": []}
 """
+
+
+@pytest.fixture(autouse=True)
+def _whole_lines(monkeypatch):
+    monkeypatch.setenv("CI", "true")  # else pytest shortens its summary's lines to the terminal's width
+
+
 OUTPUTS = ("-v", "-rA", "--durations=0", "--junitxml=junit.xml", "--isolate-report=report.json", "--isolate-html=page.html")
 
 
