@@ -229,6 +229,9 @@ def _settle(flight: Flight, spec: Spec, missing: Missing) -> None:
         warnings.warn(pytest.PytestWarning(f"{sentence}: the test runs without it"), stacklevel=2)
 
 
+_INTERRUPTING = {signal.SIGINT, signal.SIGTERM}  # in a child that is not yet inside, Ctrl-C would be two parents
+
+
 def _fork(flight: Flight, spec: Spec) -> None:
     sandbox, plan = flight.sandbox, flight.plan
     assert sandbox is not None
@@ -260,7 +263,7 @@ def _fork(flight: Flight, spec: Spec) -> None:
     restore_random = _boarding.random_state()
     timer = signal.setitimer(signal.ITIMER_REAL, 0)
     gc.freeze()
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C in a child that is not yet inside would be two parents
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTING)
     flight.started = time.time()
     try:
         pid = entry_module.fork(entry)
@@ -325,7 +328,7 @@ def _wait(flight: Flight, spec: Spec, group: Group, *, further: bool) -> None:
         kill=_kill(flight, counters.oom_kills),
         attempts=_attempts.read((exit_.last("network") or {}).get("attempts"), left) if spec.net else (),
         unreadable=unreadable,
-        builder=flight.run.builders_death(),
+        builder=flight.run.builders_death(died=exit_.status == signal.SIGKILL and not exit_.ended),
     )
     group.counters, group.disk_used, group.unroutable = counters, disk_used, unroutable or 0
     flight.output = (("stdout", _tail(sandbox.stdout)), ("stderr", _tail(sandbox.stderr)))

@@ -15,6 +15,7 @@ import pytest
 
 from pytest_isolate import _options
 from pytest_isolate._descriptors import Open, is_socket, open_now
+from pytest_isolate._interruption import OnTerminate
 
 if TYPE_CHECKING:
     from pytest_isolate._linux.host import Host
@@ -91,6 +92,7 @@ class Run:
         self.has_worked = False  # a sandbox was built before: what fails from then on is broken, not missing
         self._any_isolated: bool | None = None
         self._machine: Machine | None = None
+        self.on_terminate: OnTerminate | None = None
         self.said_of_plugins: set[str] = set()
 
     def entries_as_json(self) -> list[dict[str, object]]:
@@ -180,12 +182,14 @@ class Run:
         """The machine, looked at again when its mounts changed. Raises ``StepFailedError``."""
         if self._machine is None:
             self._machine = Machine()
+            if not hasattr(self.config, "workerinput"):  # xdist's workers are ended by their controller
+                self.on_terminate = OnTerminate()
         self._machine.look_again()
         return self._machine
 
-    def builders_death(self) -> str | None:
-        """How the builder died under a running test; None if it lives."""
-        return None if self._machine is None else self._machine.keeper.death()
+    def builders_death(self, *, died: bool = False) -> str | None:
+        """How the builder died; None if it lives. ``died``: a test did in the way that tests die by that."""
+        return None if self._machine is None else self._machine.keeper.death(0.05 if died else 0.0)
 
     def plan(self, spec: Spec, session: pytest.Session) -> Plan:
         """The plan for a spec, made once. Raises ``StepFailedError``."""
@@ -243,6 +247,9 @@ class Run:
 
     def close(self) -> None:
         """Unmake everything."""
+        if self.on_terminate is not None:
+            self.on_terminate.close()
+            self.on_terminate = None
         if self._machine is not None:
             self._machine.keeper.close()
             self._machine.table.close()

@@ -23,6 +23,7 @@ from pytest_isolate._sandbox import wire
 
 _PACKAGE = Path(__file__).parent.parent
 _BUILDING_LONGEST = 30.0  # seconds; a mount that hangs (a dead NFS server) must not hang pytest
+DYING_LONGEST = 0.05  # seconds from the death of a builder's sandboxes and sockets to its own, which come first
 _LEAVING_LONGEST = 10.0  # seconds that the builder has to unmake everything before it is killed: it takes at most half of them
 # The package's own __init__ imports pytest, which the builder does without: it gets an empty package in its place.
 _BOOTSTRAP = """
@@ -77,7 +78,7 @@ class Sandbox:
                 self.groups = message["groups"]
 
     def _who_died(self) -> str:
-        return self._keeper.death() or "its PID 1 has died"
+        return self._keeper.death(DYING_LONGEST) or "its PID 1 has died"
 
     def watch_memory(self) -> None:
         """Ask cgroup v1 to say when the limit is hit; v2 kills the whole group by itself (memory.oom.group)."""
@@ -213,11 +214,17 @@ class Keeper:
             self.close()
             raise StepFailedError(step, path, errno)
 
-    def death(self) -> str | None:
-        """How the builder died, in words; None while it lives. With it died its sandboxes, and every test in them."""
-        if self._builder is None or self._builder.poll() is None:
+    def death(self, within: float = 0.0) -> str | None:
+        """How the builder died, in words; None while it lives. With it died its sandboxes, and every test in them.
+
+        ``within`` so many seconds, where something looks as if it had.
+        """
+        if self._builder is None:
             return None
-        status = self._builder.returncode
+        try:
+            status = self._builder.wait(within)
+        except subprocess.TimeoutExpired:
+            return None
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"left with exit status {status}"
         return f"the builder, a helper process of pytest-isolate, {how} (if not by a person: the machine may be out of memory, see dmesg)"
 
@@ -256,6 +263,7 @@ class Keeper:
             wire.send(self._requests, {"build": self._number, "recipe": id(recipe)}, (theirs.fileno(),))
         except ConnectionError as error:
             ours.close()
+            self.death(_LEAVING_LONGEST)
             raise StepFailedError("reach", "the builder process, which has died", error.errno or 32) from error
         except OSError:
             ours.close()

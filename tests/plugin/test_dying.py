@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
 
 import pytest
 
@@ -98,8 +105,8 @@ def test_a_dead_builder_is_replaced(pytester, isolated, monkeypatch, moment):
     result = isolated("--isolate-report=report.json", "-rA")
     tests = json.loads((pytester.path / "report.json").read_text())["tests"]
     outcomes = [each["outcome"] for each in tests]
-    if expected is None:  # the first test's own sandbox may die with the builder or be done before
-        assert outcomes in (["passed"] * 3, ["error", "passed", "passed"])
+    if expected is None:  # the sandboxes of the first two may die with the builder, be done before or have been begun by it
+        assert outcomes in (["passed"] * 3, ["error", "passed", "passed"], ["passed", "error", "passed"]), result.stdout.str()
     else:
         assert outcomes == expected, result.stdout.str()
     for each in tests:
@@ -107,9 +114,211 @@ def test_a_dead_builder_is_replaced(pytester, isolated, monkeypatch, moment):
     if "error" in outcomes:
         result.stdout.fnmatch_lines(["*the builder*"])
     if moment == "running":
-        result.stdout.fnmatch_lines(
-            [
-                "isolate: the sandbox broke: the builder, a helper process of pytest-isolate, was ended by SIGKILL (if not by a person: the "
-                "machine may be out of memory, see dmesg) while the test ran, and every sandbox with it"
-            ]
+        said = (
+            "isolate: the sandbox broke: the builder, a helper process of pytest-isolate, was ended by SIGKILL (if not by a person: "
+            "the machine may be out of memory, see dmesg) while the test ran, and every sandbox with it"
         )
+        result.stdout.fnmatch_lines([said])
+
+
+class Started:
+    """A run of pytest in a process of its own, with everything that it starts known by a word in its environment."""
+
+    def __init__(self, directory: Path, source: str, conftest: str = "", *args: str) -> None:
+        self.directory = directory
+        self.mark = f"ISOLATE_TEST_RUN={uuid.uuid4().hex}"
+        directory.mkdir(exist_ok=True)
+        os.mkfifo(directory / "started")
+        (directory / "conftest.py").write_text(conftest)
+        (directory / "test_it.py").write_text(source)
+        name, _, value = self.mark.partition("=")
+        environment = {key: text for key, text in os.environ.items() if key != "PYTEST_ADDOPTS"} | {name: value}
+        command = [sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider", "-v", "--isolate-all",
+                   f"--isolate-bind={directory}", *args]  # fmt: skip
+        self.process = subprocess.Popen(
+            command, cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+
+    def wait_for_test(self) -> None:
+        """Until the test inside says that it has begun."""
+        with (self.directory / "started").open() as started:
+            assert started.read() == "x"
+
+    def end(self) -> str:
+        output, _ = self.process.communicate(timeout=60)
+        return output
+
+    def alive(self) -> list[str]:
+        """Processes of this run, by their environment, which forks share."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):  # it ended while we looked, or is another user's
+                if self.mark.encode() in path.read_bytes():
+                    found.append(f"{path.parent.name} {(path.parent / 'cmdline').read_bytes()[:80]!r}")
+        return found
+
+    def groups(self, host) -> list[Path]:
+        places = {place.directory for place in host.places.values()}
+        return [path for place in places for path in Path(place).glob(f"pytest-isolate-{self.process.pid}-*")]
+
+    def gone_within(self, seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while self.alive():
+            if time.monotonic() > until:
+                return False
+            os.sched_yield()
+        return True
+
+
+WAITING = """
+import os, signal, subprocess, pytest, time
+@pytest.fixture(scope="session")
+def wide():
+    yield
+    open("torn", "a").write("down ")
+    if os.environ.get("SLOW_TEARDOWN"):
+        open("tearing", "w").close()
+        time.sleep(60)
+def test_wait(wide):
+    subprocess.Popen(["sleep", "87654"])
+    with open("started", "w") as started: started.write("x")
+    signal.pause()
+def test_never(): open("torn", "a").write("never ")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("group", [True, False], ids=["group", "pytest"])
+def test_one_interruption_tears_fixtures_down_and_ends_sandboxes(tmp_path, number, group):
+    """Ctrl-C, which a terminal sends to the whole group, and SIGTERM, which a supervisor sends to one process."""
+    run = Started(tmp_path / "run", WAITING)
+    run.wait_for_test()
+    (os.killpg if group else os.kill)(run.process.pid, number)
+    output = run.end()
+    assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
+    assert "KeyboardInterrupt" in output
+    assert (tmp_path / "run/torn").read_text() == "down "
+    assert run.gone_within(2), run.alive()
+
+
+def test_two_interruptions_end_a_slow_teardown(tmp_path, monkeypatch):
+    """The second Ctrl-C interrupts the fixture that the first one has torn down; nothing stays all the same."""
+    monkeypatch.setenv("SLOW_TEARDOWN", "1")
+    os.mkfifo(tmp_path / "tearing")
+    run = Started(tmp_path / "run", WAITING.replace('"tearing"', repr(str(tmp_path / "tearing"))))
+    run.wait_for_test()
+    os.killpg(run.process.pid, signal.SIGINT)
+    with (tmp_path / "tearing").open():
+        os.killpg(run.process.pid, signal.SIGINT)
+    began = time.monotonic()
+    output = run.end()
+    assert time.monotonic() - began < 30
+    assert "KeyboardInterrupt" in output
+    assert (tmp_path / "run/torn").read_text() == "down "
+    assert run.gone_within(2), run.alive()
+
+
+FORKING = """
+import multiprocessing, os, signal, pytest
+from pytest_isolate import isolate
+def test_first(): assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+@isolate
+def test_inside():
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+def test_plain_child():
+    child = multiprocessing.get_context("fork").Process(target=signal.pause)
+    child.start()
+    child.terminate()
+    child.join()
+    assert child.exitcode == -signal.SIGTERM
+"""
+
+
+def test_sigterm_is_the_default_for_tests_and_their_children(pytester, isolated):
+    """Inside nothing of our handler is seen, and a fork of a plain test ends by the signal as it would without us."""
+    pytester.makepyfile(FORKING)
+    isolated().assert_outcomes(passed=3)
+
+
+#: What pytest calls on the way of a test -> the calls before which, or after which ("+"), it dies. Frames come by "drain".
+POINTS = {
+    "builder": ("pytest_isolate._sandbox.keeper", "subprocess.Popen", ["1", "1+", "2", "2+"]),
+    "send": ("pytest_isolate._sandbox.wire", "send", ["1", "1+", "2", "3", "3+", "4"]),
+    "receive": ("pytest_isolate._sandbox.wire", "receive", ["1", "2", "3", "3+"]),
+    "fork": ("pytest_isolate._sandbox.entry", "os.fork", ["1", "1+", "2+"]),
+    "drain": ("pytest_isolate._sandbox.watch", "Watch._drain_frames", ["1", "3+"]),
+    "counters": ("pytest_isolate._sandbox.keeper", "Sandbox.counters", ["1", "1+"]),
+    "close": ("pytest_isolate._sandbox.keeper", "Sandbox.close", ["1", "1+"]),
+}
+DIES = """
+import importlib, os, signal
+calls = 0
+def pytest_configure(config):
+    module, _, name = os.environ["DIES_AT"].partition(":")
+    name, _, moment = name.partition(":")
+    owner = importlib.import_module(module)
+    *path, name = name.split(".")
+    for part in path: owner = getattr(owner, part)
+    call, pytests = getattr(owner, name), os.getpid()
+    def dies(*args, **keywords):
+        global calls
+        calls += os.getpid() == pytests
+        if os.getpid() == pytests and moment == str(calls): os.kill(pytests, signal.SIGKILL)
+        result = call(*args, **keywords)
+        if os.getpid() == pytests and moment == f"{calls}+": os.kill(pytests, signal.SIGKILL)
+        return result
+    if not isinstance(call, type): setattr(owner, name, dies)
+    else:
+        init = call.__init__
+        def dies_in(self, *args, **keywords):
+            global calls
+            calls += 1
+            if moment == str(calls): os.kill(pytests, signal.SIGKILL)
+            init(self, *args, **keywords)
+            if moment == f"{calls}+": os.kill(pytests, signal.SIGKILL)
+        call.__init__ = dies_in
+"""
+SHORT = """
+import subprocess
+def test_one(): subprocess.Popen(["sleep", "87654"], start_new_session=True)
+def test_two(tmp_path): (tmp_path / "x").write_text("x")
+"""
+
+
+@pytest.mark.parametrize(("point", "moment"), [(name, moment) for name, (_, _, moments) in POINTS.items() for moment in moments])
+def test_pytest_killed_at_any_moment_leaves_no_process(tmp_path, monkeypatch, host, point, moment):
+    """Two seconds after it no process of the run is alive, and no group of it after the next run at the latest."""
+    module, name, _ = POINTS[point]
+    monkeypatch.setenv("DIES_AT", f"{module}:{name}:{moment}")
+    run = Started(tmp_path / "run", SHORT, DIES)
+    output = run.end()
+    assert run.process.returncode == -signal.SIGKILL, output
+    assert run.gone_within(2), run.alive()
+    if run.groups(host):
+        following = Started(tmp_path / "following", SHORT)
+        following.end()
+        assert run.groups(host) == []
+
+
+def test_the_next_run_sweeps_what_a_dead_one_left_and_nothing_of_a_living(tmp_path, host):
+    """Builder and pytest killed at once: nobody is left to tidy up but the next run, and a run beside it does not notice."""
+    living, dead = Started(tmp_path / "living", WAITING.replace("signal.pause()", "open('go').read()")), Started(tmp_path / "dead", WAITING)
+    os.mkfifo(tmp_path / "living/go")
+    living.wait_for_test()
+    dead.wait_for_test()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if b"_sandbox.builder" in path.read_bytes() and dead.mark.encode() in (path.parent / "environ").read_bytes():
+                os.kill(int(path.parent.name), signal.SIGKILL)
+    dead.process.kill()
+    dead.end()
+    assert dead.gone_within(2), dead.alive()
+    assert bool(dead.groups(host)) == bool(host.places)
+    mine = living.groups(host)
+    following = Started(tmp_path / "following", SHORT)
+    assert "2 passed" in following.end()
+    assert dead.groups(host) == []
+    assert living.groups(host) == mine
+    (tmp_path / "living/go").write_text("x")
+    assert "2 passed" in living.end()
+    assert living.groups(host) == []
