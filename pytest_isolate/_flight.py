@@ -7,10 +7,12 @@ raises ``Handed``, which unwinds that protocol without reports; ``_protocol`` ca
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -34,7 +36,7 @@ from pytest_isolate._sandbox.entry import Entry
 from pytest_isolate._sandbox.frames import Writer
 from pytest_isolate._sandbox.keeper import Sandbox
 from pytest_isolate._sandbox.salvage import private_path
-from pytest_isolate._sandbox.watch import Watch
+from pytest_isolate._sandbox.watch import STACK_SIGNAL, Watch
 from pytest_isolate._spec import BadValueError, Spec
 from pytest_isolate._verdict import Facts, Verdict
 
@@ -59,6 +61,7 @@ class Flight:
     inside: Inside | None = None  # set in the child only
     plain: bool = False  # on_missing="warn" and nothing could be had
     broken: str | None = None  # why there was no sandbox
+    threads: tuple[str, ...] = ()  # names of the others of pytest at the fork
     facts: Facts | None = None
     sandbox: Sandbox | None = None
     plan: Plan | None = None
@@ -256,15 +259,15 @@ def _fork(flight: Flight, spec: Spec) -> None:
     if further:
         keep.add(commands)
     entry = _boarding.entry(flight.run, flight.item, spec, sandbox, plan, frames=frames_write, keep=frozenset(keep))
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+    _flush()
     _pytest_private.prepared_callers(config, flight.hooks, FORWARDED)
     measuring = _coverage.measuring(lambda path: private_path(plan.uppers, path) is not None)
     restore_random = _boarding.random_state()
     timer = signal.setitimer(signal.ITIMER_REAL, 0)
     gc.freeze()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTING)
-    flight.started = time.time()
+    flight.started, flight.threads = time.time(), _other_threads()
+    faulthandler.register(STACK_SIGNAL, file=stacks_write)  # already here, for a child that hangs in somebody's handler of forks
     try:
         pid = entry_module.fork(entry)
         if pid == 0:
@@ -277,19 +280,37 @@ def _fork(flight: Flight, spec: Spec) -> None:
             return
     finally:
         if flight.inside is None:
+            faulthandler.unregister(STACK_SIGNAL)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             gc.unfreeze()
-            limit = entry.memory.descriptors if entry.memory is not None else ()
-            for fd in (frames_write, stacks_write, commands, *limit, *(fd for fd, _ in events.values())):
-                os.close(fd)
+            _close(frames_write, stacks_write, commands, *_limit(entry), *(fd for fd, _ in events.values()))
     try:
-        debuggable = _pytest_private.has_terminal(config) and not spec.strict
-        watch = Watch(pid, sandbox, frames, stacks, debuggable=debuggable, trusted=not spec.strict)
+        watch = Watch(
+            pid, sandbox, frames, stacks, debuggable=_pytest_private.has_terminal(config) and not spec.strict, trusted=not spec.strict
+        )
         flight.group = Group(flight.key, sandbox, plan, watch, commands_write, measuring)
         flight.run.order_ahead(None if further else flight.nextitem)
         _wait(flight, spec, flight.group, further=further)
     finally:
         signal.setitimer(signal.ITIMER_REAL, *timer)
+
+
+def _limit(entry: Entry) -> tuple[int, ...]:
+    return tuple(entry.memory.descriptors) if entry.memory is not None else ()
+
+
+def _close(*descriptors: int) -> None:
+    for fd in descriptors:
+        os.close(fd)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+
+
+def _other_threads() -> tuple[str, ...]:
+    return tuple(thread.name for thread in threading.enumerate() if thread is not threading.current_thread())
 
 
 def _begin(flight: Flight, spec: Spec, entry: Entry, inside: Inside, stacks: int, *, timer: tuple[float, float]) -> None:
@@ -328,6 +349,7 @@ def _wait(flight: Flight, spec: Spec, group: Group, *, further: bool) -> None:
         kill=_kill(flight, counters.oom_kills),
         attempts=_attempts.read((exit_.last("network") or {}).get("attempts"), left) if spec.net else (),
         unreadable=unreadable,
+        threads=flight.threads,
         builder=flight.run.builders_death(died=exit_.status == signal.SIGKILL and not exit_.ended),
     )
     group.counters, group.disk_used, group.unroutable = counters, disk_used, unroutable or 0

@@ -18,7 +18,7 @@ from pytest_isolate._report.json_report import Entry
 from pytest_isolate._run import Run
 from pytest_isolate._sandbox.frames import Frame, GarbledError
 from pytest_isolate._section import asked, section
-from pytest_isolate._verdict import PHASES, Verdict
+from pytest_isolate._verdict import PHASES, Facts, Verdict
 from pytest_isolate._violations import Violation
 
 _OUTPUT_LARGEST = 1 << 16  # characters
@@ -106,9 +106,10 @@ def _error_report(flight: Flight, message: str) -> pytest.TestReport:
     """A sandbox that could not be built: made without pytest_runtest_makereport, so that no xfail covers it."""
     item = flight.item
     text = f"isolate: {message}" if not message.startswith("isolate: ") else message
+    stacks = [_stacks(flight.facts)] if flight.facts is not None and flight.facts.exit.stacks else []
     return pytest.TestReport(
         item.nodeid, item.location, dict.fromkeys(item.keywords, 1), "failed", text, "setup",
-        sections=[("isolate", asked(flight))] if flight.spec is not None else [],
+        sections=[*stacks, ("isolate", asked(flight))] if flight.spec is not None else [],
     )  # fmt: skip
 
 
@@ -174,9 +175,13 @@ def _last_words(flight: Flight, phase: str) -> Iterable[tuple[str, str]]:
         if data:
             yield (f"Captured {name} {phase}", data.decode("utf-8", "replace"))
     if flight.facts.exit.stacks:
-        yield ("isolate: stacks", _verdict.readable_stacks(flight.facts.exit.stacks))
+        yield _stacks(flight.facts)
     if flight.facts.exit.native:
         yield ("isolate: native stacks", flight.facts.exit.native)
+
+
+def _stacks(facts: Facts) -> tuple[str, str]:
+    return ("isolate: stacks", _verdict.readable_stacks(facts.exit.stacks))
 
 
 def _add_usage(report: pytest.TestReport, verdict: Verdict) -> None:

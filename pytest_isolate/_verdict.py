@@ -39,6 +39,7 @@ class Facts:
     kill: Kill | None = None  # what the kernel wrote about an out-of-memory kill
     reported: tuple[str, ...] = ()  # phases whose reports arrived and could be read
     builder: str | None = None  # how the builder died, and with it the sandbox
+    threads: tuple[str, ...] = ()  # names of pytest's other threads at the fork
     unreadable: str | None = None  # what the test's process wrote that no child of ours would have
 
     def memory(self) -> tuple[tuple[float, int], ...]:
@@ -94,10 +95,21 @@ def _broken(facts: Facts) -> str | None:
     if facts.builder is not None and not _is_whole(facts):
         return f"{facts.builder} while the test ran, and every sandbox with it"
     if facts.exit.first("entered") is None and facts.exit.timed_out:
-        return f"the forked process did not get inside within {format_duration(ENTERING_LONGEST)} and was killed"
+        return f"the forked process did not get inside within {format_duration(ENTERING_LONGEST)} and was killed{_threads(facts)}"
     if facts.exit.first("entered") is None:
         return f"the forked process {_ending(facts.exit.status)} before the test's own code ran"
     return None
+
+
+def _threads(facts: Facts) -> str:
+    """What may have hung a fork: a lock that a thread held which the fork does not have is never released in it."""
+    if not facts.threads:
+        return ""
+    names = ", ".join(repr(name) for name in facts.threads[:_MOST_THREADS]) + (", ..." if len(facts.threads) > _MOST_THREADS else "")
+    return f"; a lock held by a thread of pytest at the fork hangs it for ever: alive were {names}"
+
+
+_MOST_THREADS = 10  # named in one sentence
 
 
 def _is_whole(facts: Facts) -> bool:

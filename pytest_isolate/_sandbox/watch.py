@@ -278,9 +278,12 @@ class Watch:
     def _dump_stacks(self) -> None:
         """Have faulthandler, in the child's signal handler, write every thread's stack; it needs no interpreter lock."""
         entered = self._exit.first("entered")
-        if entered is None or not isinstance(entered.get("pid"), int):
+        if entered is None:  # not yet inside: our own child, or the go-between, hangs
+            signal.pidfd_send_signal(self._pidfd, STACK_SIGNAL)
+        elif isinstance(entered.get("pid"), int):
+            self._sandbox.signal(int(entered["pid"]), STACK_SIGNAL)  # type: ignore[call-overload]
+        else:
             return
-        self._sandbox.signal(int(entered["pid"]), STACK_SIGNAL)  # type: ignore[call-overload]
         poll = select.poll()
         poll.register(self._stacks, select.POLLIN)
         until = time.monotonic() + _STACKS_LONGEST
