@@ -147,6 +147,9 @@ class Watch:
 
     def _end(self) -> None:
         self._sandbox.kill()
+        if not self._exit.frames:  # a go-between that hangs on its way is not inside: nobody dies with it, and it with nobody
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         self._reap()
         if self._exit.left_over:  # with net=False or fs="host" they would disturb the next test
             self._sandbox.wait_dead()
