@@ -217,26 +217,41 @@ def test_github_gets_annotations_and_a_summary_when_it_listens(pytester, isolate
 
 
 EXAMPLE = Path(__file__).parents[2] / "example_project"
+LOOP = "    lines: dict[str, Line] = {}\n"
+CACHE = """    with path.open("rb") as file:
+        recent = file.read(4 << 20)  # to be quick when it is asked for again
+    assert recent
+"""
+REPORT_TEST = "tests/test_report.py::test_reads_a_log_that_does_not_fit_into_memory"
 
 
 @pytest.mark.needs("memory", "pids")
-def test_the_example_projects_budgets_catch_a_change_that_doubles_a_tests_memory(pytester, isolated):
-    """As its CI runs it: the committed budgets hold, then a cache slips into the report and the one sentence names it."""
+def test_the_example_projects_budgets_catch_a_change_that_doubles_a_tests_memory(pytester, isolated, monkeypatch):
+    """As CI runs it: the whole suite holds the committed budgets; then a cache slips into the report, and the sentence names the test."""
     shutil.copytree(EXAMPLE, pytester.path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    isolated(CHECK, "tests/test_report.py").assert_outcomes(passed=3)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(pytester.path))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "summary.md"))
+    unchanged = isolated(CHECK)
+    assert unchanged.ret == pytest.ExitCode.OK
+    assert not [line for line in unchanged.outlines if line.startswith("::error")]
     report = pytester.path / "pantry/report.py"
-    before = "    lines: dict[str, Line] = {}\n"
-    assert before in report.read_text()
-    report.write_text(
-        report.read_text().replace(before, f"{before}    cache = bytearray(path.open('rb').read(6 << 20))\n    assert cache\n")
-    )
-    result = isolated(CHECK, "tests/test_report.py", "-k", "does_not_fit", "-W", "ignore")
-    result.assert_outcomes(failed=1, deselected=2)
-    (said,) = [
-        line for line in result.outlines if line.startswith("tests/test_report.py::test_reads_a_log_that_does_not_fit_into_memory: ")
-    ]
-    assert "budget.memory: budget 2.3 MiB, set in budgets.toml:" in said
-    assert ", tolerance 25% or 2M; used " in said
+    assert LOOP in report.read_text()
+    report.write_text(report.read_text().replace(LOOP, LOOP + CACHE))
+    changed = isolated(CHECK)
+    said = [line for line in changed.outlines if line.startswith(f"{REPORT_TEST}: ")]
+    number = next(n for n, line in enumerate((EXAMPLE / "budgets.toml").read_text().splitlines(), 1) if REPORT_TEST in line)
+    assert len(said) == 1
+    assert f": budget.memory: budget 2.3 MiB, set in budgets.toml:{number}, tolerance 25% or 2M; used " in said[0]
+    assert said[0].endswith("%) over the budget")
+    failed = [line.split(" ")[1] for line in changed.outlines if line.startswith("FAILED")]
+    assert failed == [REPORT_TEST, "tests/test_report.py::test_reads_several_logs_at_once"]  # whose workers make the same report
+    annotations = [line for line in changed.outlines if line.startswith("::error")]
+    assert len(annotations) == 2
+    assert annotations[0].startswith("::error file=tests/test_report.py,line=")
+    assert "::budget.memory: budget 2.3 MiB, set in budgets.toml" in annotations[0]
+    assert "30 tests, 2 violations" in (pytester.path / "summary.md").read_text()
+    assert (pytester.path / "budgets.toml").read_bytes() == (EXAMPLE / "budgets.toml").read_bytes()
 
 
 def test_the_page_of_an_xdist_run_has_every_worker_and_the_output_of_violations(pytester, isolated):
