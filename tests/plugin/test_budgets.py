@@ -195,27 +195,6 @@ def test_an_interrupted_run_leaves_a_valid_report_of_what_was_done(pytester, iso
     assert report["tests"][0]["usage"]["wall_seconds"] > 0
 
 
-@pytest.mark.parametrize("listening", [True, False])
-def test_github_gets_annotations_and_a_summary_when_it_listens(pytester, isolated, monkeypatch, listening):
-    """At the test's line, from the repository's root; nothing of it anywhere else."""
-    project = pytester.mkdir("sub")
-    (project / "pytest.ini").write_text("[pytest]")
-    (project / "test_it.py").write_text("\n\ndef test_gone():\n    import os; os._exit(0)\n")
-    monkeypatch.setenv("GITHUB_ACTIONS", "true" if listening else "")
-    monkeypatch.setenv("GITHUB_WORKSPACE", str(pytester.path))
-    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "summary.md"))
-    result = isolated("--isolate-all", "sub")
-    found = [line for line in result.outlines if line.startswith("::error")]
-    if not listening:
-        assert (found, (pytester.path / "summary.md").exists()) == ([], False)
-        return
-    assert len(found) == 1
-    assert found[0].startswith(
-        "::error file=sub/test_it.py,line=3,title=crash%3A test_it.py%3A%3Atest_gone::crash: the test's process is gone"
-    )
-    assert "1 tests, 1 violations" in (pytester.path / "summary.md").read_text()
-
-
 EXAMPLE = Path(__file__).parents[2] / "example_project"
 LOOP = "    lines: dict[str, Line] = {}\n"
 CACHE = """    with path.open("rb") as file:
