@@ -308,6 +308,8 @@ def outcome_of(reports: list[pytest.TestReport]) -> str:
     for report in reports:
         if report.failed:
             return "failed" if report.when == "call" else "error"
+    if not any(report.when == "teardown" for report in reports):
+        return "error"  # interrupted: it did not come to its end
     for report in reports:
         if hasattr(report, "wasxfail"):
             return "xfailed" if report.skipped else "xpassed"

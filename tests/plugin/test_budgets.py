@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -146,9 +151,11 @@ def test_a_bad_file_ends_the_run_at_its_start_and_stays_as_it_is(pytester, isola
         ((UPDATE,), "--isolate-update-budgets needs --isolate-budgets=PATH*"),
         (
             ("--isolate-budgets=gone/b.toml", UPDATE),
-            "--isolate-budgets=gone/b.toml: no file can be written there; */gone must be a directory*",
+            "--isolate-budgets=gone/b.toml: */gone/b.toml cannot be written: No such file or directory; name a file in a directory*",
         ),
-        (("--isolate-report=gone/r.json",), "--isolate-report=gone/r.json: no file can be written there; */gone must be a directory*"),
+        (("--isolate-report=gone/r.json",), "--isolate-report=gone/r.json: */gone/r.json cannot be written: No such file or directory; *"),
+        (("--isolate-html=/proc/p.html",), "--isolate-html=/proc/p.html: /proc/p.html cannot be written: *"),
+        (("-n1", "--isolate-report=gone/r.json"), "--isolate-report=gone/r.json: */gone/r.json cannot be written: *"),
         (("--isolate-top=none",), "--isolate-top=none: it must be a whole number, at least 1*"),
     ],
 )
@@ -191,8 +198,57 @@ def test_an_interrupted_run_leaves_a_valid_report_of_what_was_done(pytester, iso
     result = isolated("--isolate-all", "--isolate-report=report.json")
     assert result.ret == pytest.ExitCode.INTERRUPTED
     report = json.loads((pytester.path / "report.json").read_text())
-    assert [entry["nodeid"].split("::")[1] for entry in report["tests"]] == ["test_first", "test_second"]
+    assert [(entry["nodeid"].split("::")[1], entry["outcome"]) for entry in report["tests"]] == [
+        ("test_first", "passed"),
+        ("test_second", "error"),  # it did not come to its end
+    ]
     assert report["tests"][0]["usage"]["wall_seconds"] > 0
+
+
+LONG = """
+import os, pytest
+@pytest.mark.parametrize("number", range(3))
+def test_before(number): pass
+@pytest.mark.isolate(bind=["there"])
+def test_long():
+    os.close(os.open("there/up", os.O_WRONLY))
+    os.read(os.pipe()[0], 1)
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-n1",)])
+def test_ctrl_c_from_outside_leaves_all_reports_and_budgets_of_what_was_done(pytester, budgets, workers):
+    """In the midst of a test that would not end: JSON, page, JUnit XML and budgets have the tests before it, which is in no budget."""
+    pytester.makepyfile(test_it=LONG)
+    os.mkfifo(pytester.mkdir("there") / "up")
+    command = [
+        sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider", "--isolate-all", CHECK, UPDATE, *workers,
+        "--isolate-report=r.json", "--isolate-html=p.html", "--junitxml=j.xml",
+    ]  # fmt: skip
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    with subprocess.Popen(command, cwd=pytester.path, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True) as run:
+        (pytester.path / "there/up").read_bytes()  # until the test has opened it
+        run.send_signal(signal.SIGINT)
+        said = run.communicate(timeout=60)[0]
+    assert run.returncode == pytest.ExitCode.INTERRUPTED, said
+    entries = {each["nodeid"]: each["outcome"] for each in json.loads((pytester.path / "r.json").read_text())["tests"]}
+    done = [f"test_it.py::test_before[{number}]" for number in range(3)]
+    assert entries == dict.fromkeys(done, "passed") | ({} if workers else {"test_it.py::test_long": "error"})
+    assert (pytester.path / "p.html").read_text().rstrip().endswith("</html>")
+    assert len(list(ET.parse(pytester.path / "j.xml").getroot().iter("testcase"))) >= 3
+    assert names(budgets.path) == done
+
+
+def test_a_report_that_could_not_be_written_at_the_end_costs_no_other(pytester, isolated):
+    """The disk is full by then: a sentence, a status of its own, and the page and the terminal's section are there."""
+    pytester.makepyfile("def test_it(): pass")
+    result = isolated("--isolate-all", "--isolate-report=/dev/full", "--isolate-html=p.html", "--isolate-top=1")
+    assert result.ret == pytest.ExitCode.INTERNAL_ERROR
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        ["*= isolate =*", "--isolate-report=/dev/full: it could not be written: No space left on device; *", "*heaviest by wall"]
+    )
+    assert "test_it" in (pytester.path / "p.html").read_text()
 
 
 EXAMPLE = Path(__file__).parents[2] / "example_project"
