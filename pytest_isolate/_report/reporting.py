@@ -55,7 +55,7 @@ class Reporting:
         if self._updates and not self._is_worker:
             check_writable("--isolate-budgets", path)
         try:
-            return budget_file.parse(path, Path(path).read_text("utf-8"))
+            return budget_file.parse(path, Path(path).read_text("utf-8-sig"))
         except FileNotFoundError:
             if self._updates:
                 return budget_file.parse(path, "")

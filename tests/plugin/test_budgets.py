@@ -141,6 +141,13 @@ def test_a_bad_file_ends_the_run_at_its_start_and_stays_as_it_is(pytester, isola
     assert path.read_text() == text
 
 
+def test_a_byte_order_mark_is_no_part_of_the_file(pytester, isolated, budgets):
+    """Some editors put one there."""
+    budgets('\ufeff[tests]\n"test_it.py::test_block" = { pids = 1 }\n')
+    pytester.makepyfile(test_it=TESTS)
+    isolated(CHECK).assert_outcomes(passed=3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
