@@ -223,8 +223,8 @@ def test_long():
 """
 
 
-@pytest.mark.parametrize("workers", [(), ("-n1",)])
-def test_ctrl_c_from_outside_leaves_all_reports_and_budgets_of_what_was_done(pytester, budgets, workers):
+@pytest.mark.parametrize(("sent", "workers"), [(signal.SIGINT, ()), (signal.SIGTERM, ()), (signal.SIGINT, ("-n1",))])
+def test_an_interrupt_from_outside_leaves_all_reports_and_budgets_of_what_was_done(pytester, budgets, sent, workers):
     """In the midst of a test that would not end: JSON, page, JUnit XML and budgets have the tests before it, which is in no budget."""
     pytester.makepyfile(test_it=LONG)
     os.mkfifo(pytester.mkdir("there") / "up")
@@ -235,7 +235,7 @@ def test_ctrl_c_from_outside_leaves_all_reports_and_budgets_of_what_was_done(pyt
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     with subprocess.Popen(command, cwd=pytester.path, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True) as run:
         (pytester.path / "there/up").read_bytes()  # until the test has opened it
-        run.send_signal(signal.SIGINT)
+        run.send_signal(sent)
         said = run.communicate(timeout=60)[0]
     assert run.returncode == pytest.ExitCode.INTERRUPTED, said
     entries = {each["nodeid"]: each["outcome"] for each in json.loads((pytester.path / "r.json").read_text())["tests"]}
