@@ -39,14 +39,20 @@ class Recorder:
         self._root = root
         self._found: dict[tuple[str, int | None, bool], list[object]] = {}
         self.refused_port: int | None = None  # of the last connection to loopback that was tried
-        self._handlers: dict[str, Callable[..., None]] = {
+        handlers: dict[str, Callable[..., None]] = {
             "socket.connect": self._socket,
             "socket.sendto": self._socket,
             "socket.sendmsg": self._socket,
             "socket.getaddrinfo": self._look_up,
             "socket.gethostbyname": self._look_up,
         }
-        sys.addaudithook(self._hear)
+        find = handlers.get
+
+        def hear(event: str, arguments: tuple[object, ...]) -> None:  # every open and import comes by: no look at self for those
+            if (handler := find(event)) is not None:
+                handler(*arguments)
+
+        sys.addaudithook(hear)
 
     def clear(self) -> None:
         """Another test begins."""
@@ -56,10 +62,6 @@ class Recorder:
     def as_json(self) -> list[list[object]]:
         """What goes over the pipe: [address, port, is a name, count, where]."""
         return [[*key, *value] for key, value in list(self._found.items())]
-
-    def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
-        if (handler := self._handlers.get(event)) is not None:
-            handler(*arguments)
 
     def _socket(self, _socket: object, address: object = None, *_: object) -> None:
         if isinstance(address, tuple) and len(address) >= 2 and isinstance(address[0], str) and isinstance(address[1], int):

@@ -60,6 +60,8 @@ def _emit(flight: Flight, reports: list[pytest.TestReport]) -> Frame | None:
     _stop_as_asked(flight)
     if raised is None:
         report = _with_parents_teardown(flight, last[-1] if last else None)
+        if not last and reports:  # the test is gone: JUnit XML reads a test's properties from this report
+            report.user_properties = list(reports[-1].user_properties)
         last = [*last[:-1], report]
     for report in last:
         item.ihook.pytest_runtest_logreport(report=report)
@@ -76,7 +78,7 @@ def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:
     if flight.bad_value is not None or flight.broken is not None or flight.facts is None or flight.spec is None:
         message = flight.bad_value or f"the sandbox could not be built: {flight.broken}"
         verdict = Verdict("sandbox_error", (), Usage(), broken=message)
-        return verdict, [_error_report(flight, message)]
+        return verdict, [_error_report(flight, verdict, message)]
     reports: list[pytest.TestReport] = []
     try:
         frames = [frame for frame in flight.facts.exit.frames if frame["kind"] == "report"]
@@ -88,7 +90,7 @@ def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:
     flight.facts.reported = tuple(report.when or "" for report in reports)
     verdict = _verdict.judge(flight.spec, flight.facts)
     if verdict.broken is not None:
-        return verdict, [_error_report(flight, f"the sandbox broke: {verdict.broken}")]
+        return verdict, [_error_report(flight, verdict, f"the sandbox broke: {verdict.broken}")]
     if not verdict.violations and (over := flight.run.reporting.over_budget(str(flight.item.nodeid), verdict.usage, reports)):
         verdict = replace(verdict, kind="violation", violations=tuple(over))
     for phase in PHASES:
@@ -102,15 +104,17 @@ def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:
     return verdict, reports
 
 
-def _error_report(flight: Flight, message: str) -> pytest.TestReport:
+def _error_report(flight: Flight, verdict: Verdict, message: str) -> pytest.TestReport:
     """A sandbox that could not be built: made without pytest_runtest_makereport, so that no xfail covers it."""
     item = flight.item
     text = f"isolate: {message}" if not message.startswith("isolate: ") else message
     stacks = [_stacks(flight.facts)] if flight.facts is not None and flight.facts.exit.stacks else []
-    return pytest.TestReport(
+    report = pytest.TestReport(
         item.nodeid, item.location, dict.fromkeys(item.keywords, 1), "failed", text, "setup",
         sections=[*stacks, ("isolate", asked(flight))] if flight.spec is not None else [],
     )  # fmt: skip
+    _add_usage(report, verdict)
+    return report
 
 
 def _with_violations(
@@ -304,6 +308,8 @@ def outcome_of(reports: list[pytest.TestReport]) -> str:
     for report in reports:
         if report.failed:
             return "failed" if report.when == "call" else "error"
+    if not any(report.when == "teardown" for report in reports):
+        return "error"  # interrupted: it did not come to its end
     for report in reports:
         if hasattr(report, "wasxfail"):
             return "xfailed" if report.skipped else "xpassed"

@@ -203,6 +203,12 @@ def _junit(config: pytest.Config) -> Any:  # noqa: ANN401 - of a class that cann
     return next((plugin for plugin in config.pluginmanager.get_plugins() if type(plugin).__name__ == "LogXML"), None)
 
 
+def take_identity(report: pytest.TestReport, item: pytest.Item) -> None:
+    """A report from a child is the item's. pytest 9.2 parses the identity from its text, wrongly where a name has ``::``."""
+    if hasattr(report, "_id") and hasattr(item, "id"):
+        report._id = item.id
+
+
 def _failed_subtests(item: pytest.Item) -> tuple[dict[object, int], object] | None:
     """Where pytest's subtests plugin (9.0 on) counts a test's failed parts, and under which key.
 

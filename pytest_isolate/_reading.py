@@ -240,6 +240,7 @@ def report(item: pytest.Item, frame: Frame, *, strict: bool) -> pytest.TestRepor
     if hasattr(made, "wasxfail"):
         made.wasxfail = str(made.wasxfail)
     made.location = item.location
+    _pytest_private.take_identity(made, item)
     made.sections = [(name, text) for name, text in made.sections]
     made.user_properties = [(_mend.xml_text(name), value) for name, value in made.user_properties]
     if type(made) is not pytest.TestReport:

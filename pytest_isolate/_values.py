@@ -53,6 +53,8 @@ def size(minimum: int) -> Parser:
         if not _is_number(value) or isinstance(value, float):
             raise ValueError(f"it must be {_SIZE_TEXT}")
         assert isinstance(value, int)
+        if value < 0 == minimum:
+            raise ValueError("it must not be negative")
         if value < minimum:
             raise ValueError(f"it must be at least {format_size(minimum)}: with less no test can run")
         if value > _LARGEST:

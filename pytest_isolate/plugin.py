@@ -249,8 +249,8 @@ class Isolation:
         workeroutput = getattr(session.config, "workeroutput", None)
         if workeroutput is not None:
             self._run.to_controller(workeroutput)
-        else:
-            self._run.reporting.write(self._run.entries_as_json(), lambda: _capabilities(session.config))
+        elif not self._run.reporting.write(self._run.entries_as_json(), lambda: _capabilities(session.config)):
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The section "isolate"."""

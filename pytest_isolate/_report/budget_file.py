@@ -173,6 +173,8 @@ def parse(path: str, text: str) -> Budgets:
         found = re.search(r"at line (\d+)", str(error))
         line = found[1] if found else text.count("\n") + 1
         raise BudgetFileError(f"{path}:{line}: this is no TOML: {error}; {_LINE_FORM}") from None
+    except (ValueError, RecursionError):
+        raise BudgetFileError(f"{path}:{_endless(text)}: a number of thousands of digits, or brackets without end; {_LINE_FORM}") from None
     for table, content in document.items():
         if table not in {"tolerance", "tests"} or not isinstance(content, dict):
             number = _line_with(text, rf"\[?\s*[\"']?{re.escape(table)}\b")
@@ -194,6 +196,18 @@ def parse(path: str, text: str) -> Budgets:
         parsed = {key: _figure(path, place.number, key, value) for key, value in figures.items()}
         lines[name] = make_line(name, place.number, parsed, place.comments)
     return Budgets(path, tolerances, lines, _header(text))
+
+
+def _endless(text: str) -> int:
+    """The first line that is too much for the parser."""
+    for number, line in enumerate(text.split("\n"), 1):
+        try:
+            tomllib.loads(line)
+        except tomllib.TOMLDecodeError:
+            continue
+        except (ValueError, RecursionError):
+            return number
+    return 1
 
 
 class _Place(NamedTuple):

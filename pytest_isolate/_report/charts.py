@@ -24,6 +24,7 @@ def timeline(entries: Entries) -> object | None:
     timed = [each for each in entries if each.get("started") is not None and each["usage"]["wall_seconds"] is not None]
     if not timed:
         return None
+    timed.sort(key=_is_bad)  # drawn last, and with an edge: of thousands of bars each is thinner than a pixel
     zero = min(each["started"] for each in timed)
     workers = sorted({each.get("worker") or "pytest" for each in timed}, reverse=True)
     source = ColumnDataSource(
@@ -32,14 +33,19 @@ def timeline(entries: Entries) -> object | None:
             "left": [each["started"] - zero for each in timed],
             "right": [each["started"] - zero + each["usage"]["wall_seconds"] for each in timed],
             "color": [COLORS.get(each["outcome"], _AXES) for each in timed],
+            "edge": [2 * _is_bad(each) for each in timed],
             "test": [_as_text(each["nodeid"]) for each in timed],
             "outcome": [each["outcome"] for each in timed],
         }
     )
     plot = _figure("seconds since the first sandbox", y_range=workers, height=90 + 34 * len(workers))
-    plot.hbar(y="worker", left="left", right="right", height=0.7, color="color", line_color=None, source=source)
+    plot.hbar(y="worker", left="left", right="right", height=0.7, color="color", line_width="edge", source=source)
     plot.add_tools(HoverTool(tooltips=[("test", "@test"), ("outcome", "@outcome"), ("from", "@left{0.000} s"), ("to", "@right{0.000} s")]))
     return _described(plot, "timeline")
+
+
+def _is_bad(entry: dict[str, Any]) -> bool:
+    return entry["outcome"] in {"failed", "error"}
 
 
 def memory(entries: Entries) -> object | None:

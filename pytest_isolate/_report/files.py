@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from pathlib import Path
 
@@ -9,18 +11,48 @@ import pytest
 
 
 def check_writable(option: str, path: str) -> None:
-    """Fail at the start, not after an hour of tests. Raises ``pytest.UsageError``."""
-    directory = Path(path).absolute().parent
-    if not directory.is_dir() or not os.access(directory, os.W_OK) or Path(path).is_dir():
-        raise pytest.UsageError(f"{option}={path}: no file can be written there; {directory} must be a directory that you may write to")
+    """Try it at the start, not after an hour of tests; nothing that is there changes. Raises ``pytest.UsageError``."""
+    target = _target(path)
+    try:
+        if os.path.isdir(target) or not path:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if _is_special(target):
+            if not os.access(target, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return
+        beside = _beside(target)
+        with contextlib.suppress(FileExistsError):  # another run is writing there right now
+            os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+            beside.unlink()
+    except OSError as error:
+        raise pytest.UsageError(
+            f"{option}={path}: {target} cannot be written: {error.strerror}; "
+            f"name a file in a directory that is there and that you may write to"
+        ) from None
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: str | Path, text: str) -> None:
     """Replace a regular file in one step: a reader never sees half of one. Raises ``OSError``."""
-    path = path.resolve()  # behind a symbolic link the file changes, not the link
-    if path.exists() and not path.is_file():  # a pipe, /dev/stdout: written to, never replaced
-        path.write_text(text, "utf-8")
+    target = _target(path)
+    if _is_special(target):
+        target.write_text(text, "utf-8")
         return
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(text, "utf-8")
-    beside.replace(path)
+    beside = _beside(target)
+    try:
+        beside.write_text(text, "utf-8")
+        beside.replace(target)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _target(path: str | Path) -> Path:
+    return Path(os.path.realpath(path))  # behind a symbolic link the file changes, not the link
+
+
+def _is_special(target: Path) -> bool:
+    return os.path.exists(target) and not os.path.isfile(target)  # a pipe, /dev/stdout: written to, never replaced
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(target.name + ".part")

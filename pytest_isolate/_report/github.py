@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_isolate._report.terminal import show_figure, violations
+from pytest_isolate._report.terminal import plain, show_figure, violations
 
 if TYPE_CHECKING:
     import pytest
 
+_ANNOTATED = 50  # GitHub shows ten of a step and fifty of a run
 _SUMMARY_SHOWN = 50  # GitHub drops a summary of more than 1 MiB
+_LONGEST = {"name": 300, "message": 2000}  # characters
 
 
 def annotation(root: Path, workspace: str | None, entry: Mapping[str, Any], violation: Mapping[str, Any]) -> str:
@@ -21,12 +23,19 @@ def annotation(root: Path, workspace: str | None, entry: Mapping[str, Any], viol
     if workspace and Path(file).is_relative_to(workspace):
         file = os.path.relpath(file, workspace)
     line = f",line={entry['line']}" if entry.get("line") else ""
-    title = f"{violation['resource']}: {entry['nodeid']}"
-    return f"::error file={_property(file)}{line},title={_property(title)}::{_data(str(violation['message']))}"
+    title = cut(f"{violation['resource']}: {entry['nodeid']}", "name")
+    return f"::error file={_property(file)}{line},title={_property(title)}::{_data(cut(str(violation['message']), 'message'))}"
+
+
+def cut(text: str, what: str) -> str:
+    """The start of a text, and that it is one: a test chooses its own name, and a message can quote one."""
+    longest = _LONGEST[what]
+    return text if len(text) <= longest else f"{text[:longest]}... ({len(text) - longest} more characters)"
 
 
 def _data(text: str) -> str:
-    """As GitHub's own toolkit escapes: a line end would start another command."""
+    """As GitHub's own toolkit escapes: a line end would start another command. Other control characters are shown, never sent."""
+    text = "".join(each if each in "\r\n" else plain(each) for each in text)
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
@@ -36,7 +45,7 @@ def _property(text: str) -> str:
 
 def cell(text: str) -> str:
     """Text in a Markdown table: shown as it is, whatever it holds."""
-    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = plain(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return "".join(f"\\{each}" if each in "\\`*_{}[]()#+!|~$@" else each for each in text)
 
 
@@ -49,7 +58,8 @@ def summary(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
     if found:
         yield from ("", "| test | resource | what |", "| --- | --- | --- |")
         for entry, violation in found[:_SUMMARY_SHOWN]:
-            yield f"| {cell(entry['nodeid'])} | {cell(violation['resource'])} | {cell(violation['message'])} |"
+            name, message = cut(entry["nodeid"], "name"), cut(violation["message"], "message")
+            yield f"| {cell(name)} | {cell(violation['resource'])} | {cell(message)} |"
         if len(found) > _SUMMARY_SHOWN:
             yield f"\nand {len(found) - _SUMMARY_SHOWN} more"
     measured = [entry for entry in entries if entry["usage"]["memory_peak_bytes"] is not None]
@@ -57,14 +67,17 @@ def summary(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield from ("", "| heaviest by memory | memory | cpu | wall |", "| --- | ---: | ---: | ---: |")
         for entry in sorted(measured, key=lambda entry: -entry["usage"]["memory_peak_bytes"])[:10]:
             figures = (show_figure(name, entry["usage"][name]) for name in ("memory_peak_bytes", "cpu_seconds", "wall_seconds"))
-            yield f"| {cell(entry['nodeid'])} | {' | '.join(figures)} |"
+            yield f"| {cell(cut(entry['nodeid'], 'name'))} | {' | '.join(figures)} |"
 
 
 def tell(reporter: pytest.TerminalReporter, entries: Sequence[dict[str, Any]], root: Path) -> None:
     """Annotations to the log, the summary to its file. A summary that cannot be written is said, and fails nothing."""
-    for entry, violation in violations(entries):
+    found = list(violations(entries))
+    for entry, violation in found[:_ANNOTATED]:
         reporter.ensure_newline()
         reporter.write_line(annotation(root, os.environ.get("GITHUB_WORKSPACE"), entry, violation))
+    if len(found) > _ANNOTATED:
+        reporter.write_line(f"isolate: {len(found) - _ANNOTATED} more violations without an annotation; the section isolate has them all")
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if path and entries:
         try:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_isolate._model import Usage
-from pytest_isolate._report.files import write_whole
 
 if TYPE_CHECKING:
     from pytest_isolate._attempts import Attempt
@@ -60,8 +58,7 @@ class Entry:
         }
 
 
-def write(path: Path, host: dict[str, dict[str, object]], entries: list[dict[str, object]]) -> None:
-    """Write the whole report. Raises ``OSError``."""
-    report = {"schema": SCHEMA, "host": host, "tests": entries}
-    text = json.dumps(report, indent=1) + "\n"
-    write_whole(path, text)
+def text(host: dict[str, dict[str, object]], entries: list[dict[str, object]]) -> str:
+    """The whole report, one test a line: quicker to make than an indented one, in a third of the memory, and ``grep`` finds a test."""
+    lines = ",\n".join(json.dumps(each) for each in entries)
+    return f'{{"schema": {SCHEMA}, "host": {json.dumps(host, indent=1)}, "tests": [\n{lines}\n]}}\n'

@@ -33,9 +33,11 @@ class Reporting:
         self._updates = bool(config.getoption("isolate_update_budgets"))
         self._gone: list[str] = []  # lines of tests that are no more
         self._written: str | None = None
-        if self.json_path is not None:
+        self._unwritten: list[str] = []  # sentences
+        self._is_worker = hasattr(config, "workerinput")  # of pytest-xdist: its controller writes, perhaps on another machine
+        if self.json_path is not None and not self._is_worker:
             check_writable("--isolate-report", self.json_path)
-        if self.html_path is not None:
+        if self.html_path is not None and not self._is_worker:
             from pytest_isolate._report import html  # noqa: PLC0415 - for those who want a page
 
             check_writable("--isolate-html", self.html_path)
@@ -50,10 +52,10 @@ class Reporting:
             return None
         from pytest_isolate._report import budget_file  # noqa: PLC0415 - a TOML parser, for those who have budgets
 
-        if self._updates:
+        if self._updates and not self._is_worker:
             check_writable("--isolate-budgets", path)
         try:
-            return budget_file.parse(path, Path(path).read_text("utf-8"))
+            return budget_file.parse(path, Path(path).read_text("utf-8-sig"))
         except FileNotFoundError:
             if self._updates:
                 return budget_file.parse(path, "")
@@ -95,27 +97,37 @@ class Reporting:
         """Under xdist, in the controller. Workers collect the same tests, so that any one's word is everybody's."""
         self._gone = list(output.get(_VANISHED, self._gone))
 
-    def write(self, entries: list[Json], capabilities: Callable[[], Json]) -> None:
-        """Write what was asked for. Raises ``OSError``."""
+    def write(self, entries: list[Json], capabilities: Callable[[], Json]) -> bool:
+        """Write what was asked for. Gives whether all of it could be; what could not is said by ``summarize``."""
         host = capabilities() if self.json_path is not None or self.html_path is not None else {}
         if self.json_path is not None:
             from pytest_isolate._report import json_report  # noqa: PLC0415
 
-            json_report.write(Path(self.json_path), host, entries)
+            self._try("--isolate-report", self.json_path, json_report.text(host, entries))
         if self.html_path is not None:
             from pytest_isolate._report import html  # noqa: PLC0415
 
-            write_whole(Path(self.html_path), html.page(host, entries))
+            self._try("--isolate-html", self.html_path, html.page(host, entries))
         if self.budgets is not None and self._updates:
             from pytest_isolate._report import budget_file, budgets  # noqa: PLC0415
 
             fresh = budgets.updated(self.budgets, _passed(entries), self._gone)
-            write_whole(Path(self.budgets.path), budget_file.render(fresh))
-            self._written = f"budgets: {len(fresh.lines)} lines written to {fresh.path}, {len(self._gone)} of vanished tests left out"
+            if self._try("--isolate-budgets", self.budgets.path, budget_file.render(fresh)):
+                self._written = f"budgets: {len(fresh.lines)} lines written to {fresh.path}, {len(self._gone)} of vanished tests left out"
+        return not self._unwritten
+
+    def _try(self, option: str, path: str, text: str) -> bool:
+        """What could be written at the start may have changed: a full disk must not cost the other reports and the terminal's."""
+        try:
+            write_whole(path, text)
+        except OSError as error:
+            self._unwritten.append(f"{option}={path}: it could not be written: {error.strerror}; what was there before is as it was")
+            return False
+        return True
 
     def summarize(self, entries: list[Json], reporter: pytest.TerminalReporter) -> None:
         """Say it in the terminal, and to GitHub where it listens."""
-        if not entries and self.budgets is None:
+        if not entries and self.budgets is None and not self._unwritten:
             return  # a run without isolated tests pays for nothing
         from pytest_isolate._report import github, terminal  # noqa: PLC0415
 
@@ -124,7 +136,9 @@ class Reporting:
             from pytest_isolate._report import budgets  # noqa: PLC0415
 
             comparison = budgets.compare(self.budgets, _passed(entries), self._gone)
-        terminal.show(reporter, self._config, terminal.lines(entries, comparison, self._written, self.top, _width(self._config)))
+        unwritten = [terminal.Text(terminal.plain(each), {"red": True, "bold": True}) for each in self._unwritten]
+        said = terminal.lines(entries, comparison, self._written, self.top, _width(self._config))
+        terminal.show(reporter, self._config, [*unwritten, *said])
         if os.environ.get("GITHUB_ACTIONS") == "true":
             github.tell(reporter, entries, self._config.rootpath)
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -136,6 +141,13 @@ def test_a_bad_file_ends_the_run_at_its_start_and_stays_as_it_is(pytester, isola
     assert path.read_text() == text
 
 
+def test_a_byte_order_mark_is_no_part_of_the_file(pytester, isolated, budgets):
+    """Some editors put one there."""
+    budgets('\ufeff[tests]\n"test_it.py::test_block" = { pids = 1 }\n')
+    pytester.makepyfile(test_it=TESTS)
+    isolated(CHECK).assert_outcomes(passed=3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -146,9 +158,11 @@ def test_a_bad_file_ends_the_run_at_its_start_and_stays_as_it_is(pytester, isola
         ((UPDATE,), "--isolate-update-budgets needs --isolate-budgets=PATH*"),
         (
             ("--isolate-budgets=gone/b.toml", UPDATE),
-            "--isolate-budgets=gone/b.toml: no file can be written there; */gone must be a directory*",
+            "--isolate-budgets=gone/b.toml: */gone/b.toml cannot be written: No such file or directory; name a file in a directory*",
         ),
-        (("--isolate-report=gone/r.json",), "--isolate-report=gone/r.json: no file can be written there; */gone must be a directory*"),
+        (("--isolate-report=gone/r.json",), "--isolate-report=gone/r.json: */gone/r.json cannot be written: No such file or directory; *"),
+        (("--isolate-html=/proc/p.html",), "--isolate-html=/proc/p.html: /proc/p.html cannot be written: *"),
+        (("-n1", "--isolate-report=gone/r.json"), "--isolate-report=gone/r.json: */gone/r.json cannot be written: *"),
         (("--isolate-top=none",), "--isolate-top=none: it must be a whole number, at least 1*"),
     ],
 )
@@ -191,52 +205,95 @@ def test_an_interrupted_run_leaves_a_valid_report_of_what_was_done(pytester, iso
     result = isolated("--isolate-all", "--isolate-report=report.json")
     assert result.ret == pytest.ExitCode.INTERRUPTED
     report = json.loads((pytester.path / "report.json").read_text())
-    assert [entry["nodeid"].split("::")[1] for entry in report["tests"]] == ["test_first", "test_second"]
+    assert [(entry["nodeid"].split("::")[1], entry["outcome"]) for entry in report["tests"]] == [
+        ("test_first", "passed"),
+        ("test_second", "error"),  # it did not come to its end
+    ]
     assert report["tests"][0]["usage"]["wall_seconds"] > 0
 
 
-@pytest.mark.parametrize("listening", [True, False])
-def test_github_gets_annotations_and_a_summary_when_it_listens(pytester, isolated, monkeypatch, listening):
-    """At the test's line, from the repository's root; nothing of it anywhere else."""
-    project = pytester.mkdir("sub")
-    (project / "pytest.ini").write_text("[pytest]")
-    (project / "test_it.py").write_text("\n\ndef test_gone():\n    import os; os._exit(0)\n")
-    monkeypatch.setenv("GITHUB_ACTIONS", "true" if listening else "")
-    monkeypatch.setenv("GITHUB_WORKSPACE", str(pytester.path))
-    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "summary.md"))
-    result = isolated("--isolate-all", "sub")
-    found = [line for line in result.outlines if line.startswith("::error")]
-    if not listening:
-        assert (found, (pytester.path / "summary.md").exists()) == ([], False)
-        return
-    assert len(found) == 1
-    assert found[0].startswith(
-        "::error file=sub/test_it.py,line=3,title=crash%3A test_it.py%3A%3Atest_gone::crash: the test's process is gone"
+LONG = """
+import os, pytest
+@pytest.mark.parametrize("number", range(3))
+def test_before(number): pass
+@pytest.mark.isolate(bind=["there"])
+def test_long():
+    os.close(os.open("there/up", os.O_WRONLY))
+    os.read(os.pipe()[0], 1)
+"""
+
+
+@pytest.mark.parametrize(("sent", "workers"), [(signal.SIGINT, ()), (signal.SIGTERM, ()), (signal.SIGINT, ("-n1",))])
+def test_an_interrupt_from_outside_leaves_all_reports_and_budgets_of_what_was_done(pytester, budgets, sent, workers):
+    """In the midst of a test that would not end: JSON, page, JUnit XML and budgets have the tests before it, which is in no budget."""
+    pytester.makepyfile(test_it=LONG)
+    os.mkfifo(pytester.mkdir("there") / "up")
+    command = [
+        sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider", "--isolate-all", CHECK, UPDATE, *workers,
+        "--isolate-report=r.json", "--isolate-html=p.html", "--junitxml=j.xml",
+    ]  # fmt: skip
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    with subprocess.Popen(command, cwd=pytester.path, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True) as run:
+        (pytester.path / "there/up").read_bytes()  # until the test has opened it
+        run.send_signal(sent)
+        said = run.communicate(timeout=60)[0]
+    assert run.returncode == pytest.ExitCode.INTERRUPTED, said
+    entries = {each["nodeid"]: each["outcome"] for each in json.loads((pytester.path / "r.json").read_text())["tests"]}
+    done = [f"test_it.py::test_before[{number}]" for number in range(3)]
+    assert entries == dict.fromkeys(done, "passed") | ({} if workers else {"test_it.py::test_long": "error"})
+    assert (pytester.path / "p.html").read_text().rstrip().endswith("</html>")
+    assert len(list(ET.parse(pytester.path / "j.xml").getroot().iter("testcase"))) >= 3
+    assert names(budgets.path) == done
+
+
+def test_a_report_that_could_not_be_written_at_the_end_costs_no_other(pytester, isolated):
+    """The disk is full by then: a sentence, a status of its own, and the page and the terminal's section are there."""
+    pytester.makepyfile("def test_it(): pass")
+    result = isolated("--isolate-all", "--isolate-report=/dev/full", "--isolate-html=p.html", "--isolate-top=1")
+    assert result.ret == pytest.ExitCode.INTERNAL_ERROR
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        ["*= isolate =*", "--isolate-report=/dev/full: it could not be written: No space left on device; *", "*heaviest by wall"]
     )
-    assert "1 tests, 1 violations" in (pytester.path / "summary.md").read_text()
+    assert "test_it" in (pytester.path / "p.html").read_text()
 
 
 EXAMPLE = Path(__file__).parents[2] / "example_project"
+LOOP = "    lines: dict[str, Line] = {}\n"
+CACHE = """    with path.open("rb") as file:
+        recent = file.read(4 << 20)  # to be quick when it is asked for again
+    assert recent
+"""
+REPORT_TEST = "tests/test_report.py::test_reads_a_log_that_does_not_fit_into_memory"
 
 
 @pytest.mark.needs("memory", "pids")
-def test_the_example_projects_budgets_catch_a_change_that_doubles_a_tests_memory(pytester, isolated):
-    """As its CI runs it: the committed budgets hold, then a cache slips into the report and the one sentence names it."""
+def test_the_example_projects_budgets_catch_a_change_that_doubles_a_tests_memory(pytester, isolated, monkeypatch):
+    """As CI runs it: the whole suite holds the committed budgets; then a cache slips into the report, and the sentence names the test."""
     shutil.copytree(EXAMPLE, pytester.path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    isolated(CHECK, "tests/test_report.py").assert_outcomes(passed=3)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(pytester.path))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "summary.md"))
+    unchanged = isolated(CHECK)
+    assert unchanged.ret == pytest.ExitCode.OK
+    assert not [line for line in unchanged.outlines if line.startswith("::error")]
     report = pytester.path / "pantry/report.py"
-    before = "    lines: dict[str, Line] = {}\n"
-    assert before in report.read_text()
-    report.write_text(
-        report.read_text().replace(before, f"{before}    cache = bytearray(path.open('rb').read(6 << 20))\n    assert cache\n")
-    )
-    result = isolated(CHECK, "tests/test_report.py", "-k", "does_not_fit", "-W", "ignore")
-    result.assert_outcomes(failed=1, deselected=2)
-    (said,) = [
-        line for line in result.outlines if line.startswith("tests/test_report.py::test_reads_a_log_that_does_not_fit_into_memory: ")
-    ]
-    assert "budget.memory: budget 2.3 MiB, set in budgets.toml:" in said
-    assert ", tolerance 25% or 2M; used " in said
+    assert LOOP in report.read_text()
+    report.write_text(report.read_text().replace(LOOP, LOOP + CACHE))
+    changed = isolated(CHECK)
+    said = [line for line in changed.outlines if line.startswith(f"{REPORT_TEST}: ")]
+    number = next(n for n, line in enumerate((EXAMPLE / "budgets.toml").read_text().splitlines(), 1) if REPORT_TEST in line)
+    assert len(said) == 1
+    assert f": budget.memory: budget 2.3 MiB, set in budgets.toml:{number}, tolerance 25% or 2M; used " in said[0]
+    assert said[0].endswith("%) over the budget")
+    failed = [line.split(" ")[1] for line in changed.outlines if line.startswith("FAILED")]
+    assert failed == [REPORT_TEST, "tests/test_report.py::test_reads_several_logs_at_once"]  # whose workers make the same report
+    annotations = [line for line in changed.outlines if line.startswith("::error")]
+    assert len(annotations) == 2
+    assert annotations[0].startswith("::error file=tests/test_report.py,line=")
+    assert "::budget.memory: budget 2.3 MiB, set in budgets.toml" in annotations[0]
+    assert "30 tests, 2 violations" in (pytester.path / "summary.md").read_text()
+    assert (pytester.path / "budgets.toml").read_bytes() == (EXAMPLE / "budgets.toml").read_bytes()
 
 
 def test_the_page_of_an_xdist_run_has_every_worker_and_the_output_of_violations(pytester, isolated):

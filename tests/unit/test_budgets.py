@@ -79,6 +79,18 @@ def test_the_file_is_sorted_one_test_a_line_with_defaults_written_out_and_keeps_
         ('[tests]\n"a" = {', "b.toml:2: this is no TOML: "),
         ('[tests]\n"a" = "12M"', "b.toml:2: 'a': write each test on a line of its own below [tests], such as "),
         ('[tests."a"]\nmemory = 1', "b.toml:1: 'a': write each test on a line of its own below [tests], such as "),
+        (
+            f'[tests]\n"a" = {{ memory = {"9" * 5000} }}',
+            "b.toml:2: a number of thousands of digits, or brackets without end; write each test ",
+        ),
+        (
+            f'[tests]\n\n"a" = {"[" * 5000}',
+            "b.toml:3: a number of thousands of digits, or brackets without end; write each test on a line ",
+        ),
+        ('[tests]\n"a" = { memory = -1 }', "b.toml:2: memory = -1: it must not be negative"),
+        ('[tests]\n"a" = { cpu = nan }', "b.toml:2: cpu = nan: it must be a number of seconds"),
+        ('[tests]\n"a" = { pids = 1 }\n"\\u0061" = { pids = 2 }', "b.toml:3: 'a' has a line already, b.toml:2; keep one of the two"),
+        ('[tests]\n"a" = { "\\u001b[31m" = 1 }', "b.toml:2: there is no budget '\\x1b[31m'; there are memory, "),
         ("[test]\n", "b.toml:1: there is no 'test' here; there are the tables [tolerance] and [tests]"),
         ("\ntests = 1", "b.toml:2: there is no 'tests' here; there are the tables [tolerance] and [tests]"),
         ("[tolerance]\nram = 1", "b.toml:2: there is no budget 'ram'"),

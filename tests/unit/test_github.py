@@ -1,5 +1,6 @@
 """What GitHub reads: one command a violation, whatever is in it, and a summary that is a table."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,37 @@ def test_an_annotation_is_one_line_whatever_the_test_wrote():
     assert said == (
         "::error file=sub/t.py,line=7,title=memory%3A t.py%3A%3Atest[a%2Cb%3Ac%0A%3A%3Aset-env%3A%3A]::100%25%0D%0A::error::forged"
     )
+
+
+HOSTILE = "t.py::test[|\\| `code` <img src=x> ![a](http://b) \x1b[31m\x00\u202e\udcff\x85 ~~a~~ **b** @all\r\n| --- |\n::error::forged %0A]"
+
+
+def test_an_annotation_shows_control_characters_and_never_sends_them():
+    """A runner's log is read on terminals too; what is escaped for the runner is not escaped twice."""
+    said = annotation("/repo", entry(HOSTILE, HOSTILE))
+    assert re.fullmatch(r"::error file=[^\s,:]+,title=[^:,\x00-\x1f\x7f]*::[^\x00-\x1f\x7f]*", said)
+    assert said.count("\\x1b[31m\\x00\\u202e\\udcff\\x85") == 2
+    assert said.endswith("%0D%0A| --- |%0A::error::forged %250A]")
+    said.encode("utf-8")
+
+
+def test_an_annotation_is_cut_and_says_so():
+    """A name of a megabyte is no reason to send one."""
+    said = annotation("/repo", entry("t.py::" + "n" * 1_000_000, "%" * 1_000_000))
+    assert len(said) < 10_000
+    assert said.endswith("%25... (998000 more characters)")
+
+
+def test_no_name_breaks_out_of_the_summarys_tables():
+    """Each row has the cells of its head, and nothing in it is Markdown or HTML."""
+    usage = {**USAGE, "memory_peak_bytes": 5}
+    lines = list(github.summary([{**entry(HOSTILE, HOSTILE), "usage": usage}, {**entry("n" * 10**6, HOSTILE * 10**4), "usage": usage}]))
+    rows = [line for line in lines if line.startswith("|")]
+    assert [len(re.findall(r"(?<!\\)\|", re.sub(r"\\\\", "", row))) for row in rows] == [4, 4, 4, 4, 5, 5, 5, 5]
+    text = "\n".join(rows)
+    assert not re.search(r"(?<!\\)[`*_\[\]#!~@]|[<>\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\ud800-\udfff]", text)
+    assert "&lt;img src=x&gt;" in text
+    assert len(text) < 100_000
 
 
 @pytest.mark.parametrize("workspace", [None, "/elsewhere"])

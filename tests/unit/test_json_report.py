@@ -8,10 +8,15 @@ import pytest
 
 from pytest_isolate._model import Usage
 from pytest_isolate._report import json_report
+from pytest_isolate._report.files import write_whole
 from pytest_isolate._report.json_report import Entry
 from pytest_isolate._violations import PidsExceeded
 
 HOST = {"memory": {"available": False, "reason": "no control groups"}}
+
+
+def write(path, host, entries):
+    write_whole(path, json_report.text(host, entries))
 
 
 def test_an_entry_has_the_contracts_form():
@@ -67,14 +72,14 @@ def test_what_was_not_measured_is_null(usage):
 def test_the_report_is_schema_1_with_host_and_tests(tmp_path):
     """The whole file, read back."""
     entries = [Entry(f"t.py::test_{number}", "passed", "ok", {}, None).as_json() for number in range(2)]
-    json_report.write(tmp_path / "report.json", HOST, entries)
+    write(tmp_path / "report.json", HOST, entries)
     assert json.loads((tmp_path / "report.json").read_text("utf-8")) == {"schema": 1, "host": HOST, "tests": entries}
 
 
 def test_a_command_of_any_bytes_can_be_reported(tmp_path):
     """A process may call itself anything, also what is not text in any encoding."""
     command = os.fsdecode(b"\xff\x00\xe4\n")
-    json_report.write(tmp_path / "report.json", HOST, [Entry("t", "passed", "ok", {}, None, leaked=((7, command),)).as_json()])
+    write(tmp_path / "report.json", HOST, [Entry("t", "passed", "ok", {}, None, leaked=((7, command),)).as_json()])
     (entry,) = json.loads((tmp_path / "report.json").read_text("utf-8"))["tests"]
     assert entry["leaked_processes"] == [{"pid": 7, "command": command}]
 
@@ -84,7 +89,7 @@ def test_a_reader_sees_the_old_report_or_the_new_one(tmp_path):
     path = tmp_path / "report.json"
     path.write_text("old")
     with path.open() as reader:
-        json_report.write(path, HOST, [])
+        write(path, HOST, [])
         assert reader.read() == "old"
     assert json.loads(path.read_text())["tests"] == []
     assert os.listdir(tmp_path) == ["report.json"]
@@ -95,14 +100,14 @@ def test_a_report_that_cannot_be_made_leaves_the_old_one(tmp_path):
     path = tmp_path / "report.json"
     path.write_text("old")
     with pytest.raises(TypeError):
-        json_report.write(path, HOST, [{"nodeid": object()}])
+        write(path, HOST, [{"nodeid": object()}])
     assert path.read_text() == "old"
 
 
 def test_a_report_into_a_directory_that_is_not_there_raises(tmp_path):
     """The caller hears of it."""
     with pytest.raises(FileNotFoundError):
-        json_report.write(tmp_path / "gone/report.json", HOST, [])
+        write(tmp_path / "gone/report.json", HOST, [])
 
 
 def test_what_is_no_ordinary_file_is_not_replaced_by_one(tmp_path):
@@ -111,7 +116,7 @@ def test_what_is_no_ordinary_file_is_not_replaced_by_one(tmp_path):
     os.mkfifo(path)
     fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     try:
-        json_report.write(path, HOST, [])
+        write(path, HOST, [])
     except OSError:
         pass  # to refuse is right too
     finally:

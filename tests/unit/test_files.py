@@ -1,0 +1,69 @@
+"""Paths of reports: tried at the start, and nothing that is there is harmed by it."""
+
+import os
+
+import pytest
+
+from pytest_isolate._report.files import check_writable, write_whole
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("gone/r.json", "No such file or directory"),
+        ("file/r.json", "Not a directory"),
+        ("loop/r.json", "Too many levels of symbolic links"),
+        ("folder", "Is a directory"),
+        ("", "Is a directory"),
+        ("n" * 260, "File name too long"),
+        ("/proc/r.json", "No such file or directory"),  # a directory that says it can be written to, and cannot
+        ("/sys/r.json", "Permission denied"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_with_the_reason(tmp_path, monkeypatch, path, why):
+    """By trying it: permissions say little on file systems that are none."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    before = sorted(os.listdir())
+    with pytest.raises(pytest.UsageError) as raised:
+        check_writable("--isolate-report", path)
+    said = str(raised.value)
+    assert said.startswith(f"--isolate-report={path}: ")
+    assert f" cannot be written: {why}; name a file in a directory that is there" in said
+    assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize("before", [None, "old"])
+def test_to_try_it_changes_nothing(tmp_path, before):
+    """Neither the file of the last run, nor one that another run is writing at this moment."""
+    path, beside = tmp_path / "r.json", tmp_path / "r.json.part"
+    if before is not None:
+        path.write_text(before)
+        beside.write_text("another's")
+    check_writable("--isolate-report", str(path))
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == (
+        {} if before is None else {"r.json": before, "r.json.part": "another's"}
+    )
+
+
+def test_a_disk_that_is_full_leaves_the_old_file_and_no_half_of_a_new_one(tmp_path):
+    """``/dev/full`` is such a disk."""
+    path = tmp_path / "r.json"
+    path.write_text("old")
+    (tmp_path / "r.json.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device"):
+        write_whole(path, "new")
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"r.json": "old"}
+
+
+def test_a_report_behind_a_link_replaces_the_file_and_not_the_link(tmp_path):
+    """Somebody put it there on purpose."""
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "r.json"
+    link.symlink_to("there/r.json")
+    check_writable("--isolate-report", str(link))
+    write_whole(link, "new")
+    assert link.is_symlink()
+    assert (tmp_path / "there/r.json").read_text() == "new"
