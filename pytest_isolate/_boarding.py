@@ -12,6 +12,7 @@ import pytest
 
 from pytest_isolate import _plugins, _pytest_private, _strict
 from pytest_isolate._descriptors import open_now
+from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._inside import Events
 from pytest_isolate._plan import Plan, resolve_user
 from pytest_isolate._run import Run
@@ -31,14 +32,38 @@ def random_state() -> Callable[[], None]:
     return partial(module.setstate, module.getstate()) if module is not None else lambda: None
 
 
+def open_pipes(count: int) -> list[tuple[int, int]]:
+    """Reading and writing ends, close-on-exec. Raises ``StepFailedError``, with none left open."""
+    pipes: list[tuple[int, int]] = []
+    try:
+        with Step("open", "the pipes of the test's process"):
+            pipes.extend(os.pipe() for _ in range(count))
+    except StepFailedError:
+        for pipe in pipes:
+            close(*pipe)
+        raise
+    return pipes
+
+
+def close(*descriptors: int) -> None:
+    """Close them all."""
+    for fd in descriptors:
+        os.close(fd)
+
+
 def open_events(sandbox: Sandbox, spec: Spec) -> Events:
-    """Files of the control groups by which the child tells in which phase something was denied."""
+    """Files of the control groups by which the child tells in which phase something was denied. Raises ``StepFailedError``."""
     events: Events = {}
     if spec.pids is not None and "pids" in sandbox.groups:
-        events["pids"] = (os.open(f"{sandbox.groups['pids']}/pids.events", os.O_RDONLY | os.O_CLOEXEC), "max")
+        events["pids"] = (_opened(f"{sandbox.groups['pids']}/pids.events"), "max")
     if spec.memory is not None and "memory" in sandbox.groups:
-        events["oom"] = (os.open(sandbox.oom_file, os.O_RDONLY | os.O_CLOEXEC), "oom_kill")
+        events["oom"] = (_opened(sandbox.oom_file), "oom_kill")
     return events
+
+
+def _opened(path: str) -> int:
+    with Step("open", path):
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def kept(run: Run, config: pytest.Config, sandbox: Sandbox, *, strict: bool) -> set[int]:
@@ -61,8 +86,10 @@ def entry(run: Run, item: pytest.Item, spec: Spec, sandbox: Sandbox, plan: Plan,
         replace[file] = ours
         if capturing:
             replace[target] = ours
+    identity = _identity(run, item, spec)
+    confinement = _strict.confinement(spec)
     memory = None
-    if spec.memory is not None and "memory" in sandbox.groups:
+    if spec.memory is not None and "memory" in sandbox.groups:  # last, for it opens files
         version = run.machine.host.places["memory"].version
         memory = MemoryLimit.open(sandbox.groups["memory"], version, spec.memory)
     return Entry(
@@ -73,12 +100,12 @@ def entry(run: Run, item: pytest.Item, spec: Spec, sandbox: Sandbox, plan: Plan,
         cwd=os.getcwd(),
         replace=replace,
         keep=keep,
-        identity=_identity(run, item, spec),
+        identity=identity,
         files=spec.files,
         memory=memory,
         environment={} if isinstance(spec.env, str) else dict(spec.env),
         clean_environment=spec.env == "clean",
-        confinement=_strict.confinement(spec),
+        confinement=confinement,
         keeps_terminal=wants_debugger(item.config),
     )
 

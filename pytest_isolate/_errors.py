@@ -5,6 +5,12 @@ from __future__ import annotations
 import errno as _errno
 import os
 
+TYPE_CHECKING = False  # importing typing for it would make the builder larger
+if TYPE_CHECKING:
+    from types import TracebackType
+
+#: What the kernel says of a machine that is short of something just now, or was disturbed; nothing that it cannot do at all.
+PASSING = frozenset({_errno.EMFILE, _errno.ENFILE, _errno.ENOMEM, _errno.ENOBUFS, _errno.EAGAIN, _errno.EINTR})
 _WORDS = {
     _errno.EPERM: "not permitted",
     _errno.EACCES: "permission denied",
@@ -13,6 +19,8 @@ _WORDS = {
     _errno.ELOOP: "it leads through a symbolic link, which something made since this run looked: an earlier test may have",
     _errno.ENOSYS: "this kernel has no such system call",
     _errno.EUSERS: "too many nested user namespaces",
+    _errno.EMFILE: "too many open files in one process",
+    _errno.EINTR: "interrupted",
 }
 
 
@@ -27,6 +35,20 @@ class StepFailedError(Exception):
 
     def __str__(self) -> str:
         return f"{self.step} {self.path}: {errno_in_words(self.errno)}"
+
+
+class Step:
+    """``with Step("open", path):`` makes of an ``OSError`` a ``StepFailedError`` that says so."""
+
+    def __init__(self, name: str, path: str) -> None:
+        self._name, self._path = name, path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if isinstance(error, OSError):
+            raise StepFailedError(self._name, self._path, error.errno or 0) from error
 
 
 def errno_in_words(code: int) -> str:

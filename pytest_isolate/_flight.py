@@ -7,6 +7,7 @@ raises ``Handed``, which unwinds that protocol without reports; ``_protocol`` ca
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import gc
 import os
@@ -16,13 +17,14 @@ import threading
 import time
 import traceback
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from pytest_isolate import _allocations, _attempts, _boarding, _coverage, _pytest_private, _reading
-from pytest_isolate._errors import StepFailedError
+from pytest_isolate._errors import PASSING, StepFailedError
 from pytest_isolate._group import Group, Key, goes_on, key_of
 from pytest_isolate._inside import FORWARDED, Inside
 from pytest_isolate._linux.kernel_log import Kill
@@ -193,7 +195,7 @@ def _prepare(flight: Flight, spec: Spec) -> None:
         _build(flight, spec)
         run.has_worked = True
     except StepFailedError as error:
-        if run.has_worked:
+        if run.has_worked or error.errno in PASSING:  # not what this machine cannot give: no on_missing covers it
             raise
         _settle(flight, spec, Missing("sandbox", explain(error), "pytest --isolate-doctor"))
         flight.plain = flight.broken is None
@@ -236,72 +238,82 @@ _INTERRUPTING = {signal.SIGINT, signal.SIGTERM}  # in a child that is not yet in
 
 
 def _fork(flight: Flight, spec: Spec) -> None:
-    sandbox, plan = flight.sandbox, flight.plan
+    sandbox, config = flight.sandbox, flight.item.config
     assert sandbox is not None
-    assert plan is not None
-    config = flight.item.config
     if spec.memory is not None and "memory" in sandbox.groups:
         sandbox.watch_memory()
     if "tmp_path_factory" in getattr(flight.item, "fixturenames", ()):
         _pytest_private.temporary_base(config)  # made here, or each child makes one of its own
     further = goes_on(flight.run, flight.key, flight.nextitem)
-    frames, frames_write = os.pipe()
-    stacks, stacks_write = os.pipe()
-    commands, commands_write = os.pipe()
-    events = _boarding.open_events(sandbox, spec)
-    keep = {
-        frames_write,
-        stacks_write,
-        sandbox.stdout,
-        *(fd for fd, _ in events.values()),
-        *_boarding.kept(flight.run, config, sandbox, strict=spec.strict),
-    }
-    if further:
-        keep.add(commands)
-    entry = _boarding.entry(flight.run, flight.item, spec, sandbox, plan, frames=frames_write, keep=frozenset(keep))
-    _flush()
-    _pytest_private.prepared_callers(config, flight.hooks, FORWARDED)
-    measuring = _coverage.measuring(lambda path: private_path(plan.uppers, path) is not None)
-    restore_random = _boarding.random_state()
     timer = signal.setitimer(signal.ITIMER_REAL, 0)
+    try:
+        flight.group = _cross(flight, spec, sandbox, timer, further=further)
+        if flight.group is not None:
+            flight.run.order_ahead(None if further else flight.nextitem)
+            _wait(flight, spec, flight.group, further=further)
+    finally:
+        if flight.inside is None:
+            signal.setitimer(signal.ITIMER_REAL, *timer)
+
+
+def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timer: tuple[float, float], *, further: bool) -> Group | None:
+    """Fork. Returns None in the child, which is inside then. Raises ``StepFailedError``, with no child and nothing left open."""
+    plan, config = flight.plan, flight.item.config
+    assert plan is not None
+    (frames, frames_write), (stacks, stacks_write), (commands, commands_write) = _boarding.open_pipes(3)
+    ours, theirs = (frames, stacks, commands_write), [frames_write, stacks_write, commands]
+    try:
+        events = _boarding.open_events(sandbox, spec)
+        theirs += [fd for fd, _ in events.values()]
+        keep = {*theirs, sandbox.stdout, *_boarding.kept(flight.run, config, sandbox, strict=spec.strict)}
+        if not further:
+            keep.remove(commands)
+        entry = _boarding.entry(flight.run, flight.item, spec, sandbox, plan, frames=frames_write, keep=frozenset(keep))
+        theirs += entry.memory.descriptors if entry.memory is not None else ()
+        _flush()
+        _pytest_private.prepared_callers(config, flight.hooks, FORWARDED)
+        measuring = _coverage.measuring(lambda path: private_path(plan.uppers, path) is not None)
+        restore_random = _boarding.random_state()
+        with _departing(flight, stacks_write):
+            pid = entry_module.fork(entry)
+            if pid == 0:
+                inside = Inside(flight.item, Writer(frames_write), sandbox.stdout, events, commands if further else -1)
+                inside.measuring = measuring
+                inside.debuggable = not spec.strict
+                restore_random()
+                _begin(flight, spec, entry, inside, stacks_write, timer=timer)
+                return None
+        debuggable = _pytest_private.has_terminal(config) and not spec.strict
+        try:
+            watch = Watch(pid, sandbox, frames, stacks, debuggable=debuggable, trusted=not spec.strict)
+        except StepFailedError:
+            sandbox.kill()
+            entry_module.end(pid)
+            raise
+        return Group(flight.key, sandbox, plan, watch, commands_write, measuring)
+    except BaseException:
+        if flight.inside is None:
+            _boarding.close(*ours)
+        raise
+    finally:
+        if flight.inside is None:
+            _boarding.close(*theirs)
+
+
+@contextlib.contextmanager
+def _departing(flight: Flight, stacks: int) -> Iterator[None]:
+    """What this process does without while it forks, and has again when it is still this process, or the child is inside."""
     gc.freeze()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTING)
     flight.started, flight.threads = time.time(), _other_threads()
-    faulthandler.register(STACK_SIGNAL, file=stacks_write)  # already here, for a child that hangs in somebody's handler of forks
+    faulthandler.register(STACK_SIGNAL, file=stacks)  # already here, for a child that hangs in somebody's handler of forks
     try:
-        pid = entry_module.fork(entry)
-        if pid == 0:
-            inside = Inside(flight.item, Writer(frames_write), sandbox.stdout, events, commands if further else -1)
-            inside.measuring = measuring
-            inside.debuggable = not spec.strict
-            restore_random()
-            _begin(flight, spec, entry, inside, stacks_write, timer=timer)
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            return
+        yield
     finally:
         if flight.inside is None:
             faulthandler.unregister(STACK_SIGNAL)
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             gc.unfreeze()
-            _close(frames_write, stacks_write, commands, *_limit(entry), *(fd for fd, _ in events.values()))
-    try:
-        watch = Watch(
-            pid, sandbox, frames, stacks, debuggable=_pytest_private.has_terminal(config) and not spec.strict, trusted=not spec.strict
-        )
-        flight.group = Group(flight.key, sandbox, plan, watch, commands_write, measuring)
-        flight.run.order_ahead(None if further else flight.nextitem)
-        _wait(flight, spec, flight.group, further=further)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, *timer)
-
-
-def _limit(entry: Entry) -> tuple[int, ...]:
-    return tuple(entry.memory.descriptors) if entry.memory is not None else ()
-
-
-def _close(*descriptors: int) -> None:
-    for fd in descriptors:
-        os.close(fd)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _flush() -> None:
@@ -322,6 +334,8 @@ def _begin(flight: Flight, spec: Spec, entry: Entry, inside: Inside, stacks: int
         flight.inside = inside
     except StepFailedError as error:
         entry_module.say_broken(entry.frames, error)
+    except OSError as error:
+        entry_module.say_broken(entry.frames, StepFailedError("begin in", error.filename or "the test's process", error.errno or 0))
     except BaseException as error:  # noqa: BLE001 - whatever it is, it ends here
         entry_module.say_broken(entry.frames, StepFailedError(f"begin ({type(error).__name__}: {error})", "in the child", 0))
     if flight.inside is None:

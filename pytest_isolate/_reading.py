@@ -207,6 +207,8 @@ def report_fault(data: object) -> str | None:
     assert isinstance(data, dict)
     if (bad := _misfit(data, _REPORT)) is not None:
         return f"its {bad}"
+    if "longrepr" not in data:  # whose shape may be None, which is not nothing
+        return "its 'longrepr' is missing"
     outcome, longrepr = data["outcome"], data["longrepr"]
     expected_skip = outcome == "skipped" and "wasxfail" not in data
     if isinstance(longrepr, list) != expected_skip and not (outcome == "skipped" and "wasxfail" in data):

@@ -40,7 +40,15 @@ def remedy(error: StepFailedError) -> str | None:
     return None
 
 
+def _shortage(error: StepFailedError) -> str | None:
+    if error.errno == errno.EMFILE:
+        return "raise the limit of open files (ulimit -n 65536), or close what fixtures and tests leave open"
+    if error.errno == errno.EAGAIN and error.step in {"start", "fork", "clone into"}:
+        return "raise the limit of processes: ulimit -u, or pids.max of pytest's own control group"
+    return None
+
+
 def explain(error: StepFailedError) -> str:
     """A failed step in words, with its remedy."""
-    known = remedy(error)
+    known = remedy(error) or _shortage(error)
     return f"{error}; remedy: {known}" if known else str(error)

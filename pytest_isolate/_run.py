@@ -15,6 +15,7 @@ import pytest
 
 from pytest_isolate import _options
 from pytest_isolate._descriptors import Open, is_socket, open_now
+from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._interruption import OnTerminate
 
 if TYPE_CHECKING:
@@ -47,15 +48,26 @@ class Machine:
         from pytest_isolate._linux.mounts import MountTable  # noqa: PLC0415
         from pytest_isolate._sandbox.keeper import Keeper  # noqa: PLC0415
 
-        self.table: MountTable = MountTable()
-        self.seen_mounts: list[MountPoint] = self.table.visible()
-        self.host: Host = host.look(self.seen_mounts)
+        with Step("read", "/proc/self/mountinfo and the control groups of this machine"):
+            self.table: MountTable = MountTable()
+            self.seen_mounts: list[MountPoint] = self.table.visible()
+            self.host: Host = host.look(self.seen_mounts)
         try:
             self.kernel_log: KernelLog | None = KernelLog()
         except OSError:  # not for this caller: then a memory violation says less, as docs/limitations.md has it
             self.kernel_log = None
-        self.keeper: Keeper = Keeper(self.host.places)
+        try:
+            self.keeper: Keeper = Keeper(self.host.places)
+        except StepFailedError:
+            self.let_go()
+            raise
         self.plans: dict[tuple[object, ...], Plan] = {}
+
+    def let_go(self) -> None:
+        """Close what is open besides the keeper."""
+        self.table.close()
+        if self.kernel_log is not None:
+            self.kernel_log.close()
 
     def revive(self) -> None:
         """Put a new builder in the place of one that died. Raises ``StepFailedError``."""
@@ -252,7 +264,5 @@ class Run:
             self.on_terminate = None
         if self._machine is not None:
             self._machine.keeper.close()
-            self._machine.table.close()
-            if self._machine.kernel_log is not None:
-                self._machine.kernel_log.close()
+            self._machine.let_go()
             self._machine = None

@@ -30,7 +30,7 @@ settings.load_profile("here")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "needs(*capabilities): memory, pids, cpu, root, user, strict, eu-stack; skipped where the machine lacks one"
+        "markers", "needs(*capabilities): memory, pids, cpu, root, user, strict, eu-stack, strace; skipped where the machine lacks one"
     )
 
 
@@ -59,12 +59,15 @@ def _capabilities(request: pytest.FixtureRequest, host: host_module.Host) -> Non
             pytest.skip(message)
 
 
+_PACKAGES = {"eu-stack": "elfutils", "strace": "strace"}  # of Debian, by program
+
+
 def _obstacle(name: str, host: host_module.Host) -> str | None:
     """Why this machine lacks a capability; None when it has it."""
     if name == "strict":
         return _strict.obstacle()
-    if name == "eu-stack":
-        return None if shutil.which(name) else "apt-get install elfutils"
+    if name in _PACKAGES:
+        return None if shutil.which(name) else f"apt-get install {_PACKAGES[name]}"
     if name == "io" and not host_module.Tree().disks():
         return "no block device"
     return host.obstacles.get(name)

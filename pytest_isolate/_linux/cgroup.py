@@ -15,7 +15,7 @@ import fcntl
 import os
 import signal
 
-from pytest_isolate._errors import StepFailedError
+from pytest_isolate._errors import Step, StepFailedError
 
 PREFIX = "pytest-isolate-"
 LEAF = "pytest-isolate.leaf"
@@ -47,14 +47,12 @@ def _read(path: str) -> str:
 
 def write(path: str, text: str) -> None:
     """One write(2), as every cgroup file wants. Raises ``StepFailedError``."""
-    try:
+    with Step(f"write {text!r} to", path):
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.write(fd, text.encode())
         finally:
             os.close(fd)
-    except OSError as error:
-        raise StepFailedError(f"write {text!r} to", path, error.errno or 0) from error
 
 
 def locate(proc_cgroup: str, mountinfo: str) -> dict[str, Hierarchy]:
@@ -227,22 +225,24 @@ class RunGroups:
         name = f"{PREFIX}{os.getppid()}-{os.urandom(4).hex()}"
         for place in dict.fromkeys(places.values()):
             controllers = [each for each, where in places.items() if where == place]
-            base = os.open(place.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            with Step("open", place.directory):
+                base = os.open(place.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                fcntl.flock(base, fcntl.LOCK_EX)  # no other run sweeps between our mkdir and our lock
+                with Step("lock", place.directory):
+                    fcntl.flock(base, fcntl.LOCK_EX)  # no other run sweeps between our mkdir and our lock
                 self._make_directory(place, os.path.join(place.directory, name), controllers)
             finally:
                 os.close(base)
 
     def _make_directory(self, place: Hierarchy, directory: str, controllers: list[str]) -> None:
-        sweep(place.directory)
+        with Step("sweep", place.directory):
+            sweep(place.directory)
         if place.version == 2:
             _enable(place.directory, controllers)
-        try:
+        with Step("mkdir", directory):
             os.mkdir(directory)
-        except OSError as error:
-            raise StepFailedError("mkdir", directory, error.errno or 0) from error
-        lock = _lock(directory)
+        with Step("lock", directory):
+            lock = _lock(directory)
         assert lock is not None, "a run directory that nobody else can know is locked"
         self._locks.append(lock)
         self.directories[place] = directory
@@ -261,10 +261,8 @@ class RunGroups:
             if not controllers:
                 continue
             group = os.path.join(directory, name)
-            try:
+            with Step("mkdir", group):
                 os.mkdir(group)
-            except OSError as error:
-                raise StepFailedError("mkdir", group, error.errno or 0) from error
             for controller in controllers:
                 made[controller] = group
                 for file, text in limits[controller].items():

@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 
-from pytest_isolate._errors import StepFailedError
+from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import cgroup, syscalls
 from pytest_isolate._sandbox import holder, wire
 
@@ -85,10 +85,8 @@ class Builder:
         try:
             if self._groups is not None:
                 groups = self._groups.make(str(number), recipe["limits"])
-            try:
+            with Step("clone into", "new namespaces"):
                 pid, pidfd = syscalls.clone(recipe["namespaces"])
-            except OSError as error:
-                raise StepFailedError("clone into", "new namespaces", error.errno or 0) from error
         except StepFailedError as error:
             self._dying += set(groups.values())
             wire.send(channel, {"failed": [error.step, error.path, error.errno]})
@@ -102,16 +100,25 @@ class Builder:
             os.closerange(channel.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
             holder.main(channel, recipe)
         self._sandboxes[number] = (pid, pidfd, groups)
-        joins = [os.open(_join_file(group), os.O_WRONLY | os.O_CLOEXEC) for group in dict.fromkeys(groups.values())]
-        try:
-            wire.send(channel, {"groups": groups}, (pidfd, *joins))
-        except ConnectionError:  # pytest did not want it any more: its "release" is on the way
-            channel.close()
-            return
-        for fd in joins:
-            os.close(fd)
+        self._announce(channel, pidfd, groups)
         channel.close()
         self._clean()
+
+    def _announce(self, channel: socket.socket, pidfd: int, groups: dict[str, str]) -> None:
+        """Give pytest what it needs of a sandbox, or say why it cannot be had: then its "release" comes, as for every other."""
+        joins: list[int] = []
+        try:
+            for group in dict.fromkeys(groups.values()):
+                with Step("open", path := _join_file(group)):
+                    joins.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+            with Step("send", "the sandbox's descriptors to pytest"):
+                wire.send(channel, {"groups": groups}, (pidfd, *joins))
+        except StepFailedError as error:
+            if not isinstance(error.__cause__, ConnectionError):  # else pytest does not want it any more
+                wire.send(channel, {"failed": [error.step, error.path, error.errno]})
+        finally:
+            for fd in joins:
+                os.close(fd)
 
     def _release(self, number: int) -> None:
         if (sandbox := self._sandboxes.pop(number, None)) is None:

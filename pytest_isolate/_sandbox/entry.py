@@ -8,16 +8,14 @@ The child joins everything else by itself; whatever of that fails is a broken sa
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import resource
 import signal
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pytest_isolate._errors import StepFailedError
+from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import syscalls
 from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._sandbox import confine
@@ -105,19 +103,43 @@ def fork(entry: Entry) -> int:
     """Fork this process into the sandbox. Returns the child's pid, 0 in the child. Raises ``StepFailedError``."""
     if entry.namespaces & Clone.NEWUSER:
         return _fork_through_go_between(entry)
-    try:
-        syscalls.setns(entry.pidfd, Clone.NEWPID)
-    except OSError as error:
-        raise StepFailedError("setns into", "the sandbox's pid namespace", error.errno or 0) from error
+    with Step("open", "pytest's own pid namespace"):
+        own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     pid = -1
     try:
-        pid = _warm_fork()
+        with Step("setns into", "the sandbox's pid namespace"):
+            syscalls.setns(entry.pidfd, Clone.NEWPID)
+        try:
+            with Step("fork", "pytest"):
+                pid = _warm_fork()
+        finally:
+            if pid:
+                _set_back(own, pid)
     finally:
         if pid:
-            own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-            syscalls.setns(own, Clone.NEWPID)
             os.close(own)
     return pid
+
+
+def _set_back(own: int, pid: int) -> None:
+    """Have pytest's further children in its own pid namespace again. A child that is there already must not run if that fails."""
+    for last in (False, True):
+        try:
+            with Step("setns back into", "pytest's own pid namespace"):
+                syscalls.setns(own, Clone.NEWPID)
+        except StepFailedError:  # once more: a machine short of memory may have some by now, and else pytest can start nothing any more
+            if last:
+                if pid > 0:
+                    end(pid)
+                raise
+        else:
+            return
+
+
+def end(pid: int) -> None:
+    """Kill and reap a child that nobody will watch."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 
 
 def _warm_fork() -> int:
@@ -127,7 +149,8 @@ def _warm_fork() -> int:
 
 
 def _fork_through_go_between(entry: Entry) -> int:
-    pid = _warm_fork()
+    with Step("fork", "pytest"):
+        pid = _warm_fork()
     if pid:
         return pid
     try:  # from here on in the go-between, which must never return but as the test
@@ -165,52 +188,45 @@ def say_broken(frames: int, error: StepFailedError) -> None:
     Writer(frames).send({"kind": "broken", "step": error.step, "path": error.path, "errno": error.errno})
 
 
-@contextlib.contextmanager
-def _step(name: str, path: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StepFailedError(name, path, error.errno or 0) from error
-
-
 def become(entry: Entry) -> int:
     """In the child: join the sandbox, let go of pytest's things, be the asked user.
 
     Returns the bytes of memory that were charged before the test's own code: what the sandbox itself costs.
     Raises ``StepFailedError``.
     """
-    with _step("join", "the sandbox's control groups"):
+    with Step("join", "the sandbox's control groups"):
         for join in entry.joins:
             os.write(join, b"0")
     if not entry.namespaces & Clone.NEWUSER:  # else the go-between did it
-        with _step("setns into", "the sandbox's namespaces"):
+        with Step("setns into", "the sandbox's namespaces"):
             syscalls.setns(entry.pidfd, entry.namespaces & ~Clone.NEWPID)
     if not entry.keeps_terminal:
-        os.setsid()  # no controlling terminal
-    with _step("chdir to", entry.cwd):
+        with Step("setsid in", "the test's process"):  # no controlling terminal
+            os.setsid()
+    with Step("chdir to", entry.cwd):
         os.chdir(entry.cwd)
         if os.getcwd() != entry.cwd:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-    with _step("put", "the output files in place"):
+    with Step("put", "the output files in place"):
         for number, source in entry.replace.items():
             os.dup2(source, number, inheritable=number <= _STDERR)
     ours = entry.memory.descriptors if entry.memory is not None else ()
     _close_all_but({*entry.keep, *entry.replace, *range(_STDERR + 1), *ours})
     if entry.confinement is not None:
-        with _step("empty", "the bounding set of capabilities"):
+        with Step("empty", "the bounding set of capabilities"):
             confine.bound(entry.confinement)
-    with _step("become", f"user {entry.identity.uid}"):
+    with Step("become", f"user {entry.identity.uid}"):
         _take_identity(entry.identity)
     if entry.files is not None:
-        with _step("limit", f"open files to {entry.files}"):
+        with Step("limit", f"open files to {entry.files}"):
             resource.setrlimit(resource.RLIMIT_NOFILE, (entry.files, entry.files))
     _set_environment(entry)
     if entry.confinement is not None:
-        with _step("confine", "the test by profile='strict'"):
+        with Step("confine", "the test by profile='strict'"):
             confine.enclose(entry.confinement)
     if entry.memory is None:
         return 0
-    with _step("limit", f"memory to {entry.memory.above} bytes more"):
+    with Step("limit", f"memory to {entry.memory.above} bytes more"):
         return entry.memory.apply()
 
 

@@ -17,7 +17,7 @@ import socket
 import time
 from collections.abc import Iterator
 
-from pytest_isolate._errors import StepFailedError
+from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import counters, syscalls
 from pytest_isolate._sandbox import steps, wire
 
@@ -29,7 +29,8 @@ _MOST_LISTED = 50
 def main(channel: socket.socket, recipe: wire.Message) -> None:
     """Run as PID 1 until the channel ends. Never returns."""
     try:
-        syscalls.die_with_parent_thread(signal.SIGKILL)
+        with Step("prctl(PR_SET_PDEATHSIG) in", "PID 1"):
+            syscalls.die_with_parent_thread(signal.SIGKILL)
         kept = _build(recipe)
     except StepFailedError as error:
         wire.send(channel, {"failed": [error.step, error.path, error.errno]})
@@ -55,7 +56,8 @@ def _build(recipe: wire.Message) -> tuple[int, ...]:
     kept: tuple[int, ...] = ()
     for step in recipe["steps"]:
         if step[0] == "pivot":  # after it there is no path to the private file system any more
-            directory = os.open(private, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            with Step("open", f"the private file system at {private}"):
+                directory = os.open(private, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             kept = (directory, *(_unnamed_file(private) for _ in range(2)), *_network_files(recipe, step[1]))
         steps.perform(step)
     return kept
@@ -65,14 +67,13 @@ def _network_files(recipe: wire.Message, root: str) -> list[int]:
     """What the namespace counts can be read from these after its end too."""
     if not recipe["namespaces"] & syscalls.Clone.NEWNET:
         return []
-    return [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in counters.network_files(f"{root}/proc")]
+    with Step("open", f"the network's counters in {root}/proc"):
+        return [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in counters.network_files(f"{root}/proc")]
 
 
 def _unnamed_file(directory: str) -> int:
-    try:
+    with Step("make an output file in", directory):
         return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StepFailedError("make an output file in", directory, error.errno or 0) from error
 
 
 def _serve(channel: socket.socket) -> None:

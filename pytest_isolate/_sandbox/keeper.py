@@ -16,7 +16,7 @@ from pathlib import Path
 
 import _cffi_backend
 
-from pytest_isolate._errors import StepFailedError
+from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import cgroup, counters
 from pytest_isolate._model import Recipe
 from pytest_isolate._sandbox import wire
@@ -81,14 +81,18 @@ class Sandbox:
         return self._keeper.death(DYING_LONGEST) or "its PID 1 has died"
 
     def watch_memory(self) -> None:
-        """Ask cgroup v1 to say when the limit is hit; v2 kills the whole group by itself (memory.oom.group)."""
+        """Ask cgroup v1 to say when the limit is hit; v2 kills the whole group by itself (memory.oom.group). Raises ``StepFailedError``."""
         if "memory" not in self.groups or self._keeper.places["memory"].version == 2:
             return
         group = self.groups["memory"]
-        self.oom_event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        control = os.open(f"{group}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
-        cgroup.write(f"{group}/cgroup.event_control", f"{self.oom_event} {control}")
-        os.close(control)
+        with Step("open", "an event for the memory limit"):
+            self.oom_event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        with Step("open", path := f"{group}/memory.oom_control"):
+            control = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            cgroup.write(f"{group}/cgroup.event_control", f"{self.oom_event} {control}")
+        finally:
+            os.close(control)
 
     def out_of_memory(self) -> bool:
         """Whether the event that came was a kill: the kernel's counter says so."""
@@ -186,20 +190,32 @@ class Keeper:
         self._number = 0
         self._spare: Sandbox | None = None
         self._learnt: dict[int, Recipe] = {}  # holds them, so that no other gets their id
-        self._encoder = subprocess.Popen(
-            _python("pytest_isolate._linux.network", [path for path in sys.path if path]),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        with Step("start", "a helper process, for pyroute2"):
+            self._encoder = subprocess.Popen(
+                _python("pytest_isolate._linux.network", [path for path in sys.path if path]),
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
         self._loopback: list[str] | None = None
-        self._start()
+        try:
+            self._start()
+        except StepFailedError:
+            self._leave_encoder()
+            raise
 
     def _start(self) -> None:
-        self._requests, theirs = wire.pair()
         backend = str(Path(_cffi_backend.__file__).parent)
-        self._builder = subprocess.Popen(
-            _python("pytest_isolate._sandbox.builder", [backend]), stdin=theirs.fileno(), start_new_session=True
-        )
-        theirs.close()
+        with Step("open a channel to", "the builder process"):
+            self._requests, theirs = wire.pair()
+        try:
+            with Step("start", "the builder process"):
+                self._builder = subprocess.Popen(
+                    _python("pytest_isolate._sandbox.builder", [backend]), stdin=theirs.fileno(), start_new_session=True
+                )
+        except StepFailedError:
+            self._requests.close()
+            raise
+        finally:
+            theirs.close()
         if not self.places:
             return
         self._requests.settimeout(_BUILDING_LONGEST)
@@ -255,7 +271,8 @@ class Keeper:
     def order(self, recipe: Recipe) -> Sandbox:
         """Ask for a sandbox; it is built while we do something else."""
         self._number += 1
-        ours, theirs = wire.pair()
+        with Step("open a channel to", "the next sandbox"):
+            ours, theirs = wire.pair()
         try:
             if id(recipe) not in self._learnt:  # a recipe is long: it is said once, then only its number
                 wire.send(self._requests, {"learn": id(recipe), "recipe": vars(recipe)})
@@ -265,9 +282,9 @@ class Keeper:
             ours.close()
             self.death(_LEAVING_LONGEST)
             raise StepFailedError("reach", "the builder process, which has died", error.errno or 32) from error
-        except OSError:
+        except OSError as error:
             ours.close()
-            raise
+            raise StepFailedError("ask", "the builder process for a sandbox", error.errno or 0) from error
         finally:
             theirs.close()
         return Sandbox(self, self._number, recipe, ours)
@@ -291,8 +308,8 @@ class Keeper:
         """Tell the builder that it may unmake a sandbox."""
         try:
             wire.send(self._requests, {"release": number})
-        except ConnectionError:
-            return  # the builder died, and its holders with it
+        except OSError:  # the builder died, and its holders with it; or it hears of it at the end, and PID 1 by the end of its channel
+            return
 
     def descriptors(self) -> set[int]:
         """Everything of ours that no test may inherit."""
@@ -312,6 +329,9 @@ class Keeper:
                 self._builder.wait(_LEAVING_LONGEST)
             except subprocess.TimeoutExpired:  # stopped, or worse: the kernel kills its sandboxes with it, the next run sweeps their groups
                 self.kill()
-        if self._loopback is None:
+        self._leave_encoder()
+
+    def _leave_encoder(self) -> None:
+        if self._loopback is None and self._encoder.returncode is None:
             self._encoder.kill()
             self._encoder.communicate()

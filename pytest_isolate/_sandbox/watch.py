@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from pytest_isolate._errors import Step
 from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._sandbox import native
 from pytest_isolate._sandbox.frames import Decoder, Frame, GarbledError
@@ -80,7 +81,10 @@ def _is_ready(fd: int, seconds: float) -> bool:
 
 
 class Watch:
-    """Waits for the tests of one forked child, one after the other. Owns the two pipes' reading ends from here on."""
+    """Waits for the tests of one forked child, one after the other. Owns the two pipes' reading ends from here on.
+
+    Raises ``StepFailedError`` when the child cannot be watched; then they and the child are still the caller's.
+    """
 
     def __init__(self, pid: int, sandbox: Sandbox, frames: int, stacks: int, *, debuggable: bool = False, trusted: bool = True) -> None:
         self._sandbox = sandbox
@@ -91,7 +95,8 @@ class Watch:
         self._decoder = Decoder()
         self._stack_bytes = bytearray()
         self._pid = pid
-        self._pidfd = os.pidfd_open(pid)
+        with Step("pidfd_open of", "the test's process"):
+            self._pidfd = os.pidfd_open(pid)
         self._exit = Exit(pid)
         self._started = time.monotonic()
         self._cpu_time: float | None = None
@@ -99,7 +104,7 @@ class Watch:
         self._look_again = _LOOK_AGAIN
         for fd in (frames, stacks):
             os.set_blocking(fd, False)
-        with contextlib.suppress(PermissionError):  # the user's share of large pipes is used up: a small one does as well
+        with contextlib.suppress(OSError):  # the user's share of large pipes is used up, or memory: a small one does as well
             fcntl.fcntl(frames, _F_SETPIPE_SZ, _PIPE_SIZE)
 
     def wait(

@@ -1,5 +1,6 @@
 """The budget file and what is judged by it, without a run."""
 
+import json
 import math
 
 import pytest
@@ -46,6 +47,39 @@ def test_every_test_name_can_be_written_and_read_back(names, memory):
     text = render(Budgets("b.toml", default_tolerances(), lines))
     assert sorted(parse("b.toml", text).lines) == sorted(lines)
     assert render(parse("b.toml", text)) == text
+
+
+scalars = st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=6)
+
+
+def toml(value):
+    return repr(value).lower() if isinstance(value, bool | float) else json.dumps(value)
+
+
+amounts = st.sampled_from(["10%", "0%", "1000%", "-1%", "nan%", "1e999%", "5M", "2s", 0, 3]) | scalars
+
+
+@given(key=st.sampled_from([*KEYS, "other"]), tolerance=amounts, budget=st.none() | amounts, used=st.floats(0, 1e15))
+def test_any_value_of_a_file_is_taken_or_refused_in_words(key, tolerance, budget, used):
+    """A tolerance that is taken is an amount that can be compared; all else is a sentence with file and line."""
+    text = f"[tolerance]\n{key} = {toml(tolerance)}\n\n[tests]\n"
+    text += "" if budget is None else f'"a.py::test" = {{ {key} = {toml(budget)} }}\n'
+    try:
+        budgets = read(text)
+    except BudgetFileError as error:
+        assert str(error).startswith("budgets.toml")  # noqa: PT017 - taking it is right too
+        return
+    allowed = budgets.tolerances[key].of(used)
+    assert 0 <= allowed < math.inf
+
+
+@given(text=st.text())
+def test_no_file_makes_the_reader_raise_anything_else(text):
+    """Whatever stands in it, it is budgets or a sentence."""
+    try:
+        assert isinstance(read(text), Budgets)
+    except BudgetFileError as error:
+        assert str(error).startswith("budgets.toml")  # noqa: PT017 - both ways out are right
 
 
 def test_a_name_that_is_no_text_is_written_with_a_wild_card_that_matches_it():

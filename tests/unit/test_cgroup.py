@@ -4,6 +4,8 @@ import fcntl
 import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux import cgroup
@@ -91,6 +93,43 @@ def test_a_colon_belongs_to_the_path():
 def test_without_a_mounted_hierarchy_there_is_none(mountinfo):
     """Controllers that are nowhere mounted are not found, and lines of other things are passed over."""
     assert locate("3:memory:/a\n0::/b\nnonsense\n", mountinfo) == {}
+
+
+@given(own=st.text(), mountinfo=st.text())
+def test_no_text_makes_locate_raise(own, mountinfo):
+    """Whatever stands in the two files, the answer is a map."""
+    assert isinstance(locate(own, mountinfo), dict)
+
+
+pieces = st.sampled_from(
+    ["", "/", "/a", "/a/b", "..", "/..", "/a/../b", "\\040", "\\134", "²", ":", ",", "memory", "name=x", "0", "cgroup", "rw", "-"]
+)
+lines = st.lists(pieces, max_size=5)
+
+
+@given(own=st.lists(lines, max_size=3), mounts=st.lists(st.tuples(lines, lines), max_size=3))
+def test_no_line_that_looks_almost_right_makes_locate_raise(own, mounts):
+    """Fields too many, too few and in each other's place."""
+    mountinfo = "\n".join(f"{' '.join(before)} - {' '.join(after)}" for before, after in mounts)
+    for place in locate("\n".join(":".join(line) for line in own), mountinfo).values():
+        assert place.version in {1, 2}
+
+
+names = st.text(st.characters(exclude_characters="\0\n/"), min_size=1).filter(lambda name: name not in {".", ".."})
+
+
+def escaped(path):
+    return "".join(f"\\{ord(each):03o}" if each in " \t\n\\" else each for each in path)
+
+
+@given(root=st.lists(names, max_size=3), below=st.lists(names, max_size=3), mount=st.lists(names, min_size=1, max_size=2), v2=st.booleans())
+def test_a_group_is_found_below_its_mount_whatever_its_name(root, below, mount, v2):
+    """Any names: the group is the mount point and what lies between the mounted group and one's own."""
+    top, point = "/" + "/".join(root), "/" + "/".join(mount)
+    kind, controller = ("cgroup2", "") if v2 else ("cgroup", "memory")
+    mountinfo = f"35 24 0:30 {escaped(top)} {escaped(point)} rw - {kind} x rw,memory\n"
+    found = locate(f"3:{controller}:/{'/'.join([*root, *below])}\n", mountinfo)
+    assert found == {controller: Hierarchy(2 if v2 else 1, "/".join([point, *below]))}
 
 
 def test_remove_takes_groups_from_the_innermost_outwards(tmp_path):

@@ -87,21 +87,38 @@ def changed(value, path, new):
 PLACES = [(name, path) for name, data in TRUE.items() for path in places(data) if path]
 
 
+@pytest.mark.parametrize("name", TRUE)
+def test_a_report_may_lack_anything(pytestconfig, name):
+    """Any key or element left out: refused in words, or shown without it."""
+    for path in places(TRUE[name]):
+        if path:
+            data = copy.deepcopy(TRUE[name])
+            inner = data
+            for key in path[:-1]:
+                inner = inner[key]
+            del inner[path[-1]]
+            shown_or_refused({"kind": "report", "when": "call", "report": data, "seen": []}, pytestconfig)
+
+
 @given(place=st.sampled_from(PLACES), new=values, more=st.dictionaries(st.text(), values, max_size=2))
 def test_whatever_passes_can_be_shown(pytestconfig, place, new, more):
     """Anything at any place of a true report, anything added: refused in words, or written by everything that writes reports."""
     name, path = place
     data = changed(TRUE[name], path, new) | {key: value for key, value in more.items() if key not in TRUE[name]}
     frame = {"kind": "report", "when": "call", "report": copy.deepcopy(data), "seen": []}
+    shown_or_refused(frame, pytestconfig)
+
+
+def shown_or_refused(frame, config):
     kept, wrong = _reading.checked([frame], strict=False)
     if wrong is not None:
         assert wrong.startswith("wrote a report that pytest cannot read: ")
         return
     try:
-        report = _reading.report(Item(pytestconfig), kept[0], strict=False)
+        report = _reading.report(Item(config), kept[0], strict=False)
     except GarbledError:
         return
-    show(report, pytestconfig)
+    show(report, config)
 
 
 def show(report: pytest.TestReport, config: pytest.Config) -> None:

@@ -53,6 +53,18 @@ def test_a_refused_limit_is_not_explained_by_user_namespaces():
     assert _remedies.USER_NAMESPACES not in explain(error)
 
 
+@pytest.mark.parametrize(
+    ("step", "code", "expected"),
+    [
+        ("open", errno.EMFILE, "raise the limit of open files (ulimit -n 65536), or close what fixtures and tests leave open"),
+        ("fork", errno.EAGAIN, "raise the limit of processes: ulimit -u, or pids.max of pytest's own control group"),
+    ],
+)
+def test_a_shortage_names_its_limit(step, code, expected):
+    """What this machine can do at other times is not explained by what it lacks."""
+    assert explain(StepFailedError(step, "/path", code)).endswith(f"; remedy: {expected}")
+
+
 def test_a_remedy_follows_the_failure():
     """One sentence: which step, on which path, the errno in words, and what helps."""
     said = explain(StepFailedError("mount proc on", "/proc/root/proc", errno.EPERM))

@@ -125,6 +125,17 @@ def test_a_duration_is_seconds_or_text_with_a_unit(value, seconds):
     assert _values.duration(value) == pytest.approx(seconds, rel=1e-12)
 
 
+@given(
+    number=st.floats(1e-3, 1e9),
+    unit=st.sampled_from([("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600), ("", 1)]),
+    gap=st.sampled_from(["", " "]),
+)
+def test_a_duration_in_text_is_its_number_times_its_unit(number, unit, gap):
+    """Whatever number, with or without a gap."""
+    text = f"{number:.9f}"
+    assert _values.duration(f"{text}{gap}{unit[0]}") == pytest.approx(float(text) * unit[1], rel=1e-12)
+
+
 @pytest.mark.parametrize("value", ["", "soon", "-5s", "5 sec", "5M", "1:30", True, None, [5], float("nan"), float("inf")])
 def test_what_is_no_duration_is_refused_with_examples(value):
     """Anything else is refused with examples of what is taken."""
