@@ -1,7 +1,8 @@
 """The parent's side of one running sandbox: wait on events until a test is over, by its own end or by ours.
 
 What ends it: the child's exit (pidfd), the deadline, an OOM event of cgroup v1, garbled frames, or pytest's own
-interruption. An end of the pipe proves nothing, for a grandchild may hold a copy, so nothing here waits for one.
+interruption. An end of the pipe proves nothing, for a grandchild may hold a copy, so nothing here waits for one. One loop
+looks after any number of them (``wait_for_one``).
 A sandbox that goes on with another test (``scope``) is over, for the present one, at its end frame.
 """
 
@@ -13,6 +14,7 @@ import os
 import select
 import signal
 import time
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,6 +82,18 @@ def _is_ready(fd: int, seconds: float) -> bool:
     return bool(poll.poll(seconds * 1000))
 
 
+def wait_for_one(watches: Sequence[Watch]) -> None:
+    """Wait until at least one test is over, looking after all of them."""
+    while not any(watch.over for watch in watches):
+        poll = select.poll()
+        for watch in watches:
+            for fd in watch.descriptors():
+                poll.register(fd, select.POLLIN)
+        ready = {fd for fd, _ in poll.poll(min(watch.due() for watch in watches) * 1000 + 1)}
+        for watch in watches:
+            watch.look(ready)
+
+
 class Watch:
     """Waits for the tests of one forked child, one after the other. Owns the two pipes' reading ends from here on.
 
@@ -99,9 +113,14 @@ class Watch:
             self._pidfd = os.pidfd_open(pid)
         self._exit = Exit(pid)
         self._started = time.monotonic()
+        self._timeout: float | None = None
         self._cpu_time: float | None = None
         self._alarm: tuple[int, int] | None = None
         self._look_again = _LOOK_AGAIN
+        self._deadline: float | None = None
+        self._goes_on = self._listens = False
+        self._entered = False
+        self.over = False
         for fd in (frames, stacks):
             os.set_blocking(fd, False)
         with contextlib.suppress(OSError):  # the user's share of large pipes is used up, or memory: a small one does as well
@@ -110,7 +129,18 @@ class Watch:
     def wait(
         self, timeout: float | None, cpu_time: float | None = None, *, alarm: tuple[int, int] | None = None, goes_on: bool = False
     ) -> Exit:
-        """Wait until a test is over and, if it was the child's last, its left-over processes are listed.
+        """Start, wait until the test is over, finish."""
+        self.start(timeout, cpu_time, alarm=alarm, goes_on=goes_on)
+        try:
+            wait_for_one([self])
+        finally:
+            exit_ = self.finish()
+        return exit_
+
+    def start(
+        self, timeout: float | None, cpu_time: float | None = None, *, alarm: tuple[int, int] | None = None, goes_on: bool = False
+    ) -> None:
+        """Begin to watch the child's test.
 
         ``timeout`` is in seconds of wall time, ``cpu_time`` is the sandbox's total of processor time to stop at.
         ``alarm``: at so many bytes of memory the child gets this signal, once, if it can say where they were allocated. With
@@ -120,12 +150,49 @@ class Watch:
         self._started = time.monotonic()
         self._stack_bytes.clear()
         self._decoder.begin()
-        self._cpu_time, self._alarm, self._look_again = cpu_time, alarm, _LOOK_AGAIN
+        self._timeout, self._cpu_time, self._alarm, self._look_again = timeout, cpu_time, alarm, _LOOK_AGAIN
+        self._deadline = self._started + ENTERING_LONGEST
+        self._goes_on = self._listens = goes_on
+        self._entered = self.over = False
+
+    def descriptors(self) -> list[int]:
+        """What wakes whoever waits: the child's exit, an OOM event, of a child that goes on each frame."""
+        return [fd for fd in (self._pidfd, self._sandbox.oom_event, self._frames if self._listens else -1) if fd >= 0]
+
+    def due(self) -> float:
+        """Seconds until a look is due, whatever comes."""
+        left = self._look_again if self._deadline is None else self._deadline - time.monotonic()
+        return max(0.0, min(left, self._look_again))
+
+    def look(self, ready: Container[int]) -> None:
+        """Take in what came, of ``ready`` descriptors or not, and see whether the test is over."""
+        if not self._drain() and self._frames in ready:  # closed by the test: it would wake us for ever
+            self._listens = False
+        if not self._entered and self._exit.frames:
+            self._entered, self._deadline = True, self._begin()
+        if self._is_over(ready):
+            self.over = True
+            return
+        self._sample_memory()
+        if self._debuggable and self._exit.first("debugger") is not None:
+            self._stand_back()
+            self._deadline = None
+        if self._exit.ended:
+            last = time.monotonic() + _LAST_WORDS
+            self._deadline = last if self._deadline is None else min(self._deadline, last)
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            self._time_out()
+            self.over = True
+
+    def finish(self) -> Exit:
+        """End a child that has no further test, list the processes that it left behind, and tell all that is known.
+
+        Also of a test that is not over: it ends here.
+        """
         stays = False
         try:
-            self._until_over(timeout, goes_on=goes_on)
-            whole = self._exit.ended and self._exit.garbled is None
-            stays = goes_on and whole and not self._exit.out_of_memory and self._exit.first("raised") is None
+            whole = self.over and self._exit.ended and self._exit.garbled is None
+            stays = self._goes_on and whole and not self._exit.out_of_memory and self._exit.first("raised") is None
             if whole and not stays:
                 self._exit.left_over, self._exit.left_count = self._sandbox.left_over()
         finally:
@@ -163,33 +230,6 @@ class Watch:
             os.close(fd)
         self._pidfd = self._frames = self._stacks = -1
 
-    def _until_over(self, timeout: float | None, *, goes_on: bool) -> None:
-        deadline: float | None = self._started + ENTERING_LONGEST
-        entered = False
-        poll = select.poll()
-        for fd in (self._pidfd, self._sandbox.oom_event, self._frames if goes_on else -1):
-            if fd >= 0:
-                poll.register(fd, select.POLLIN)
-        while True:
-            left = _LOOK_AGAIN if deadline is None else deadline - time.monotonic()
-            if left <= 0:
-                self._time_out()
-                return
-            ready = dict(poll.poll(min(left, self._look_again) * 1000 + 1))
-            if not self._drain() and self._frames in ready:  # closed by the test: it would wake us for ever
-                poll.unregister(self._frames)
-            if not entered and self._exit.frames:
-                entered, deadline = True, self._begin(timeout)
-            if self._is_over(ready, goes_on=goes_on):
-                return
-            self._sample_memory()
-            if self._debuggable and self._exit.first("debugger") is not None:
-                self._stand_back()
-                deadline = None
-            if self._exit.ended:
-                last = time.monotonic() + _LAST_WORDS
-                deadline = last if deadline is None else min(deadline, last)
-
     def _sample_memory(self) -> None:
         """Note how much is used; past ``alarm`` bytes of the test's own have a child that can say where it is allocated say so."""
         bytes_now = self._sandbox.memory_now()
@@ -207,24 +247,24 @@ class Watch:
             self._sandbox.signal(pid, self._alarm[1])
             self._alarm, self._look_again = None, _LOOK_AGAIN
 
-    def _begin(self, timeout: float | None) -> float | None:
+    def _begin(self) -> float | None:
         """The test's time begins when it is inside. Returns its end."""
         if self._alarm is not None and self._exit.frames[0].get("traces") is True:
             self._look_again = _LOOK_CLOSELY
-        return None if timeout is None else time.monotonic() + timeout
+        return None if self._timeout is None else time.monotonic() + self._timeout
 
     def _stand_back(self) -> None:
         """A person talks to the test's debugger: Ctrl-C is for it."""
         if self._on_interrupt is None:
             self._on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    def _is_over(self, ready: dict[int, int], *, goes_on: bool) -> bool:
+    def _is_over(self, ready: Container[int]) -> bool:
         if self._sandbox.oom_event in ready and self._sandbox.out_of_memory():
             self._exit.out_of_memory = True
             self._exit.killed_child = not _is_ready(self._pidfd, _KILL_LONGEST)  # v1 says that it kills before it has killed
         dead = self._exit.garbled is not None or self._exit.out_of_memory or self._pidfd in ready
         if dead or self._exit.ended:
-            return dead or goes_on
+            return dead or self._goes_on
         if self._cpu_time is not None and self._exit.frames and self._sandbox.cpu_seconds() > self._cpu_time:  # inside, where it counts
             self._exit.cpu_exceeded = True
             self._stop()
