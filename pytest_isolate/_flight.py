@@ -38,7 +38,7 @@ from pytest_isolate._sandbox.entry import Entry
 from pytest_isolate._sandbox.frames import Writer
 from pytest_isolate._sandbox.keeper import Sandbox
 from pytest_isolate._sandbox.salvage import private_path
-from pytest_isolate._sandbox.watch import STACK_SIGNAL, Watch
+from pytest_isolate._sandbox.watch import STACK_SIGNAL, Watch, wait_for_one
 from pytest_isolate._spec import BadValueError, Spec
 from pytest_isolate._verdict import Facts, Verdict
 
@@ -48,6 +48,14 @@ class Handed(pytest.exit.Exception):  # type: ignore[name-defined, misc] # an at
 
     def __init__(self) -> None:
         super().__init__("pytest-isolate: handed to a sandbox")
+
+
+@dataclass(frozen=True)
+class Parted:
+    """The parent's own teardown of a test: how it went, and what was captured of it."""
+
+    call: pytest.CallInfo[None]
+    said: list[tuple[str, str]]
 
 
 @dataclass
@@ -72,9 +80,14 @@ class Flight:
     arguments: dict[str, Any] | None = None
     output: tuple[tuple[str, bytes], ...] = ()
     parent_warnings: int = 0
+    may_fly: bool = False  # whether pytest may go on with further tests while it runs
     salvaged: str | None = None  # the line that says where the tmp_path went
     changes: Changes | None = None  # of the file system, read when somebody asks
 
+    in_the_air: bool = False  # it runs, and its reports come when it is its turn
+    held: list[tuple[str, dict[str, Any]]] | None = None  # hook calls that come when it is its turn
+    handed: bool = True  # whether it was forked, or could not be, rather than ended before that
+    parted: Parted | None = None  # what the parent's own teardown gave, where it came before the end of the test
     landing: bool = False
     entry_travels: bool = False  # to the controller of pytest-xdist, which keeps it
     started: float = field(default_factory=time.time)  # when pytest took the test up, and from the fork on, when that was
@@ -134,7 +147,7 @@ def fork_before_setup(flight: Flight) -> None:
         setup()
 
     def tear_down_where_set_up() -> None:
-        if flight.facts is None and flight.broken is None and flight.bad_value is None:
+        if flight.facts is None and flight.broken is None and flight.bad_value is None and not flight.in_the_air:
             teardown()
 
     item.setup, item.teardown = set_up_inside, tear_down_where_set_up  # type: ignore[method-assign]
@@ -142,7 +155,7 @@ def fork_before_setup(flight: Flight) -> None:
 
 def take_off(flight: Flight) -> None:
     """Fork. Returns in the child (and, with ``on_missing="warn"`` on a machine without namespaces, in the only process)."""
-    if flight.bad_value is not None or flight.broken is not None or flight.facts is not None:
+    if flight.bad_value is not None or flight.broken is not None or flight.facts is not None or flight.in_the_air:
         raise Handed  # somebody's hook swallowed the first one: a parent must never run the test itself
     assert flight.spec is not None
     try:
@@ -171,7 +184,7 @@ def _go_on(flight: Flight, spec: Spec, group: Group) -> bool:
     flight.started = time.time()
     try:
         group.command(flight.item, flight.nextitem, goes_on=further)
-        _wait(flight, spec, group, further=further)
+        _fly(flight, spec, group, further=further)
     except BrokenPipeError:
         pass
     finally:
@@ -250,7 +263,7 @@ def _fork(flight: Flight, spec: Spec) -> None:
         flight.group = _cross(flight, spec, sandbox, timer, further=further)
         if flight.group is not None:
             flight.run.order_ahead(None if further else flight.nextitem)
-            _wait(flight, spec, flight.group, further=further)
+            _fly(flight, spec, flight.group, further=further)
     finally:
         if flight.inside is None:
             signal.setitimer(signal.ITIMER_REAL, *timer)
@@ -342,11 +355,28 @@ def _begin(flight: Flight, spec: Spec, entry: Entry, inside: Inside, stacks: int
         os._exit(1)
 
 
-def _wait(flight: Flight, spec: Spec, group: Group, *, further: bool) -> None:
-    sandbox = group.sandbox
+def _fly(flight: Flight, spec: Spec, group: Group, *, further: bool) -> None:
+    """Have the test watched, until it is over unless it may fly."""
     cpu_time = None if spec.cpu_time is None else spec.cpu_time + (group.counters.cpu_seconds or 0.0)
     alarm = None if spec.memory is None else (int(spec.memory * _allocations.SHARE), _allocations.ALARM)
-    exit_ = group.watch.wait(spec.timeout, cpu_time, alarm=alarm, goes_on=further)
+    group.watch.start(spec.timeout, cpu_time, alarm=alarm, goes_on=further)
+    if flight.may_fly:
+        flight.in_the_air = True
+        return
+    try:
+        wait_for_one([group.watch])
+    except BaseException:  # Ctrl-C: nobody will land it
+        group.watch.finish()
+        raise
+    finish(flight)
+
+
+def finish(flight: Flight) -> None:
+    """A test is over: end its process and read what the kernel counted."""
+    spec, group = flight.spec, flight.group
+    assert spec is not None
+    assert group is not None
+    exit_, sandbox = group.watch.finish(), group.sandbox
     exit_.frames, unreadable = _reading.checked(exit_.frames, strict=spec.strict)
     entered = exit_.first("entered") or {}
     base = entered.get("base")

@@ -52,6 +52,7 @@ KEYWORDS = {
         Keyword("env", _values.environment, {}, "variables added, NAME=VALUE, or 'clean'", several=True),
         Keyword("fixtures", _values.choice("shared", "fresh"), "shared", "shared: wider scopes set up once, in pytest; fresh: inside"),
         Keyword("scope", _values.choice("function", "class", "module"), "function", "how many tests share one sandbox"),
+        Keyword("serial", _values.boolean, False, "with --isolate-jobs: nothing else runs beside it"),
         Keyword("leaks", _values.choice("error", "warn", "ignore"), "warn", "what processes left behind are: error, warn or ignore"),
         Keyword("on_missing", _values.choice("error", "skip", "warn"), _ON_MISSING, "when this machine cannot give it: error, skip, warn"),
         Keyword("profile", _values.text, None, "'strict' (see security.md), or a set of these from [tool.pytest_isolate.profiles.NAME]"),
@@ -71,6 +72,7 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--isolate-doctor", action="store_true", help="say what this machine can isolate, why not, and the command that fixes it"
     )
+    group.addoption("--isolate-jobs", metavar="N", default="1", help="how many sandboxes may be in flight at once: a number, or auto")
     group.addoption("--isolate-report", metavar="PATH", default=None, help="write a JSON report of every isolated test")
     group.addoption(
         "--isolate-keep", choices=("failed", "all", "none"), default="none", help="keep everything that failed, all or no tests wrote"

@@ -11,7 +11,7 @@ from typing import NoReturn
 import pytest
 
 from pytest_isolate import _coverage, _mend, _plugins, _pytest_private, _reading, _verdict
-from pytest_isolate._flight import Flight
+from pytest_isolate._flight import Flight, Parted
 from pytest_isolate._kept import bring_back, changes_of, keep_artifacts, lost_threads
 from pytest_isolate._model import Usage
 from pytest_isolate._report.json_report import Entry
@@ -195,14 +195,30 @@ def _add_usage(report: pytest.TestReport, verdict: Verdict) -> None:
     report.user_properties.append(("isolate.verdict", verdict.kind))
 
 
-def _with_parents_teardown(flight: Flight, report: pytest.TestReport | None) -> pytest.TestReport:
-    """Run the teardown hooks in this process too: they undo what the setup hooks did before the fork, and wider scopes' fixtures.
+def say_held(flight: Flight, *, only_start: bool = False) -> None:
+    """Make the hook calls that were held back until it was the test's turn; or the first alone, that it has started."""
+    flight.landing = not only_start
+    while flight.held and (not only_start or flight.held[0][0] == "pytest_runtest_logstart"):
+        name, arguments = flight.held.pop(0)
+        caller = getattr(flight.item.ihook, name)
+        if name == "pytest_warning_recorded":
+            caller.call_historic(kwargs=arguments)
+        else:
+            caller(**arguments)
 
-    Gives the one teardown report of the test: the child's, unless the parent's failed or had something to say.
-    """
-    item, nextitem = flight.item, flight.nextitem
-    if item.session.shouldfail or item.session.shouldstop:
-        nextitem = None
+
+def part(flight: Flight) -> None:
+    """Run the parent's own teardown of a test that is still in the air: the next test's set-up needs it done."""
+    _pytest_private.set_function_arguments(flight.item, flight.arguments)
+    try:
+        with _pytest_private.around_protocol(flight.item):
+            flight.parted = _tear_down(flight, flight.nextitem)
+    finally:
+        _pytest_private.set_function_arguments(flight.item, None)
+
+
+def _tear_down(flight: Flight, nextitem: pytest.Item | None) -> Parted:
+    item = flight.item
     sections = _pytest_private.report_sections(item)
     before = len(sections)
     call = pytest.CallInfo.from_call(
@@ -210,6 +226,18 @@ def _with_parents_teardown(flight: Flight, report: pytest.TestReport | None) -> 
         when="teardown", reraise=(pytest.exit.Exception, KeyboardInterrupt),
     )  # fmt: skip
     said = [(f"Captured {kind} {phase}", text) for phase, kind, text in sections[before:]]
+    return Parted(call, said)
+
+
+def _with_parents_teardown(flight: Flight, report: pytest.TestReport | None) -> pytest.TestReport:
+    """Run the teardown hooks in this process too: they undo what the setup hooks did before the fork, and wider scopes' fixtures.
+
+    Gives the one teardown report of the test: the child's, unless the parent's failed or had something to say.
+    """
+    item = flight.item
+    stops = item.session.shouldfail or item.session.shouldstop
+    parted = flight.parted or _tear_down(flight, None if stops else flight.nextitem)
+    call, said = parted.call, parted.said
     again = _pytest_private.has_teardown_hooks(item)
     if report is None or (call.excinfo is not None and not report.failed):
         _introduce(item, "teardown")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,16 @@ def forget_unfinished(fixturedef: pytest.FixtureDef[Any]) -> None:
 def tear_down_rest(session: pytest.Session) -> None:
     """In the child: finalize what it set up itself on wider nodes, which the next item (in the parent) would keep alive."""
     session._setupstate.teardown_exact(None)
+
+
+def leaves_shared_fixtures(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+    """Whether something of a wider scope is finalized when ``nextitem`` follows ``item``.
+
+    ``SetupState.stack`` has each active node with its finalizers, the first of which is the node's own, empty ``teardown``.
+    """
+    stays = set(nextitem.listchain()) if nextitem is not None else set()
+    stack = item.session._setupstate.stack
+    return any(len(finalizers) > 1 for node, (finalizers, _) in stack.items() if node is not item and node not in stays)
 
 
 def wide_parameters(item: pytest.Item) -> tuple[tuple[str, int], ...]:
@@ -250,7 +260,22 @@ def redirect_hooks(config: pytest.Config, receiver: object, names: Iterable[str]
     be set is not promised. It is set on the plugin manager's own relay, where those of single conftest folders read it, and on
     ``config.hook``, which keeps what it has read once.
     """
-    for name, caller in prepared_callers(config, receiver, names).items():
+    _set_hooks(config, prepared_callers(config, receiver, names))
+
+
+@contextlib.contextmanager
+def redirected_hooks(config: pytest.Config, receiver: object, names: Iterable[str]) -> Iterator[None]:
+    """In the parent: the same for a while, so that what is said of a test can be said when it is its turn."""
+    before = {name: getattr(config.pluginmanager.hook, name) for name in names}
+    _set_hooks(config, prepared_callers(config, receiver, names))
+    try:
+        yield
+    finally:
+        _set_hooks(config, before)
+
+
+def _set_hooks(config: pytest.Config, callers: Mapping[str, object]) -> None:
+    for name, caller in callers.items():
         setattr(config.pluginmanager.hook, name, caller)
         setattr(config.hook, name, caller)
 

@@ -49,6 +49,7 @@ class Spec:
     env: Mapping[str, str | None] | str
     fixtures: str
     scope: str
+    serial: bool
     leaks: str
     on_missing: str
     profile: str | None

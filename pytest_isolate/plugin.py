@@ -5,6 +5,7 @@ Imports nothing that knows the kernel: loaded and unused, the plugin costs its o
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import sys
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import warnings
     from collections.abc import Generator
 
+    from pytest_isolate._fleet import Fleet
     from pytest_isolate._flight import Flight
     from pytest_isolate._group import Group
 
@@ -89,33 +91,59 @@ class Isolation:
         self._run = run
         self._flight: Flight | None = None
         self._group: Group | None = None  # the sandbox of the test before, if it goes on with the next
+        self._fleet: Fleet | None = None  # with --isolate-jobs
+        if run.config.getoption("isolate_jobs") != "1":
+            from pytest_isolate import _fleet  # noqa: PLC0415
+
+            if (jobs := _fleet.jobs_of(run.config)) > 1:
+                self._fleet = _fleet.Fleet(jobs, self._land)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
         """The outermost frame of a test: the child ends in it, the parent reports in it."""
-        if not self._run.is_isolated(item) or self._flight is not None:  # a child that goes on with the next test of its group
+        if self._flight is not None:  # a child that goes on with the next test of its group
+            return (yield)
+        if not self._run.is_isolated(item):
+            if self._fleet is not None:
+                self._fleet.land_all()
             return (yield)
         from pytest_isolate import _flight, _protocol  # noqa: PLC0415 - nothing of it is imported for unmarked tests
 
         _protocol.warn_of_plugins(self._run, item)
-        flight = self._flight = _flight.prepare(self._run, self, item, nextitem, self._group)
+        flight = _flight.prepare(self._run, self, item, nextitem, self._group)
         self._group = None
+        fleet = self._fleet
+        flight.may_fly = fleet is not None and fleet.prepare(flight)
+        self._flight = flight
         if not hasattr(item, "fixturenames"):
             _flight.fork_before_setup(flight)
         raised: BaseException | None = None
         result: object = True
-        try:
+        with fleet.holding(flight, self) if fleet is not None and flight.may_fly else contextlib.nullcontext():
             try:
                 result = yield
             except BaseException as error:  # noqa: BLE001 - raised again below, or said by the child
                 raised = error
             if flight.inside is not None:
                 flight.inside.finish(raised)  # the child never comes back from it
-            if isinstance(raised, _flight.Handed):
-                _protocol.land(flight)
-            elif raised is not None:
+        if fleet is not None and flight.may_fly:
+            self._flight = None
+            fleet.take_in(flight, raised)
+        else:
+            flight.handed = isinstance(raised, _flight.Handed)
+            self._land(flight)
+            if raised is not None and not flight.handed:
                 raise raised
-            return result
+        return result
+
+    def _land(self, flight: Flight) -> None:
+        from pytest_isolate import _protocol  # noqa: PLC0415
+
+        self._flight = flight
+        try:
+            _protocol.say_held(flight)
+            if flight.handed:
+                _protocol.land(flight)
         finally:
             self._flight = None
             if not flight.entry_travels:
@@ -144,6 +172,8 @@ class Isolation:
                 _pytest_private.forget_unfinished(fixturedef)
                 raise
             return (yield)
+        if self._fleet is not None and not self._is_inside():
+            self._fleet.settle()  # nobody is in flight while shared fixtures change
         with self._run.noting(fixturedef, request.session):
             return (yield)
 
@@ -162,6 +192,8 @@ class Isolation:
         if flight is not None and flight.pending and flight.item is item:
             from pytest_isolate._flight import take_off  # noqa: PLC0415
 
+            if self._fleet is not None and flight.may_fly and flight.spec is not None:
+                self._fleet.make_room(flight.spec)
             take_off(flight)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -189,17 +221,44 @@ class Isolation:
         if self._flight is not None and self._flight.inside is not None:
             self._flight.inside.enter_debugger()
 
+    @pytest.hookimpl(tryfirst=True, specname="pytest_runtest_teardown")
+    def pytest_runtest_teardown_first(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        """Nobody is in flight while shared fixtures are torn down."""
+        if self._fleet is not None and not self._is_inside():
+            self._fleet.settle_before_teardown(item, nextitem)
+
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self) -> None:
         """In the child, last of all: finalize what it set up by itself on wider scopes, unless its next test uses it too."""
         if self._flight is not None and self._flight.inside is not None:
             self._flight.inside.tear_down()
 
+    def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
+        """Hold it back until it is the test's turn."""
+        self._holds("pytest_runtest_logstart", nodeid=nodeid, location=location)
+
+    def pytest_runtest_logfinish(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
+        """Hold it back until it is the test's turn."""
+        self._holds("pytest_runtest_logfinish", nodeid=nodeid, location=location)
+
+    def _holds(self, name: str, **arguments: Any) -> bool:  # noqa: ANN401 - whatever the hook has
+        """Whether a hook call is held back."""
+        flight = self._flight
+        if flight is None or flight.held is None or flight.landing or flight.inside is not None:
+            return False
+        flight.held.append((name, arguments))
+        return True
+
+    def _is_inside(self) -> bool:
+        return self._flight is not None and self._flight.inside is not None
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """In the child the only one that is called: forward. In the parent: remember for the JSON report's entry."""
         if self._flight is None:
             self._run.take_in(report)
+        elif self._holds("pytest_runtest_logreport", report=report):
+            return
         elif self._flight.inside is not None:
             self._flight.inside.forward_report(report)
         else:
@@ -214,8 +273,9 @@ class Isolation:
             return
         if flight.inside is not None:
             flight.inside.forward_warning(warning_message, when, nodeid, location)
-        elif not flight.landing and nodeid == flight.item.nodeid:
-            flight.parent_warnings += 1
+        elif not flight.landing:
+            flight.parent_warnings += nodeid == flight.item.nodeid
+            self._holds("pytest_warning_recorded", warning_message=warning_message, when=when, nodeid=nodeid, location=location)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_to_serializable(self, config: pytest.Config, report: object) -> Generator[None, Json, Json]:
@@ -240,6 +300,8 @@ class Isolation:
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Unmake everything; write the report, or hand it to the process that does."""
+        if self._fleet is not None:
+            self._fleet.abandon()
         if self._group is not None:
             self._group.close()
             self._group = None

@@ -1,0 +1,163 @@
+"""Several isolated tests in flight at once (``--isolate-jobs``).
+
+pytest's own loop stays as it is: it takes up one test after the other. A test that may fly leaves the loop at its fork; what was said
+of it up to there is held back, its part of the parent's teardown is done at once, and the loop goes on. Reports come in the order of
+the tests, when everything before them has come.
+
+Nobody may be in flight while shared fixtures change: before one is set up or torn down everybody is waited for (``settle``), so that a
+test never sees less, or more, than in a run without jobs. Tests that are not isolated, that are ``serial`` or share a sandbox run alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import traceback
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
+
+from pytest_isolate import _flight, _protocol, _pytest_private
+from pytest_isolate._errors import StepFailedError
+from pytest_isolate._flight import Flight, Handed
+from pytest_isolate._inside import FORWARDED
+from pytest_isolate._remedies import explain
+from pytest_isolate._sandbox.watch import wait_for_one
+from pytest_isolate._spec import Spec
+
+_MOST_WAITING = 8  # tests per job that are over and wait for one before them; each holds its sandbox's files
+_MEMORY_AVAILABLE = re.compile(r"^MemAvailable: +(\d+) kB", re.MULTILINE)
+
+
+def jobs_of(config: pytest.Config) -> int:
+    """How many may fly. Raises ``pytest.UsageError`` for a value that is no number."""
+    value = str(config.getoption("isolate_jobs"))
+    if value != "auto" and not (value.isascii() and value.isdecimal() and int(value)):
+        raise pytest.UsageError(f"--isolate-jobs={value}: it must be a whole number, at least 1, or auto: one for each processor")
+    return 1 if why_one(config) else len(os.sched_getaffinity(0)) if value == "auto" else int(value)
+
+
+def why_one(config: pytest.Config) -> str | None:
+    """The option by which tests talk to a terminal while they run: then one runs at a time."""
+    talking = {"-s": config.getoption("capture") == "no", "--pdb": config.getoption("usepdb"), "--trace": config.getoption("trace")}
+    talking["--setup-show"] = config.getoption("setupshow", False)
+    talking["log_cli"] = config.getini("log_cli") or config.getoption("log_cli_level", None) is not None
+    return next((name for name, given in talking.items() if given), None)
+
+
+class Fleet:
+    """The tests of one run that are in flight or wait for their turn to be reported, in their order."""
+
+    def __init__(self, jobs: int, land: Callable[[Flight], None]) -> None:
+        self._jobs = jobs
+        self._land = land
+        self._turns: deque[Flight] = deque()
+        self._stands_on: object = None
+        self._available = 0  # bytes, when nobody was in flight
+
+    def prepare(self, flight: Flight) -> bool:
+        """Whether this test may fly; if not, everybody else has landed."""
+        spec, item = flight.spec, flight.item
+        if spec is None or spec.serial or flight.key is not None:
+            self.land_all()
+            return False
+        stands_on = (_pytest_private.wide_parameters(item), item.getparent(pytest.Package))
+        if stands_on != self._stands_on:  # pytest tears down what another parameter had set up without telling anybody
+            self.settle()
+            self._stands_on = stands_on
+        while len(self._turns) > _MOST_WAITING * self._jobs and self._turns[0].in_the_air:
+            self._wait()
+        self.land_ready(item.session)
+        return True
+
+    def make_room(self, spec: Spec) -> None:
+        """Wait until one more may fly: by number, and by the memory that those with a limit may use."""
+        while (flying := self._flying()) and not (len(flying) < self._jobs and self._fits(flying, spec)):
+            self._wait()
+        if not flying and spec.memory is not None:
+            self._available = _available_memory()
+
+    def take_in(self, flight: Flight, raised: BaseException | None) -> None:
+        """A test has left pytest's protocol: by its fork, or by its end if something before the fork ended it."""
+        if raised is not None and not isinstance(raised, Handed):
+            self.land_all()
+            raise raised
+        session = flight.item.session
+        flight.handed = raised is not None
+        last = flight.nextitem is None or _pytest_private.leaves_shared_fixtures(flight.item, flight.nextitem)
+        if flight.in_the_air and not last:
+            _protocol.part(flight)
+        self._turns.append(flight)
+        if last:
+            self.settle()
+        self.land_ready(session)
+
+    def settle_before_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        """The same, if that teardown is of shared fixtures too."""
+        if self._flying() and _pytest_private.leaves_shared_fixtures(item, nextitem):
+            self.settle()
+
+    def holding(self, flight: Flight, receiver: object) -> AbstractContextManager[None]:
+        """A context in which everything that pytest says of this test is held back."""
+        flight.held = []
+        return _pytest_private.redirected_hooks(flight.item.config, receiver, FORWARDED)
+
+    def settle(self) -> None:
+        """Wait until nobody is in flight."""
+        while self._flying():
+            self._wait()
+
+    def land_all(self) -> None:
+        """Wait until everybody has been reported."""
+        self.settle()
+        if self._turns:
+            self.land_ready(self._turns[0].item.session)
+
+    def land_ready(self, session: pytest.Session) -> None:
+        """Report those whose turn it is, unless one of them ended the run."""
+        while self._turns and not self._turns[0].in_the_air and not (session.shouldfail or session.shouldstop):
+            self._land(self._turns.popleft())
+        if self._turns and self._turns[0].in_the_air:  # -v shows whom one waits for
+            _protocol.say_held(self._turns[0], only_start=True)
+
+    def abandon(self) -> None:
+        """The run is over: end those who are still in flight, and forget what was not reported."""
+        for flight in self._turns:
+            if flight.in_the_air:
+                _finish(flight)
+            flight.close()
+        self._turns.clear()
+
+    def _flying(self) -> list[Flight]:
+        return [flight for flight in self._turns if flight.in_the_air]
+
+    def _wait(self) -> None:
+        flying = self._flying()
+        wait_for_one([flight.group.watch for flight in flying if flight.group is not None])
+        for flight in flying:
+            if flight.group is not None and flight.group.watch.over:
+                _finish(flight)
+
+    def _fits(self, flying: list[Flight], spec: Spec) -> bool:
+        if spec.memory is None:
+            return True
+        promised = sum(flight.spec.memory or 0 for flight in flying if flight.spec is not None)
+        return promised + spec.memory <= self._available or not promised
+
+
+def _finish(flight: Flight) -> None:
+    try:
+        _flight.finish(flight)
+    except StepFailedError as error:
+        flight.broken = explain(error)
+    except Exception:  # noqa: BLE001 - ours, not the test's: it must not look like the test's failure
+        flight.broken = f"pytest-isolate itself failed:\n{traceback.format_exc()}"
+    flight.in_the_air = False
+
+
+def _available_memory() -> int:
+    with open("/proc/meminfo", encoding="ascii") as file:
+        found = _MEMORY_AVAILABLE.search(file.read())
+    return int(found[1]) << 10 if found else 0
