@@ -24,6 +24,7 @@ from pytest_isolate._errors import StepFailedError
 from pytest_isolate._flight import Flight, Handed
 from pytest_isolate._inside import FORWARDED
 from pytest_isolate._remedies import explain
+from pytest_isolate._run import Run
 from pytest_isolate._sandbox.watch import wait_for_one
 from pytest_isolate._spec import Spec
 
@@ -41,9 +42,17 @@ def jobs_of(config: pytest.Config) -> int:
 
 def why_one(config: pytest.Config) -> str | None:
     """The option by which tests talk to a terminal while they run: then one runs at a time."""
-    talking = {"-s": config.getoption("capture") == "no", "--pdb": config.getoption("usepdb"), "--trace": config.getoption("trace")}
-    talking["--setup-show"] = config.getoption("setupshow", False)
-    talking["log_cli"] = config.getini("log_cli") or config.getoption("log_cli_level", None) is not None
+
+    def given(option: str) -> object:
+        return config.getoption(option, None)  # its plugin may be off
+
+    talking = {
+        "-s": given("capture") == "no",
+        "--pdb": given("usepdb"),
+        "--trace": given("trace"),
+        "--setup-show": given("setupshow"),
+        "log_cli": given("log_cli_level") is not None or (config.pluginmanager.hasplugin("logging") and config.getini("log_cli")),
+    }
     return next((name for name, given in talking.items() if given), None)
 
 
@@ -83,6 +92,7 @@ class Fleet:
         """A test has left pytest's protocol: by its fork, or by its end if something before the fork ended it."""
         if raised is not None and not isinstance(raised, Handed):
             self.land_all()
+            _protocol.say_held(flight)
             raise raised
         session = flight.item.session
         flight.handed = raised is not None
@@ -95,14 +105,18 @@ class Fleet:
         self.land_ready(session)
 
     def settle_before_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
-        """The same, if that teardown is of shared fixtures too."""
-        if self._flying() and _pytest_private.leaves_shared_fixtures(item, nextitem):
+        """The same, if that teardown is of shared fixtures too; a run that stops waits for nobody."""
+        if Run.stops(item.session):
+            self.abandon()
+        elif self._flying() and _pytest_private.leaves_shared_fixtures(item, nextitem):
             self.settle()
 
     def holding(self, flight: Flight, receiver: object) -> AbstractContextManager[None]:
-        """A context in which everything that pytest says of this test is held back."""
-        flight.held = []
-        return _pytest_private.redirected_hooks(flight.item.config, receiver, FORWARDED)
+        """A context in which everything that pytest says of this test is held back, but its start if nobody is before it."""
+        flight.held, flight.starts_at_once = [], not self._turns
+        return _pytest_private.redirected_hooks(
+            flight.item.config, receiver, FORWARDED, but="pytest_runtest_logstart" if flight.starts_at_once else None
+        )
 
     def settle(self) -> None:
         """Wait until nobody is in flight."""
@@ -117,7 +131,7 @@ class Fleet:
 
     def land_ready(self, session: pytest.Session) -> None:
         """Report those whose turn it is, unless one of them ended the run."""
-        while self._turns and not self._turns[0].in_the_air and not (session.shouldfail or session.shouldstop):
+        while self._turns and not self._turns[0].in_the_air and not Run.stops(session):
             self._land(self._turns.popleft())
         if self._turns and self._turns[0].in_the_air:  # -v shows whom one waits for
             _protocol.say_held(self._turns[0], only_start=True)

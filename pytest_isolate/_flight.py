@@ -86,6 +86,7 @@ class Flight:
 
     in_the_air: bool = False  # it runs, and its reports come when it is its turn
     held: list[tuple[str, dict[str, Any]]] | None = None  # hook calls that come when it is its turn
+    starts_at_once: bool = False  # it is its turn from the beginning
     handed: bool = True  # whether it was forked, or could not be, rather than ended before that
     parted: Parted | None = None  # what the parent's own teardown gave, where it came before the end of the test
     landing: bool = False

@@ -217,16 +217,27 @@ def part(flight: Flight) -> None:
         _pytest_private.set_function_arguments(flight.item, None)
 
 
-def _tear_down(flight: Flight, nextitem: pytest.Item | None) -> Parted:
+def _tear_down(flight: Flight, nextitem: pytest.Item | None, *, only_fixtures: bool = False) -> Parted:
     item = flight.item
     sections = _pytest_private.report_sections(item)
     before = len(sections)
-    call = pytest.CallInfo.from_call(
-        lambda: item.ihook.pytest_runtest_teardown(item=item, nextitem=nextitem),
-        when="teardown", reraise=(pytest.exit.Exception, KeyboardInterrupt),
-    )  # fmt: skip
+    hook = _pytest_private.teardown_of_fixtures(item.config) if only_fixtures else item.ihook.pytest_runtest_teardown
+    call: pytest.CallInfo[None] = pytest.CallInfo.from_call(
+        lambda: hook(item=item, nextitem=nextitem), when="teardown", reraise=(pytest.exit.Exception, KeyboardInterrupt)
+    )
     said = [(f"Captured {kind} {phase}", text) for phase, kind, text in sections[before:]]
     return Parted(call, said)
+
+
+def _parents_teardown(flight: Flight) -> Parted:
+    stops, parted = Run.stops(flight.item.session), flight.parted
+    if parted is None:
+        return _tear_down(flight, None if stops else flight.nextitem)
+    if not stops:
+        return parted
+    # nobody knew that it would be the last when it parted: what the next test would have needed goes now
+    rest = _tear_down(flight, None, only_fixtures=True)
+    return Parted(parted.call if parted.call.excinfo is not None else rest.call, [*parted.said, *rest.said])
 
 
 def _with_parents_teardown(flight: Flight, report: pytest.TestReport | None) -> pytest.TestReport:
@@ -235,8 +246,7 @@ def _with_parents_teardown(flight: Flight, report: pytest.TestReport | None) -> 
     Gives the one teardown report of the test: the child's, unless the parent's failed or had something to say.
     """
     item = flight.item
-    stops = item.session.shouldfail or item.session.shouldstop
-    parted = flight.parted or _tear_down(flight, None if stops else flight.nextitem)
+    parted = _parents_teardown(flight)
     call, said = parted.call, parted.said
     again = _pytest_private.has_teardown_hooks(item)
     if report is None or (call.excinfo is not None and not report.failed):

@@ -59,6 +59,17 @@ def leaves_shared_fixtures(item: pytest.Item, nextitem: pytest.Item | None) -> b
     return any(len(finalizers) > 1 for node, (finalizers, _) in stack.items() if node is not item and node not in stays)
 
 
+def teardown_of_fixtures(config: pytest.Config) -> Callable[..., Any]:
+    """The hook that tears fixtures down, captured, without what other plugins did when the test ended (logging forgets it then).
+
+    The names of pytest's own plugins are not documented.
+    """
+    manager = config.pluginmanager
+    kept = {"runner", "capturemanager", "isolate-run"}
+    others = [plugin for plugin in manager.get_plugins() if manager.get_name(plugin) not in kept]
+    return manager.subset_hook_caller("pytest_runtest_teardown", others)
+
+
 def wide_parameters(item: pytest.Item) -> tuple[tuple[str, int], ...]:
     """Name and index of an item's parameters of wider scopes, for which pytest reorders and re-makes shared fixtures.
 
@@ -264,10 +275,11 @@ def redirect_hooks(config: pytest.Config, receiver: object, names: Iterable[str]
 
 
 @contextlib.contextmanager
-def redirected_hooks(config: pytest.Config, receiver: object, names: Iterable[str]) -> Iterator[None]:
+def redirected_hooks(config: pytest.Config, receiver: object, names: Iterable[str], but: str | None = None) -> Iterator[None]:
     """In the parent: the same for a while, so that what is said of a test can be said when it is its turn."""
-    before = {name: getattr(config.pluginmanager.hook, name) for name in names}
-    _set_hooks(config, prepared_callers(config, receiver, names))
+    callers = {name: caller for name, caller in prepared_callers(config, receiver, names).items() if name != but}
+    before = {name: getattr(config.pluginmanager.hook, name) for name in callers}
+    _set_hooks(config, callers)
     try:
         yield
     finally:

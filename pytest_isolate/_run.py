@@ -107,6 +107,11 @@ class Run:
         self.on_terminate: OnTerminate | None = None
         self.said_of_plugins: set[str] = set()
 
+    @staticmethod
+    def stops(session: pytest.Session) -> bool:
+        """Whether a test that has been reported ends the run."""
+        return bool(session.shouldfail or session.shouldstop)
+
     def entries_as_json(self) -> list[dict[str, object]]:
         """All entries, in the JSON report's form."""
         return [*(each.as_json() for each in self.entries), *self.foreign_entries.values()]

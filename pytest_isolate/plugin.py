@@ -92,6 +92,7 @@ class Isolation:
         self._flight: Flight | None = None
         self._group: Group | None = None  # the sandbox of the test before, if it goes on with the next
         self._fleet: Fleet | None = None  # with --isolate-jobs
+        self._stopped = False
         if run.config.getoption("isolate_jobs") != "1":
             from pytest_isolate import _fleet  # noqa: PLC0415
 
@@ -106,6 +107,7 @@ class Isolation:
         if not self._run.is_isolated(item):
             if self._fleet is not None:
                 self._fleet.land_all()
+                self._stopped = self._run.stops(item.session)
             return (yield)
         from pytest_isolate import _flight, _protocol  # noqa: PLC0415 - nothing of it is imported for unmarked tests
 
@@ -114,6 +116,10 @@ class Isolation:
         self._group = None
         fleet = self._fleet
         flight.may_fly = fleet is not None and fleet.prepare(flight)
+        if fleet is not None and self._run.stops(item.session):
+            self._stopped = True
+            flight.close()
+            return (yield)
         self._flight = flight
         if not hasattr(item, "fixturenames"):
             _flight.fork_before_setup(flight)
@@ -135,6 +141,11 @@ class Isolation:
             if raised is not None and not flight.handed:
                 raise raised
         return result
+
+    @pytest.hookimpl(tryfirst=True, specname="pytest_runtest_protocol")
+    def pytest_runtest_protocol_stopped(self) -> bool | None:
+        """With jobs: a test before this one has just ended the run, which pytest looks for after it."""
+        return True if self._stopped else None
 
     def _land(self, flight: Flight) -> None:
         from pytest_isolate import _protocol  # noqa: PLC0415
@@ -235,7 +246,8 @@ class Isolation:
 
     def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
         """Hold it back until it is the test's turn."""
-        self._holds("pytest_runtest_logstart", nodeid=nodeid, location=location)
+        if self._flight is not None and not self._flight.starts_at_once:
+            self._holds("pytest_runtest_logstart", nodeid=nodeid, location=location)
 
     def pytest_runtest_logfinish(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
         """Hold it back until it is the test's turn."""
