@@ -74,8 +74,18 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Say when isolation is switched off."""
-    return "isolate: off, marked tests run as plain tests" if config.getoption("isolate_off") else None
+    """Say when isolation is switched off, and when a run has not the jobs that it was asked for."""
+    if config.getoption("isolate_off"):
+        return "isolate: off, marked tests run as plain tests"
+    if config.getoption("isolate_jobs") == "1":
+        return None
+    from pytest_isolate import _fleet  # noqa: PLC0415
+
+    if (option := _fleet.why_one(config)) is not None:
+        return (
+            f"isolate: one test at a time, not --isolate-jobs={config.getoption('isolate_jobs')}: with {option} tests talk to the terminal"
+        )
+    return f"isolate: up to {_fleet.jobs_of(config)} tests at a time"
 
 
 def _capabilities(config: pytest.Config) -> dict[str, dict[str, object]]:

@@ -126,17 +126,6 @@ class Watch:
         with contextlib.suppress(OSError):  # the user's share of large pipes is used up, or memory: a small one does as well
             fcntl.fcntl(frames, _F_SETPIPE_SZ, _PIPE_SIZE)
 
-    def wait(
-        self, timeout: float | None, cpu_time: float | None = None, *, alarm: tuple[int, int] | None = None, goes_on: bool = False
-    ) -> Exit:
-        """Start, wait until the test is over, finish."""
-        self.start(timeout, cpu_time, alarm=alarm, goes_on=goes_on)
-        try:
-            wait_for_one([self])
-        finally:
-            exit_ = self.finish()
-        return exit_
-
     def start(
         self, timeout: float | None, cpu_time: float | None = None, *, alarm: tuple[int, int] | None = None, goes_on: bool = False
     ) -> None:

@@ -88,7 +88,10 @@ class Box:
             os.close(fd)
         if meanwhile is not None:
             threading.Thread(target=meanwhile, args=(sandbox,)).start()
-        exit_ = Watch(pid, sandbox, frames, stacks).wait(timeout)
+        watch = Watch(pid, sandbox, frames, stacks)
+        watch.start(timeout)
+        wait_for_one([watch])
+        exit_ = watch.finish()
         result = Result((exit_.first("value") or {}).get("value"), exit_, sandbox.counters(), sandbox.disk_used())
         sandbox.close()
         return result
