@@ -328,6 +328,7 @@ def entry(flight: Flight) -> Entry:
         changes_of(flight) if flight.run.reports else None,
         () if flight.facts is None else flight.facts.attempts,
         () if flight.facts is None else flight.facts.memory(),
+        None if flight.facts is None else flight.facts.exit.largest,
         flight.started,
         getattr(flight.item.config, "workerinput", {}).get("workerid"),
         None if flight.item.location[1] is None else flight.item.location[1] + 1,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -95,6 +96,29 @@ def oom_kills(group: str, version: int) -> int | None:
 def memory_now(group: str, version: int) -> int | None:
     """Bytes charged to a memory group now."""
     return _number(f"{group}/{'memory.current' if version == 2 else 'memory.usage_in_bytes'}")
+
+
+_MOST_PROCESSES = 32  # that are asked for what they hold
+_PRIVATE = re.compile(rb"^Private_(?:Clean|Dirty): +(\d+) kB", re.MULTILINE)
+
+
+def largest_process(group: str) -> tuple[str, int] | None:
+    """The process of a memory group that holds most that it shares with nobody: its command's name, and bytes.
+
+    Not its resident size: of a forked Python that is mostly its parent's. None where the kernel tells none.
+    """
+    found: list[tuple[int, str]] = []
+    for pid in (_content(f"{group}/cgroup.procs") or b"").split()[:_MOST_PROCESSES]:
+        try:
+            private = _PRIVATE.findall(_content(f"/proc/{int(pid)}/smaps_rollup") or b"")
+            name = _content(f"/proc/{int(pid)}/comm")
+        except (ProcessLookupError, PermissionError):  # it has just ended, or is not ours to look into
+            continue
+        if name is None:  # gone while we looked, perhaps the one
+            return None
+        if private:
+            found.append((sum(map(int, private)) << 10, name.decode("utf-8", "backslashreplace").rstrip("\n")))
+    return max(found)[::-1] if found else None
 
 
 def network_files(proc: str) -> list[str]:

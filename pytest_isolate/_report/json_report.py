@@ -30,6 +30,7 @@ class Entry:
     changes: Changes | None = None
     attempts: tuple[Attempt, ...] = ()
     memory: tuple[tuple[float, int], ...] = ()  # (seconds since the start, bytes), of a test that took long enough to be looked at
+    largest: tuple[str, int] | None = None  # command and bytes of the process that held most memory at the highest sample
     started: float | None = None  # seconds since the epoch, when its sandbox was entered (else when pytest took the test up)
     worker: str | None = None  # of pytest-xdist
     line: int | None = None  # of the test in its file, from 1
@@ -50,6 +51,7 @@ class Entry:
             "leaked_processes": [{"pid": pid, "command": command} for pid, command in self.leaked],
             "files": {kind: getattr(self.changes, kind, []) for kind in ("created", "modified", "deleted")},
             "memory_samples": [[round(seconds, 3), bytes_then] for seconds, bytes_then in self.memory],
+            "memory_peak_process": None if self.largest is None else {"command": self.largest[0], "bytes": self.largest[1]},
             "network": {"attempts": [{"address": each.address, "port": each.port, "count": each.count} for each in self.attempts]},
             "started": self.started,
             "worker": self.worker,

@@ -113,6 +113,11 @@ class Sandbox:
         group = self.groups.get("memory")
         return None if group is None else counters.memory_now(group, self._keeper.places["memory"].version)
 
+    def largest_process(self) -> tuple[str, int] | None:
+        """Who holds most of it now: command and bytes; None where that is not counted."""
+        group = self.groups.get("memory")
+        return None if group is None else counters.largest_process(group)
+
     def cpu_seconds(self) -> float:
         """Processor time used so far; 0 where that is not counted."""
         return counters.cpu_seconds(self.groups, self._keeper.places) or 0.0

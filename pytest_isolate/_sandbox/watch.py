@@ -34,6 +34,7 @@ _LOOK_CLOSELY = 0.001  # while tracemalloc is on and there is a limit to its mem
 _PIPE_SIZE = 1 << 20
 _F_SETPIPE_SZ = 1031  # in Python's fcntl since 3.10 only where libc's headers had it
 _MOST_SAMPLES = 200
+_NEW_PEAK = 1 << 20  # bytes above the last one, or an eighth of it: then it is worth 0.1 ms or more to see who holds them
 _MOST_STACKS = 1 << 16
 _STACKS_QUIET = 0.05  # seconds without a further line after which a dump of stacks is complete
 _STACKS_LONGEST = 1.0
@@ -59,6 +60,7 @@ class Exit:
     left_over: list[tuple[int, str]] = field(default_factory=list)  # the first fifty
     left_count: int = 0
     memory: list[tuple[float, int]] = field(default_factory=list)  # (seconds since the start, bytes), some of the way
+    largest: tuple[str, int] | None = None  # (command, bytes) of the process that held most when memory was at its highest
     wall_seconds: float = 0.0
 
     @property
@@ -121,6 +123,7 @@ class Watch:
         self._goes_on = self._listens = False
         self._entered = False
         self.over = False
+        self._looked_at = 0  # bytes of memory at which we looked who holds them
         for fd in (frames, stacks):
             os.set_blocking(fd, False)
         with contextlib.suppress(OSError):  # the user's share of large pipes is used up, or memory: a small one does as well
@@ -143,6 +146,7 @@ class Watch:
         self._deadline = self._started + ENTERING_LONGEST
         self._goes_on = self._listens = goes_on
         self._entered = self.over = False
+        self._looked_at = 0
 
     def descriptors(self) -> list[int]:
         """What wakes whoever waits: the child's exit, an OOM event, of a child that goes on each frame."""
@@ -226,6 +230,8 @@ class Watch:
             return
         samples = self._exit.memory
         samples.append((time.monotonic() - self._started, bytes_now))
+        if bytes_now > self._looked_at + max(_NEW_PEAK, self._looked_at >> 3):
+            self._looked_at, self._exit.largest = bytes_now, self._sandbox.largest_process() or self._exit.largest
         if len(samples) > _MOST_SAMPLES:  # of a long test every second one, and so on
             del samples[::2]
         entered = self._exit.first("entered") or {}

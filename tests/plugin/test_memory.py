@@ -38,6 +38,25 @@ def test_without_tracemalloc_nothing_is_asked(pytester, isolated):
 
 
 @pytest.mark.needs("memory")
+def test_who_held_memory_at_its_highest_is_in_the_report(pytester, isolated):
+    """By command and what it shares with nobody: a child of 30 MiB, and not the forked pytest with all that is its parent's."""
+    pytester.makepyfile("""
+        import subprocess, sys
+        from pytest_isolate import isolate
+        HOLDS = "import time; open('/proc/self/comm', 'w').write('the holder'); held = b'x' * (30 << 20); time.sleep(0.5)"
+        @isolate
+        def test_child(): subprocess.run([sys.executable, "-c", HOLDS], check=True)  # long enough to be looked at
+        @isolate
+        def test_short(): pass
+    """)
+    isolated("--isolate-report=report.json").assert_outcomes(passed=2)
+    child, short = json.loads((pytester.path / "report.json").read_text())["tests"]
+    assert child["memory_peak_process"]["command"] == "the holder"
+    assert 30 << 20 <= child["memory_peak_process"]["bytes"] < 45 << 20
+    assert short["memory_peak_process"] is None or short["memory_peak_process"]["bytes"] < 30 << 20
+
+
+@pytest.mark.needs("memory")
 def test_memory_over_time_is_in_the_report(pytester, isolated):
     """Samples rise with what the test holds, in the order of time, and are few however long it takes."""
     pytester.makepyfile("""
