@@ -22,7 +22,9 @@ def section(flight: Flight, verdict: Verdict, report: pytest.TestReport) -> str:
         lines.append(_verdict.leak_sentence(flight.spec, flight.facts.exit))
     if flight.facts is not None and flight.facts.kill is not None:
         lines.append(_verdict.held(flight.facts.kill))
-    elif flight.facts is not None and flight.facts.exit.largest is not None:
+    elif (
+        flight.facts is not None and flight.facts.exit.largest is not None and any("memory" in each.resource for each in verdict.violations)
+    ):
         command, held = flight.facts.exit.largest
         lines.append(f"memory held when it was highest: {format_size(held)} by {command!r}")
     if flight.facts is not None and flight.facts.counters.oom_kills and (frame := flight.facts.exit.last("allocations")) is not None:
