@@ -5,8 +5,8 @@ The map of the package, imports pointing one way, downwards:
 - ``plugin``: pytest's hooks, each a few lines.
 - ``_protocol``, ``_flight``, ``_inside``: the life of one test, seen from pytest and from the forked child.
 - ``_run``: what a run shares. ``_boarding``: what a child is given. ``_group``: tests that share a sandbox. ``_kept``: what outlives one.
-  ``_interruption``: SIGTERM.
-  ``_section``: what a failing test shows.
+  ``_interruption``: SIGTERM. ``_section``: what a failing test shows.
+- ``_fleet``: several tests in flight.
 - ``_strict``: which system calls a strict test does without; ``_sandbox.confine`` closes its walls.
 - ``_coverage``, ``_attempts``, ``_allocations``: what a child measures and tells. ``_plugins``: other plugins that need something of us.
 - ``_doctor``, ``_report``: what is told to people and machines.
