@@ -166,7 +166,7 @@ def normal(text: str) -> list[str]:
             if ours:
                 continue
         ours = ours and re.match(r"(limits|used): |tmp_path is kept in ", line) is not None
-        if ours or line.startswith("plugins: "):
+        if ours or line.startswith(("plugins: ", "isolate: up to ", "isolate: one test at a time")):
             continue
         masked = line
         for pattern, mask in _MASKS:

@@ -224,7 +224,9 @@ def test_a_report_path_that_cannot_be_written_fails_at_the_start(pytester, isola
     pytester.makepyfile("def test_a(): pass")
     result = isolated("--isolate-report=/no/such/directory/report.json")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--isolate-report=/no/such/directory/report.json: /no/such/directory/report.json cannot be written: No such file*"])
+    result.stderr.fnmatch_lines(
+        ["*--isolate-report=/no/such/directory/report.json: /no/such/directory/report.json cannot be written: No such file*"]
+    )
 
 
 def test_it_loads_by_name_without_autoload(pytester, monkeypatch):

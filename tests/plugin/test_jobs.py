@@ -116,6 +116,7 @@ def test_c(wide):
     jobs().assert_outcomes(passed=5)
 
 
+@pytest.mark.needs("memory")
 def test_memory_decides_who_may_fly(project, jobs):
     """Two limits that do not fit the machine together are not used together; small ones are."""
     with open("/proc/meminfo", encoding="ascii") as file:
