@@ -166,7 +166,7 @@ def take_off(flight: Flight) -> None:
                 return
             _fork(flight, flight.spec)
     except StepFailedError as error:
-        flight.broken = explain(error)
+        flight.broken = flight.run.builders_death(died=True) or explain(error)
     except Handed:
         raise
     except Exception:  # ours, not the test's: it must not look like the test's failure
@@ -395,7 +395,7 @@ def finish(flight: Flight) -> None:
         attempts=_attempts.read((exit_.last("network") or {}).get("attempts"), left) if spec.net else (),
         unreadable=unreadable,
         threads=flight.threads,
-        builder=flight.run.builders_death(died=exit_.status == signal.SIGKILL and not exit_.ended),
+        builder=flight.run.builders_death(died=exit_.first("broken") is not None or (exit_.status == signal.SIGKILL and not exit_.ended)),
     )
     group.counters, group.disk_used, group.unroutable = counters, disk_used, unroutable or 0
     flight.output = (("stdout", _tail(sandbox.stdout)), ("stderr", _tail(sandbox.stderr)))

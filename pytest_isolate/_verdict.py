@@ -88,12 +88,13 @@ def leak_sentence(spec: Spec, exit_: Exit) -> str:
 
 
 def _broken(facts: Facts) -> str | None:
+    if facts.builder is not None and not _is_whole(facts):  # whatever else fell over, fell over that
+        when = "before the test's own code ran" if facts.exit.first("entered") is None else "while the test ran"
+        return f"{facts.builder} {when}, and every sandbox with it"
     frame = facts.exit.first("broken")
     if frame is not None:
         code = frame.get("errno")
         return explain(StepFailedError(str(frame.get("step")), str(frame.get("path")), code if isinstance(code, int) else 0))
-    if facts.builder is not None and not _is_whole(facts):
-        return f"{facts.builder} while the test ran, and every sandbox with it"
     if facts.exit.first("entered") is None and facts.exit.timed_out:
         return f"the forked process did not get inside within {format_duration(ENTERING_LONGEST)} and was killed{_threads(facts)}"
     if facts.exit.first("entered") is None:

@@ -15,7 +15,7 @@ from running import Started
 #: In the run's own conftest, which is trusted: kills the builder at a moment that it knows.
 KILLER = """
 import os, signal, threading
-from pytest_isolate._sandbox.keeper import Keeper
+from pytest_isolate._sandbox.keeper import Keeper, Sandbox
 
 def kill(config):
     pid = config.pluginmanager.getplugin("isolate-run")._run._machine.keeper._builder.pid
@@ -55,6 +55,19 @@ def order_and_kill(keeper, recipe):
 Keeper.order = order_and_kill
 """,
         None,
+    ),
+    "ready": (  # there is a sandbox, and then none to fork into
+        """
+wait_ready, waited = Sandbox.wait_ready, []
+def wait_and_kill(sandbox):
+    wait_ready(sandbox)
+    waited.append(1)
+    if len(waited) == 1:
+        sandbox._keeper.kill()
+        sandbox.wait_dead()
+Sandbox.wait_ready = wait_and_kill
+""",
+        ["error", "passed", "passed"],
     ),
     "always": (
         """
