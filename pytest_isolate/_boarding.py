@@ -45,6 +45,12 @@ def open_pipes(count: int) -> list[tuple[int, int]]:
     return pipes
 
 
+def open_event(of: str) -> int:
+    """An eventfd that nobody can be made to wait for. Raises ``StepFailedError``."""
+    with Step("open", f"an event for {of}"):
+        return os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+
 def close(*descriptors: int) -> None:
     """Close them all."""
     for fd in descriptors:

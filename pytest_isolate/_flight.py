@@ -106,7 +106,7 @@ class Flight:
         if group is not None and group.watch.alive and healthy and not (session.shouldstop or session.shouldfail):
             return group
         if group is not None:
-            group.close()
+            group.close(later=self.nextitem is not None and self.run.is_isolated(self.nextitem))
         elif self.sandbox is not None:
             self.sandbox.close()
         return None
@@ -275,11 +275,13 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timer: tuple[float, flo
     plan, config = flight.plan, flight.item.config
     assert plan is not None
     (frames, frames_write), (stacks, stacks_write), (commands, commands_write) = _boarding.open_pipes(3)
-    ours, theirs = (frames, stacks, commands_write), [frames_write, stacks_write, commands]
+    ours, theirs = [frames, stacks, commands_write], [frames_write, stacks_write, commands]
     try:
+        ended = _boarding.open_event("the test's end")
+        ours.append(ended)
         events = _boarding.open_events(sandbox, spec)
         theirs += [fd for fd, _ in events.values()]
-        keep = {*theirs, sandbox.stdout, *_boarding.kept(flight.run, config, sandbox, strict=spec.strict)}
+        keep = {*theirs, ended, sandbox.stdout, *_boarding.kept(flight.run, config, sandbox, strict=spec.strict)}
         if not further:
             keep.remove(commands)
         entry = _boarding.entry(flight.run, flight.item, spec, sandbox, plan, frames=frames_write, keep=frozenset(keep))
@@ -292,6 +294,7 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timer: tuple[float, flo
             pid = entry_module.fork(entry)
             if pid == 0:
                 inside = Inside(flight.item, Writer(frames_write), sandbox.stdout, events, commands if further else -1)
+                inside.ended = ended
                 inside.measuring = measuring
                 inside.debuggable = not spec.strict
                 restore_random()
@@ -299,7 +302,7 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timer: tuple[float, flo
                 return None
         debuggable = _pytest_private.has_terminal(config) and not spec.strict
         try:
-            watch = Watch(pid, sandbox, frames, stacks, debuggable=debuggable, trusted=not spec.strict)
+            watch = Watch(pid, sandbox, frames, stacks, ended, debuggable=debuggable, trusted=not spec.strict)
         except StepFailedError:
             sandbox.kill()
             entry_module.end(pid)

@@ -79,11 +79,14 @@ class Group:
             self._indexes = {id(each): index for index, each in enumerate(item.session.items)}
         os.write(self.commands, _COMMAND.pack(self._indexes[id(item)], self._indexes.get(id(nextitem), -1), goes_on))
 
-    def close(self) -> None:
-        """End the child and let go of the sandbox; the builder unmakes it."""
+    def close(self, *, later: bool = False) -> None:
+        """End the child and let go of the sandbox, now or while the next test runs; the builder unmakes it."""
         os.close(self.commands)
         self.watch.leave()
-        self.sandbox.close()
+        if later:
+            self.sandbox.close_later()
+        else:
+            self.sandbox.close()
 
 
 def next_command(commands: int) -> tuple[int, int, bool] | None:

@@ -28,6 +28,7 @@ from pytest_isolate._sandbox.watch import STACK_SIGNAL
 
 # Bound before a test can replace them.
 _exit, _getpid, _close, _dup, _pread, _fstatvfs = os._exit, os.getpid, os.close, os.dup, os.pread, os.fstatvfs
+_eventfd_write = os.eventfd_write
 FORWARDED = ("pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish", "pytest_warning_recorded")
 _DENIED = {errno.ENOSPC: "ENOSPC", errno.EDQUOT: "ENOSPC", errno.EMFILE: "EMFILE"}
 _LARGEST_TEXT = 4 << 20  # characters of one report's section; what is more is left out in the middle
@@ -52,6 +53,7 @@ class Inside:
         self._traces = False  # whether tracemalloc knows which lines allocated
         self._properties = 0  # of the whole suite, in JUnit's file, before this test
         self._seen: set[str] = set()
+        self.ended = -1  # an event: pytest does not look at each frame as it comes
         self.measuring: Measuring | None = None
         self.debuggable = True  # else no word of the test stops its clock
         self._attempts: Recorder | None = None  # on a network of its own
@@ -223,6 +225,8 @@ class Inside:
             self._send({"kind": "junit", "properties": properties, "attributes": attributes})
         self._tell_coverage()
         self._send({"kind": "end"})
+        with contextlib.suppress(OSError):  # a test closed or filled it: then pytest sees by and by
+            _eventfd_write(self.ended, 1)
 
     def _send_stop(self) -> None:
         """Tell what the test itself made of the session; what came of ``--maxfail`` the parent finds by itself."""

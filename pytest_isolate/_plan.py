@@ -215,7 +215,7 @@ def _devices(host: Host, tree: Tree) -> Iterator[Step]:
     yield ("bind", f"{PRIVATE}/dev", dev, False)
     for name in _DEVICES:
         if tree.kind(f"/dev/{name}") != "none":
-            yield ("bind", f"/dev/{name}", f"{dev}/{name}", False)
+            yield ("device", f"/dev/{name}", f"{dev}/{name}")
     for name, target in _DEV_LINKS.items():
         yield ("symlink", target, f"{dev}/{name}")
     for name in ("pts", "shm", "mqueue"):

@@ -244,7 +244,11 @@ class Run:
         return [os.path.realpath(place) for place in places]
 
     def order_ahead(self, item: pytest.Item | None) -> None:
-        """Have the next test's sandbox built while the present test runs."""
+        """While the present test runs: have the next one's sandbox built, and what earlier ones held let go."""
+        self._order(item)
+        self.machine.keeper.clean_up()
+
+    def _order(self, item: pytest.Item | None) -> None:
         if item is None or not self.is_isolated(item):
             return
         from pytest_isolate._spec import BadValueError  # noqa: PLC0415

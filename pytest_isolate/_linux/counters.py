@@ -139,10 +139,10 @@ def unroutable(descriptors: Iterable[int]) -> int:
     return total
 
 
-def is_empty(group: str) -> bool:
-    """Whether no living process is in a group."""
-    with open(f"{group}/cgroup.procs", "rb") as file:
-        return not file.read(1)
+def is_empty(group: str, but: int | None = None) -> bool:
+    """Whether no living process is in a group, or that one alone."""
+    content = _content(f"{group}/cgroup.procs")
+    return not content or (but is not None and content == b"%d\n" % but)
 
 
 def read(groups: dict[str, str], places: dict[str, Hierarchy]) -> Counters:

@@ -42,6 +42,13 @@ def _python(module: str, path: list[str]) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", code]
 
 
+def _is_reaped(pid: int, options: int) -> bool:
+    try:
+        return os.waitpid(pid, options)[0] == pid
+    except ChildProcessError:  # by somebody else in this process
+        return True
+
+
 class Sandbox:
     """One sandbox, ordered or ready. Close it to let the builder unmake it."""
 
@@ -136,9 +143,13 @@ class Sandbox:
         """How often something in there had no way out of its network; None on the host's network."""
         return counters.unroutable(self.network) if self.network else None
 
+    def is_empty(self, but: int | None = None) -> bool:
+        """Whether surely nobody is alive in there besides PID 1 and ``but``; False where that takes a question."""
+        return "pids" in self.groups and counters.is_empty(self.groups["pids"], but)
+
     def left_over(self) -> tuple[list[tuple[int, str]], int]:
         """Processes still alive besides PID 1, some of them as (pid inside, command), and how many, once the test itself is over."""
-        if "pids" in self.groups and counters.is_empty(self.groups["pids"]):
+        if self.is_empty():
             return [], 0  # the usual case: one read instead of a question
         try:
             wire.send(self._channel, {"list": True})
@@ -174,8 +185,16 @@ class Sandbox:
         """Everything of ours that this sandbox has open."""
         return (self._channel.fileno(), self.pidfd, self.private, self.stdout, self.stderr, self.oom_event, *self.joins, *self.network)
 
+    def reap_later(self, pid: int) -> None:
+        """A child of ours that is on its way out of there."""
+        self._keeper.unreaped.append(pid)
+
+    def close_later(self) -> None:
+        """Let go of everything while the next test runs: some of it wakes the builder or PID 1, which then want a processor."""
+        self._keeper.closing.append(self)
+
     def close(self) -> None:
-        """Let go of everything, once the test is reaped; the builder unmakes the rest behind our back."""
+        """Let go of everything; the builder unmakes the rest behind our back, as soon as the test is reaped."""
         for fd in self.descriptors()[1:]:
             if fd >= 0:
                 os.close(fd)
@@ -194,6 +213,8 @@ class Keeper:
         self._builder: subprocess.Popen[bytes] | None = None
         self._number = 0
         self._spare: Sandbox | None = None
+        self.closing: list[Sandbox] = []  # whose tests are over
+        self.unreaped: list[int] = []  # tests that came to their end, whose exit nobody waited for
         self._learnt: dict[int, Recipe] = {}  # holds them, so that no other gets their id
         with Step("start", "a helper process, for pyroute2"):
             self._encoder = subprocess.Popen(
@@ -264,6 +285,10 @@ class Keeper:
         self._learnt.clear()
         self._start()
 
+    def reap(self, *, wait: bool = False) -> None:
+        """Reap the tests that have left meanwhile; with ``wait`` all of them."""
+        self.unreaped = [pid for pid in self.unreaped if not _is_reaped(pid, 0 if wait else os.WNOHANG)]
+
     def loopback(self) -> list[str]:
         """The rtnetlink messages that bring the loopback interface up. Raises ``StepFailedError``."""
         if self._loopback is None:
@@ -272,6 +297,13 @@ class Keeper:
                 raise StepFailedError("encode with pyroute2:", complaint.strip().splitlines()[-1], 5)
             self._loopback = json.loads(printed)
         return self._loopback
+
+    def clean_up(self) -> None:
+        """Let go of the sandboxes whose tests are over."""
+        self.reap()
+        for sandbox in self.closing:
+            sandbox.close()
+        self.closing.clear()
 
     def order(self, recipe: Recipe) -> Sandbox:
         """Ask for a sandbox; it is built while we do something else."""
@@ -318,14 +350,16 @@ class Keeper:
 
     def descriptors(self) -> set[int]:
         """Everything of ours that no test may inherit."""
-        spare = set(self._spare.descriptors()) if self._spare else set()
+        sandboxes = [*self.closing, *([self._spare] if self._spare else [])]
         pipes = {pipe.fileno() for pipe in (self._encoder.stdout, self._encoder.stderr) if pipe and not pipe.closed}
-        return {self._requests.fileno(), *pipes, *spare}
+        return {self._requests.fileno(), *pipes, *(fd for sandbox in sandboxes for fd in sandbox.descriptors())}
 
     def close(self) -> None:
         """End the builder, which unmakes what is left, and wait for it."""
         if os.getpid() != self._pid:
             return  # a forked child's copy: not its to end
+        self.clean_up()
+        self.reap(wait=True)
         if self._spare is not None:
             self._spare.close()
         self._requests.close()

@@ -46,6 +46,12 @@ def bind_without_links(source: str, target: str, read_only: bool) -> None:
         syscalls.make_read_only(target)
 
 
+def device(source: str, target: str) -> None:
+    """Show a device of the machine in a directory that we have just made."""
+    touch(target)
+    syscalls.mount(source, target, "", Mount.BIND)
+
+
 def _make_room(source: str, target: str) -> None:
     if not os.path.lexists(target):
         if os.path.isdir(source):
@@ -174,6 +180,7 @@ _ALL = (
     mount,
     bind,
     bind_without_links,
+    device,
     read_only,
     protect,
     mask,
@@ -187,7 +194,7 @@ _ALL = (
     write,
 )
 PERFORMERS = {step.__name__: step for step in (*_ALL, hostname, loopback, pivot)}
-_PATH_ARGUMENT = {"mount": 1, "overlay": 2, "overlay_or_read_only": 2, "symlink": 1, "copy": 1, "mirror": 1}
+_PATH_ARGUMENT = {"mount": 1, "device": 1, "overlay": 2, "overlay_or_read_only": 2, "symlink": 1, "copy": 1, "mirror": 1}
 
 
 def perform(step: Sequence[Any]) -> None:

@@ -1,9 +1,9 @@
 """The parent's side of one running sandbox: wait on events until a test is over, by its own end or by ours.
 
-What ends it: the child's exit (pidfd), the deadline, an OOM event of cgroup v1, garbled frames, or pytest's own
-interruption. An end of the pipe proves nothing, for a grandchild may hold a copy, so nothing here waits for one. One loop
-looks after any number of them (``wait_for_one``).
-A sandbox that goes on with another test (``scope``) is over, for the present one, at its end frame.
+What ends it: its end frame, which an event announces, the child's exit (pidfd), the deadline, an OOM event of cgroup v1,
+garbled frames, or pytest's own interruption. An end of the pipe proves nothing, for a grandchild may hold a copy, so nothing here
+waits for one. Nor is the exit of a child waited for that came to its end and left nobody behind: the kernel takes its memory apart
+while pytest goes on. One loop looks after any number of tests (``wait_for_one``).
 """
 
 from __future__ import annotations
@@ -68,6 +68,12 @@ class Exit:
         """Whether the child said that it had come to its end. An exit status, of whatever number, means nothing without."""
         return any(frame["kind"] == "end" for frame in self.frames)
 
+    @property
+    def finished(self) -> bool:
+        """Whether it said all that a test says; else how it leaves is worth waiting for."""
+        torn_down = any(frame["kind"] == "report" and frame.get("when") == "teardown" for frame in self.frames)
+        return self.ended and self.garbled is None and (torn_down or self.first("raised") is not None)
+
     def first(self, kind: str) -> Frame | None:
         """The first frame of a kind."""
         return next((frame for frame in self.frames if frame["kind"] == kind), None)
@@ -97,17 +103,19 @@ def wait_for_one(watches: Sequence[Watch]) -> None:
 
 
 class Watch:
-    """Waits for the tests of one forked child, one after the other. Owns the two pipes' reading ends from here on.
+    """Waits for the tests of one forked child, one after the other. Owns the two pipes' reading ends and the event from here on.
 
     Raises ``StepFailedError`` when the child cannot be watched; then they and the child are still the caller's.
     """
 
-    def __init__(self, pid: int, sandbox: Sandbox, frames: int, stacks: int, *, debuggable: bool = False, trusted: bool = True) -> None:
+    def __init__(
+        self, pid: int, sandbox: Sandbox, frames: int, stacks: int, ended: int, *, debuggable: bool = False, trusted: bool = True
+    ) -> None:
         self._sandbox = sandbox
         self._debuggable = debuggable  # whether a person can sit in front of it: then a debugger stops the clock
         self._trusted = trusted  # else no tool of ours reads its memory for native stacks
         self._on_interrupt: Any = None
-        self._frames, self._stacks = frames, stacks
+        self._frames, self._stacks, self._ended = frames, stacks, ended
         self._decoder = Decoder()
         self._stack_bytes = bytearray()
         self._pid = pid
@@ -120,7 +128,8 @@ class Watch:
         self._alarm: tuple[int, int] | None = None
         self._look_again = _LOOK_AGAIN
         self._deadline: float | None = None
-        self._goes_on = self._listens = False
+        self._goes_on = False
+        self._listens = True  # to the event, until it turns out to be no word of ours
         self._entered = False
         self.over = False
         self._looked_at = 0  # bytes of memory at which we looked who holds them
@@ -144,13 +153,13 @@ class Watch:
         self._decoder.begin()
         self._timeout, self._cpu_time, self._alarm, self._look_again = timeout, cpu_time, alarm, _LOOK_AGAIN
         self._deadline = self._started + ENTERING_LONGEST
-        self._goes_on = self._listens = goes_on
+        self._goes_on, self._listens = goes_on, True
         self._entered = self.over = False
         self._looked_at = 0
 
     def descriptors(self) -> list[int]:
-        """What wakes whoever waits: the child's exit, an OOM event, of a child that goes on each frame."""
-        return [fd for fd in (self._pidfd, self._sandbox.oom_event, self._frames if self._listens else -1) if fd >= 0]
+        """What wakes whoever waits: the child's exit, an OOM event, the child's word that it sent its end frame."""
+        return [fd for fd in (self._pidfd, self._sandbox.oom_event, self._ended if self._listens else -1) if fd >= 0]
 
     def due(self) -> float:
         """Seconds until a look is due, whatever comes."""
@@ -159,7 +168,10 @@ class Watch:
 
     def look(self, ready: Container[int]) -> None:
         """Take in what came, of ``ready`` descriptors or not, and see whether the test is over."""
-        if not self._drain() and self._frames in ready:  # closed by the test: it would wake us for ever
+        if self._ended in ready:
+            os.eventfd_read(self._ended)
+        self._drain()
+        if self._ended in ready and not self._exit.ended:  # a test wrote there: it could wake us for ever
             self._listens = False
         if not self._entered and self._exit.frames:
             self._entered, self._deadline = True, self._begin()
@@ -170,9 +182,6 @@ class Watch:
         if self._debuggable and self._exit.first("debugger") is not None:
             self._stand_back()
             self._deadline = None
-        if self._exit.ended:
-            last = time.monotonic() + _LAST_WORDS
-            self._deadline = last if self._deadline is None else min(self._deadline, last)
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self._time_out()
             self.over = True
@@ -186,7 +195,8 @@ class Watch:
         try:
             whole = self.over and self._exit.ended and self._exit.garbled is None
             stays = self._goes_on and whole and not self._exit.out_of_memory and self._exit.first("raised") is None
-            if whole and not stays:
+            if whole and not stays and not (self._exit.finished and self._sandbox.is_empty(but=self._pid)):
+                _is_ready(self._pidfd, _LAST_WORDS)
                 self._exit.left_over, self._exit.left_count = self._sandbox.left_over()
         finally:
             if self._on_interrupt is not None:
@@ -211,17 +221,23 @@ class Watch:
             self._end()
 
     def _end(self) -> None:
-        self._sandbox.kill()
-        if not self._exit.frames:  # a go-between that hangs on its way is not inside: nobody dies with it, and it with nobody
+        alone = self._exit.finished and not self._exit.left_over
+        if not alone:  # else PID 1 is the builder's to kill, once we let go of its mounts: whoever is the last of them takes them apart
+            self._sandbox.kill()
+        if alone or not self._exit.frames:  # a go-between that hangs on its way is not inside: nobody dies with it, and it with nobody
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        self._reap()
+        self._exit.wall_seconds = self._exit.wall_seconds or time.monotonic() - self._started
+        if alone:
+            self._sandbox.reap_later(self._pid)  # its status says no more than its end frame did
+        else:
+            self._reap()
         if self._exit.left_over:  # with net=False or fs="host" they would disturb the next test
             self._sandbox.wait_dead()
         self._drain()
-        for fd in (self._pidfd, self._frames, self._stacks):
+        for fd in (self._pidfd, self._frames, self._stacks, self._ended):
             os.close(fd)
-        self._pidfd = self._frames = self._stacks = -1
+        self._pidfd = self._frames = self._stacks = self._ended = -1
 
     def _sample_memory(self) -> None:
         """Note how much is used; past ``alarm`` bytes of the test's own have a child that can say where it is allocated say so."""
@@ -259,16 +275,15 @@ class Watch:
             self._exit.killed_child = not _is_ready(self._pidfd, _KILL_LONGEST)  # v1 says that it kills before it has killed
         dead = self._exit.garbled is not None or self._exit.out_of_memory or self._pidfd in ready
         if dead or self._exit.ended:
-            return dead or self._goes_on
+            return True
         if self._cpu_time is not None and self._exit.frames and self._sandbox.cpu_seconds() > self._cpu_time:  # inside, where it counts
             self._exit.cpu_exceeded = True
             self._stop()
         return self._exit.cpu_exceeded
 
     def _time_out(self) -> None:
-        self._exit.timed_out = not self._exit.ended  # after its last words a test is no longer late, only slow to leave
-        if self._exit.timed_out:
-            self._stop()
+        self._exit.timed_out = True
+        self._stop()
 
     def _stop(self) -> None:
         """Its time is over; what follows is ours: see where it stands, in Python and below."""
@@ -340,4 +355,3 @@ class Watch:
             _, self._exit.status = os.waitpid(self._pid, 0)
         except ChildProcessError:
             self._exit.status = None
-        self._exit.wall_seconds = self._exit.wall_seconds or time.monotonic() - self._started

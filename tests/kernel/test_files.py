@@ -136,7 +136,7 @@ def test_disk_bounds_every_private_place_together(box):
 
 def test_disk_is_measured(box):
     """Bytes written are counted in whole pages."""
-    used = box.run(lambda: Path("/tmp/x").write_bytes(b"x" * (3 << 20)), disk=8 << 20).disk_used
+    used = box.run(lambda: Path("/tmp/isolate-written").write_bytes(b"x" * (3 << 20)), disk=8 << 20).disk_used
     assert 3 << 20 <= used < (3 << 20) + (256 << 10)
 
 

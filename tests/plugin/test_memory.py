@@ -14,16 +14,30 @@ def test_grows():
     while True:
         kept.append(bytes(100_000))
 """
+#: The same, but it waits to be asked before it goes on to the limit: a machine with much to do asks late.
+GROWS_AND_WAITS = """
+import os, select, signal
+from pytest_isolate import isolate
+@isolate(memory="64M")
+def test_grows():
+    asked, answer = os.pipe()
+    os.set_blocking(answer, False)
+    signal.set_wakeup_fd(answer)
+    kept = []
+    while True:
+        kept.append(bytes(100_000))
+        if len(kept) == 560: select.select([asked], [], [], 10)
+"""
 
 
 @pytest.mark.needs("memory")
 def test_lines_that_allocated_are_named_where_tracemalloc_is_on(pytester, isolated, monkeypatch):
     """The line of the test, with most of the limit; what pytest had allocated before does not stand in it."""
-    pytester.makepyfile(GROWS)
+    pytester.makepyfile(GROWS_AND_WAITS)
     monkeypatch.setenv("PYTHONTRACEMALLOC", "1")
     (line,) = [line for line in isolated().outlines if line.startswith("allocated at three quarters of the limit, by tracemalloc: ")]
     first, *others = line.partition(": ")[2].split(", ")
-    assert "test_lines_that_allocated_are_named_where_tracemalloc_is_on.py:6 " in first
+    assert "test_lines_that_allocated_are_named_where_tracemalloc_is_on.py:10 " in first
     assert "MiB in " in first
     assert others == []
 

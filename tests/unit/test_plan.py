@@ -177,7 +177,7 @@ def test_a_device_that_the_host_lacks_is_not_bound(fs):
     """A container without /dev/tty does without it."""
     tree = Files()
     del tree.kinds["/dev/tty"]
-    bound = {step[1] for step in steps(a_plan(spec(fs=fs), tree=tree), "bind")}
+    bound = {step[1] for step in steps(a_plan(spec(fs=fs), tree=tree), "device")}
     assert "/dev/tty" not in bound
     assert "/dev/null" in bound
 
