@@ -44,6 +44,14 @@ class Stamps:
         return (yield)
 
 
+class StampsOfWorkers(Stamps):
+    """The same in the controller of pytest-xdist, which hears of a test's begin only, and of all of them together where it goes on."""
+
+    def pytest_runtest_logstart(self) -> None:
+        """Stamp a test's begin."""
+        self._stamps.append(time.perf_counter())
+
+
 def resident_bytes() -> int:
     """Resident memory of this process: proc_pid_statm(5), second field."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
@@ -53,4 +61,7 @@ def resident_bytes() -> int:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Register last of all: of wrappers that are ``tryfirst``, the one registered last is the outermost."""
-    session.config.pluginmanager.register(Stamps(Path(os.environ[STAMPS])), "benchmark-stamps")
+    config = session.config
+    if not hasattr(config, "workerinput"):
+        kind = Stamps if config.getoption("dist", "no") == "no" else StampsOfWorkers
+        config.pluginmanager.register(kind(Path(os.environ[STAMPS])), "benchmark-stamps")

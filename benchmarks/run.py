@@ -11,11 +11,15 @@ import json
 import platform
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+import peers
 import table
-from runs import VARIANTS, BenchmarkError, sample, start_up, write_tests
+from runs import VARIANTS, BenchmarkError, sample, start_up, write_busy_tests, write_tests
+
+_BUSY_TESTS, _BUSY_SECONDS = 40, 0.05
 
 
 def _arguments() -> argparse.Namespace:
@@ -26,6 +30,7 @@ def _arguments() -> argparse.Namespace:
         "--resident", type=int, action="append", metavar="MB",
         help="resident memory of the test process; may be given several times (default 40 and 300)",
     )  # fmt: skip
+    parser.add_argument("--without-peers", action="store_true", help="leave out pytest-forked and pytest-xdist, which are installed for it")
     parser.add_argument("--start-up-rounds", type=int, default=20, metavar="N", help="0 leaves start-up out (default 20)")
     parser.add_argument("--isolate", action="append", default=[], metavar="ARG", help="a further argument of the isolated runs")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write every single figure there")
@@ -35,15 +40,23 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _measure_tests(directory: Path, arguments: argparse.Namespace, resident_mb: int) -> table.Rounds:
-    tests = write_tests(directory, arguments.tests)
-    rounds: table.Rounds = {name: [] for name in VARIANTS}
-    for variant in VARIANTS:  # not counted: it writes byte code and warms the page cache
+def _measure_tests(names: Iterable[str], tests: Path, arguments: argparse.Namespace, resident_mb: int) -> table.Rounds:
+    rounds: table.Rounds = {name: [] for name in names if not (arguments.without_peers and VARIANTS[name].environment)}
+    for variant in rounds:  # not counted: it writes byte code and warms the page cache
         sample(variant, tests, resident_mb, arguments.isolate)
     for _ in range(arguments.rounds):
-        for variant in VARIANTS:
-            rounds[variant].append(sample(variant, tests, resident_mb, arguments.isolate))
+        for variant, samples in rounds.items():
+            samples.append(sample(variant, tests, resident_mb, arguments.isolate))
     return rounds
+
+
+def _as_json(rounds: table.Rounds) -> dict[str, object]:
+    return {name: [asdict(each) for each in samples] for name, samples in rounds.items()}
+
+
+def _versions() -> str:
+    packages = {"pytest-forked": ("pytest-forked", "pytest"), "pytest-xdist": ("pytest-xdist", "pytest")}
+    return "; ".join(", ".join(f"{package} {peers.version(peer, package)}" for package in of_peer) for peer, of_peer in packages.items())
 
 
 def _measure_start_up(directory: Path, rounds: int) -> dict[str, list[tuple[float, float]]]:
@@ -62,15 +75,21 @@ def main() -> int:
     arguments = _arguments()
     host = f"Python {platform.python_version()}, Linux {platform.release()}"
     print(f"{host}; {arguments.tests} empty tests a run, {arguments.rounds} rounds; times in ms")
+    if not arguments.without_peers:
+        print(_versions())
     figures: dict[str, object] = {"host": host, "tests": arguments.tests, "isolate": arguments.isolate}
     with tempfile.TemporaryDirectory(prefix="isolate-bench-") as directory:
         try:
             for resident_mb in arguments.resident or (40, 300):
-                rounds = _measure_tests(Path(directory), arguments, resident_mb)
+                tests = write_tests(Path(directory), arguments.tests)
+                rounds = _measure_tests(VARIANTS, tests, arguments, resident_mb)
                 print(f"\nper test, at least {resident_mb} MB resident", *table.per_test(rounds), sep="\n", flush=True)
-                samples = {name: [asdict(each) for each in of_one] for name, of_one in rounds.items()}
-                ratios = {f"{above}/{below}": table.ratios(rounds, above, below) for above, below in table.RATIOS}
-                figures[f"resident_{resident_mb}"] = {"samples": samples, "ratios": ratios}
+                figures[f"resident_{resident_mb}"] = _as_json(rounds)
+            rounds = _measure_tests(table.BUSY, write_busy_tests(Path(directory), _BUSY_TESTS, _BUSY_SECONDS), arguments, 0)
+            print(
+                f"\n{_BUSY_TESTS} tests that use {_BUSY_SECONDS * 1e3:.0f} ms of processor each", *table.busy(rounds), sep="\n", flush=True
+            )
+            figures["busy"] = _as_json(rounds)
             if arguments.start_up_rounds:
                 times = _measure_start_up(Path(directory), arguments.start_up_rounds)
                 print("\na whole process with one plain test", *table.start_up(times), sep="\n")

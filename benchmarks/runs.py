@@ -8,11 +8,11 @@ import os
 import resource
 import statistics
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import peers
 from measure import STAMPS
 from resident import RESIDENT
 
@@ -23,13 +23,26 @@ _ISOLATED = (
     "--isolate-all", "--isolate-memory=256M", "--isolate-pids=64", "--isolate-disk=64M", "--isolate-timeout=30s",
 )  # fmt: skip
 
-#: What is compared: a name and its pytest arguments.
-VARIANTS: dict[str, tuple[str, ...]] = {
-    "plain": ("-p", "no:isolate"),
-    "loaded": ("-p", "isolate"),
-    "floor": ("-p", "no:isolate", "-p", "floor"),
-    "isolated": ("-p", "isolate", *_ISOLATED),
-    "unmeasured": ("-p", "isolate", *_ISOLATED, "-p", "unmeasured"),
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the things that are compared: arguments for pytest, in which environment, and whether tests overlap in it."""
+
+    arguments: tuple[str, ...]
+    environment: str | None = None  # a peer's name in peers.py; None is this interpreter
+    overlaps: bool = False  # then the end of a test means nothing by itself, and only the mean does
+
+
+#: What is compared, by name.
+VARIANTS: dict[str, Variant] = {
+    "plain": Variant(("-p", "no:isolate")),
+    "loaded": Variant(("-p", "isolate")),
+    "floor": Variant(("-p", "no:isolate", "-p", "floor")),
+    "isolated": Variant(("-p", "isolate", *_ISOLATED)),
+    "isolated, 2 jobs": Variant(("-p", "isolate", *_ISOLATED, "--isolate-jobs=2"), overlaps=True),
+    "unmeasured": Variant(("-p", "isolate", *_ISOLATED, "-p", "unmeasured")),
+    "pytest-forked": Variant(("-p", "pytest_forked", "--forked"), "pytest-forked"),
+    "xdist -n2": Variant(("-p", "xdist", "-n2"), "pytest-xdist", overlaps=True),
 }
 
 
@@ -43,6 +56,7 @@ class Sample:
 
     tests: tuple[float, ...]
     whole: float  # wall time of the process, start and end of interpreter and builder included
+    loop: float  # of it, the loop over the tests
     resident_mb: float
 
     def steady(self) -> list[float]:
@@ -73,34 +87,43 @@ def write_tests(directory: Path, count: int) -> Path:
     return path
 
 
+def write_busy_tests(directory: Path, count: int, seconds: float) -> Path:
+    """Write a file of tests that each use so much processor time."""
+    path = directory / f"test_busy_{count}.py"
+    body = f"    end = time.process_time() + {seconds}\n    while time.process_time() < end:\n        pass\n\n\n"
+    path.write_text("import time\n\n\n" + "".join(f"def test_{number}():\n{body}" for number in range(count)), encoding="ascii")
+    return path
+
+
 def sample(variant: str, tests: Path, resident_mb: int, extra: list[str]) -> Sample:
     """Run one variant. ``extra`` arguments go to the isolated ones. Raises ``BenchmarkError``."""
     stamps = tests.with_suffix(".json")
     stamps.unlink(missing_ok=True)
-    arguments = [*VARIANTS[variant], "-p", "measure", "-p", "resident", *(extra if variant in {"isolated", "unmeasured"} else [])]
+    of_plugin = extra if "isolate" in VARIANTS[variant].arguments and variant != "loaded" else []
     began = time.perf_counter()
-    _pytest(arguments, tests, {STAMPS: str(stamps), RESIDENT: str(resident_mb)})
+    _pytest(variant, ["-p", "measure", "-p", "resident", *of_plugin], tests, {STAMPS: str(stamps), RESIDENT: str(resident_mb)})
     whole = time.perf_counter() - began
     written = json.loads(stamps.read_text(encoding="ascii"))
     at: list[float] = written["stamps"]
-    return Sample(tuple(after - before for before, after in itertools.pairwise(at)), whole, written["resident_mb"])
+    return Sample(tuple(after - before for before, after in itertools.pairwise(at)), whole, at[-1] - at[0], written["resident_mb"])
 
 
 def start_up(variant: str, tests: Path) -> tuple[float, float]:
     """Wall and processor seconds of a whole pytest process that has next to nothing to do. Raises ``BenchmarkError``."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    _pytest(list(VARIANTS[variant]), tests, {})
+    _pytest(variant, [], tests, {})
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def _pytest(arguments: list[str], tests: Path, variables: dict[str, str]) -> None:
+def _pytest(variant: str, arguments: list[str], tests: Path, variables: dict[str, str]) -> None:
     # Nobody else's plugins, configuration or cache: what is measured is pytest and us.
     fixed = ["-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tests.parent)]
     path = os.pathsep.join([str(_HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
     environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": path, **variables}
-    command = [sys.executable, "-m", "pytest", *fixed, *arguments, str(tests)]
+    python = peers.python(VARIANTS[variant].environment)
+    command = [python, "-m", "pytest", *fixed, *VARIANTS[variant].arguments, *arguments, str(tests)]
     done = subprocess.run(
         command, env=environment, cwd=tests.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )

@@ -6,12 +6,10 @@ Everything opened here is pytest's alone: close-on-exec, and never among what a 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import _cffi_backend
@@ -19,27 +17,12 @@ import _cffi_backend
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import cgroup, counters
 from pytest_isolate._model import Recipe
-from pytest_isolate._sandbox import wire
+from pytest_isolate._sandbox import bootstrap, wire
+from pytest_isolate._sandbox.encoder import Encoder
 
-_PACKAGE = Path(__file__).parent.parent
 _BUILDING_LONGEST = 30.0  # seconds; a mount that hangs (a dead NFS server) must not hang pytest
 DYING_LONGEST = 0.05  # seconds from the death of a builder's sandboxes and sockets to its own, which come first
 _LEAVING_LONGEST = 10.0  # seconds that the builder has to unmake everything before it is killed: it takes at most half of them
-# The package's own __init__ imports pytest, which the builder does without: it gets an empty package in its place.
-_BOOTSTRAP = """
-import sys, types
-package = types.ModuleType("pytest_isolate")
-package.__path__ = [{package!r}]
-sys.modules["pytest_isolate"] = package
-sys.path += {path!r}
-from {module} import main
-main()
-"""
-
-
-def _python(module: str, path: list[str]) -> list[str]:
-    code = _BOOTSTRAP.format(package=str(_PACKAGE), path=path, module=module)
-    return [sys.executable, "-I", "-S", "-c", code]
 
 
 def _is_reaped(pid: int, options: int) -> bool:
@@ -207,7 +190,7 @@ class Sandbox:
 class Keeper:
     """One builder process and the sandboxes ordered from it."""
 
-    def __init__(self, places: dict[str, cgroup.Hierarchy]) -> None:
+    def __init__(self, places: dict[str, cgroup.Hierarchy], encoder: Encoder | None = None) -> None:
         self.places = places
         self._pid = os.getpid()
         self._builder: subprocess.Popen[bytes] | None = None
@@ -216,16 +199,11 @@ class Keeper:
         self.closing: list[Sandbox] = []  # whose tests are over
         self.unreaped: list[int] = []  # tests that came to their end, whose exit nobody waited for
         self._learnt: dict[int, Recipe] = {}  # holds them, so that no other gets their id
-        with Step("start", "a helper process, for pyroute2"):
-            self._encoder = subprocess.Popen(
-                _python("pytest_isolate._linux.network", [path for path in sys.path if path]),
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            )  # fmt: skip
-        self._loopback: list[str] | None = None
+        self._encoder = Encoder() if encoder is None else encoder
         try:
             self._start()
         except StepFailedError:
-            self._leave_encoder()
+            self._encoder.close()
             raise
 
     def _start(self) -> None:
@@ -235,7 +213,7 @@ class Keeper:
         try:
             with Step("start", "the builder process"):
                 self._builder = subprocess.Popen(
-                    _python("pytest_isolate._sandbox.builder", [backend]), stdin=theirs.fileno(), start_new_session=True
+                    bootstrap.command("pytest_isolate._sandbox.builder", [backend]), stdin=theirs.fileno(), start_new_session=True
                 )
         except StepFailedError:
             self._requests.close()
@@ -291,12 +269,7 @@ class Keeper:
 
     def loopback(self) -> list[str]:
         """The rtnetlink messages that bring the loopback interface up. Raises ``StepFailedError``."""
-        if self._loopback is None:
-            printed, complaint = self._encoder.communicate()
-            if self._encoder.returncode:
-                raise StepFailedError("encode with pyroute2:", complaint.strip().splitlines()[-1], 5)
-            self._loopback = json.loads(printed)
-        return self._loopback
+        return self._encoder.loopback()
 
     def clean_up(self) -> None:
         """Let go of the sandboxes whose tests are over."""
@@ -351,8 +324,7 @@ class Keeper:
     def descriptors(self) -> set[int]:
         """Everything of ours that no test may inherit."""
         sandboxes = [*self.closing, *([self._spare] if self._spare else [])]
-        pipes = {pipe.fileno() for pipe in (self._encoder.stdout, self._encoder.stderr) if pipe and not pipe.closed}
-        return {self._requests.fileno(), *pipes, *(fd for sandbox in sandboxes for fd in sandbox.descriptors())}
+        return {self._requests.fileno(), *self._encoder.descriptors(), *(fd for sandbox in sandboxes for fd in sandbox.descriptors())}
 
     def close(self) -> None:
         """End the builder, which unmakes what is left, and wait for it."""
@@ -368,9 +340,4 @@ class Keeper:
                 self._builder.wait(_LEAVING_LONGEST)
             except subprocess.TimeoutExpired:  # stopped, or worse: the kernel kills its sandboxes with it, the next run sweeps their groups
                 self.kill()
-        self._leave_encoder()
-
-    def _leave_encoder(self) -> None:
-        if self._loopback is None and self._encoder.returncode is None:
-            self._encoder.kill()
-            self._encoder.communicate()
+        self._encoder.close()

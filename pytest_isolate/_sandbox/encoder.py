@@ -1,0 +1,43 @@
+"""The process in which pyroute2 encodes what a sandbox's network needs (``_linux/network.py``), started before anybody waits for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+from pytest_isolate._errors import Step, StepFailedError
+from pytest_isolate._sandbox import bootstrap
+
+
+class Encoder:
+    """One such process, and what it said. Raises ``StepFailedError`` when it cannot be started."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._loopback: list[str] | None = None
+        with Step("start", "a helper process, for pyroute2"):
+            self._process = subprocess.Popen(
+                bootstrap.command("pytest_isolate._linux.network", [path for path in sys.path if path]),
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+
+    def loopback(self) -> list[str]:
+        """The rtnetlink messages that bring the loopback interface up. Raises ``StepFailedError``."""
+        if self._loopback is None:
+            printed, complaint = self._process.communicate()
+            if self._process.returncode:
+                raise StepFailedError("encode with pyroute2:", complaint.strip().splitlines()[-1], 5)
+            self._loopback = json.loads(printed)
+        return self._loopback
+
+    def descriptors(self) -> set[int]:
+        """Its pipes, as long as they are open."""
+        return {pipe.fileno() for pipe in (self._process.stdout, self._process.stderr) if pipe and not pipe.closed}
+
+    def close(self) -> None:
+        """End it, if nobody wanted to know."""
+        if os.getpid() == self._pid and self._loopback is None and self._process.returncode is None:
+            self._process.kill()
+            self._process.communicate()
