@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -18,6 +21,8 @@ from pathlib import Path
 import peers
 import table
 from runs import VARIANTS, BenchmarkError, sample, start_up, write_busy_tests, write_tests
+
+from pytest_isolate._linux import cgroup
 
 _BUSY_TESTS, _BUSY_SECONDS = 40, 0.05
 
@@ -48,6 +53,19 @@ def _measure_tests(names: Iterable[str], tests: Path, arguments: argparse.Namesp
         for variant, samples in rounds.items():
             samples.append(sample(variant, tests, resident_mb, arguments.isolate))
     return rounds
+
+
+def _kernels_part(directory: Path, rounds: int) -> float | None:
+    """Milliseconds of the same kernel work from C (``floor.c``); None without a compiler or without root."""
+    if shutil.which("cc") is None or os.geteuid() != 0:
+        return None
+    program = directory / "floor"
+    subprocess.run(["cc", "-O2", "-o", program, Path(__file__).parent / "floor.c"], check=True)
+    groups = sorted({each.directory for each in cgroup.own_hierarchies().values() if os.access(each.directory, os.W_OK)})
+    done = subprocess.run([program, str(rounds), *groups], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchmarkError(f"floor.c: {done.stderr}")
+    return float(done.stdout)
 
 
 def _as_json(rounds: table.Rounds) -> dict[str, object]:
@@ -85,6 +103,8 @@ def main() -> int:
                 rounds = _measure_tests(VARIANTS, tests, arguments, resident_mb)
                 print(f"\nper test, at least {resident_mb} MB resident", *table.per_test(rounds), sep="\n", flush=True)
                 figures[f"resident_{resident_mb}"] = _as_json(rounds)
+            figures["c"] = kernels_part = _kernels_part(Path(directory), arguments.tests)
+            print(f"\nthe kernel's part from C: {f'{kernels_part:.2f} ms' if kernels_part else 'not measured, for that takes cc and root'}")
             rounds = _measure_tests(table.BUSY, write_busy_tests(Path(directory), _BUSY_TESTS, _BUSY_SECONDS), arguments, 0)
             print(
                 f"\n{_BUSY_TESTS} tests that use {_BUSY_SECONDS * 1e3:.0f} ms of processor each", *table.busy(rounds), sep="\n", flush=True
