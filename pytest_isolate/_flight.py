@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import gc
 import os
 import signal
 import sys
@@ -317,7 +316,6 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timer: tuple[float, flo
 @contextlib.contextmanager
 def _departing(flight: Flight, stacks: int) -> Iterator[None]:
     """What this process does without while it forks, and has again when it is still this process, or the child is inside."""
-    gc.freeze()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTING)
     flight.started, flight.threads = time.time(), _other_threads()
     faulthandler.register(STACK_SIGNAL, file=stacks)  # already here, for a child that hangs in somebody's handler of forks
@@ -326,7 +324,6 @@ def _departing(flight: Flight, stacks: int) -> Iterator[None]:
     finally:
         if flight.inside is None:
             faulthandler.unregister(STACK_SIGNAL)
-            gc.unfreeze()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
