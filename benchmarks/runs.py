@@ -29,6 +29,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "loaded": ("-p", "isolate"),
     "floor": ("-p", "no:isolate", "-p", "floor"),
     "isolated": ("-p", "isolate", *_ISOLATED),
+    "strict": ("-p", "isolate", *_ISOLATED, "--isolate-profile=strict"),
     "unmeasured": ("-p", "isolate", *_ISOLATED, "-p", "unmeasured"),
 }
 
@@ -77,7 +78,7 @@ def sample(variant: str, tests: Path, resident_mb: int, extra: list[str]) -> Sam
     """Run one variant. ``extra`` arguments go to the isolated ones. Raises ``BenchmarkError``."""
     stamps = tests.with_suffix(".json")
     stamps.unlink(missing_ok=True)
-    arguments = [*VARIANTS[variant], "-p", "measure", "-p", "resident", *(extra if variant in {"isolated", "unmeasured"} else [])]
+    arguments = [*VARIANTS[variant], "-p", "measure", "-p", "resident", *(extra if variant in {"isolated", "strict", "unmeasured"} else [])]
     began = time.perf_counter()
     _pytest(arguments, tests, {STAMPS: str(stamps), RESIDENT: str(resident_mb)})
     whole = time.perf_counter() - began

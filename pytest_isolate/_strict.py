@@ -45,6 +45,7 @@ _FORBIDDEN = (
     "_sysctl", "nfsservctl", "query_module", "sysfs", "uselib", "ustat", "vm86", "vm86old",
 )  # fmt: skip
 _NEW_NAMESPACES = (0x80, 0x02000000, *(Clone.NEWNS, Clone.NEWUTS, Clone.NEWIPC, Clone.NEWUSER, Clone.NEWPID, Clone.NEWNET))  # time, cgroup
+_PARENT = 0x8000  # CLONE_PARENT: children of pytest, not of the test
 _SOCKETS = frozenset({1, 2, 10, 16})  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK
 _LAST_FAMILY = 45
 _TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
@@ -107,6 +108,7 @@ def filter_program() -> bytes:
         for flag in _NEW_NAMESPACES:
             rules.add_rule(denied, name, pyseccomp.Arg(0, pyseccomp.MASKED_EQ, int(flag), int(flag)))
     rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")  # its flags lie in memory, where no filter can read them; libc falls back
+    rules.add_rule(denied, "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, _PARENT, _PARENT))
     for request in _TERMINAL_INPUT:
         rules.add_rule(denied, "ioctl", pyseccomp.Arg(1, pyseccomp.MASKED_EQ, 0xFFFFFFFF, request))  # the kernel reads 32 bits of it
     rules.add_rule(denied, "socket", pyseccomp.Arg(0, pyseccomp.GT, _LAST_FAMILY))

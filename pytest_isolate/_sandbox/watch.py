@@ -216,6 +216,9 @@ class Watch:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         self._reap()
+        while strays := self._sandbox.strays():  # PID 1 does not end, and pytest might wait for it, before these are reaped
+            for pid in strays:
+                os.waitpid(pid, 0)
         if self._exit.left_over:  # with net=False or fs="host" they would disturb the next test
             self._sandbox.wait_dead()
         self._drain()

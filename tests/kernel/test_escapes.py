@@ -247,6 +247,14 @@ def clone_user_namespace(out: Outside):
     return "a user namespace"
 
 
+def child_of_pytest(out: Outside):
+    """clone(2) with CLONE_PARENT: not a child of the test, but of whoever forked it. Without a reaper PID 1 would never end."""
+    if out.call("clone", 0x8000 | signal.SIGCHLD, 0, 0, 0, 0) == 0:
+        signal.pause()
+        os._exit(0)
+    return "a child of pytest or of the go-between"
+
+
 def mount_something(out: Outside):
     """mount(2) a tmpfs."""
     mount(b"none", "/mnt", b"tmpfs", 0)
@@ -392,7 +400,7 @@ ATTEMPTS = [
     (write_beside_mounts, ()), (out_of_a_chroot, ()), (parents_descriptors, ()), (parents_memory_and_environment, ()),
     (memory_of_pid_1, ROOT_ONLY), (ptrace_pid_1, ROOT_ONLY), (descriptors_of_pid_1, ROOT_ONLY), (stop_pid_1, ()),
     (signal_the_machine, ()), (trace_the_machine, ()), (limit_the_machine, ()), (join_namespaces, ()), (parents_pid_namespace, ()),
-    (new_user_namespace, BOTH), (clone_user_namespace, BOTH), (mount_something, ROOT_ONLY), (disks_in_dev, ()), (make_a_disk, ()),
+    (new_user_namespace, BOTH), (clone_user_namespace, BOTH), (child_of_pytest, BOTH), (mount_something, ROOT_ONLY), (disks_in_dev, ()), (make_a_disk, ()),
     (make_devices_on_a_mount, ROOT_ONLY), (leave_the_group, ()), (release_agent, ()), (raise_the_limit, ()),
     (leave_the_group_after_a_remount, ROOT_ONLY), (kernel_settings, ()),
     (kernel_settings_after_a_remount, ROOT_ONLY), (type_into_the_terminal, ROOT_ONLY), (type_with_high_bits, ROOT_ONLY),
@@ -512,6 +520,14 @@ def test_nobody_gets_out(box, outside, level, attempt, open_for):
     reached = run(box, level, outside, attempt)
     known = level == "default" and ("root" if ROOT else "user") in open_for
     assert (reached is not None) == known, reached
+
+
+def test_children_that_a_test_made_for_pytest_are_reaped(box, outside):
+    """Neither a zombie stays, nor a PID 1 that waits for it, nor a pytest that waits for that."""
+    children = Path("/proc/thread-self/children")
+    before = children.read_text()
+    assert run(box, "default", outside, child_of_pytest) is not None
+    assert children.read_text() == before
 
 
 @pytest.mark.parametrize("level", LEVELS)
