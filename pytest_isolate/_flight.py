@@ -287,6 +287,8 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timer: tuple[float, flo
         _pytest_private.prepared_callers(config, flight.hooks, FORWARDED)
         measuring = _coverage.measuring(lambda path: private_path(plan.uppers, path) is not None)
         restore_random = _boarding.random_state()
+        if not flight.may_fly or not flight.run.stream_flags:  # another test in flight may have changed them
+            flight.run.stream_flags = _boarding.status_flags(config)
         with _departing(flight, stacks_write):
             pid = entry_module.fork(entry)
             if pid == 0:
@@ -375,6 +377,7 @@ def finish(flight: Flight) -> None:
     assert spec is not None
     assert group is not None
     exit_, sandbox = group.watch.finish(), group.sandbox
+    _boarding.restore_flags(flight.run.stream_flags)
     exit_.frames, unreadable = _reading.checked(exit_.frames, strict=spec.strict)
     entered = exit_.first("entered") or {}
     base = entered.get("base")
