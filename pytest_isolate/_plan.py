@@ -202,14 +202,15 @@ def _overlay_root(layout: _Layout) -> None:
 
 
 def _shared_root(layout: _Layout, spec: Spec, temporary: str) -> None:
-    if layout.strict and spec.fs == "readonly":
+    closed = layout.strict and spec.fs == "readonly"
+    if closed:
         _overlay_root(layout)
         layout.steps.append(("read_only", ROOT))
     else:
         layout.steps += [("mkdir", ROOT, 0o755), ("bind", "/", ROOT, spec.fs == "readonly")]
     for path in dict.fromkeys(("/tmp", temporary)):
         if layout.tree.kind(path) == "directory":
-            layout.overlay(path, sure=False)
+            layout.overlay(path, sure=closed)  # else, without root and with something mounted below, a view of it stands in
 
 
 def _is_in(path: str, parents: tuple[str, ...] | list[str]) -> bool:
