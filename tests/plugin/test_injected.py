@@ -93,7 +93,32 @@ ROOTLESS = {
     "fork clone EAGAIN 1": "fork pytest: *[[]EAGAIN]; remedy: raise the limit of processes*",
     "fork setns EPERM 1": "the sandbox broke: join the sandbox's namespaces: not permitted [[]EPERM]",
 }
-CASES = [(case, said, rootless) for rootless, cases in [(False, AS_ROOT), (True, ROOTLESS)] for case, said in cases.items()]
+#: One of each kind, for an ordinary user: in a user namespace, without groups, through the go-between.
+AS_USER = {
+    **{
+        case: AS_ROOT[case]
+        for case in (
+            "start openat EMFILE 1", "start vfork,clone,clone3,fork EAGAIN 1..2", "start pipe2 EMFILE 4", "start socketpair EMFILE 1",
+            "build clone ENOSPC 1", "build clone EINTR 1", "build openat EMFILE 1 /proc", "build sendmsg ENOMEM 1", "build recvmsg EINTR 1",
+            "build prctl EPERM 1", "build mount ENOSPC 1", "build pivot_root EPERM 1", "fork pipe2 EMFILE 3", "fork pidfd_open EMFILE 1",
+            "fork chdir ENOMEM 1", "fork dup2,dup3 EMFILE 1", "fork close_range ENOSYS 1",
+        )
+    },
+    **ROOTLESS,
+    "build mkdir,mkdirat ENOSPC 1": "*: mirror /proc/root: No space left on device [[]ENOSPC]*",
+    "fork setsid EPERM 1": "the sandbox broke: join the sandbox's namespaces: not permitted [[]EPERM]",  # the go-between's
+    "fork write ENOSPC 1": "the sandbox broke: *: No space left on device [[]ENOSPC]",
+}  # fmt: skip
+WORLDS = {
+    "": (AS_ROOT, ("root", "strace", "memory")),
+    " rootless": (ROOTLESS, ("root", "strace", "memory")),
+    " as a user": (AS_USER, ("user", "strace")),
+}
+CASES = [
+    pytest.param(case, said, world == " rootless", marks=pytest.mark.needs(*needed), id=f"{case}{world}")
+    for world, (cases, needed) in WORLDS.items()
+    for case, said in cases.items()
+]
 
 
 @pytest.fixture
@@ -123,8 +148,7 @@ def outcome(tmp_path, monkeypatch, host):
     return run
 
 
-@pytest.mark.needs("root", "strace", "memory")
-@pytest.mark.parametrize(("case", "said", "rootless"), CASES, ids=[f"{case}{' rootless' * rootless}" for case, _, rootless in CASES])
+@pytest.mark.parametrize(("case", "said", "rootless"), CASES)
 def test_a_refused_call_is_one_error_in_words(outcome, case, said, rootless):
     """Whatever step of the set-up the kernel refuses: an error of the sandbox with its step and what helps, or it is done another way."""
     verdicts, output = outcome(case, rootless=rootless)
@@ -134,7 +158,7 @@ def test_a_refused_call_is_one_error_in_words(outcome, case, said, rootless):
         assert fnmatch.filter(output.splitlines(), pattern), output
 
 
-@pytest.mark.needs("root", "strace")
+@pytest.mark.needs("strace")
 @pytest.mark.parametrize("on_missing", ["skip", "warn"])
 @pytest.mark.parametrize("case", ["start pipe2 EMFILE 1", "build clone ENOMEM 1"])
 def test_a_passing_shortage_is_not_a_missing_capability(outcome, case, on_missing):
