@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from pytest_isolate._linux import syscalls
+from pytest_isolate._sandbox.confine import LANDLOCK_NEEDED
+
 CONNECTING = """
 import socket
 import pytest
@@ -98,3 +101,29 @@ def test_pytests_streams_stay_blocking(pytester, isolated, jobs):
         def test_three(): test_one()
     """)
     isolated("--isolate-all", f"--isolate-jobs={jobs}").assert_outcomes(passed=3)
+
+
+@pytest.mark.needs("memory", "strict")
+@pytest.mark.parametrize("profile", [None, "strict"])
+def test_the_oom_killer_of_its_own_group(pytester, isolated, host, profile):
+    """The file that tells in which phase memory ran out lies in a hierarchy of the machine: on cgroup v1 it can be opened anew to write."""
+    if host.places["memory"].version == 2:
+        pytest.skip("on cgroup v2 that file cannot be written by anybody")
+    walled = profile == "strict" and syscalls.landlock_version() >= LANDLOCK_NEEDED
+    pytester.makepyfile(f"""
+        import os
+        from pytest_isolate import isolate
+        @isolate(memory="64M", profile={profile!r})
+        def test_it():
+            (fd,) = [fd for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{{fd}}") and
+                     os.readlink(f"/proc/self/fd/{{fd}}").endswith("memory.oom_control")]
+            try:
+                with open(f"/proc/self/fd/{{fd}}", "w") as file:
+                    file.write("1")
+            except PermissionError:
+                assert {walled}
+            else:
+                assert not {walled}
+                assert "oom_kill_disable 1" in open(f"/proc/self/fd/{{fd}}").read()
+    """)
+    isolated().assert_outcomes(passed=1)
