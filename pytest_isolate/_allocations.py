@@ -10,7 +10,7 @@ import signal
 import tracemalloc
 from collections.abc import Callable, Iterator
 
-from pytest_isolate._values import format_size
+from pytest_isolate._values import counted, format_size
 
 ALARM = int(signal.SIGRTMAX) - 1
 SHARE = 0.75  # of the limit
@@ -39,7 +39,7 @@ def sentence(lines: object) -> str:
     """In the parent: for people, what a child wrote, as far as it has the form."""
     valid = list(_valid(lines))
     largest = max((size for _, size, _ in valid), default=0)
-    shown = ", ".join(f"{place} {format_size(size)} in {count} block{'s' if count != 1 else ''}"
+    shown = ", ".join(f"{place} {format_size(size)} in {counted(count, 'block')}"
                       for place, size, count in valid if size * _SMALL_PART >= largest)  # fmt: skip
     return f"allocated at three quarters of the limit, by tracemalloc: {shown}" if shown else ""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import stat
 import sys
@@ -73,13 +75,30 @@ def _opened(path: str) -> int:
 
 
 def kept(run: Run, config: pytest.Config, sandbox: Sandbox, *, strict: bool) -> set[int]:
-    """Parent's descriptors that a child needs: capture's, log files', and those that shared fixtures opened, unless strict."""
-    keep = _pytest_private.capture_keeps(config) | _pytest_private.log_file_descriptors(config) | _plugins.descriptors(config)
-    of_fixtures = {} if strict else run.fixture_descriptors
-    if of_fixtures:
-        now = open_now()
-        keep |= {fd for fd, identity in of_fixtures.items() if now.get(fd) == identity}
+    """Parent's descriptors that a child needs: capture's, log files', and unless strict those of plugins and shared fixtures."""
+    keep = _pytest_private.capture_keeps(config) | _pytest_private.log_file_descriptors(config)
+    if not strict:
+        keep |= _plugins.descriptors(config)
+        now = open_now() if run.fixture_descriptors else {}
+        keep |= {fd for fd, identity in run.fixture_descriptors.items() if now.get(fd) == identity}
     return keep - run.descriptors_of_ours(sandbox)
+
+
+def status_flags(config: pytest.Config) -> dict[int, int]:
+    """The flags of pytest's standard streams, which a child shares: with O_NONBLOCK set by a test, pytest's own writes fail."""
+    found = {}
+    for fd in {0, 1, 2} | _pytest_private.capture_keeps(config):
+        with contextlib.suppress(OSError):  # closed, as pytest <&- has it
+            found[fd] = fcntl.fcntl(fd, fcntl.F_GETFL)
+    return found
+
+
+def restore_flags(flags: dict[int, int]) -> None:
+    """Have them again as they were."""
+    for fd, before in flags.items():
+        with contextlib.suppress(OSError):
+            if fcntl.fcntl(fd, fcntl.F_GETFL) != before:
+                fcntl.fcntl(fd, fcntl.F_SETFL, before)
 
 
 def entry(run: Run, item: pytest.Item, spec: Spec, sandbox: Sandbox, plan: Plan, *, frames: int, keep: frozenset[int]) -> Entry:
@@ -112,7 +131,7 @@ def entry(run: Run, item: pytest.Item, spec: Spec, sandbox: Sandbox, plan: Plan,
         environment={} if isinstance(spec.env, str) else dict(spec.env),
         clean_environment=spec.env == "clean",
         confinement=confinement,
-        keeps_terminal=wants_debugger(item.config),
+        keeps_terminal=wants_debugger(item.config) and not spec.strict,  # else signals to its group, 0, are for pytest too
     )
 
 

@@ -14,13 +14,18 @@ PASSING = frozenset({_errno.EMFILE, _errno.ENFILE, _errno.ENOMEM, _errno.ENOBUFS
 _WORDS = {
     _errno.EPERM: "not permitted",
     _errno.EACCES: "permission denied",
-    _errno.ENOSPC: "limit exceeded (see /proc/sys/fs/mount-max and /proc/sys/user/)",
     _errno.EINVAL: "refused by the kernel as invalid (for an overlay: stacked too deep, or locked mounts below)",
     _errno.ELOOP: "it leads through a symbolic link, which something made since this run looked: an earlier test may have",
     _errno.ENOSYS: "this kernel has no such system call",
     _errno.EUSERS: "too many nested user namespaces",
     _errno.EMFILE: "too many open files in one process",
     _errno.EINTR: "interrupted",
+}
+#: ENOSPC by how a step begins: that of a mount, a namespace and a control group has nothing to do with space.
+_LIMITS = {
+    "clone": "limit exceeded (see /proc/sys/user/)",
+    "make control group": "limit exceeded (a kernel has 65,535 control groups for memory, removed ones that are still in use included)",
+    **dict.fromkeys(("mount", "overlay", "bind", "read only", "protect", "mask"), "limit exceeded (see /proc/sys/fs/mount-max)"),
 }
 
 
@@ -34,7 +39,7 @@ class StepFailedError(Exception):
         self.errno = errno
 
     def __str__(self) -> str:
-        return f"{self.step} {self.path}: {errno_in_words(self.errno)}"
+        return f"{self.step} {self.path}: {errno_in_words(self.errno, self.step)}"
 
 
 class Step:
@@ -51,7 +56,8 @@ class Step:
             raise StepFailedError(self._name, self._path, error.errno or 0) from error
 
 
-def errno_in_words(code: int) -> str:
-    """An errno as a person would say it; misleading ones are rewritten."""
+def errno_in_words(code: int, step: str = "") -> str:
+    """An errno as a person would say it; misleading ones are rewritten, some of them by the step that met it."""
     name = _errno.errorcode.get(code, str(code))
-    return f"{_WORDS.get(code) or os.strerror(code)} [{name}]"
+    limit = next((words for begin, words in _LIMITS.items() if step.startswith(begin)), None) if code == _errno.ENOSPC else None
+    return f"{limit or _WORDS.get(code) or os.strerror(code)} [{name}]"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import gc
 import os
 import signal
 import sys
@@ -290,6 +289,8 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timer: tuple[float, flo
         _pytest_private.prepared_callers(config, flight.hooks, FORWARDED)
         measuring = _coverage.measuring(lambda path: private_path(plan.uppers, path) is not None)
         restore_random = _boarding.random_state()
+        if not flight.may_fly or not flight.run.stream_flags:  # another test in flight may have changed them
+            flight.run.stream_flags = _boarding.status_flags(config)
         with _departing(flight, stacks_write):
             pid = entry_module.fork(entry)
             if pid == 0:
@@ -320,7 +321,6 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timer: tuple[float, flo
 @contextlib.contextmanager
 def _departing(flight: Flight, stacks: int) -> Iterator[None]:
     """What this process does without while it forks, and has again when it is still this process, or the child is inside."""
-    gc.freeze()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTING)
     flight.started, flight.threads = time.time(), _other_threads()
     faulthandler.register(STACK_SIGNAL, file=stacks)  # already here, for a child that hangs in somebody's handler of forks
@@ -329,7 +329,6 @@ def _departing(flight: Flight, stacks: int) -> Iterator[None]:
     finally:
         if flight.inside is None:
             faulthandler.unregister(STACK_SIGNAL)
-            gc.unfreeze()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
@@ -381,6 +380,7 @@ def finish(flight: Flight) -> None:
     assert spec is not None
     assert group is not None
     exit_, sandbox = group.watch.finish(), group.sandbox
+    _boarding.restore_flags(flight.run.stream_flags)
     exit_.frames, unreadable = _reading.checked(exit_.frames, strict=spec.strict)
     entered = exit_.first("entered") or {}
     base = entered.get("base")

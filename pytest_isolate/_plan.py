@@ -52,6 +52,7 @@ class _Layout:
     host: Host
     tree: Tree
     places: tuple[str, ...] = ()
+    strict: bool = False  # then nothing is the machine's own, behind whose sockets and FIFOs its programs listen
     steps: list[Step] = field(default_factory=list)
     uppers: list[tuple[str, str]] = field(default_factory=list)
 
@@ -81,11 +82,14 @@ class _Layout:
         kind = self.tree.kind(path)
         if kind == "symlink":
             self.steps.append(("symlink", self.tree.link(path), _inside(path)))
-        elif kind == "small":
+        elif kind in {"small", "node"}:  # a node would be a door to the program behind it, also on a read-only mount
             self.steps.append(("copy", path, _inside(path) if mount is None else f"{PRIVATE}/{len(self.uppers)}.file"))
             if mount is not None:
                 self.steps.append(("bind", f"{PRIVATE}/{len(self.uppers)}.file", _inside(path), False))
                 self.uppers.append((path, f"{len(self.uppers)}.file"))
+        elif kind == "directory" and self.strict and mount is not None and mount.read_only and mount.fstype not in _PSEUDO:
+            self.overlay(path, sure=False)
+            self.steps.append(("read_only", _inside(path)))
         elif kind == "other" or (mount is not None and (mount.read_only or mount.fstype in _PSEUDO)):
             self.steps.append(("bind", path, _inside(path), True))
         elif kind == "directory":
@@ -95,7 +99,7 @@ class _Layout:
         """Without root an overlay must not have mounts below it: take such a directory apart, entry by entry."""
         mount = next((each for each in self.host.mounts if each.path == path), None)
         self.steps.append(("mirror", path, _inside(path), True))
-        whole = mount is not None and path != "/" and (mount.read_only or mount.fstype in _PSEUDO)
+        whole = mount is not None and path != "/" and ((mount.read_only and not self.strict) or mount.fstype in _PSEUDO)
         if whole or not _below(self.host.mounts, path):
             self.cover(path, mount)
             return
@@ -129,7 +133,7 @@ def plan(spec: Spec, host: Host, tree: Tree, loopback: list[str], places: list[s
     ``places`` are directories that the test is likely to write in or below; the first is that of temporary files, which is
     private whatever ``fs`` says.
     """
-    layout = _Layout(host, tree, tuple(places))
+    layout = _Layout(host, tree, tuple(places), spec.strict)
     layout.steps += _private_file_system(spec)
     if spec.fs == "overlay":
         _overlay_root(layout)
@@ -198,10 +202,15 @@ def _overlay_root(layout: _Layout) -> None:
 
 
 def _shared_root(layout: _Layout, spec: Spec, temporary: str) -> None:
-    layout.steps += [("mkdir", ROOT, 0o755), ("bind", "/", ROOT, spec.fs == "readonly")]
+    closed = layout.strict and spec.fs == "readonly"
+    if closed:
+        _overlay_root(layout)
+        layout.steps.append(("read_only", ROOT))
+    else:
+        layout.steps += [("mkdir", ROOT, 0o755), ("bind", "/", ROOT, spec.fs == "readonly")]
     for path in dict.fromkeys(("/tmp", temporary)):
         if layout.tree.kind(path) == "directory":
-            layout.overlay(path, sure=False)
+            layout.overlay(path, sure=closed)  # else, without root and with something mounted below, a view of it stands in
 
 
 def _is_in(path: str, parents: tuple[str, ...] | list[str]) -> bool:

@@ -97,8 +97,9 @@ def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:
         if violations := [each for each in verdict.violations if each.phase == phase]:
             reports = _with_violations(flight, reports, violations, dead=verdict.dead_in == phase)
     artifacts = keep_artifacts(flight, failed=any(report.failed for report in reports))
+    figures = _figures(verdict)
     for report in reports:
-        _add_usage(report, verdict)
+        report.user_properties += figures
         if report.failed:
             report.sections.append(("isolate", "\n".join(filter(None, [section(flight, verdict, report), artifacts]))))
     return verdict, reports
@@ -113,7 +114,7 @@ def _error_report(flight: Flight, verdict: Verdict, message: str) -> pytest.Test
         item.nodeid, item.location, dict.fromkeys(item.keywords, 1), "failed", text, "setup",
         sections=[*stacks, ("isolate", asked(flight))] if flight.spec is not None else [],
     )  # fmt: skip
-    _add_usage(report, verdict)
+    report.user_properties += _figures(verdict)
     return report
 
 
@@ -159,6 +160,7 @@ def _report_of(flight: Flight, violation: Violation) -> pytest.TestReport:
     kept, sections[:] = list(sections), []  # the child's reports have them, and more
     report: pytest.TestReport = item.ihook.pytest_runtest_makereport(item=item, call=call)
     sections[:] = kept
+    violation.__traceback__ = None  # the test's entry keeps it until the end of the run, and this would keep every frame above
     return report
 
 
@@ -188,11 +190,10 @@ def _stacks(facts: Facts) -> tuple[str, str]:
     return ("isolate: stacks", _verdict.readable_stacks(facts.exit.stacks))
 
 
-def _add_usage(report: pytest.TestReport, verdict: Verdict) -> None:
-    for name, value in vars(verdict.usage).items():
-        if value is not None:
-            report.user_properties.append((f"isolate.{name}", value))
-    report.user_properties.append(("isolate.verdict", verdict.kind))
+def _figures(verdict: Verdict) -> list[tuple[str, object]]:
+    """Properties for every report of a test, the same objects for all: pytest keeps each report until the end of the run."""
+    used = [(sys.intern(f"isolate.{name}"), value) for name, value in vars(verdict.usage).items() if value is not None]
+    return [*used, ("isolate.verdict", verdict.kind)]
 
 
 def say_held(flight: Flight, *, only_start: bool = False) -> None:
@@ -327,7 +328,7 @@ def entry(flight: Flight) -> Entry:
         () if flight.facts is None else tuple(flight.facts.exit.left_over),
         changes_of(flight) if flight.run.reports else None,
         () if flight.facts is None else flight.facts.attempts,
-        () if flight.facts is None else flight.facts.memory(),
+        flight.facts.memory() if flight.facts is not None and flight.run.reports else (),
         None if flight.facts is None else flight.facts.exit.largest,
         flight.started,
         getattr(flight.item.config, "workerinput", {}).get("workerid"),

@@ -45,6 +45,10 @@ def _shortage(error: StepFailedError) -> str | None:
         return "raise the limit of open files (ulimit -n 65536), or close what fixtures and tests leave open"
     if error.errno == errno.EAGAIN and error.step in {"start", "fork", "clone into"}:
         return "raise the limit of processes: ulimit -u, or pids.max of pytest's own control group"
+    if error.errno == errno.EAGAIN and error.step == "make control group":
+        return "raise cgroup.max.descendants or cgroup.max.depth of a control group above it, or remove groups there"
+    if error.errno == errno.ENOSPC and error.step == "make control group":
+        return "see num_cgroups in /proc/cgroups; echo 3 | sudo tee /proc/sys/vm/drop_caches frees removed ones"
     return None
 
 

@@ -101,6 +101,7 @@ class Run:
         self.entries: list[Entry] = []
         self.foreign_entries: dict[tuple[object, ...], dict[str, object]] = {}  # of xdist's workers, as JSON
         self.fixture_descriptors: Open = {}
+        self.stream_flags: dict[int, int] = {}  # of pytest's standard streams, as fcntl(2) says, before a test could change them
         self.fixture_threads: dict[str, Started] = {}
         self.has_worked = False  # a sandbox was built before: what fails from then on is broken, not missing
         self._any_isolated: bool | None = None

@@ -10,8 +10,10 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import stat
 import struct
 import tempfile
+from typing import Any
 
 from pytest_isolate._linux import syscalls
 from pytest_isolate._linux.syscalls import Clone
@@ -45,6 +47,9 @@ _FORBIDDEN = (
     "_sysctl", "nfsservctl", "query_module", "sysfs", "uselib", "ustat", "vm86", "vm86old",
 )  # fmt: skip
 _NEW_NAMESPACES = (0x80, 0x02000000, *(Clone.NEWNS, Clone.NEWUTS, Clone.NEWIPC, Clone.NEWUSER, Clone.NEWPID, Clone.NEWNET))  # time, cgroup
+_PARENT = 0x8000  # CLONE_PARENT: children of pytest, not of the test
+_CHANGES_MODE = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2}  # and the position of the mode
+_FCHMODAT2 = 452  # Linux 6.6, on every architecture
 _SOCKETS = frozenset({1, 2, 10, 16})  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK
 _LAST_FAMILY = 45
 _TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
@@ -107,6 +112,8 @@ def filter_program() -> bytes:
         for flag in _NEW_NAMESPACES:
             rules.add_rule(denied, name, pyseccomp.Arg(0, pyseccomp.MASKED_EQ, int(flag), int(flag)))
     rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")  # its flags lie in memory, where no filter can read them; libc falls back
+    _forbid_set_id_bits(rules)
+    rules.add_rule(denied, "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, _PARENT, _PARENT))
     for request in _TERMINAL_INPUT:
         rules.add_rule(denied, "ioctl", pyseccomp.Arg(1, pyseccomp.MASKED_EQ, 0xFFFFFFFF, request))  # the kernel reads 32 bits of it
     rules.add_rule(denied, "socket", pyseccomp.Arg(0, pyseccomp.GT, _LAST_FAMILY))
@@ -117,6 +124,18 @@ def filter_program() -> bytes:
         rules.export_bpf(file)
         file.seek(0)
         return _younger_calls_do_not_exist() + file.read()
+
+
+def _forbid_set_id_bits(rules: Any) -> None:  # noqa: ANN401 - pyseccomp has no types
+    """Nothing in a strict test has a use for them, and the owner of a program of the machine could set them through /proc/self/exe."""
+    import pyseccomp  # noqa: PLC0415
+
+    for name, position in _CHANGES_MODE.items():
+        if (number := pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)) != _UNKNOWN:
+            for bit in (stat.S_ISUID, stat.S_ISGID):
+                rules.add_rule(pyseccomp.ERRNO(errno.EPERM), number, pyseccomp.Arg(position, pyseccomp.MASKED_EQ, bit, bit))
+        elif name == "fchmodat2":
+            rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), _FCHMODAT2)
 
 
 _UNKNOWN = -1  # what libseccomp says of a name that it does not know: too new for it, so caught by its number

@@ -219,6 +219,11 @@ def text(value: object) -> str:
     return value
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 violation``, ``2 violations``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def format_size(number: int) -> str:
     """Bytes for people: the largest power of 1024 that keeps at least one whole unit."""
     for unit in ("B", "KiB", "MiB", "GiB"):

@@ -239,7 +239,7 @@ class RunGroups:
             sweep(place.directory)
         if place.version == 2:
             _enable(place.directory, controllers)
-        with Step("mkdir", directory):
+        with Step("make control group", directory):
             os.mkdir(directory)
         with Step("lock", directory):
             lock = _lock(directory)
@@ -261,7 +261,7 @@ class RunGroups:
             if not controllers:
                 continue
             group = os.path.join(directory, name)
-            with Step("mkdir", group):
+            with Step("make control group", group):
                 os.mkdir(group)
             for controller in controllers:
                 made[controller] = group

@@ -60,7 +60,7 @@ class Tree:
     """The caller's view of the host's files, as far as a plan asks for it."""
 
     def kind(self, path: str) -> str:
-        """``"directory"``, ``"small"`` (a file that can be copied), ``"symlink"``, ``"other"`` or ``"none"``."""
+        """``"directory"``, ``"small"`` (a file to copy), ``"node"`` (a socket or FIFO), ``"symlink"``, ``"other"`` or ``"none"``."""
         try:
             look = os.lstat(path)
         except OSError:
@@ -69,6 +69,8 @@ class Tree:
             return "symlink"
         if stat.S_ISDIR(look.st_mode):
             return "directory"
+        if stat.S_ISSOCK(look.st_mode) or stat.S_ISFIFO(look.st_mode):
+            return "node"
         small = stat.S_ISREG(look.st_mode) and look.st_size <= _SMALL and os.access(path, os.R_OK)
         return "small" if small else "other"
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from pytest_isolate._report.budget_file import KEYS, Number, Tolerance, default_tolerances, parse_tolerance
 from pytest_isolate._report.github import cell
 from pytest_isolate._report.terminal import plain
+from pytest_isolate._values import counted
 
 Usages = Mapping[str, Mapping[str, Number | None]]  # by test, by the report's names
 _COMPARED = ("memory", "cpu", "pids", "disk", "io_read", "io_write")  # wall time is the machine's as much as the test's
@@ -126,7 +127,7 @@ def _sum(found: Comparison) -> str:
     heavier = sum(each.heavier for each in found.changes)
     return (
         f"{heavier} heavier, {len(found.changes) - heavier} lighter beyond the tolerance; "
-        f"{len(found.appeared)} tests appeared, {len(found.vanished)} vanished"
+        f"{counted(len(found.appeared), 'test')} appeared, {len(found.vanished)} vanished"
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_isolate._report.terminal import plain, show_figure, violations
+from pytest_isolate._values import counted
 
 if TYPE_CHECKING:
     import pytest
@@ -54,7 +55,7 @@ def summary(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
     found = list(violations(entries))
     yield "### Isolated tests"
     yield ""
-    yield f"{len(entries)} tests, {len(found)} violations"
+    yield f"{counted(len(entries), 'test')}, {counted(len(found), 'violation')}"
     if found:
         yield from ("", "| test | resource | what |", "| --- | --- | --- |")
         for entry, violation in found[:_SUMMARY_SHOWN]:
@@ -77,7 +78,8 @@ def tell(reporter: pytest.TerminalReporter, entries: Sequence[dict[str, Any]], r
         reporter.ensure_newline()
         reporter.write_line(annotation(root, os.environ.get("GITHUB_WORKSPACE"), entry, violation))
     if len(found) > _ANNOTATED:
-        reporter.write_line(f"isolate: {len(found) - _ANNOTATED} more violations without an annotation; the section isolate has them all")
+        more = counted(len(found) - _ANNOTATED, "more violation")
+        reporter.write_line(f"isolate: {more} without an annotation; the section isolate has all of them")
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if path and entries:
         try:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from pytest_isolate._report.terminal import violations
+from pytest_isolate._values import counted
 
 _NEEDED = ("jinja2", "bokeh")
 _OUTPUT_SHOWN = 200  # violations with their output; the table has them all
@@ -53,6 +54,7 @@ def page(host: Mapping[str, Mapping[str, object]], entries: Sequence[dict[str, A
         searched=("memory", "cpu", "wall", "pids", "disk", "read", "written"),
         host=host,
         count=len(entries),
+        counted=counted,
         violations=found[:_OUTPUT_SHOWN],
         violation_count=len(found),
     )

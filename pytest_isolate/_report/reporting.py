@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_isolate._report.files import check_writable, write_whole
+from pytest_isolate._values import counted
 
 if TYPE_CHECKING:
     from pytest_isolate._model import Usage
@@ -113,7 +114,9 @@ class Reporting:
 
             fresh = budgets.updated(self.budgets, _passed(entries), self._gone)
             if self._try("--isolate-budgets", self.budgets.path, budget_file.render(fresh)):
-                self._written = f"budgets: {len(fresh.lines)} lines written to {fresh.path}, {len(self._gone)} of vanished tests left out"
+                self._written = (
+                    f"budgets: {counted(len(fresh.lines), 'line')} written to {fresh.path}, {len(self._gone)} of vanished tests left out"
+                )
         return not self._unwritten
 
     def _try(self, option: str, path: str, text: str) -> bool:

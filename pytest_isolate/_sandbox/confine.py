@@ -7,7 +7,9 @@ because it forbids some of what the others need.
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import stat
 import struct
 from dataclasses import dataclass
@@ -24,6 +26,8 @@ _SCOPES = 1 << 0 | 1 << 1  # abstract sockets, signals
 LANDLOCK_NEEDED = 2  # version 1 (Linux 5.13) forbids every rename from one directory to another
 _WITH_TRUNCATE = 3
 _WITH_SCOPES = 6
+_NO_CORE = 1  # byte: too few for a file, and to the kernel the sign not to start the machine's program for core dumps either; 0 is not
+_STREAMS = (1, 2)
 _KERNELS = frozenset({"proc", "sys"})  # where a write changes the kernel, not a file
 
 
@@ -36,8 +40,11 @@ class Confinement:
 
 
 def bound(confinement: Confinement) -> None:
-    """Empty the bounding set, before the change of user takes away the right to."""
+    """Empty the bounding set and end core dumps, before the change of user takes away the right to."""
     syscalls.drop_bounding_set(confinement.capabilities)
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    if hard != 0:
+        resource.setrlimit(resource.RLIMIT_CORE, (_NO_CORE, _NO_CORE))
 
 
 def enclose(confinement: Confinement) -> None:
@@ -71,6 +78,12 @@ def _landlock(version: int) -> None:
                     syscalls.landlock_allow(ruleset, struct.pack("=Qi", allowed if stat.S_ISDIR(mode) else of_files, fd))
             finally:
                 os.close(fd)
+        for fd in _STREAMS:  # /dev/stdout leads to its file, which has no name below the root
+            try:
+                syscalls.landlock_allow(ruleset, struct.pack("=Qi", of_files, fd))
+            except OSError as error:
+                if error.errno not in {errno.EBADFD, errno.EBADF}:  # a pipe or socket, which Landlock lets everybody open; or it is closed
+                    raise
         syscalls.landlock_restrict(ruleset)
     finally:
         os.close(ruleset)

@@ -9,6 +9,7 @@ The child joins everything else by itself; whatever of that fails is a broken sa
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import resource
 import signal
@@ -145,7 +146,10 @@ def end(pid: int) -> None:
 def _warm_fork() -> int:
     with warnings.catch_warnings():  # Python 3.12 warns when threads are alive; we know, see docs/architecture.md
         warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
-        return os.fork()
+        pid = os.fork()
+    if pid == 0:  # a collection would write to, and so copy, every page of what pytest holds
+        gc.freeze()  # not before the fork: that and thawing reset the collector's counts, and pytest would never collect again
+    return pid
 
 
 def _fork_through_go_between(entry: Entry) -> int:

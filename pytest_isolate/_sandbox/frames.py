@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import struct
+import threading
+from collections import deque
 
 # Bound before a test can replace them: the child that the test runs in speaks by these.
 _write, _getpid, _encoded = os.write, os.getpid, json.JSONEncoder(ensure_ascii=True, allow_nan=True).encode
@@ -39,14 +41,31 @@ class Writer:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._pid = _getpid()
+        self._lock = threading.RLock()  # another thread waits for its turn; a signal's handler, which would wait for ever, comes through
+        self._waiting: deque[bytes] = deque()
+        self._writes = False
 
     def send(self, frame: Frame) -> None:
-        """Write one frame. Raises ``OSError`` when the pipe is gone."""
+        """Write one frame, whole before the next one begins. Raises ``OSError`` when the pipe is gone.
+
+        In a signal's handler that came in the middle of a frame it is left to the one interrupted, which writes it behind its own.
+        """
         if _getpid() != self._pid:
             return
-        data = memoryview(encode(frame))
-        while data:
-            data = data[_write(self.fd, data) :]
+        with self._lock:
+            self._waiting.append(encode(frame))
+            while self._waiting and not self._writes:
+                self._writes = True
+                try:
+                    while self._waiting:
+                        self._write(self._waiting.popleft())
+                finally:
+                    self._writes = False
+
+    def _write(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            left = left[_write(self.fd, left) :]
 
 
 class Decoder:

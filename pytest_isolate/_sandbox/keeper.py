@@ -16,6 +16,7 @@ import _cffi_backend
 
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import cgroup, counters
+from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._model import Recipe
 from pytest_isolate._sandbox import bootstrap, wire
 from pytest_isolate._sandbox.encoder import Encoder
@@ -158,6 +159,29 @@ class Sandbox:
             except ProcessLookupError:
                 return  # dead already
 
+    def reap_strays(self) -> None:
+        """Reap what ``_strays`` finds: before that PID 1 does not end, and pytest might wait for it."""
+        while strays := self._strays():
+            for pid in strays:
+                _is_reaped(pid, 0)
+
+    def _strays(self) -> list[int]:
+        """Children of this thread that are processes of the sandbox: siblings that a test made itself by clone(2) with CLONE_PARENT."""
+        if self.recipe.namespaces & Clone.NEWUSER:
+            return []  # there they are the go-between's, and after it the machine's PID 1 reaps them
+        found = []
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # PID 1 is gone, and it goes last; or no such file in this kernel
+            with open(f"/proc/self/fdinfo/{self.pidfd}", encoding="ascii") as file:
+                first = next(line.split()[1] for line in file if line.startswith("Pid:"))
+            inside = os.stat(f"/proc/{first}/ns/pid").st_ino
+            with open("/proc/thread-self/children", encoding="ascii") as file:
+                children = file.read().split()
+            for child in children:
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # somebody else's, and reaped
+                    if os.stat(f"/proc/{child}/ns/pid").st_ino == inside:
+                        found.append(int(child))
+        return found
+
     def wait_dead(self) -> None:
         """Wait until not one process of the sandbox is alive; the test itself must be reaped before."""
         poll = select.poll()
@@ -178,6 +202,8 @@ class Sandbox:
 
     def close(self) -> None:
         """Let go of everything; the builder unmakes the rest behind our back, as soon as the test is reaped."""
+        if self.pidfd >= 0:
+            self.reap_strays()
         for fd in self.descriptors()[1:]:
             if fd >= 0:
                 os.close(fd)

@@ -97,10 +97,17 @@ def touch(path: str) -> None:
 
 
 def copy(source: str, target: str) -> None:
-    """A private copy of a small host file, for where no overlay fits: a file that is a mount point itself."""
-    with open(source, "rb") as original, open(target, "wb") as ours:
-        ours.write(original.read())
-    os.chmod(target, stat.S_IMODE(os.stat(source).st_mode))
+    """A private copy of a small host file, for where no overlay fits: a file that is a mount point itself.
+
+    That of a socket or FIFO has nobody at its other end, as in an overlay.
+    """
+    mode = os.stat(source).st_mode
+    if stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode):
+        os.mknod(target, stat.S_IFMT(mode) | 0o600)
+    else:
+        with open(source, "rb") as original, open(target, "wb") as ours:
+            ours.write(original.read())
+    os.chmod(target, stat.S_IMODE(mode))
 
 
 def mirror(source: str, target: str, user: bool) -> None:

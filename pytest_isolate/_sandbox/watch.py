@@ -232,6 +232,7 @@ class Watch:
             self._sandbox.reap_later(self._pid)  # its status says no more than its end frame did
         else:
             self._reap()
+            self._sandbox.reap_strays()
         if self._exit.left_over:  # with net=False or fs="host" they would disturb the next test
             self._sandbox.wait_dead()
         self._drain()

@@ -7,7 +7,9 @@ all else is a finding: the run stops, and its input is in a file ``crash-...``.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import struct
 import sys
 from pathlib import Path
@@ -18,9 +20,9 @@ with atheris.instrument_imports(include=["pytest_isolate", "json", "_pytest.repo
     import _pytest.junitxml  # noqa: F401 - so that it is instrumented, before anybody else imports it
     import pytest
 
-    from pytest_isolate import _attempts, _reading, _values
+    from pytest_isolate import _allocations, _attempts, _coverage, _reading, _values
     from pytest_isolate._linux import cgroup, kernel_log, mounts
-    from pytest_isolate._report import travel
+    from pytest_isolate._report import budget_file, compare, travel
     from pytest_isolate._sandbox.frames import Decoder, GarbledError
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "unit"))
@@ -100,6 +102,11 @@ def judge(frames: list[dict[str, object]]) -> None:
         for frame in kept:
             if frame["kind"] == "network":
                 _attempts.read(frame.get("attempts"), None)
+            if frame["kind"] == "allocations":
+                _allocations.sentence(frame.get("lines"))
+            if frame["kind"] == "coverage":
+                with contextlib.suppress(GarbledError):
+                    _coverage.read(frame)
             if frame["kind"] != "report":
                 continue
             try:
@@ -121,6 +128,43 @@ def tables(data: atheris.FuzzedDataProvider) -> None:
     kernel_log.parse(text.split("\n"), own)
 
 
+def budgets(data: atheris.FuzzedDataProvider) -> None:
+    """A budget file, which people edit and merge: what can be read can be written, and read again with the same lines."""
+    try:
+        read = budget_file.parse("budgets.toml", data.ConsumeUnicode(1 << 12))
+    except budget_file.BudgetFileError:
+        return
+    again = budget_file.parse("budgets.toml", budget_file.render(read))
+    assert len(again.lines) == len(read.lines)
+
+
+def reports(data: atheris.FuzzedDataProvider) -> None:
+    """Two JSON reports, of another version or cut off, for ``pytest-isolate compare``."""
+    found = []
+    for _ in range(2):
+        entries = [
+            {"nodeid": word(data), "outcome": word(data), "violations": value(data, 2), "usage": usage(data)}
+            for _ in range(data.ConsumeIntInRange(0, 2))
+        ]
+        text = json.dumps({"schema": 1, "tests": entries if data.ConsumeBool() else value(data, 3)}).encode()
+        REPORT.seek(0)
+        REPORT.truncate()
+        REPORT.write(text if data.ConsumeBool() else text + data.ConsumeBytes(8))
+        REPORT.flush()
+        try:
+            found.append(compare.read(f"/proc/self/fd/{REPORT.fileno()}"))
+        except compare.UnreadableError:
+            return
+    compared = compare.compare(*found, budget_file.default_tolerances())
+    assert list(compare.as_text(compared))
+    assert list(compare.as_markdown(compared))
+
+
+def usage(data: atheris.FuzzedDataProvider) -> object:
+    figures = (None, data.ConsumeInt(8), data.ConsumeFloat(), value(data, 1))
+    return {key.usage: figures[data.ConsumeIntInRange(0, 3)] for key in budget_file.KEYS.values()} if data.ConsumeBool() else value(data, 2)
+
+
 def options(data: atheris.FuzzedDataProvider) -> None:
     """What users type, and what a worker of another version sends."""
     parse = _PARSERS[data.ConsumeIntInRange(0, len(_PARSERS) - 1)]
@@ -137,7 +181,7 @@ def options(data: atheris.FuzzedDataProvider) -> None:
         assert refused
 
 
-READERS = (stream, payloads, mutations, mutations, tables, options)
+READERS = (stream, payloads, mutations, mutations, tables, options, budgets, reports)
 
 
 class Item:
@@ -176,10 +220,13 @@ def sow(corpus: Path) -> None:
         (corpus / f"stream-{name}").write_bytes(framed + bytes([30, READERS.index(stream)]))
     own = Path("/proc/self/cgroup").read_bytes()[:64]
     mountinfo = Path("/proc/self/mountinfo").read_bytes()[: 1 << 11]
+    own_budgets = '# A comment.\n[tolerance]\nmemory = "10% or 1M"\n\n[tests]\n"a.py::test_[1]" = { memory = "12M", cpu = "250ms" }\n'
+    (corpus / "budgets").write_bytes(b"\1" + own_budgets.encode() + bytes([READERS.index(budgets)]))
     (corpus / "tables").write_bytes(b"\1" + own + b"\1" + mountinfo + bytes([len(own), READERS.index(tables)]))
 
 
 ITEM = Item(configured())
+REPORT = os.fdopen(os.memfd_create("report"), "w+b")
 
 if __name__ == "__main__":
     sow(Path(sys.argv[1]))

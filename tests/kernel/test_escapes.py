@@ -18,6 +18,7 @@ import socket
 import stat
 import subprocess
 import sys
+import termios
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -247,6 +248,14 @@ def clone_user_namespace(out: Outside):
     return "a user namespace"
 
 
+def child_of_pytest(out: Outside):
+    """clone(2) with CLONE_PARENT: not a child of the test, but of whoever forked it. Without a reaper PID 1 would never end."""
+    if out.call("clone", 0x8000 | signal.SIGCHLD, 0, 0, 0, 0) == 0:
+        signal.pause()
+        os._exit(0)
+    return "a child of pytest or of the go-between"
+
+
 def mount_something(out: Outside):
     """mount(2) a tmpfs."""
     mount(b"none", "/mnt", b"tmpfs", 0)
@@ -352,6 +361,63 @@ def socket_file(out: Outside):
     return "the socket"
 
 
+def fifo(out: Outside):
+    """Open a FIFO of the machine, at which somebody reads."""
+    os.close(os.open(out.canary / "fifo", os.O_WRONLY | os.O_NONBLOCK))
+    return "its reader"
+
+
+def is_locked(path: object) -> str | None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return "the machine's lock"
+    return None
+
+
+def lock_of_a_file(out: Outside):
+    """Meet a lock (flock) that somebody on the machine holds: then one could be held against everybody, too."""
+    return is_locked(out.canary / "file")
+
+
+def lock_of_a_group(out: Outside):
+    """The same on the directory of control groups, by whose locks a run of this plugin knows what a dead one left."""
+    return is_locked("/sys/fs/cgroup")
+
+
+def pidfd_of_pytest(out: Outside):
+    """Take hold of pytest by its number."""
+    os.close(os.pidfd_open(out.pid))
+    return "pytest"
+
+
+def mount_for_the_machine(out: Outside):
+    """Make all mounts shared, and one more, which could spread to where they came from."""
+    mount(b"none", "/", None, 1 << 20 | 1 << 14)  # MS_SHARED, MS_REC
+    mount(b"none", str(out.canary), b"tmpfs", 0)
+
+
+def raise_the_limit_of_files(out: Outside):
+    """Raise the hard limit of open descriptors, which is the keyword ``files``."""
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+    except ValueError as error:  # how Python says EPERM here
+        raise PermissionError(errno.EPERM, str(error)) from error
+    return "128 instead of 64"
+
+
+def real_time(out: Outside):
+    """Run before everybody else on a processor: SCHED_FIFO."""
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    return "real time"
+
+
+def nicer_than_others(out: Outside):
+    """Take a higher priority."""
+    return str(os.nice(-5))
+
+
 def port_of_the_machine(out: Outside):
     """Connect to a port of the machine's loopback."""
     socket.create_connection(("127.0.0.1", out.port), timeout=5).close()
@@ -392,12 +458,14 @@ ATTEMPTS = [
     (write_beside_mounts, ()), (out_of_a_chroot, ()), (parents_descriptors, ()), (parents_memory_and_environment, ()),
     (memory_of_pid_1, ROOT_ONLY), (ptrace_pid_1, ROOT_ONLY), (descriptors_of_pid_1, ROOT_ONLY), (stop_pid_1, ()),
     (signal_the_machine, ()), (trace_the_machine, ()), (limit_the_machine, ()), (join_namespaces, ()), (parents_pid_namespace, ()),
-    (new_user_namespace, BOTH), (clone_user_namespace, BOTH), (mount_something, ROOT_ONLY), (disks_in_dev, ()), (make_a_disk, ()),
+    (new_user_namespace, BOTH), (clone_user_namespace, BOTH), (child_of_pytest, BOTH),
+    (mount_something, ROOT_ONLY), (disks_in_dev, ()), (make_a_disk, ()),
     (make_devices_on_a_mount, ROOT_ONLY), (leave_the_group, ()), (release_agent, ()), (raise_the_limit, ()),
     (leave_the_group_after_a_remount, ROOT_ONLY), (kernel_settings, ()),
     (kernel_settings_after_a_remount, ROOT_ONLY), (type_into_the_terminal, ROOT_ONLY), (type_with_high_bits, ROOT_ONLY),
     (abstract_socket, ()), (socket_file, ()), (port_of_the_machine, ()), (packets, ROOT_ONLY), (keyring, BOTH), (system_v_memory, ()),
-    (posix_memory_and_queues, ()),
+    (posix_memory_and_queues, ()), (fifo, ()), (lock_of_a_file, ()), (lock_of_a_group, BOTH), (pidfd_of_pytest, ()),
+    (mount_for_the_machine, ()), (real_time, ROOT_ONLY), (nicer_than_others, ROOT_ONLY),
 ]  # fmt: skip
 
 
@@ -433,6 +501,16 @@ def outside(canary, numbers):
         abstract, named = (stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(2))
         abstract.bind(ABSTRACT)
         named.bind(str(canary / "socket"))
+        os.mkfifo(canary / "fifo")
+        for path, flags in (
+            (canary / "fifo", os.O_RDONLY | os.O_NONBLOCK),
+            (canary / "file", os.O_RDONLY),
+            ("/sys/fs/cgroup", os.O_RDONLY),
+        ):
+            fd = os.open(path, flags)
+            stack.callback(os.close, fd)
+            if path != canary / "fifo":
+                fcntl.flock(fd, fcntl.LOCK_EX)
         abstract.listen()
         named.listen()
         port = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -495,6 +573,8 @@ def run(box, level, out, attempt, **changes):
     keep = frozenset({out.terminal})
     value = box.run(body, keep=keep, files=64, **{**who(level, box.host), **changes}).value
     assert isinstance(value, list), value
+    if str(out.canary) in Path("/proc/self/mountinfo").read_text():
+        return "the machine's mounts"
     touched = [path.name for path in (out.canary / "file", out.canary / "mapped") if path.read_text() != "untouched"]
     if touched or out.shared[:7] == b"reached":
         return f"the machine's {touched or 'shared memory'}"
@@ -512,6 +592,82 @@ def test_nobody_gets_out(box, outside, level, attempt, open_for):
     reached = run(box, level, outside, attempt)
     known = level == "default" and ("root" if ROOT else "user") in open_for
     assert (reached is not None) == known, reached
+
+
+def test_children_that_a_test_made_for_pytest_are_reaped(box, outside):
+    """Neither a zombie stays, nor a PID 1 that waits for it, nor a pytest that waits for that."""
+    children = Path("/proc/thread-self/children")
+    before = children.read_text()
+    assert run(box, "default", outside, child_of_pytest) is not None
+    assert children.read_text() == before
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_limit_of_files_holds_but_for_a_root_who_may_raise_limits(box, outside, level):
+    """Not every root may: it takes CAP_SYS_RESOURCE, which Docker does not give."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff:")]
+    may = level == "default" and not box.host.rootless and bool(int(line.split()[1], 16) >> 24 & 1)
+    assert (run(box, level, outside, raise_the_limit_of_files) is not None) == may
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_attributes_of_the_interpreter_are_its_owners(box, outside, level):
+    """Through /proc/self/exe an owner changes mode and times of the machine's own file (here to the mode that it has), strict or not."""
+    program = os.path.realpath("/proc/self/exe")
+
+    def change():
+        fd = os.open("/proc/self/exe", os.O_RDONLY)
+        os.fchmod(fd, stat.S_IMODE(os.fstat(fd).st_mode))
+
+    before = os.stat(program)
+    box.run(change, **who(level, box.host))
+    reached = os.stat(program).st_ctime_ns != before.st_ctime_ns
+    assert reached == (before.st_uid == os.geteuid() and not before.st_mode & (stat.S_ISUID | stat.S_ISGID))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_settings_of_a_terminal_that_pytest_has_can_be_changed(box, outside, level):
+    """No profile takes pytest's standard streams away, and docs/security.md says so."""
+    before = termios.tcgetattr(outside.terminal)
+
+    def change(out):
+        settings = termios.tcgetattr(out.terminal)
+        settings[3] ^= termios.ECHO
+        termios.tcsetattr(out.terminal, termios.TCSANOW, settings)
+
+    run(box, level, outside, change)
+    assert termios.tcgetattr(outside.terminal)[3] == before[3] ^ termios.ECHO
+
+
+@pytest.mark.needs("strict")
+@pytest.mark.parametrize("level", ["strict", "strict, user=root"])
+def test_a_strict_test_sets_no_set_id_bits_and_dumps_no_core(box, level):
+    """A set-user-ID program would be the machine's; and for a core dump the kernel starts a program of the machine, as root."""
+
+    def body():
+        answers = []
+        fd = os.open("/tmp/program", os.O_CREAT | os.O_RDWR, 0o700)
+        for bits in (0o4000, 0o2000):
+            for attempt in (
+                lambda bits=bits: os.chmod("/tmp/program", 0o700 | bits),
+                lambda bits=bits: os.fchmod(fd, 0o700 | bits),
+                lambda bits=bits: (
+                    LIBC.fchmodat(-100, b"/tmp/program", 0o700 | bits, 0) and answers.append(errno.errorcode[ctypes.get_errno()])
+                ),
+            ):
+                try:
+                    attempt()
+                except OSError as error:
+                    answers.append(errno.errorcode[error.errno])
+        os.chmod("/tmp/program", 0o755)
+        try:
+            resource.setrlimit(resource.RLIMIT_CORE, (2, 2))
+        except ValueError:
+            answers.append("no core")
+        return [*answers, oct(os.fstat(fd).st_mode), *resource.getrlimit(resource.RLIMIT_CORE)]
+
+    limit = min(resource.getrlimit(resource.RLIMIT_CORE)[1] & 0xFFFF, 1)
+    assert box.run(body, **who(level, box.host)).value == [*["EPERM"] * 6, "no core", "0o100755", limit, limit]
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -108,3 +108,18 @@ def test_without_a_terminal_breakpoint_fails_the_test_in_words(pytester, isolate
     result = isolated("--isolate-all")
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(["isolate: breakpoint() in an isolated test needs a terminal*"])
+
+
+@pytest.mark.needs("strict")
+@pytest.mark.parametrize(("profile", "reached"), [("default", True), ("strict", False)])
+def test_signals_to_the_debuggers_process_group(pytester, terminal, profile, reached):
+    """To be interrupted by Ctrl-C a test stays in pytest's process group, which is then its own to signal; a strict one has no debugger."""
+    pytester.makeconftest("""
+        import os, signal
+        pytests = os.getpid()
+        signal.signal(signal.SIGUSR2, lambda *_: os.getpid() == pytests and open("reached", "w"))
+    """)
+    pytester.makepyfile("import os, signal\ndef test_it(): os.killpg(0, signal.SIGUSR2)")
+    said = finished(terminal("--pdb", *(["--isolate-profile=strict"] if profile == "strict" else [])))
+    assert "1 passed" in said
+    assert (pytester.path / "reached").exists() is reached

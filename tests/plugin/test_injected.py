@@ -60,8 +60,9 @@ AS_ROOT = {
     "start socketpair EMFILE 1": "open a channel to the builder process: too many open files in one process [[]EMFILE]; remedy: raise*",
     "start flock ENOLCK 1": "*: lock /*: *[[]ENOLCK]*",
     "start flock EINTR 1": None,
-    "start mkdir,mkdirat ENOSPC 1": "*: mkdir /*/pytest-isolate-*: limit exceeded *[[]ENOSPC]*",
-    "build mkdir,mkdirat ENOSPC 1": "*: mkdir /*/pytest-isolate-*/1: limit exceeded *[[]ENOSPC]*",
+    "start mkdir,mkdirat ENOSPC 1": "*: make control group /*/pytest-isolate-*: *65,535*[[]ENOSPC]; remedy: see num_cgroups*",
+    "build mkdir,mkdirat ENOSPC 1": "*: make control group /*/pytest-isolate-*/1: *65,535*[[]ENOSPC]; remedy: see num_cgroups*",
+    "build mkdir,mkdirat EAGAIN 1": "make control group /*/pytest-isolate-*/1: *[[]EAGAIN]; remedy: raise cgroup.max.descendants *",
     "build clone ENOSPC 1": "*: clone into new namespaces: limit exceeded *[[]ENOSPC]; remedy: allow user namespaces*",
     "build clone EINTR 1": "clone into new namespaces: interrupted [[]EINTR]",
     "build openat EMFILE 1": "*: too many open files in one process [[]EMFILE]; remedy: raise*",
@@ -69,7 +70,7 @@ AS_ROOT = {
     "build sendmsg ENOMEM 1": "send the sandbox's descriptors to pytest: *[[]ENOMEM]",
     "build recvmsg EINTR 1": None,
     "build prctl EPERM 1": "*: prctl(PR_SET_PDEATHSIG) in PID 1: not permitted [[]EPERM]*",
-    "build mount ENOSPC 1": "*: mount bind on /: limit exceeded *[[]ENOSPC]*",
+    "build mount ENOSPC 1": "*: mount bind on /: limit exceeded *mount-max*[[]ENOSPC]*",
     "build mount EINTR 3": "overlay /proc/root: interrupted [[]EINTR]",
     "build mount_setattr ENOMEM 1": "*: *[[]ENOMEM]",
     "build pivot_root EPERM 1": "*: pivot /proc/root: not permitted [[]EPERM]*",
@@ -81,7 +82,7 @@ AS_ROOT = {
     "fork pidfd_open EMFILE 1": "pidfd_open of the test's process: too many open files in one process [[]EMFILE]; remedy: raise*",
     "fork fcntl ENOMEM 1": None,  # a pipe that stays small
     "fork setsid EPERM 1": "the sandbox broke: setsid in the test's process: not permitted [[]EPERM]",
-    "fork write ENOSPC 1": "the sandbox broke: join the sandbox's control groups: *[[]ENOSPC]",
+    "fork write ENOSPC 1": "the sandbox broke: join the sandbox's control groups: No space left on device [[]ENOSPC]",
     "fork chdir ENOMEM 1": "the sandbox broke: chdir to *: *[[]ENOMEM]",
     "fork dup2,dup3 EMFILE 1": "the sandbox broke: put the output files in place: too many open files*",
     "fork close_range ENOSYS 1": None,  # one by one, then
@@ -92,7 +93,32 @@ ROOTLESS = {
     "fork clone EAGAIN 1": "fork pytest: *[[]EAGAIN]; remedy: raise the limit of processes*",
     "fork setns EPERM 1": "the sandbox broke: join the sandbox's namespaces: not permitted [[]EPERM]",
 }
-CASES = [(case, said, rootless) for rootless, cases in [(False, AS_ROOT), (True, ROOTLESS)] for case, said in cases.items()]
+#: One of each kind, for an ordinary user: in a user namespace, without groups, through the go-between.
+AS_USER = {
+    **{
+        case: AS_ROOT[case]
+        for case in (
+            "start openat EMFILE 1", "start vfork,clone,clone3,fork EAGAIN 1..2", "start pipe2 EMFILE 4", "start socketpair EMFILE 1",
+            "build clone ENOSPC 1", "build clone EINTR 1", "build openat EMFILE 1 /proc", "build sendmsg ENOMEM 1", "build recvmsg EINTR 1",
+            "build prctl EPERM 1", "build mount ENOSPC 1", "build pivot_root EPERM 1", "fork pipe2 EMFILE 3", "fork pidfd_open EMFILE 1",
+            "fork chdir ENOMEM 1", "fork dup2,dup3 EMFILE 1", "fork close_range ENOSYS 1",
+        )
+    },
+    **ROOTLESS,
+    "build mkdir,mkdirat ENOSPC 1": "*: mirror /proc/root: No space left on device [[]ENOSPC]*",
+    "fork setsid EPERM 1": "the sandbox broke: join the sandbox's namespaces: not permitted [[]EPERM]",  # the go-between's
+    "fork write ENOSPC 1": "the sandbox broke: *: No space left on device [[]ENOSPC]",
+}  # fmt: skip
+WORLDS = {
+    "": (AS_ROOT, ("root", "strace", "memory")),
+    " rootless": (ROOTLESS, ("root", "strace", "memory")),
+    " as a user": (AS_USER, ("user", "strace")),
+}
+CASES = [
+    pytest.param(case, said, world == " rootless", marks=pytest.mark.needs(*needed), id=f"{case}{world}")
+    for world, (cases, needed) in WORLDS.items()
+    for case, said in cases.items()
+]
 
 
 @pytest.fixture
@@ -122,8 +148,7 @@ def outcome(tmp_path, monkeypatch, host):
     return run
 
 
-@pytest.mark.needs("root", "strace", "memory")
-@pytest.mark.parametrize(("case", "said", "rootless"), CASES, ids=[f"{case}{' rootless' * rootless}" for case, _, rootless in CASES])
+@pytest.mark.parametrize(("case", "said", "rootless"), CASES)
 def test_a_refused_call_is_one_error_in_words(outcome, case, said, rootless):
     """Whatever step of the set-up the kernel refuses: an error of the sandbox with its step and what helps, or it is done another way."""
     verdicts, output = outcome(case, rootless=rootless)
@@ -133,7 +158,7 @@ def test_a_refused_call_is_one_error_in_words(outcome, case, said, rootless):
         assert fnmatch.filter(output.splitlines(), pattern), output
 
 
-@pytest.mark.needs("root", "strace")
+@pytest.mark.needs("strace")
 @pytest.mark.parametrize("on_missing", ["skip", "warn"])
 @pytest.mark.parametrize("case", ["start pipe2 EMFILE 1", "build clone ENOMEM 1"])
 def test_a_passing_shortage_is_not_a_missing_capability(outcome, case, on_missing):

@@ -25,7 +25,7 @@ def test_github_gets_annotations_and_a_summary_when_it_listens(pytester, isolate
     assert found[0].startswith(
         "::error file=sub/test_it.py,line=3,title=crash%3A test_it.py%3A%3Atest_gone::crash: the test's process is gone"
     )
-    assert "1 tests, 1 violations" in (pytester.path / "summary.md").read_text()
+    assert "1 test, 1 violation" in (pytester.path / "summary.md").read_text()
 
 
 HOSTILE = """

@@ -31,7 +31,7 @@ def test_what_moved_beyond_the_tolerance_is_a_row_heavier_first(report, capsys):
         "lighter  cpu          2 s  500 ms    -75%  shrunk",
         "appeared  fresh",
         "vanished  gone",
-        "1 heavier, 1 lighter beyond the tolerance; 1 tests appeared, 1 vanished",
+        "1 heavier, 1 lighter beyond the tolerance; 1 test appeared, 1 vanished",
     ]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import struct
 import threading
 
@@ -165,6 +166,50 @@ def test_a_frame_larger_than_the_pipe_arrives_whole():
         data = pipe.read()
     thread.join()
     assert Decoder().feed(data) == [frame]
+
+
+def test_a_handler_of_signals_speaks_behind_the_frame_that_it_interrupted():
+    """A signal ends a large write half-way, and Python runs the handler then: its frame must not land inside the other one."""
+    read, write = os.pipe()
+    writer, large, sent, received = Writer(write), {"kind": "large", "text": "x" * (1 << 20)}, [], []
+
+    def handle(number, frame):
+        sent.append({"kind": "handler", "which": len(sent)})
+        writer.send(sent[-1])
+
+    def receive():
+        while data := os.read(read, 1 << 14):
+            received.append(data)
+            if len(received) < 20:
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    thread = threading.Thread(target=receive)
+    try:
+        thread.start()
+        writer.send(large)
+    finally:
+        os.close(write)
+        thread.join()
+        signal.signal(signal.SIGUSR1, before)
+        os.close(read)
+    assert sent
+    assert Decoder().feed(b"".join(received)) == [large, *sent]
+
+
+def test_frames_of_several_threads_come_one_after_the_other():
+    """A subtest may end in a thread of its own: each frame is whole, and none is lost."""
+    read, write = os.pipe()
+    writer = Writer(write)
+    frames = [{"kind": "a", "which": number, "text": "x" * (1 << 18)} for number in range(4)]
+    threads = [threading.Thread(target=writer.send, args=(frame,)) for frame in frames]
+    ends = threading.Thread(target=lambda: ([each.join() for each in threads], os.close(write)))
+    for each in (*threads, ends):
+        each.start()
+    with open(read, "rb") as pipe:
+        found = Decoder().feed(pipe.read())
+    ends.join()
+    assert sorted(found, key=lambda frame: frame["which"]) == frames
 
 
 def test_a_writer_is_silent_in_a_forked_child():

@@ -66,7 +66,7 @@ def test_a_file_outside_of_the_workspace_keeps_its_whole_path(workspace):
 def test_a_covered_violation_is_not_told():
     """``xfail`` covers it: nobody needs to act."""
     assert list(terminal.violations([entry(outcome="xfailed")])) == []
-    assert "1 tests, 0 violations" in list(github.summary([entry(outcome="xfailed")]))
+    assert "1 test, 0 violations" in list(github.summary([entry(outcome="xfailed")]))
 
 
 def test_the_summary_counts_what_it_leaves_out():

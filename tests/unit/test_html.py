@@ -51,6 +51,13 @@ def test_every_test_is_in_the_tables_data():
     assert data == [["t.py::test[3]", "passed", 3 << 20, 0.05, 0.1, None, None, None, None]]
 
 
+@pytest.mark.parametrize(("number", "said"), [(0, "0 violations"), (1, "1 violation"), (2, "2 violations")])
+def test_violations_are_counted_in_words(number, said):
+    """One is no plural."""
+    page = body(html.page({}, [entry(1, "failed", "failed", [{"resource": "crash", "message": "gone"}] * number)]))
+    assert re.search(r"1 test, <[^>]*>([^<]*)</", page)[1] == said
+
+
 def test_a_run_without_a_test_inside_has_a_page():
     """Also an interrupted one."""
     assert 'id="plots">[]<' in html.page({}, [])

@@ -222,6 +222,16 @@ def test_a_file_that_is_a_mount_becomes_a_private_copy(rootless):
 
 
 @pytest.mark.parametrize("rootless", ROOTLESS)
+def test_a_socket_or_fifo_is_never_the_machines(rootless):
+    """Bound read-only it could still be connected to: Docker's socket in a container, or one beside mount points without root."""
+    tree = Files(**{"/run/docker.sock": "node", "/run/user": "directory"})
+    found = [mount("/run/user"), *([] if rootless else [mount("/run/docker.sock")])]
+    plan = a_plan(host=a_host(*found, rootless=rootless), tree=tree)
+    assert [step[1] for step in steps(plan, "copy") if step[1] == "/run/docker.sock"] == ["/run/docker.sock"]
+    assert [step for step in steps(plan, "bind") if step[1] == "/run/docker.sock"] == []
+
+
+@pytest.mark.parametrize("rootless", ROOTLESS)
 def test_a_large_file_that_is_a_mount_is_bound_read_only(rootless):
     """Too large to copy for each test, it is shown as it is."""
     tree = Files(**{"/mnt/image": "other"})

@@ -58,6 +58,16 @@ def test_a_refused_limit_is_not_explained_by_user_namespaces():
     [
         ("open", errno.EMFILE, "raise the limit of open files (ulimit -n 65536), or close what fixtures and tests leave open"),
         ("fork", errno.EAGAIN, "raise the limit of processes: ulimit -u, or pids.max of pytest's own control group"),
+        (
+            "make control group",
+            errno.EAGAIN,
+            "raise cgroup.max.descendants or cgroup.max.depth of a control group above it, or remove groups there",
+        ),
+        (
+            "make control group",
+            errno.ENOSPC,
+            "see num_cgroups in /proc/cgroups; echo 3 | sudo tee /proc/sys/vm/drop_caches frees removed ones",
+        ),
     ],
 )
 def test_a_shortage_names_its_limit(step, code, expected):
@@ -72,13 +82,23 @@ def test_a_remedy_follows_the_failure():
 
 
 @pytest.mark.parametrize(
-    ("code", "words"),
+    ("code", "step", "words"),
     [
-        (errno.ENOSPC, "limit exceeded (see /proc/sys/fs/mount-max and /proc/sys/user/) [ENOSPC]"),
-        (errno.ENOENT, "No such file or directory [ENOENT]"),
-        (99999, "Unknown error 99999 [99999]"),
+        (errno.ENOSPC, "clone into", "limit exceeded (see /proc/sys/user/) [ENOSPC]"),
+        (errno.ENOSPC, "mount tmpfs on", "limit exceeded (see /proc/sys/fs/mount-max) [ENOSPC]"),
+        (errno.ENOSPC, "overlay or read only", "limit exceeded (see /proc/sys/fs/mount-max) [ENOSPC]"),
+        (errno.ENOSPC, "make an output file in", "No space left on device [ENOSPC]"),
+        (errno.ENOENT, "mount tmpfs on", "No such file or directory [ENOENT]"),
+        (99999, "", "Unknown error 99999 [99999]"),
     ],
 )
-def test_an_errno_is_said_in_words_with_its_name(code, words):
-    """Misleading texts are rewritten, the others are the C library's, unknown numbers stay readable."""
-    assert errno_in_words(code) == words
+def test_an_errno_is_said_in_words_with_its_name(code, step, words):
+    """Misleading texts are rewritten by the step that met them, the others are the C library's, unknown numbers stay readable."""
+    assert errno_in_words(code, step) == words
+
+
+def test_control_groups_that_are_used_up_are_no_full_disk():
+    """mkdir(2) says ENOSPC, and a person would look at disks, or at mounts."""
+    said = str(StepFailedError("make control group", "/sys/fs/cgroup/memory/x", errno.ENOSPC))
+    assert "65,535 control groups" in said
+    assert "mount" not in said
