@@ -1,20 +1,31 @@
-"""``--isolate-doctor``: try everything a sandbox is made of in a throwaway one, and say what is missing and what helps.
+"""``--isolate-doctor``: say where this is, try everything a sandbox is made of in a throwaway one, and say what is missing and what helps.
 
-That unshare(2) works proves nothing (Ubuntu 24.04 grants the namespace and then takes its rights), so each capability is the
-whole sequence, built for real.
+That unshare(2) works proves nothing (Ubuntu 24.04 grants the namespace and then takes its rights), and that a sandbox was built does not
+prove that a test gets into it, so each capability is the whole sequence, for real: built, entered, and looked at from inside.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_isolate._errors import StepFailedError
+from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._options import KEYWORDS
-from pytest_isolate._remedies import remedy
+from pytest_isolate._remedies import hidden, remedy
 from pytest_isolate._spec import Spec
+
+if TYPE_CHECKING:
+    from pytest_isolate._linux.environment import Environment
+    from pytest_isolate._plan import Plan
+    from pytest_isolate._run import Run
+    from pytest_isolate._sandbox.entry import Entry
+    from pytest_isolate._sandbox.keeper import Sandbox
+    from pytest_isolate._sandbox.watch import Exit
 
 
 @dataclass(frozen=True)
@@ -28,68 +39,133 @@ class Finding:
     optional: bool = False  # an extra wall: nothing fails for the want of it unless a test asks for it
 
 
+_LEAST: dict[str, object] = {"net": False, "fs": "host"}
 _TRIED: tuple[tuple[str, dict[str, object]], ...] = (
-    ("namespaces", {"net": False, "fs": "host"}),
+    ("namespaces", _LEAST),
     ("net", {"fs": "host"}),
     ("readonly", {"net": False, "fs": "readonly"}),
     ("overlay", {"net": False}),
-    ("disk", {"net": False, "fs": "host", "disk": 1 << 20}),
+    ("disk", _LEAST | {"disk": 1 << 20}),
+    ("memory", _LEAST | {"memory": 1 << 28}),
+    ("pids", _LEAST | {"pids": 100}),
+    ("cpu", _LEAST | {"cpu": 1.0}),
+    ("strict", _LEAST | {"profile": "strict"}),
 )
-_CONTROLLED = ("memory", "pids", "cpu")
+_EXTRA = {"strict"}
+_ENTERING_DIED = 32  # EPIPE
 
 
 def examine(config: pytest.Config) -> list[Finding]:
     """Try every capability."""
     if sys.platform != "linux":
         return [Finding(name, available=False, reason="namespaces are Linux's", remedy="run the tests on Linux") for name, _ in _TRIED]
-    from pytest_isolate._plan import group_remedy  # noqa: PLC0415
     from pytest_isolate._run import Run  # noqa: PLC0415
 
     run = Run(config)
     try:
         findings = [_try(run, name, changes) for name, changes in _TRIED]
-        host = run.machine.host
     except StepFailedError as error:
-        return [Finding("control groups", available=False, reason=str(error), remedy=remedy(error) or "")]
+        findings = [Finding("control groups", available=False, reason=str(error), remedy=remedy(error, run.here) or "")]
     finally:
         run.close()
-    for name in _CONTROLLED:
-        if name in host.places:
-            findings.append(Finding(name, available=True, reason=f"cgroup v{host.places[name].version}, {host.places[name].directory}"))
-        else:
-            findings.append(Finding(name, available=False, reason=host.obstacles[name], remedy=group_remedy(host)))
-    findings += _walls()
-    return findings
+    return [*findings, _landlock(run.here)]
 
 
-def _walls() -> list[Finding]:
-    """What ``profile="strict"`` needs, and the second wall that it has where the kernel has it."""
+def _landlock(here: Environment) -> Finding:
+    """The second wall that ``profile="strict"`` has where the kernel has it."""
     from pytest_isolate import _strict  # noqa: PLC0415
 
-    strict, landlock = _strict.obstacle(), _strict.landlock_obstacle()
-    return [
-        Finding("strict", strict is None, strict or "", _strict.REMEDY, optional=True),
-        Finding("landlock", landlock is None, landlock or "", "boot with lsm=landlock,... (Linux 5.19 or later)", optional=True),
-    ]
+    reason = _strict.landlock_obstacle()
+    fix = hidden((5, 19), here) or "boot with lsm=landlock,... (Linux 5.19 or later)"
+    return Finding("landlock", reason is None, reason or "", fix, optional=True)
 
 
-def _try(run: object, name: str, changes: dict[str, object]) -> Finding:
-    from pytest_isolate import _plan  # noqa: PLC0415
+def _try(run: Run, name: str, changes: dict[str, object]) -> Finding:
+    from pytest_isolate import _plan, _strict  # noqa: PLC0415
     from pytest_isolate._linux.host import Tree  # noqa: PLC0415
-    from pytest_isolate._run import Run  # noqa: PLC0415
 
-    assert isinstance(run, Run)
+    optional = name in _EXTRA
     spec = Spec(**{**{key: keyword.default for key, keyword in KEYWORDS.items()}, **changes}, origins={})  # type: ignore[arg-type]
-    sandbox = run.machine.keeper.order(
-        _plan.plan(spec, run.machine.host, Tree(), run.machine.keeper.loopback() if spec.net else [], ["/tmp"]).recipe
-    )
+    machine = run.machine
+    loopback = machine.keeper.loopback() if spec.net else []
+    plan = _plan.plan(spec, machine.host, Tree(), loopback, [os.path.realpath(tempfile.gettempdir())])
+    for missing in (*plan.missing, _strict.missing(spec)):
+        if missing is not None:
+            return Finding(name, available=False, reason=missing.reason, remedy=missing.remedy, optional=optional)
+    sandbox = machine.keeper.order(plan.recipe)
     try:
         sandbox.wait_ready()
+        _enter(run, spec, plan, sandbox)
     except StepFailedError as error:
-        return Finding(name, available=False, reason=str(error), remedy=remedy(error) or "")
+        return Finding(name, available=False, reason=str(error), remedy=remedy(error, machine.host.here) or "", optional=optional)
     finally:
         sandbox.close()
-    return Finding(name, available=True)
+    place = machine.host.places.get(name)
+    return Finding(name, available=True, reason=f"cgroup v{place.version}, {place.directory}" if place else "", optional=optional)
+
+
+def _enter(run: Run, spec: Spec, plan: Plan, sandbox: Sandbox) -> None:
+    """Fork into a sandbox as for a test. Raises ``StepFailedError``."""
+    from pytest_isolate import _boarding, _strict  # noqa: PLC0415
+    from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit, fork  # noqa: PLC0415
+    from pytest_isolate._sandbox.watch import Watch, wait_for_one  # noqa: PLC0415
+
+    host = run.machine.host
+    memory = None if spec.memory is None else MemoryLimit.open(sandbox.groups["memory"], host.places["memory"].version, spec.memory)
+    (frames, frames_write), (stacks, stacks_write) = _boarding.open_pipes(2)
+    entry = Entry(
+        frames=frames_write,
+        pidfd=sandbox.pidfd,
+        namespaces=plan.recipe.namespaces,
+        joins=sandbox.joins,
+        cwd="/",
+        replace={},
+        keep=frozenset({frames_write}),
+        identity=Identity(drop_capabilities=host.rootless and host.uid != 0),
+        memory=memory,
+        confinement=_strict.confinement(spec),
+    )
+    try:
+        pid = fork(entry)
+        if pid == 0:
+            _look_around(entry)
+        watch = Watch(pid, sandbox, frames, stacks)
+    except StepFailedError:
+        _boarding.close(frames, stacks)
+        raise
+    finally:
+        _boarding.close(frames_write, stacks_write, *(memory.descriptors if memory is not None else ()))
+    watch.start(None)
+    wait_for_one([watch])
+    _judge(watch.finish())
+
+
+def _look_around(entry: Entry) -> None:
+    """In the child: what a test does first, and one thing that it needs. Never returns."""
+    from pytest_isolate._sandbox.entry import become, say_broken  # noqa: PLC0415
+    from pytest_isolate._sandbox.frames import Writer  # noqa: PLC0415
+
+    try:
+        temporary = os.path.realpath(tempfile.gettempdir())
+        become(entry)
+        with Step("write a file in", temporary):
+            tempfile.TemporaryFile(dir=temporary).close()
+        Writer(entry.frames).send({"kind": "end"})
+    except StepFailedError as error:
+        say_broken(entry.frames, error)
+    finally:
+        os._exit(0)
+
+
+def _judge(exit_: Exit) -> None:
+    from pytest_isolate import _reading  # noqa: PLC0415
+
+    frames, _ = _reading.checked(exit_.frames, strict=False)
+    for frame in frames:
+        if frame["kind"] == "broken":
+            raise StepFailedError(str(frame["step"]), str(frame["path"]), int(str(frame["errno"])))
+    if not exit_.ended:
+        raise StepFailedError("enter", "the sandbox: the forked process died", _ENTERING_DIED)
 
 
 def capabilities(config: pytest.Config) -> dict[str, dict[str, object]]:
@@ -101,6 +177,10 @@ def main(config: pytest.Config) -> int:
     """Print the findings. Returns 0 when everything is there."""
     findings = examine(config)
     lines = []
+    if sys.platform == "linux":
+        from pytest_isolate._linux import environment  # noqa: PLC0415
+
+        lines.append(f"environment: {environment.look()}")
     for each in findings:
         lines.append(
             f"{'PASS' if each.available else 'NOTE' if each.optional else 'FAIL'}  {each.name}{': ' if each.reason else ''}{each.reason}"

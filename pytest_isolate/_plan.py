@@ -14,6 +14,7 @@ from pytest_isolate._linux.host import Host, Tree
 from pytest_isolate._linux.mounts import MountPoint
 from pytest_isolate._linux.syscalls import Clone, Mount
 from pytest_isolate._model import Missing, Recipe
+from pytest_isolate._remedies import group_remedy
 from pytest_isolate._spec import Spec
 
 PRIVATE = "/proc"
@@ -102,6 +103,20 @@ class _Layout:
         if path == "/":  # pivot_root(2) wants a mount point
             self.steps.append(("bind", ROOT, ROOT, False))
         self.uppers.append((path, f"root{path if path != '/' else ''}"))
+        self._entries(path)
+
+    def temporary(self, path: str) -> None:
+        """Make a directory private on a root that is the host's. A test that could not write there would not have what it was promised."""
+        if not (self.host.rootless and _below(self.host.mounts, path)):
+            self.overlay(path, sure=True)
+            return
+        name = f"{len(self.uppers)}.upper"
+        self.steps.append(("mirror", path, f"{PRIVATE}/{name}", True))
+        self.steps.append(("bind", f"{PRIVATE}/{name}", _inside(path), False))
+        self.uppers.append((path, name))
+        self._entries(path)
+
+    def _entries(self, path: str) -> None:
         start = path.rstrip("/") + "/"  # a directory that may be entered but not listed still has its mounts
         hidden = {each.path.removeprefix(start).split("/")[0] for each in _below(self.host.mounts, path)} - {""}
         for name in sorted({*self.tree.entries(path), *hidden}):
@@ -201,7 +216,7 @@ def _shared_root(layout: _Layout, spec: Spec, temporary: str) -> None:
     layout.steps += [("mkdir", ROOT, 0o755), ("bind", "/", ROOT, spec.fs == "readonly")]
     for path in dict.fromkeys(("/tmp", temporary)):
         if layout.tree.kind(path) == "directory":
-            layout.overlay(path, sure=False)
+            layout.temporary(path)
 
 
 def _is_in(path: str, parents: tuple[str, ...] | list[str]) -> bool:
@@ -286,19 +301,13 @@ def _bandwidth(spec: Spec, tree: Tree, *, v2: bool) -> Iterator[tuple[str, str]]
 def _missing(spec: Spec, host: Host, tree: Tree) -> Iterator[Missing]:
     for keyword in ("memory", "pids", "cpu"):
         if getattr(spec, keyword) is not None and keyword not in host.places:
-            yield Missing(keyword, host.obstacles[keyword], group_remedy(host))
+            yield Missing(keyword, host.obstacles[keyword], group_remedy(host, keyword))
     counts_time = "cpuacct" in host.places or ("cpu" in host.places and host.places["cpu"].version == 2)
     if spec.cpu_time is not None and not counts_time:
-        yield Missing("cpu_time", host.obstacles.get("cpuacct") or host.obstacles["cpu"], group_remedy(host))
+        name = "cpuacct" if "cpuacct" in host.obstacles else "cpu"
+        yield Missing("cpu_time", host.obstacles[name], group_remedy(host, name))
     for keyword in ("io_read", "io_write"):
         if getattr(spec, keyword) is not None and "io" in host.obstacles:
-            yield Missing(keyword, host.obstacles["io"], group_remedy(host))
+            yield Missing(keyword, host.obstacles["io"], group_remedy(host, "io"))
         elif getattr(spec, keyword) is not None and not tree.disks():
             yield Missing(keyword, "there is no block device to limit", "run it on a machine with one, or without this limit")
-
-
-def group_remedy(host: Host) -> str:
-    """The command that gives this caller control groups."""
-    if not host.rootless:
-        return "in a container, start it with --privileged, or with a writable cgroup: docker run --cgroupns=private --privileged"
-    return "systemd-run --user --scope -p Delegate=yes python -m pytest ... (on cgroup v2 with systemd), or run pytest as root"

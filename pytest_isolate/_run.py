@@ -19,6 +19,7 @@ from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._interruption import OnTerminate
 
 if TYPE_CHECKING:
+    from pytest_isolate._linux.environment import Environment
     from pytest_isolate._linux.host import Host
     from pytest_isolate._linux.kernel_log import KernelLog
     from pytest_isolate._linux.mounts import MountPoint, MountTable
@@ -203,6 +204,13 @@ class Run:
                 self.on_terminate = OnTerminate()
         self._machine.look_again()
         return self._machine
+
+    @property
+    def here(self) -> Environment:
+        """Where this run is, for what helps against a failure."""
+        from pytest_isolate._linux import environment  # noqa: PLC0415
+
+        return environment.look() if self._machine is None else self._machine.host.here
 
     def builders_death(self, *, died: bool = False) -> str | None:
         """How the builder died; None if it lives. ``died``: a test did in the way that tests die by that."""

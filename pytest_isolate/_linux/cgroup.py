@@ -20,6 +20,7 @@ from pytest_isolate._errors import Step, StepFailedError
 PREFIX = "pytest-isolate-"
 LEAF = "pytest-isolate.leaf"
 CONTROLLERS = ("memory", "pids", "cpu", "cpuacct", "io", "blkio")  # the last two: one by its v2 and its v1 name
+READ_ONLY = "mounted read-only"
 _RETRIES = 50  # a process that forks while we move it out of an inner group is seen at the next pass
 
 
@@ -120,7 +121,7 @@ def obstacle(place: Hierarchy) -> str | None:
     for path in needed:
         if not os.access(path, os.W_OK):
             read_only = os.statvfs(path).f_flag & os.ST_RDONLY
-            return f"{path} is {'mounted read-only' if read_only else 'not writable for uid ' + str(os.geteuid())}"
+            return f"{path} is {READ_ONLY if read_only else 'not writable for uid ' + str(os.geteuid())}"
     return None
 
 
