@@ -211,7 +211,7 @@ def _prepare(flight: Flight, spec: Spec) -> None:
     except StepFailedError as error:
         if run.has_worked or error.errno in PASSING:  # not what this machine cannot give: no on_missing covers it
             raise
-        _settle(flight, spec, Missing("sandbox", explain(error, run.here), "pytest --isolate-doctor"))
+        _settle(flight, spec, Missing("sandbox", explain(error, run.here), ""))
         flight.plain = flight.broken is None
         if flight.broken is not None:
             raise Handed from error
@@ -236,10 +236,9 @@ def _build(flight: Flight, spec: Spec) -> None:
 
 
 def _settle(flight: Flight, spec: Spec, missing: Missing) -> None:
-    sentence = (
-        f"this machine cannot isolate {missing.keyword} (asked {spec.origin(missing.keyword)}): {missing.reason}; "
-        f"remedy: {missing.remedy}; see also pytest --isolate-doctor and on_missing="
-    )
+    helps = f"remedy: {missing.remedy}; see also" if missing.remedy else "see also"
+    asked = f"this machine cannot isolate {missing.keyword} (asked {spec.origin(missing.keyword)})"
+    sentence = f"{asked}: {missing.reason}; {helps} pytest --isolate-doctor and on_missing="
     if spec.on_missing == "skip":
         pytest.skip(sentence)
     if spec.on_missing == "error":

@@ -118,8 +118,8 @@ def group_remedy(host: Host, controller: str) -> str:
         return f"{made}, or run pytest as root" if here.systemd else f"{made} (with systemd; without: docs/host.md), or run pytest as root"
     group = f"{place.directory.rstrip('/')}/tests"
     return (
-        f"sudo mkdir -p {group} && sudo chown -R {here.uid} {group} && echo $$ | sudo tee {group}/cgroup.procs "
-        "and start pytest from that shell, or run pytest as root"
+        f"give yourself a group: sudo mkdir -p {group} && sudo chown -R $(id -u) {group} && echo $$ | sudo tee {group}/cgroup.procs, "
+        "and start pytest from that shell; or run pytest as root"
     )
 
 

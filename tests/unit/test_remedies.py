@@ -98,7 +98,7 @@ def test_a_read_only_bind_that_the_kernel_cannot_make_names_the_version():
     [
         (Environment(), Hierarchy(2, "/g"), "/g is mounted read-only", "docker run --cgroupns=private --privileged"),
         (Environment(capabilities=~2), Hierarchy(1, "/g"), "/g is not writable for uid 0", "--cap-add DAC_OVERRIDE"),
-        (Environment(uid=7), Hierarchy(1, "/g"), "/g is not writable for uid 7", "sudo mkdir -p /g/tests && sudo chown -R 7 /g/tests"),
+        (Environment(uid=7), Hierarchy(1, "/g"), "/g is not writable for uid 7", "give yourself a group: sudo mkdir -p /g/tests && "),
         (Environment(uid=7), Hierarchy(2, "/g"), "/g is not writable for uid 7", "systemd-run --user --scope -p Delegate=yes"),
         (Environment(uid=7), None, "no control group hierarchy has the controller cpu", "Delegate=cpu memory pids"),
         (
