@@ -16,8 +16,11 @@ _NO_LOWER_LAYER = {errno.EINVAL, errno.EOPNOTSUPP, errno.ESTALE, errno.EREMOTE}
 _LIMITS = {errno.ENOSPC, errno.EUSERS}
 _OPENED = "--security-opt seccomp=unconfined --security-opt apparmor=unconfined"
 #: What root of a container needs, and what an ordinary user in one does.
-CONTAINER = f"in Docker: docker run --cap-add SYS_ADMIN --cap-add NET_ADMIN {_OPENED}, or --privileged"
-CONTAINER_USER = f"in Docker: docker run {_OPENED} --security-opt systempaths=unconfined"
+CONTAINER = f"in Docker: docker run --cap-add SYS_ADMIN --cap-add NET_ADMIN {_OPENED}, or --privileged; Kubernetes: privileged: true"
+CONTAINER_USER = (
+    f"in Docker: docker run {_OPENED} --security-opt systempaths=unconfined; "
+    "Kubernetes: seccompProfile: Unconfined, procMount: Unmasked, hostUsers: false"
+)
 STRICT = "profile='strict' forbids it to whatever its test starts: run this pytest outside, or in a test without that profile"
 MASKED_PROC = (
     "in a container /proc is masked: docker run --security-opt systempaths=unconfined; Kubernetes: procMount: Unmasked, hostUsers: false"
@@ -27,12 +30,11 @@ OVERLAY_OF_TMP = (
     "the directory for temporary files is always private, and no overlay can be laid over this one (they stack two deep, and not on every "
     "file system): give it a tmpfs of its own (docker run --tmpfs /tmp; Kubernetes: an emptyDir)"
 )
-OVERLAY_MODULE = "the kernel has no overlayfs: sudo modprobe overlay, or use fs='readonly'"
-_MAX_NAMESPACES = "sudo sysctl -w user.max_user_namespaces=15000 user.max_net_namespaces=15000 user.max_mnt_namespaces=15000"
+OVERLAY_MODULE = "the kernel has no overlayfs, without which not even temporary files are private: sudo modprobe overlay"
 _APPARMOR = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
 _DEBIAN = "sudo sysctl -w kernel.unprivileged_userns_clone=1"
 USER_NAMESPACES = f"allow user namespaces: {_APPARMOR} (Ubuntu 24.04), or {_DEBIAN} (older Debian), or run pytest as root"
-LIMITS = f"allow more namespaces: {_MAX_NAMESPACES}"
+LIMITS = "allow more namespaces: raise the one of user.max_*_namespaces (sysctl --all) that is reached"
 #: What builds sandboxes, by step, and the kernel that first had it.
 _SINCE = {"clone into": (5, 2), "setns into": (5, 8), "join": (5, 8), "read only": (5, 12), "bind": (5, 12), "protect": (5, 12)}
 _NEWEST = (5, 12)
@@ -41,12 +43,24 @@ _ROOTLESS_OVERLAYS = (5, 11)
 
 def remedy(error: StepFailedError, here: Environment) -> str | None:
     """What helps against this failure, where somebody knows."""
+    known = _remedy(error, here)
+    return None if known is None else _in_words_of(here, known)
+
+
+def _in_words_of(here: Environment, text: str) -> str:
+    if here.container != "Podman":
+        return text
+    text = text.replace("in Docker: docker run", "podman run").replace("docker run", "podman run")
+    return text.replace("systempaths=unconfined", "unmask=ALL")
+
+
+def _remedy(error: StepFailedError, here: Environment) -> str | None:
     step, code = error.step, error.errno
     if code == errno.ENOSYS:
         return _kernel(_SINCE.get(step, _NEWEST), here)
     of_namespace = step.startswith("clone") or (step == "write" and error.path.startswith("/proc/"))
     if of_namespace and code in _LIMITS:
-        return LIMITS
+        return _limits(here)
     if step.startswith("overlay"):
         return _overlay(error, here)
     if code not in _FORBIDDEN:
@@ -54,6 +68,11 @@ def remedy(error: StepFailedError, here: Environment) -> str | None:
     if step in {"mount proc on", "mount sysfs on"} and here.rootless:
         return MASKED_PROC
     return _refused(here) or (_user_namespaces(here) if of_namespace or step.startswith("mount") else None)
+
+
+def _limits(here: Environment) -> str:
+    zero = sorted(name for name in here.sysctls if name.startswith("user.max_"))
+    return "allow namespaces: sudo sysctl -w " + " ".join(f"{name}=15000" for name in zero) if zero else LIMITS
 
 
 def _refused(here: Environment) -> str | None:
@@ -67,9 +86,9 @@ def _refused(here: Environment) -> str | None:
 
 def _user_namespaces(here: Environment) -> str:
     """A namespace, or a mount in one, is not for this caller, and nothing says why."""
-    if "kernel.apparmor_restrict_unprivileged_userns" in here.userns:
+    if "kernel.apparmor_restrict_unprivileged_userns" in here.sysctls:
         return f"allow user namespaces: {_APPARMOR} (and for good, in a file below /etc/sysctl.d), or run pytest as root"
-    if "kernel.unprivileged_userns_clone" in here.userns:
+    if "kernel.unprivileged_userns_clone" in here.sysctls:
         return f"allow user namespaces: {_DEBIAN}, or run pytest as root"
     return f"{USER_NAMESPACES}; {CONTAINER}"
 
@@ -101,6 +120,10 @@ def _kernel(needed: tuple[int, int], here: Environment) -> str:
 
 def group_remedy(host: Host, controller: str) -> str:
     """The command that gives this caller a controller of control groups."""
+    return _in_words_of(host.here, _group_remedy(host, controller))
+
+
+def _group_remedy(host: Host, controller: str) -> str:
     here, place = host.here, host.refused.get(controller)
     if here.container == SANDBOX:
         return "sandboxes show control groups read-only: give the limit to the test that starts this pytest"

@@ -12,6 +12,12 @@ SANDBOX = "a sandbox of pytest-isolate"
 _VERSION = re.compile(r"([0-9]+)\.([0-9]+)")
 #: What it takes to build sandboxes as root, by number, of capabilities(7).
 NEEDED = {1: "DAC_OVERRIDE", 8: "SETPCAP", 12: "NET_ADMIN", 18: "SYS_CHROOT", 21: "SYS_ADMIN"}
+#: Sysctls, of Ubuntu, Debian and the kernel itself, with the values that forbid namespaces, or take the rights in them.
+AGAINST = {
+    "kernel.apparmor_restrict_unprivileged_userns": "1",
+    "kernel.unprivileged_userns_clone": "0",
+    **{f"user.max_{kind}_namespaces": "0" for kind in ("user", "mnt", "pid", "net", "ipc", "uts")},
+}
 _SYS_ADMIN = 1 << 21
 _EVERY_CAPABILITY = (1 << 64) - 1
 _FILTERED = "2"  # SECCOMP_MODE_FILTER
@@ -36,7 +42,7 @@ class Environment:
     cgroups_read_only: bool = False
     systemd: bool = False
     apparmor: str = ""  # the profile that confines us
-    userns: frozenset[str] = frozenset()  # sysctls that keep user namespaces from ordinary users
+    sysctls: frozenset[str] = frozenset()  # those of ``AGAINST`` that are set so
 
     @property
     def rootless(self) -> bool:
@@ -69,7 +75,7 @@ class Environment:
             words.append("seccomp filter")
         if self.apparmor:
             words.append(f"AppArmor profile {self.apparmor}")
-        words += sorted(f"{name} set against user namespaces" for name in self.userns)
+        words += sorted(f"sysctl {name}={AGAINST[name]}" for name in self.sysctls)
         if self.masked_proc:
             words.append("masked /proc")
         if self.overlay_root:
@@ -101,7 +107,7 @@ def look() -> Environment:
         cgroups_read_only=bool(groups) and all(mount.read_only for mount in groups),
         systemd=os.path.isdir("/run/systemd/system"),
         apparmor=_apparmor(),
-        userns=_sysctls(),
+        sysctls=frozenset(name for name, value in AGAINST.items() if _text(f"/proc/sys/{name.replace('.', '/')}").strip() == value),
     )
 
 
@@ -126,13 +132,3 @@ def _apparmor() -> str:
     """``docker-default (enforce)`` is its form; without AppArmor another security module may answer, or none."""
     profile, _, mode = _text("/proc/self/attr/apparmor/current").strip("\0\n ").rpartition(" (")
     return profile if mode == "enforce)" else ""
-
-
-def _sysctls() -> frozenset[str]:
-    """Ubuntu's, Debian's, and the kernel's own."""
-    against = {
-        "kernel.apparmor_restrict_unprivileged_userns": "1",
-        "kernel.unprivileged_userns_clone": "0",
-        "user.max_user_namespaces": "0",
-    }
-    return frozenset(name for name, value in against.items() if _text(f"/proc/sys/{name.replace('.', '/')}").strip() == value)

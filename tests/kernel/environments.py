@@ -167,9 +167,13 @@ def read_only_control_groups() -> None:
     syscalls.make_read_only("/sys/fs/cgroup")
 
 
-def dockers_mounts() -> None:
-    """/sys read-only, parts of /proc read-only, others masked."""
+def read_only_sys() -> None:
     syscalls.make_read_only("/sys")
+
+
+def dockers_mounts() -> None:
+    """Make /sys and parts of /proc read-only, and mask others."""
+    read_only_sys()
     for name in ("bus", "fs", "irq", "sys", "sysrq-trigger"):
         steps.protect(f"/proc/{name}")
     masked = ("acpi", "asound", "interrupts", "kcore", "keys", "latency_stats", "sched_debug", "scsi", "timer_list", "timer_stats")
@@ -409,7 +413,7 @@ ENVIRONMENTS = (
     Environment(
         "user namespaces off",
         "the same with user.max_user_namespaces=0",
-        ("user.max_user_namespaces set against user namespaces",),
+        ("sysctl user.max_user_namespaces=0",),
         none_of(_BUILDING, "sudo sysctl -w user.max_user_namespaces=15000") | _NOT_DELEGATED,
         (own_mounts, ordinary_user),
         without_user_namespaces,
@@ -479,11 +483,11 @@ ENVIRONMENTS = (
         (own_mounts, capabilities(frozenset({SYS_ADMIN}))),
     ),
     Environment(
-        "root without SYS_ADMIN",
-        "Docker's 14 capabilities: sandboxes have a user namespace",
-        ("without CAP_NET_ADMIN, CAP_SYS_ADMIN",),
-        {},
-        (own_mounts, capabilities(DOCKERS_CAPABILITIES)),
+        "Docker, no profile, /proc not masked",
+        "its 14 capabilities, read-only /sys, overlay root: sandboxes have a user namespace",
+        ("without CAP_NET_ADMIN, CAP_SYS_ADMIN", "in Docker"),
+        _READ_ONLY,
+        (own_mounts, overlay_root, read_only_sys, capabilities(DOCKERS_CAPABILITIES)),
     ),
     Environment(
         "masked /proc, user",
@@ -496,7 +500,7 @@ ENVIRONMENTS = (
     Environment(
         "Ubuntu 24.04, maps refused",
         "uid 1000 with AppArmor's sysctl; strace refuses to open setgroups in the new namespace, as the kernel does to one without rights",
-        ("uid 1000", "kernel.apparmor_restrict_unprivileged_userns set against user namespaces"),
+        ("uid 1000", "sysctl kernel.apparmor_restrict_unprivileged_userns=1"),
         none_of(_BUILDING, _UBUNTU) | _NOT_DELEGATED,
         (own_mounts, ubuntus_sysctl, ordinary_user),
         under_strace("--trace=openat", "--trace-path=/proc/self/setgroups", "--inject=openat:error=EACCES"),
@@ -505,7 +509,7 @@ ENVIRONMENTS = (
     Environment(
         "Ubuntu 24.04, mounts refused",
         "the same with mount(2) refused instead",
-        ("uid 1000", "kernel.apparmor_restrict_unprivileged_userns set against user namespaces"),
+        ("uid 1000", "sysctl kernel.apparmor_restrict_unprivileged_userns=1"),
         none_of(_BUILDING, _UBUNTU) | _NOT_DELEGATED,
         (own_mounts, ubuntus_sysctl, ordinary_user),
         under_strace("--trace=mount", "--inject=mount:error=EACCES"),

@@ -26,6 +26,12 @@ def of(step, code, where, path="/proc/self/uid_map"):
     [
         ("clone into", errno.EPERM, USER, NAMESPACES),
         ("clone into", errno.ENOSPC, USER, _remedies.LIMITS),
+        (
+            "clone into",
+            errno.ENOSPC,
+            Environment(sysctls=frozenset({"user.max_net_namespaces"})),
+            "allow namespaces: sudo sysctl -w user.max_net_namespaces=15000",
+        ),
         ("clone into", errno.EUSERS, HERE, _remedies.LIMITS),
         ("write", errno.EPERM, USER, NAMESPACES),
         ("mount tmpfs on", errno.EACCES, USER, NAMESPACES),
@@ -53,11 +59,18 @@ def test_a_known_cause_has_its_own_remedy(step, code, where, expected):
 
 def test_the_sysctl_that_is_set_is_the_one_to_change():
     """Where the reason can be read, no other is offered."""
-    ubuntu = Environment(uid=1000, userns=frozenset({"kernel.apparmor_restrict_unprivileged_userns"}))
-    debian = Environment(uid=1000, userns=frozenset({"kernel.unprivileged_userns_clone"}))
+    ubuntu = Environment(uid=1000, sysctls=frozenset({"kernel.apparmor_restrict_unprivileged_userns"}))
+    debian = Environment(uid=1000, sysctls=frozenset({"kernel.unprivileged_userns_clone"}))
     assert "kernel.apparmor_restrict_unprivileged_userns=0" in of("write", errno.EACCES, ubuntu)
     assert "kernel.unprivileged_userns_clone" not in of("write", errno.EACCES, ubuntu)
     assert of("clone into", errno.EPERM, debian).startswith("allow user namespaces: sudo sysctl -w kernel.unprivileged_userns_clone=1, or")
+
+
+def test_podman_has_its_own_words():
+    """Its options are Docker's, but for what unmasks /proc."""
+    said = of("mount proc on", errno.EPERM, Environment(uid=7, container="Podman"))
+    assert said.startswith("in a container /proc is masked: podman run --security-opt unmask=ALL;")
+    assert of("pivot", errno.EPERM, Environment(filtered=True, container="Podman")).startswith("podman run --cap-add SYS_ADMIN")
 
 
 @pytest.mark.parametrize("step", ["loopback", "setns into", "empty", "overlay", "mount tmpfs on"])
