@@ -35,9 +35,7 @@ _APPARMOR = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
 _DEBIAN = "sudo sysctl -w kernel.unprivileged_userns_clone=1"
 USER_NAMESPACES = f"allow user namespaces: {_APPARMOR} (Ubuntu 24.04), or {_DEBIAN} (older Debian), or run pytest as root"
 LIMITS = "allow more namespaces: raise the one of user.max_*_namespaces (sysctl --all) that is reached"
-#: What builds sandboxes, by step, and the kernel that first had it.
-_SINCE = {"clone into": (5, 2), "setns into": (5, 8), "join": (5, 8), "read only": (5, 12), "bind": (5, 12), "protect": (5, 12)}
-_NEWEST = (5, 12)
+_NEEDED = (5, 12)  # has the last of the system calls that every sandbox is built with, mount_setattr(2)
 _ROOTLESS_OVERLAYS = (5, 11)
 
 
@@ -57,7 +55,7 @@ def _in_words_of(here: Environment, text: str) -> str:
 def _remedy(error: StepFailedError, here: Environment) -> str | None:
     step, code = error.step, error.errno
     if code == errno.ENOSYS:
-        return _kernel(_SINCE.get(step, _NEWEST), here)
+        return _kernel(_NEEDED, here)
     of_namespace = step.startswith("clone") or (step == "write" and error.path.startswith("/proc/"))
     if of_namespace and code in _LIMITS:
         return _limits(here)
@@ -114,8 +112,9 @@ def _overlay(error: StepFailedError, here: Environment) -> str | None:
 
 def _kernel(needed: tuple[int, int], here: Environment) -> str:
     """Something that the kernel does not know; or so says a filter that is older than the kernel."""
-    version = f"Linux {needed[0]}.{needed[1]}"
-    return hidden(needed, here) or f"{version} is needed" + ("" if here.release == (0, 0) else f", this is {here.kernel}")
+    if here.release >= needed:
+        return hidden(needed, here) or f"{here.kernel} has it, but not here: processors that are known are in docs/limitations.md"
+    return f"Linux {needed[0]}.{needed[1]} is needed" + ("" if here.release == (0, 0) else f", this is {here.kernel}")
 
 
 def group_remedy(host: Host, controller: str) -> str:

@@ -195,6 +195,13 @@ class Keeper:
         self._number = 0
         self._spare: Sandbox | None = None
         self._learnt: dict[int, Recipe] = {}  # holds them, so that no other gets their id
+        with Step("use a pidfd of", "this process"):  # or the builder would die of it, with fewer words
+            own = os.pidfd_open(self._pid)
+        try:
+            with Step("use a pidfd of", "this process"):
+                signal.pidfd_send_signal(own, 0)
+        finally:
+            os.close(own)
         with Step("start", "a helper process, for pyroute2"):
             self._encoder = subprocess.Popen(
                 _python("pytest_isolate._linux.network", [path for path in sys.path if path]),

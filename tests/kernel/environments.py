@@ -553,10 +553,10 @@ ENVIRONMENTS = (
     ),
     Environment(
         "old kernel",
-        "both, and uname(2) says 2.6",
+        "both, without pidfds, and uname(2) says 2.6",
         ("Linux 2.6",),
         none_of(_ALL, "Linux 5.12 is needed, this is Linux 2.6") | {"landlock": "Linux 5.19 or later"},
-        (lacks("clone3", "openat2", "close_range", *_LANDLOCK, *_NEW_MOUNTS),),
+        (lacks("clone3", "openat2", "close_range", "pidfd_open", "pidfd_send_signal", *_LANDLOCK, *_NEW_MOUNTS),),
         with_an_old_name,
     ),
 )

@@ -49,7 +49,7 @@ def of(step, code, where, path="/proc/self/uid_map"):
         ("read only", errno.ENOSYS, Environment(release=(5, 10)), "Linux 5.12 is needed, this is Linux 5.10"),
         ("read only", errno.ENOSYS, FILTERED, _remedies.hidden((5, 12), FILTERED)),
         ("read only", errno.ENOSYS, Environment(release=(5, 10), filtered=True), "Linux 5.12 is needed, this is Linux 5.10"),
-        ("setns into", errno.ENOSYS, Environment(), "Linux 5.8 is needed"),
+        ("setns into", errno.ENOSYS, Environment(), "Linux 5.12 is needed"),
     ],
 )
 def test_a_known_cause_has_its_own_remedy(step, code, where, expected):
