@@ -16,7 +16,7 @@ import pytest
 
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._options import KEYWORDS
-from pytest_isolate._remedies import hidden, remedy
+from pytest_isolate._remedies import HIDDEN, remedy
 from pytest_isolate._spec import Spec
 
 if TYPE_CHECKING:
@@ -77,7 +77,9 @@ def _landlock(here: Environment) -> Finding:
     from pytest_isolate import _strict  # noqa: PLC0415
 
     reason = _strict.landlock_obstacle()
-    fix = hidden((5, 19), here) or "boot with lsm=landlock,... (Linux 5.19 or later)"
+    fix = "boot with lsm=landlock,... (Linux 5.19 or later)"
+    if here.filtered:
+        fix += f"; or {HIDDEN}"
     return Finding("landlock", reason is None, reason or "", fix, optional=True)
 
 
@@ -89,7 +91,7 @@ def _try(run: Run, name: str, changes: dict[str, object]) -> Finding:
     spec = Spec(**{**{key: keyword.default for key, keyword in KEYWORDS.items()}, **changes}, origins={})  # type: ignore[arg-type]
     machine = run.machine
     loopback = machine.keeper.loopback() if spec.net else []
-    plan = _plan.plan(spec, machine.host, Tree(), loopback, [os.path.realpath(tempfile.gettempdir())])
+    plan = _plan.plan(spec, machine.host, Tree(), loopback, run.places())
     for missing in (*plan.missing, _strict.missing(spec)):
         if missing is not None:
             return Finding(name, available=False, reason=missing.reason, remedy=missing.remedy, optional=optional)

@@ -90,7 +90,11 @@ class _Layout:
         elif kind == "other" or (mount is not None and (mount.read_only or mount.fstype in _PSEUDO)):
             self.steps.append(("bind", path, _inside(path), True))
         elif kind == "directory":
-            self.overlay(path, sure=mount is None)
+            self.overlay(path, sure=mount is None or self._is_too_much_to_lose(path, mount))
+
+    def _is_too_much_to_lose(self, path: str, mount: MountPoint) -> bool:
+        """Overlays that are too deep for one more, where tests write: in a sandbox in a sandbox everything would be read-only."""
+        return mount.fstype == "overlay" and any(_is_in(place, (path,)) for place in self.places)
 
     def directory(self, path: str) -> None:
         """Without root an overlay must not have mounts below it: take such a directory apart, entry by entry."""

@@ -25,6 +25,7 @@ STRICT = "profile='strict' forbids it to whatever its test starts: run this pyte
 MASKED_PROC = (
     "in a container /proc is masked: docker run --security-opt systempaths=unconfined; Kubernetes: procMount: Unmasked, hostUsers: false"
 )
+HIDDEN = "a seccomp filter hides it: update the container's runtime and libseccomp"
 OVERLAY = "overlays stack two deep, and this root is that deep already, or its file system carries none: use fs='readonly'"
 OVERLAY_OF_TMP = (
     "the directory for temporary files is always private, and no overlay can be laid over this one (they stack two deep, and not on every "
@@ -112,8 +113,10 @@ def _overlay(error: StepFailedError, here: Environment) -> str | None:
 
 def _kernel(needed: tuple[int, int], here: Environment) -> str:
     """Something that the kernel does not know; or so says a filter that is older than the kernel."""
+    if here.release >= needed and here.filtered:
+        return f"{here.kernel} has it and {HIDDEN}, or docker run --security-opt seccomp=unconfined"
     if here.release >= needed:
-        return hidden(needed, here) or f"{here.kernel} has it, but not here: processors that are known are in docs/limitations.md"
+        return f"{here.kernel} has it, but not here: processors that are known are in docs/limitations.md"
     return f"Linux {needed[0]}.{needed[1]} is needed" + ("" if here.release == (0, 0) else f", this is {here.kernel}")
 
 
@@ -142,16 +145,6 @@ def _group_remedy(host: Host, controller: str) -> str:
     return (
         f"give yourself a group: sudo mkdir -p {group} && sudo chown -R $(id -u) {group} && echo $$ | sudo tee {group}/cgroup.procs, "
         "and start pytest from that shell; or run pytest as root"
-    )
-
-
-def hidden(since: tuple[int, int], here: Environment) -> str | None:
-    """What helps when this kernel should know something and a filter says otherwise."""
-    if not here.filtered or here.release < since:
-        return None
-    return (
-        f"{here.kernel} has it and a seccomp filter hides it: update the container's runtime and libseccomp, "
-        "or docker run --security-opt seccomp=unconfined"
     )
 
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -239,16 +239,16 @@ class Run:
         )
         if key not in machine.plans:
             loopback = machine.keeper.loopback() if spec.net else []
-            plan = _plan.plan(spec, machine.host, Tree(), loopback, self._places(session))
+            plan = _plan.plan(spec, machine.host, Tree(), loopback, self.places(session.items))
             if (lacking := _strict.missing(spec)) is not None:
                 plan.missing += (lacking,)
             machine.plans[key] = plan
         return machine.plans[key]
 
-    def _places(self, session: pytest.Session) -> list[str]:
+    def places(self, items: Sequence[pytest.Item] = ()) -> list[str]:
         """Directories that tests are likely to write in or below, the one for temporary files first."""
         places = [tempfile.gettempdir(), os.getcwd(), str(self.config.rootpath), os.path.expanduser("~"), "/var/tmp", sys.prefix]
-        places += dict.fromkeys(str(item.path.parent) for item in session.items)
+        places += dict.fromkeys(str(item.path.parent) for item in items)
         return [os.path.realpath(place) for place in places]
 
     def order_ahead(self, item: pytest.Item | None) -> None:

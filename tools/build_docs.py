@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from pytest_isolate._options import KEYWORDS, Keyword
-
 PROJECT = Path(__file__).resolve().parent.parent
-sys.path.append(str(PROJECT / "tests" / "kernel"))  # what the tests assert is what the docs say
+sys.path[:0] = [str(PROJECT), str(PROJECT / "tests" / "kernel")]  # of this checkout; what the tests assert is what the docs say
 from environments import ENVIRONMENTS, Environment  # noqa: E402
+
+from pytest_isolate._options import KEYWORDS, Keyword  # noqa: E402
 
 
 def allowed(keyword: Keyword) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_isolate._linux import syscalls
+from pytest_isolate._linux.environment import look
 from pytest_isolate._linux.mounts import MountTable
 from pytest_isolate._linux.syscalls import Clone, Mount
 from pytest_isolate._sandbox import steps
@@ -67,6 +68,7 @@ def own_mounts() -> None:
 
 def overlay_root() -> None:
     """Stand on an overlay of the present root, as in a container's image. Raises ``OSError`` where no further one can be stacked."""
+    deep = look().overlay_root
     syscalls.mount("tmpfs", "/mnt", "tmpfs")
     for name in ("upper", "work", "root"):
         os.mkdir(f"/mnt/{name}")
@@ -84,6 +86,8 @@ def overlay_root() -> None:
     here = os.getcwd()
     steps.pivot("/mnt/root")
     os.chdir(here)
+    if deep:
+        tmp_of_its_own()
 
 
 def overlay_root_as_deep_as_can_be() -> None:
@@ -330,6 +334,7 @@ class Environment:
     user: bool = False  # whether it is an ordinary user's
     delegated: bool = False  # whether that user was given control groups
     needs_root: bool = True  # to be made
+    deeper: bool = False  # one overlay deeper than the machine: where its root is one already, none fits on it
 
 
 _NOT_DELEGATED = none_of(LIMITS, "run pytest as root")
@@ -427,7 +432,7 @@ ENVIRONMENTS = (
         _NOT_DELEGATED,
         (own_mounts, mount_in_tmp, ordinary_user),
     ),
-    Environment("nested", "in an isolated test of root", ("in a sandbox of pytest-isolate",), _IN_A_SANDBOX, within=nested()),
+    Environment("nested", "in an isolated test of root", ("in a sandbox of pytest-isolate",), _IN_A_SANDBOX, within=nested(), deeper=True),
     Environment(
         "nested, user",
         "in an isolated test of uid 1000",
@@ -435,6 +440,7 @@ ENVIRONMENTS = (
         _IN_A_SANDBOX,
         (own_mounts, ordinary_user),
         nested(),
+        deeper=True,
         user=True,
         needs_root=False,
     ),
@@ -473,8 +479,16 @@ ENVIRONMENTS = (
         ("root", "in Docker", "masked /proc"),
         _READ_ONLY,
         (own_mounts, overlay_root, dockers_mounts, capabilities(DOCKERS_CAPABILITIES | {SYS_ADMIN, NET_ADMIN})),
+        deeper=True,
     ),
-    Environment("Docker, --privileged", "an overlay root and nothing else", ("in Docker", "overlay root"), {}, (own_mounts, overlay_root)),
+    Environment(
+        "Docker, --privileged",
+        "an overlay root and nothing else",
+        ("in Docker", "overlay root"),
+        {},
+        (own_mounts, overlay_root),
+        deeper=True,
+    ),
     Environment(
         "SYS_ADMIN only",
         "every other capability dropped",
@@ -488,6 +502,7 @@ ENVIRONMENTS = (
         ("without CAP_NET_ADMIN, CAP_SYS_ADMIN", "in Docker"),
         _READ_ONLY,
         (own_mounts, overlay_root, read_only_sys, capabilities(DOCKERS_CAPABILITIES)),
+        deeper=True,
     ),
     Environment(
         "masked /proc, user",

@@ -240,6 +240,13 @@ def test_with_root_one_overlay_stands_for_the_whole_root():
     assert plan.uppers == (("/", "0.upper"), ("/data", "1.upper"))
 
 
+@pytest.mark.parametrize(("place", "step"), [("/home/me", "overlay"), ("/srv", "overlay_or_read_only")])
+def test_an_overlay_that_is_too_deep_is_an_error_where_tests_write(place, step):
+    """Elsewhere it is shown read-only, as other file systems that no overlay fits on; never all of it in silence."""
+    plan = a_plan(host=a_host(mount("/home", "overlay"), rootless=True), tree=Files(**{"/home/me": "directory"}), places=["/tmp", place])
+    assert "/home" in [each[1] for each in steps(plan, step)]
+
+
 def test_without_root_no_overlay_has_a_mount_below_it():
     """The kernel refuses such an overlay in a user namespace: the directory is taken apart and its entries are shown one by one."""
     tree = Files(**{"/home/me/data": "directory", "/home/other": "directory", "/bin": "->usr/bin"})
