@@ -472,6 +472,7 @@ ENVIRONMENTS = (
         ("without CAP_NET_ADMIN", "seccomp filter"),
         none_of(_BUILDING, _CONTAINER) | _READ_ONLY,
         (own_mounts, overlay_root, dockers_mounts, capabilities(DOCKERS_CAPABILITIES | {SYS_ADMIN}), dockers_filter(admin=True)),
+        deeper=True,
     ),
     Environment(
         "Docker, as host.md has it",
@@ -511,6 +512,7 @@ ENVIRONMENTS = (
         none_of(_BUILDING, "--security-opt systempaths=unconfined") | _READ_ONLY,
         (own_mounts, overlay_root, dockers_mounts, ordinary_user),
         user=True,
+        deeper=True,
     ),
     Environment(
         "Ubuntu 24.04, maps refused",

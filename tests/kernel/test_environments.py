@@ -105,7 +105,7 @@ def lacking(environment, host) -> dict[str, str]:
     machine = {} if _strict.landlock_obstacle() is None else {"landlock": "lsm=landlock"}
     if environment.deeper and host.here.overlay_root:
         machine["overlay"] = "use fs='readonly'"
-    return machine | environment.lacks
+    return environment.lacks | machine
 
 
 @pytest.mark.needs("strict", "strace")
