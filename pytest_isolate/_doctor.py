@@ -55,15 +55,15 @@ _EXTRA = {"strict"}
 _ENTERING_DIED = 32  # EPIPE
 
 
-def examine(config: pytest.Config) -> list[Finding]:
-    """Try every capability."""
+def examine(config: pytest.Config, *, enters: bool) -> list[Finding]:
+    """Try every capability. Entering takes a fork of this process, for which a run with threads of its tests is no place."""
     if sys.platform != "linux":
         return [Finding(name, available=False, reason="namespaces are Linux's", remedy="run the tests on Linux") for name, _ in _TRIED]
     from pytest_isolate._run import Run  # noqa: PLC0415
 
     run = Run(config)
     try:
-        findings = [_try(run, name, changes) for name, changes in _TRIED]
+        findings = [_try(run, name, changes, enters=enters) for name, changes in _TRIED]
     except StepFailedError as error:
         fix = remedy(error, run.here) or ""
         findings = [Finding(name, available=False, reason=str(error), remedy=fix, optional=name in _EXTRA) for name, _ in _TRIED]
@@ -83,7 +83,7 @@ def _landlock(here: Environment) -> Finding:
     return Finding("landlock", reason is None, reason or "", fix, optional=True)
 
 
-def _try(run: Run, name: str, changes: dict[str, object]) -> Finding:
+def _try(run: Run, name: str, changes: dict[str, object], *, enters: bool) -> Finding:
     from pytest_isolate import _plan, _strict  # noqa: PLC0415
     from pytest_isolate._linux.host import Tree  # noqa: PLC0415
 
@@ -98,7 +98,8 @@ def _try(run: Run, name: str, changes: dict[str, object]) -> Finding:
     sandbox = machine.keeper.order(plan.recipe)
     try:
         sandbox.wait_ready()
-        _enter(run, spec, plan, sandbox)
+        if enters:
+            _enter(run, spec, plan, sandbox)
     except StepFailedError as error:
         return Finding(name, available=False, reason=str(error), remedy=remedy(error, machine.host.here) or "", optional=optional)
     finally:
@@ -121,17 +122,20 @@ def _enter(run: Run, spec: Spec, plan: Plan, sandbox: Sandbox) -> None:
         pidfd=sandbox.pidfd,
         namespaces=plan.recipe.namespaces,
         joins=sandbox.joins,
-        cwd="/",
+        cwd=os.getcwd(),
         replace={},
         keep=frozenset({frames_write}),
         identity=Identity(drop_capabilities=host.rootless and host.uid != 0),
         memory=memory,
         confinement=_strict.confinement(spec),
     )
+    written = [os.path.realpath(tempfile.gettempdir())]
+    if spec.fs == "overlay" and os.access(entry.cwd, os.W_OK):
+        written.append(entry.cwd)
     try:
         pid = fork(entry)
         if pid == 0:
-            _look_around(entry)
+            _look_around(entry, written)
         watch = Watch(pid, sandbox, frames, stacks)
     except StepFailedError:
         _boarding.close(frames, stacks)
@@ -143,16 +147,16 @@ def _enter(run: Run, spec: Spec, plan: Plan, sandbox: Sandbox) -> None:
     _judge(watch.finish())
 
 
-def _look_around(entry: Entry) -> None:
-    """In the child: what a test does first, and one thing that it needs. Never returns."""
+def _look_around(entry: Entry, written: list[str]) -> None:
+    """In the child: what a test does first, and files where it could write them outside. Never returns."""
     from pytest_isolate._sandbox.entry import become, say_broken  # noqa: PLC0415
     from pytest_isolate._sandbox.frames import Writer  # noqa: PLC0415
 
     try:
-        temporary = os.path.realpath(tempfile.gettempdir())
         become(entry)
-        with Step("write a file in", temporary):
-            tempfile.TemporaryFile(dir=temporary).close()
+        for directory in written:
+            with Step("write a file in", directory):
+                tempfile.TemporaryFile(dir=directory).close()
         Writer(entry.frames).send({"kind": "end"})
     except StepFailedError as error:
         say_broken(entry.frames, error)
@@ -172,13 +176,13 @@ def _judge(exit_: Exit) -> None:
 
 
 def capabilities(config: pytest.Config) -> dict[str, dict[str, object]]:
-    """The findings in the JSON report's form."""
-    return {each.name: {"available": each.available, "reason": each.reason} for each in examine(config)}
+    """The findings in the JSON report's form, at the end of a run whose tests have entered what they asked for."""
+    return {each.name: {"available": each.available, "reason": each.reason} for each in examine(config, enters=False)}
 
 
 def main(config: pytest.Config) -> int:
     """Print the findings. Returns 0 when everything is there."""
-    findings = examine(config)
+    findings = examine(config, enters=True)
     lines = []
     if sys.platform == "linux":
         from pytest_isolate._linux import environment  # noqa: PLC0415
