@@ -156,7 +156,8 @@ def plan(spec: Spec, host: Host, tree: Tree, loopback: list[str], places: list[s
         _shared_root(layout, spec, places[0])
     if spec.fs != "host":
         layout.steps += _devices(host, tree)
-    layout.steps += _shared_memory()
+    if spec.fs != "host" or tree.kind("/dev/shm") != "none":  # a machine without one need not be given it
+        layout.steps += _shared_memory()
     layout.steps += _processes(spec, host)
     layout.steps += _sysfs(spec, host)
     if spec.strict:

@@ -21,10 +21,9 @@ CONTAINER_USER = (
     f"in Docker: docker run {_OPENED} --security-opt systempaths=unconfined; "
     "Kubernetes: seccompProfile: Unconfined, procMount: Unmasked, hostUsers: false"
 )
+_CONTAINER_GROUPS = "in Docker: docker run --cgroupns=private --privileged"
 STRICT = "profile='strict' forbids it to whatever its test starts: run this pytest outside, or in a test without that profile"
-MASKED_PROC = (
-    "in a container /proc is masked: docker run --security-opt systempaths=unconfined; Kubernetes: procMount: Unmasked, hostUsers: false"
-)
+MASKED_PROC = "in a container /proc or /sys is masked: docker run --security-opt systempaths=unconfined; Kubernetes: procMount: Unmasked, hostUsers: false"
 HIDDEN = "a seccomp filter hides it: update the container's runtime and libseccomp"
 OVERLAY = "overlays stack two deep, and this root is that deep already, or its file system carries none: use fs='readonly'"
 OVERLAY_OF_TMP = (
@@ -129,6 +128,8 @@ def _group_remedy(host: Host, controller: str) -> str:
     here, place = host.here, host.refused.get(controller)
     if here.container == SANDBOX:
         return "sandboxes show control groups read-only: give the limit to the test that starts this pytest"
+    if not here.cgroups:
+        return f"no control groups are mounted: sudo mount -t cgroup2 cgroup2 /sys/fs/cgroup; {_CONTAINER_GROUPS}"
     if place is None:
         return (
             f"no group above this one hands {controller} down: for users of systemd Delegate=cpu memory pids (docs/host.md), "
@@ -137,7 +138,7 @@ def _group_remedy(host: Host, controller: str) -> str:
     if here.lacking and not host.obstacles[controller].endswith(READ_ONLY):
         return _capabilities(here) or ""
     if host.obstacles[controller].endswith(READ_ONLY) or not here.rootless:
-        return "in Docker: docker run --cgroupns=private --privileged; elsewhere: mount control groups writable"
+        return f"{_CONTAINER_GROUPS}; elsewhere: mount control groups writable"
     if place.version == 2:
         made = "systemd-run --user --scope -p Delegate=yes python -m pytest ..."
         return f"{made}, or run pytest as root" if here.systemd else f"{made} (with systemd; without: docs/host.md), or run pytest as root"

@@ -35,6 +35,7 @@ def test_outer():
     print(subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout)
 """
 USER = 1000
+_REMOUNT = 32  # MS_REMOUNT
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEW*: the mask of Docker's rule for clone(2)
 #: Docker's 14, by number: CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT MKNOD
 #: AUDIT_WRITE SETFCAP
@@ -173,6 +174,11 @@ def read_only_control_groups() -> None:
 
 def read_only_sys() -> None:
     syscalls.make_read_only("/sys")
+
+
+def read_only_root() -> None:
+    """Of the root alone, not what is mounted below it."""
+    syscalls.mount("", "/", "", Mount.BIND | Mount.RDONLY | _REMOUNT)
 
 
 def dockers_mounts() -> None:
@@ -358,7 +364,7 @@ ENVIRONMENTS = (
         "root, no control groups",
         "all of them unmounted",
         ("root", "no control groups"),
-        none_of(LIMITS, "no group above this one hands"),
+        none_of(LIMITS, "sudo mount -t cgroup2 cgroup2 /sys/fs/cgroup"),
         (own_mounts, no_control_groups),
     ),
     Environment(
@@ -488,6 +494,14 @@ ENVIRONMENTS = (
         ("in Docker", "overlay root"),
         {},
         (own_mounts, overlay_root),
+        deeper=True,
+    ),
+    Environment(
+        "Docker, --privileged --read-only",
+        "the same, read-only, with a tmpfs on /tmp",
+        ("in Docker", "overlay root"),
+        {},
+        (own_mounts, overlay_root, read_only_root, tmp_of_its_own),
         deeper=True,
     ),
     Environment(

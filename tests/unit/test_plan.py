@@ -278,9 +278,15 @@ def test_temporary_files_are_private_also_around_a_mount(fs):
     assert plan.uppers[0] == ("/tmp", "0.upper")
 
 
+def test_a_host_without_shared_memory_is_not_given_a_directory_for_it():
+    """On fs="host" it would be the machine's own /dev that it is made in."""
+    assert f"{ROOT}/dev/shm" not in [step[2] for step in steps(a_plan(spec(fs="host")), "bind")]
+    assert f"{ROOT}/dev/shm" in [step[2] for step in steps(a_plan(spec(fs="readonly")), "bind")]
+
+
 def test_a_host_root_keeps_the_hosts_devices():
     """fs="host" shares the whole machine's files, so its /dev too, but not its shared memory."""
-    bound = {step[2]: step[1] for step in steps(a_plan(spec(fs="host")), "bind")}
+    bound = {step[2]: step[1] for step in steps(a_plan(spec(fs="host"), tree=Files(**{"/dev/shm": "directory"})), "bind")}
     assert f"{ROOT}/dev" not in bound
     assert bound[f"{ROOT}/dev/shm"] == f"{PRIVATE}/shm"
 
@@ -382,7 +388,7 @@ def test_a_quota_is_what_was_asked_for_to_the_microsecond(cpu):
     assert quota >= 1000
 
 
-@pytest.mark.parametrize(("rootless", "remedy"), [(True, "Delegate=cpu memory pids"), (False, "--privileged")])
+@pytest.mark.parametrize(("rootless", "remedy"), [(True, "mount -t cgroup2"), (False, "--privileged")])
 @pytest.mark.parametrize(("keyword", "value"), [("memory", 64 << 20), ("pids", 5), ("cpu", 0.5), ("io_read", 4096)])
 def test_a_limit_without_its_controller_is_missing_with_a_remedy(rootless, remedy, keyword, value):
     """What was asked for and cannot be had is named, with the machine's reason and a command that helps this caller."""

@@ -13,6 +13,7 @@ from pytest_isolate._remedies import explain, group_remedy, remedy
 
 HERE = Environment(release=(6, 1))
 USER = Environment(release=(6, 1), uid=1000)
+GROUPS = frozenset({"v2"})
 FILTERED = Environment(release=(6, 1), filtered=True)
 NAMESPACES = f"{_remedies.USER_NAMESPACES}; {_remedies.CONTAINER}"
 
@@ -69,7 +70,7 @@ def test_the_sysctl_that_is_set_is_the_one_to_change():
 def test_podman_has_its_own_words():
     """Its options are Docker's, but for what unmasks /proc."""
     said = of("mount proc on", errno.EPERM, Environment(uid=7, container="Podman"))
-    assert said.startswith("in a container /proc is masked: podman run --security-opt unmask=ALL;")
+    assert said.startswith("in a container /proc or /sys is masked: podman run --security-opt unmask=ALL;")
     assert of("pivot", errno.EPERM, Environment(filtered=True, container="Podman")).startswith("podman run --cap-add SYS_ADMIN")
 
 
@@ -109,11 +110,27 @@ def test_a_read_only_bind_that_the_kernel_cannot_make_names_the_version():
 @pytest.mark.parametrize(
     ("where", "refused", "reason", "expected"),
     [
-        (Environment(), Hierarchy(2, "/g"), "/g is mounted read-only", "docker run --cgroupns=private --privileged"),
-        (Environment(capabilities=~2), Hierarchy(1, "/g"), "/g is not writable for uid 0", "--cap-add DAC_OVERRIDE"),
-        (Environment(uid=7), Hierarchy(1, "/g"), "/g is not writable for uid 7", "give yourself a group: sudo mkdir -p /g/tests && "),
-        (Environment(uid=7), Hierarchy(2, "/g"), "/g is not writable for uid 7", "systemd-run --user --scope -p Delegate=yes"),
-        (Environment(uid=7), None, "no control group hierarchy has the controller cpu", "Delegate=cpu memory pids"),
+        (Environment(cgroups=GROUPS), Hierarchy(2, "/g"), "/g is mounted read-only", "docker run --cgroupns=private --privileged"),
+        (Environment(capabilities=~2, cgroups=GROUPS), Hierarchy(1, "/g"), "/g is not writable for uid 0", "--cap-add DAC_OVERRIDE"),
+        (
+            Environment(uid=7, cgroups=GROUPS),
+            Hierarchy(1, "/g"),
+            "/g is not writable for uid 7",
+            "give yourself a group: sudo mkdir -p /g/tests && ",
+        ),
+        (
+            Environment(uid=7, cgroups=GROUPS),
+            Hierarchy(2, "/g"),
+            "/g is not writable for uid 7",
+            "systemd-run --user --scope -p Delegate=yes",
+        ),
+        (Environment(uid=7), None, "no control group hierarchy has the controller cpu", "mount -t cgroup2 cgroup2 /sys/fs/cgroup"),
+        (
+            Environment(uid=7, cgroups=GROUPS),
+            None,
+            "no control group hierarchy has the controller cpu",
+            "Delegate=cpu memory pids",
+        ),
         (
             Environment(container=SANDBOX),
             Hierarchy(1, "/g"),
