@@ -128,24 +128,28 @@ def _group_remedy(host: Host, controller: str) -> str:
     here, place = host.here, host.refused.get(controller)
     if here.container == SANDBOX:
         return "sandboxes show control groups read-only: give the limit to the test that starts this pytest"
-    if not here.cgroups:
-        return f"no control groups are mounted: sudo mount -t cgroup2 cgroup2 /sys/fs/cgroup; {_CONTAINER_GROUPS}"
     if place is None:
-        return (
-            f"no group above this one hands {controller} down: for users of systemd Delegate=cpu memory pids (docs/host.md), "
-            f"in Docker --cgroupns=private --privileged, on a machine without it boot without cgroup_disable={controller}"
-        )
-    if here.lacking and not host.obstacles[controller].endswith(READ_ONLY):
-        return _capabilities(here) or ""
-    if host.obstacles[controller].endswith(READ_ONLY) or not here.rootless:
+        return _absent(controller, here)
+    if host.obstacles[controller].endswith(READ_ONLY):
         return f"{_CONTAINER_GROUPS}; elsewhere: mount control groups writable"
+    if not here.rootless:
+        return _capabilities(here) or f"{_CONTAINER_GROUPS}; elsewhere: give root a group that it may write to"
     if place.version == 2:
         made = "systemd-run --user --scope -p Delegate=yes python -m pytest ..."
-        return f"{made}, or run pytest as root" if here.systemd else f"{made} (with systemd; without: docs/host.md), or run pytest as root"
+        return f"{made}{'' if here.systemd else ' (with systemd; without: docs/host.md)'}, or run pytest as root"
     group = f"{place.directory.rstrip('/')}/tests"
     return (
         f"give yourself a group: sudo mkdir -p {group} && sudo chown -R $(id -u) {group} && echo $$ | sudo tee {group}/cgroup.procs, "
         "and start pytest from that shell; or run pytest as root"
+    )
+
+
+def _absent(controller: str, here: Environment) -> str:
+    if not here.cgroups:
+        return f"no control groups are mounted: sudo mount -t cgroup2 cgroup2 /sys/fs/cgroup; {_CONTAINER_GROUPS}"
+    return (
+        f"no group above this one hands {controller} down: for users of systemd Delegate=cpu memory pids (docs/host.md), "
+        f"in Docker --cgroupns=private --privileged, on a machine without it boot without cgroup_disable={controller}"
     )
 
 
