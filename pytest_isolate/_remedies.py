@@ -23,7 +23,10 @@ CONTAINER_USER = (
 )
 _CONTAINER_GROUPS = "in Docker: docker run --cgroupns=private --privileged"
 STRICT = "profile='strict' forbids it to whatever its test starts: run this pytest outside, or in a test without that profile"
-MASKED_PROC = "in a container /proc or /sys is masked: docker run --security-opt systempaths=unconfined; Kubernetes: procMount: Unmasked, hostUsers: false"
+MASKED_PROC = (
+    "in a container /proc or /sys is masked: docker run --security-opt systempaths=unconfined; "
+    "Kubernetes: procMount: Unmasked, hostUsers: false"
+)
 HIDDEN = "a seccomp filter hides it: update the container's runtime and libseccomp"
 OVERLAY = "overlays stack two deep, and this root is that deep already, or its file system carries none: use fs='readonly'"
 OVERLAY_OF_TMP = (
