@@ -16,7 +16,6 @@ import pytest
 
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._options import KEYWORDS
-from pytest_isolate._remedies import HIDDEN, remedy
 from pytest_isolate._spec import Spec
 
 if TYPE_CHECKING:
@@ -59,6 +58,7 @@ def examine(config: pytest.Config, *, enters: bool) -> list[Finding]:
     """Try every capability. Entering takes a fork of this process, for which a run with threads of its tests is no place."""
     if sys.platform != "linux":
         return [Finding(name, available=False, reason="namespaces are Linux's", remedy="run the tests on Linux") for name, _ in _TRIED]
+    from pytest_isolate._remedies import remedy  # noqa: PLC0415 - like all that is Linux's, not for other systems
     from pytest_isolate._run import Run  # noqa: PLC0415
 
     run = Run(config)
@@ -75,6 +75,7 @@ def examine(config: pytest.Config, *, enters: bool) -> list[Finding]:
 def _landlock(here: Environment) -> Finding:
     """The second wall that ``profile="strict"`` has where the kernel has it."""
     from pytest_isolate import _strict  # noqa: PLC0415
+    from pytest_isolate._remedies import HIDDEN  # noqa: PLC0415
 
     reason = _strict.landlock_obstacle()
     fix = "boot with lsm=landlock,... (Linux 5.19 or later)"
@@ -86,6 +87,7 @@ def _landlock(here: Environment) -> Finding:
 def _try(run: Run, name: str, changes: dict[str, object], *, enters: bool) -> Finding:
     from pytest_isolate import _plan, _strict  # noqa: PLC0415
     from pytest_isolate._linux.host import Tree  # noqa: PLC0415
+    from pytest_isolate._remedies import remedy  # noqa: PLC0415
 
     optional = name in _EXTRA
     spec = Spec(**{**{key: keyword.default for key, keyword in KEYWORDS.items()}, **changes}, origins={})  # type: ignore[arg-type]

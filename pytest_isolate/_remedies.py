@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from typing import TYPE_CHECKING
 
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux.cgroup import READ_ONLY
 from pytest_isolate._linux.environment import SANDBOX, Environment
-from pytest_isolate._linux.host import Host
+
+if TYPE_CHECKING:
+    from pytest_isolate._linux.host import Host
 
 _FORBIDDEN = {errno.EPERM, errno.EACCES}
 _NO_LOWER_LAYER = {errno.EINVAL, errno.EOPNOTSUPP, errno.ESTALE, errno.EREMOTE}
