@@ -9,13 +9,13 @@ The map of the package, imports pointing one way, downwards:
 - ``_fleet``: several tests in flight.
 - ``_strict``: which system calls a strict test does without; ``_sandbox.confine`` closes its walls.
 - ``_coverage``, ``_attempts``, ``_allocations``: what a child measures and tells. ``_plugins``: other plugins that need something of us.
-- ``_doctor``, ``_report``: what is told to people and machines.
+- ``_doctor``, ``_report``: what is told to people and machines. ``_remedies``: what helps against a failed step.
 - ``_reading``: what a child wrote, checked before anybody else sees it.
 - ``_verdict``, ``_plan``, ``_mend``: pure; from facts to a judgement, from wishes to steps, from what came through to what was said.
 - ``_options``, ``_values``, ``_violations``: what users type, and the exceptions they can name.
 - ``_pytest_private``: every use of pytest's internals, with its reason.
 - ``_sandbox``: builder, holder, entry, watch; knows nothing of pytest.
-- ``_linux``: system calls, mounts, control groups, netlink.
+- ``_linux``: system calls, mounts, control groups, netlink; what this machine is (``host``), and where it is (``environment``).
 - ``_model``, ``_errors``: what travels between them.
 """
 

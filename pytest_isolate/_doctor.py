@@ -1,20 +1,30 @@
-"""``--isolate-doctor``: try everything a sandbox is made of in a throwaway one, and say what is missing and what helps.
+"""``--isolate-doctor``: say where this is, try everything a sandbox is made of in a throwaway one, and say what is missing and what helps.
 
-That unshare(2) works proves nothing (Ubuntu 24.04 grants the namespace and then takes its rights), so each capability is the
-whole sequence, built for real.
+That unshare(2) works proves nothing (Ubuntu 24.04 grants the namespace and then takes its rights), and that a sandbox was built does not
+prove that a test gets into it, so each capability is the whole sequence, for real: built, entered, and looked at from inside.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_isolate._errors import StepFailedError
+from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._options import KEYWORDS
-from pytest_isolate._remedies import remedy
 from pytest_isolate._spec import Spec
+
+if TYPE_CHECKING:
+    from pytest_isolate._linux.environment import Environment
+    from pytest_isolate._plan import Plan
+    from pytest_isolate._run import Run
+    from pytest_isolate._sandbox.entry import Entry
+    from pytest_isolate._sandbox.keeper import Sandbox
+    from pytest_isolate._sandbox.watch import Exit
 
 
 @dataclass(frozen=True)
@@ -28,79 +38,160 @@ class Finding:
     optional: bool = False  # an extra wall: nothing fails for the want of it unless a test asks for it
 
 
+_LEAST: dict[str, object] = {"net": False, "fs": "host"}
 _TRIED: tuple[tuple[str, dict[str, object]], ...] = (
-    ("namespaces", {"net": False, "fs": "host"}),
+    ("namespaces", _LEAST),
     ("net", {"fs": "host"}),
     ("readonly", {"net": False, "fs": "readonly"}),
     ("overlay", {"net": False}),
-    ("disk", {"net": False, "fs": "host", "disk": 1 << 20}),
+    ("disk", _LEAST | {"disk": 1 << 20}),
+    ("memory", _LEAST | {"memory": 1 << 28}),
+    ("pids", _LEAST | {"pids": 100}),
+    ("cpu", _LEAST | {"cpu": 1.0}),
+    ("strict", _LEAST | {"profile": "strict"}),
 )
-_CONTROLLED = ("memory", "pids", "cpu")
+_EXTRA = {"strict"}
+_ENTERING_DIED = 32  # EPIPE
 
 
-def examine(config: pytest.Config) -> list[Finding]:
-    """Try every capability."""
+def examine(config: pytest.Config, *, enters: bool) -> list[Finding]:
+    """Try every capability. Entering takes a fork of this process, for which a run with threads of its tests is no place."""
     if sys.platform != "linux":
         return [Finding(name, available=False, reason="namespaces are Linux's", remedy="run the tests on Linux") for name, _ in _TRIED]
-    from pytest_isolate._plan import group_remedy  # noqa: PLC0415
+    from pytest_isolate._remedies import remedy  # noqa: PLC0415 - like all that is Linux's, not for other systems
     from pytest_isolate._run import Run  # noqa: PLC0415
 
     run = Run(config)
     try:
-        findings = [_try(run, name, changes) for name, changes in _TRIED]
-        host = run.machine.host
+        findings = [_try(run, name, changes, enters=enters) for name, changes in _TRIED]
     except StepFailedError as error:
-        return [Finding("control groups", available=False, reason=str(error), remedy=remedy(error) or "")]
+        fix = remedy(error, run.here) or ""
+        findings = [Finding(name, available=False, reason=str(error), remedy=fix, optional=name in _EXTRA) for name, _ in _TRIED]
     finally:
         run.close()
-    for name in _CONTROLLED:
-        if name in host.places:
-            findings.append(Finding(name, available=True, reason=f"cgroup v{host.places[name].version}, {host.places[name].directory}"))
-        else:
-            findings.append(Finding(name, available=False, reason=host.obstacles[name], remedy=group_remedy(host)))
-    findings += _walls()
-    return findings
+    return [*findings, _landlock(run.here)]
 
 
-def _walls() -> list[Finding]:
-    """What ``profile="strict"`` needs, and the second wall that it has where the kernel has it."""
+def _landlock(here: Environment) -> Finding:
+    """The second wall that ``profile="strict"`` has where the kernel has it."""
     from pytest_isolate import _strict  # noqa: PLC0415
+    from pytest_isolate._remedies import HIDDEN  # noqa: PLC0415
 
-    strict, landlock = _strict.obstacle(), _strict.landlock_obstacle()
-    return [
-        Finding("strict", strict is None, strict or "", _strict.REMEDY, optional=True),
-        Finding("landlock", landlock is None, landlock or "", "boot with lsm=landlock,... (Linux 5.19 or later)", optional=True),
-    ]
+    reason = _strict.landlock_obstacle()
+    fix = "boot with lsm=landlock,... (Linux 5.19 or later)"
+    if here.filtered:
+        fix += f"; or {HIDDEN}"
+    return Finding("landlock", reason is None, reason or "", fix, optional=True)
 
 
-def _try(run: object, name: str, changes: dict[str, object]) -> Finding:
-    from pytest_isolate import _plan  # noqa: PLC0415
+def _try(run: Run, name: str, changes: dict[str, object], *, enters: bool) -> Finding:
+    from pytest_isolate import _plan, _strict  # noqa: PLC0415
     from pytest_isolate._linux.host import Tree  # noqa: PLC0415
-    from pytest_isolate._run import Run  # noqa: PLC0415
+    from pytest_isolate._remedies import remedy  # noqa: PLC0415
 
-    assert isinstance(run, Run)
+    optional = name in _EXTRA
     spec = Spec(**{**{key: keyword.default for key, keyword in KEYWORDS.items()}, **changes}, origins={})  # type: ignore[arg-type]
-    sandbox = run.machine.keeper.order(
-        _plan.plan(spec, run.machine.host, Tree(), run.machine.keeper.loopback() if spec.net else [], ["/tmp"]).recipe
-    )
+    machine = run.machine
+    loopback = machine.keeper.loopback() if spec.net else []
+    plan = _plan.plan(spec, machine.host, Tree(), loopback, run.places())
+    for missing in (*plan.missing, _strict.missing(spec)):
+        if missing is not None:
+            return Finding(name, available=False, reason=missing.reason, remedy=missing.remedy, optional=optional)
+    sandbox = machine.keeper.order(plan.recipe)
     try:
         sandbox.wait_ready()
+        if enters:
+            _enter(run, spec, plan, sandbox)
     except StepFailedError as error:
-        return Finding(name, available=False, reason=str(error), remedy=remedy(error) or "")
+        return Finding(name, available=False, reason=str(error), remedy=remedy(error, machine.host.here) or "", optional=optional)
     finally:
         sandbox.close()
-    return Finding(name, available=True)
+    place = machine.host.places.get(name)
+    return Finding(name, available=True, reason=f"cgroup v{place.version}, {place.directory}" if place else "", optional=optional)
+
+
+def _enter(run: Run, spec: Spec, plan: Plan, sandbox: Sandbox) -> None:
+    """Fork into a sandbox as for a test. Raises ``StepFailedError``."""
+    from pytest_isolate import _boarding, _strict  # noqa: PLC0415
+    from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit, fork  # noqa: PLC0415
+    from pytest_isolate._sandbox.watch import Watch, wait_for_one  # noqa: PLC0415
+
+    host = run.machine.host
+    memory = None if spec.memory is None else MemoryLimit.open(sandbox.groups["memory"], host.places["memory"].version, spec.memory)
+    (frames, frames_write), (stacks, stacks_write) = _boarding.open_pipes(2)
+    ours = [frames, stacks]
+    entry = Entry(
+        frames=frames_write,
+        pidfd=sandbox.pidfd,
+        namespaces=plan.recipe.namespaces,
+        joins=sandbox.joins,
+        cwd=os.getcwd(),
+        replace={},
+        keep=frozenset({frames_write}),
+        identity=Identity(drop_capabilities=host.rootless and host.uid != 0),
+        memory=memory,
+        confinement=_strict.confinement(spec),
+    )
+    written = [os.path.realpath(tempfile.gettempdir())]
+    if spec.fs == "overlay" and os.access(entry.cwd, os.W_OK):
+        written.append(entry.cwd)
+    try:
+        ours.append(_boarding.open_event("the end of the look"))
+        pid = fork(entry)
+        if pid == 0:
+            _look_around(entry, written)
+        watch = Watch(pid, sandbox, *ours)
+    except StepFailedError:
+        _boarding.close(*ours)
+        raise
+    finally:
+        _boarding.close(frames_write, stacks_write, *(memory.descriptors if memory is not None else ()))
+    watch.start(None)
+    wait_for_one([watch])
+    _judge(watch.finish())
+
+
+def _look_around(entry: Entry, written: list[str]) -> None:
+    """In the child: what a test does first, and files where it could write them outside. Never returns."""
+    from pytest_isolate._sandbox.entry import become, say_broken  # noqa: PLC0415
+    from pytest_isolate._sandbox.frames import Writer  # noqa: PLC0415
+
+    try:
+        become(entry)
+        for directory in written:
+            with Step("write a file in", directory):
+                tempfile.TemporaryFile(dir=directory).close()
+        Writer(entry.frames).send({"kind": "end"})
+    except StepFailedError as error:
+        say_broken(entry.frames, error)
+    finally:
+        os._exit(0)
+
+
+def _judge(exit_: Exit) -> None:
+    from pytest_isolate import _reading  # noqa: PLC0415
+
+    frames, _ = _reading.checked(exit_.frames, strict=False)
+    for frame in frames:
+        if frame["kind"] == "broken":
+            raise StepFailedError(str(frame["step"]), str(frame["path"]), int(str(frame["errno"])))
+    if not exit_.ended:
+        raise StepFailedError("enter", "the sandbox: the forked process died", _ENTERING_DIED)
 
 
 def capabilities(config: pytest.Config) -> dict[str, dict[str, object]]:
-    """The findings in the JSON report's form."""
-    return {each.name: {"available": each.available, "reason": each.reason} for each in examine(config)}
+    """The findings in the JSON report's form, at the end of a run whose tests have entered what they asked for."""
+    return {each.name: {"available": each.available, "reason": each.reason} for each in examine(config, enters=False)}
 
 
 def main(config: pytest.Config) -> int:
     """Print the findings. Returns 0 when everything is there."""
-    findings = examine(config)
+    findings = examine(config, enters=True)
     lines = []
+    if sys.platform == "linux":
+        from pytest_isolate._linux import environment  # noqa: PLC0415
+
+        lines.append(f"environment: {environment.look()}")
     for each in findings:
         lines.append(
             f"{'PASS' if each.available else 'NOTE' if each.optional else 'FAIL'}  {each.name}{': ' if each.reason else ''}{each.reason}"

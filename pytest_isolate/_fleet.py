@@ -165,7 +165,7 @@ def _finish(flight: Flight) -> None:
     try:
         _flight.finish(flight)
     except StepFailedError as error:
-        flight.broken = explain(error)
+        flight.broken = explain(error, flight.run.here)
     except Exception:  # noqa: BLE001 - ours, not the test's: it must not look like the test's failure
         flight.broken = f"pytest-isolate itself failed:\n{traceback.format_exc()}"
     flight.in_the_air = False

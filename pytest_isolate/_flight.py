@@ -165,7 +165,7 @@ def take_off(flight: Flight) -> None:
                 return
             _fork(flight, flight.spec)
     except StepFailedError as error:
-        flight.broken = flight.run.builders_death(died=True) or explain(error)
+        flight.broken = flight.run.builders_death(died=True) or explain(error, flight.run.here)
     except Handed:
         raise
     except Exception:  # ours, not the test's: it must not look like the test's failure
@@ -210,7 +210,7 @@ def _prepare(flight: Flight, spec: Spec) -> None:
     except StepFailedError as error:
         if run.has_worked or error.errno in PASSING:  # not what this machine cannot give: no on_missing covers it
             raise
-        _settle(flight, spec, Missing("sandbox", explain(error), "pytest --isolate-doctor"))
+        _settle(flight, spec, Missing("sandbox", explain(error, run.here), ""))
         flight.plain = flight.broken is None
         if flight.broken is not None:
             raise Handed from error
@@ -235,10 +235,9 @@ def _build(flight: Flight, spec: Spec) -> None:
 
 
 def _settle(flight: Flight, spec: Spec, missing: Missing) -> None:
-    sentence = (
-        f"this machine cannot isolate {missing.keyword} (asked {spec.origin(missing.keyword)}): {missing.reason}; "
-        f"remedy: {missing.remedy}; see also pytest --isolate-doctor and on_missing="
-    )
+    helps = f"remedy: {missing.remedy}; see also" if missing.remedy else "see also"
+    asked = f"this machine cannot isolate {missing.keyword} (asked {spec.origin(missing.keyword)})"
+    sentence = f"{asked}: {missing.reason}; {helps} pytest --isolate-doctor and on_missing="
     if spec.on_missing == "skip":
         pytest.skip(sentence)
     if spec.on_missing == "error":
@@ -398,6 +397,7 @@ def finish(flight: Flight) -> None:
         attempts=_attempts.read((exit_.last("network") or {}).get("attempts"), left) if spec.net else (),
         unreadable=unreadable,
         threads=flight.threads,
+        here=flight.run.here,
         builder=flight.run.builders_death(died=exit_.first("broken") is not None or (exit_.status == signal.SIGKILL and not exit_.ended)),
     )
     group.counters, group.disk_used, group.unroutable = counters, disk_used, unroutable or 0

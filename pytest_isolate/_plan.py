@@ -14,6 +14,7 @@ from pytest_isolate._linux.host import Host, Tree
 from pytest_isolate._linux.mounts import MountPoint
 from pytest_isolate._linux.syscalls import Clone, Mount
 from pytest_isolate._model import Missing, Recipe
+from pytest_isolate._remedies import group_remedy
 from pytest_isolate._spec import Spec
 
 PRIVATE = "/proc"
@@ -93,7 +94,11 @@ class _Layout:
         elif kind == "other" or (mount is not None and (mount.read_only or mount.fstype in _PSEUDO)):
             self.steps.append(("bind", path, _inside(path), True))
         elif kind == "directory":
-            self.overlay(path, sure=mount is None)
+            self.overlay(path, sure=mount is None or self._is_too_much_to_lose(path, mount))
+
+    def _is_too_much_to_lose(self, path: str, mount: MountPoint) -> bool:
+        """Overlays that are too deep for one more, where tests write: in a sandbox in a sandbox everything would be read-only."""
+        return mount.fstype == "overlay" and any(_is_in(place, (path,)) for place in self.places)
 
     def directory(self, path: str) -> None:
         """Without root an overlay must not have mounts below it: take such a directory apart, entry by entry."""
@@ -106,6 +111,20 @@ class _Layout:
         if path == "/":  # pivot_root(2) wants a mount point
             self.steps.append(("bind", ROOT, ROOT, False))
         self.uppers.append((path, f"root{path if path != '/' else ''}"))
+        self._entries(path)
+
+    def temporary(self, path: str) -> None:
+        """Make a directory private on a root that is the host's. A test that could not write there would not have what it was promised."""
+        if not (self.host.rootless and _below(self.host.mounts, path)):
+            self.overlay(path, sure=True)
+            return
+        name = f"{len(self.uppers)}.upper"
+        self.steps.append(("mirror", path, f"{PRIVATE}/{name}", True))
+        self.steps.append(("bind", f"{PRIVATE}/{name}", _inside(path), False))
+        self.uppers.append((path, name))
+        self._entries(path)
+
+    def _entries(self, path: str) -> None:
         start = path.rstrip("/") + "/"  # a directory that may be entered but not listed still has its mounts
         hidden = {each.path.removeprefix(start).split("/")[0] for each in _below(self.host.mounts, path)} - {""}
         for name in sorted({*self.tree.entries(path), *hidden}):
@@ -141,7 +160,8 @@ def plan(spec: Spec, host: Host, tree: Tree, loopback: list[str], places: list[s
         _shared_root(layout, spec, places[0])
     if spec.fs != "host":
         layout.steps += _devices(host, tree)
-    layout.steps += _shared_memory()
+    if spec.fs != "host" or tree.kind("/dev/shm") != "none":  # a machine without one need not be given it
+        layout.steps += _shared_memory()
     layout.steps += _processes(spec, host)
     layout.steps += _sysfs(spec, host)
     if spec.strict:
@@ -202,15 +222,14 @@ def _overlay_root(layout: _Layout) -> None:
 
 
 def _shared_root(layout: _Layout, spec: Spec, temporary: str) -> None:
-    closed = layout.strict and spec.fs == "readonly"
-    if closed:
+    if layout.strict and spec.fs == "readonly":
         _overlay_root(layout)
         layout.steps.append(("read_only", ROOT))
     else:
         layout.steps += [("mkdir", ROOT, 0o755), ("bind", "/", ROOT, spec.fs == "readonly")]
     for path in dict.fromkeys(("/tmp", temporary)):
         if layout.tree.kind(path) == "directory":
-            layout.overlay(path, sure=closed)  # else, without root and with something mounted below, a view of it stands in
+            layout.temporary(path)
 
 
 def _is_in(path: str, parents: tuple[str, ...] | list[str]) -> bool:
@@ -295,19 +314,13 @@ def _bandwidth(spec: Spec, tree: Tree, *, v2: bool) -> Iterator[tuple[str, str]]
 def _missing(spec: Spec, host: Host, tree: Tree) -> Iterator[Missing]:
     for keyword in ("memory", "pids", "cpu"):
         if getattr(spec, keyword) is not None and keyword not in host.places:
-            yield Missing(keyword, host.obstacles[keyword], group_remedy(host))
+            yield Missing(keyword, host.obstacles[keyword], group_remedy(host, keyword))
     counts_time = "cpuacct" in host.places or ("cpu" in host.places and host.places["cpu"].version == 2)
     if spec.cpu_time is not None and not counts_time:
-        yield Missing("cpu_time", host.obstacles.get("cpuacct") or host.obstacles["cpu"], group_remedy(host))
+        name = "cpuacct" if "cpuacct" in host.obstacles else "cpu"
+        yield Missing("cpu_time", host.obstacles[name], group_remedy(host, name))
     for keyword in ("io_read", "io_write"):
         if getattr(spec, keyword) is not None and "io" in host.obstacles:
-            yield Missing(keyword, host.obstacles["io"], group_remedy(host))
+            yield Missing(keyword, host.obstacles["io"], group_remedy(host, "io"))
         elif getattr(spec, keyword) is not None and not tree.disks():
             yield Missing(keyword, "there is no block device to limit", "run it on a machine with one, or without this limit")
-
-
-def group_remedy(host: Host) -> str:
-    """The command that gives this caller control groups."""
-    if not host.rootless:
-        return "in a container, start it with --privileged, or with a writable cgroup: docker run --cgroupns=private --privileged"
-    return "systemd-run --user --scope -p Delegate=yes python -m pytest ... (on cgroup v2 with systemd), or run pytest as root"

@@ -1,43 +1,162 @@
-"""One function that turns a failed step into what a person can do about it."""
+"""From a failed step, and where it failed, to what a person can do about it."""
 
 from __future__ import annotations
 
 import errno
+import os
+import tempfile
+from typing import TYPE_CHECKING
 
 from pytest_isolate._errors import StepFailedError
+from pytest_isolate._linux.cgroup import READ_ONLY
+from pytest_isolate._linux.environment import SANDBOX, Environment
 
-_FORBIDDEN = {errno.EPERM, errno.EACCES, errno.ENOSYS}
-USER_NAMESPACES = (
-    "allow user namespaces: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu 24.04), or "
-    "sudo sysctl -w user.max_user_namespaces=15000 kernel.unprivileged_userns_clone=1 (older Debian), "
-    "or run pytest as root"
+if TYPE_CHECKING:
+    from pytest_isolate._linux.host import Host
+
+_FORBIDDEN = {errno.EPERM, errno.EACCES}
+_NO_LOWER_LAYER = {errno.EINVAL, errno.EOPNOTSUPP, errno.ESTALE, errno.EREMOTE}
+_LIMITS = {errno.ENOSPC, errno.EUSERS}
+_OPENED = "--security-opt seccomp=unconfined --security-opt apparmor=unconfined"
+#: What root of a container needs, and what an ordinary user in one does.
+CONTAINER = f"in Docker: docker run --cap-add SYS_ADMIN --cap-add NET_ADMIN {_OPENED}, or --privileged; Kubernetes: privileged: true"
+CONTAINER_USER = (
+    f"in Docker: docker run {_OPENED} --security-opt systempaths=unconfined; "
+    "Kubernetes: seccompProfile: Unconfined, procMount: Unmasked, hostUsers: false"
 )
-CONTAINER = (
-    "in Docker: docker run --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined, or --privileged"
-)
+_CONTAINER_GROUPS = "in Docker: docker run --cgroupns=private --privileged"
+STRICT = "profile='strict' forbids it to whatever its test starts: run this pytest outside, or in a test without that profile"
 MASKED_PROC = (
-    "in a container /proc is masked: docker run --security-opt systempaths=unconfined; Kubernetes: procMount: Unmasked, hostUsers: false"
+    "in a container /proc or /sys is masked: docker run --security-opt systempaths=unconfined; "
+    "Kubernetes: procMount: Unmasked, hostUsers: false"
 )
-OVERLAY = (
-    "rootless overlays need Linux 5.11; overlays stack two deep, so a container inside a container inside a container "
-    "is too much: use fs='readonly'"
+HIDDEN = "a seccomp filter hides it: update the container's runtime and libseccomp"
+OVERLAY = "overlays stack two deep, and this root is that deep already, or its file system carries none: use fs='readonly'"
+OVERLAY_OF_TMP = (
+    "the directory for temporary files is always private, and no overlay can be laid over this one (they stack two deep, and not on every "
+    "file system): give it a tmpfs of its own (docker run --tmpfs /tmp; Kubernetes: an emptyDir)"
 )
+OVERLAY_MODULE = "the kernel has no overlayfs, without which not even temporary files are private: sudo modprobe overlay"
+_APPARMOR = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+_DEBIAN = "sudo sysctl -w kernel.unprivileged_userns_clone=1"
+USER_NAMESPACES = f"allow user namespaces: {_APPARMOR} (Ubuntu 24.04), or {_DEBIAN} (older Debian), or run pytest as root"
+LIMITS = "allow more namespaces: raise the one of user.max_*_namespaces (sysctl --all) that is reached"
+_NEEDED = (5, 12)  # has the last of the system calls that every sandbox is built with, mount_setattr(2)
+_ROOTLESS_OVERLAYS = (5, 11)
 
 
-def remedy(error: StepFailedError) -> str | None:
+def remedy(error: StepFailedError, here: Environment) -> str | None:
     """What helps against this failure, where somebody knows."""
-    of_namespace = error.step.startswith("clone") or (error.step == "write" and error.path.startswith("/proc/"))
-    if of_namespace and (error.errno in _FORBIDDEN or error.errno in {errno.ENOSPC, errno.EUSERS}):
-        return f"{USER_NAMESPACES}; {CONTAINER}"
-    if error.step == "mount proc on" and error.errno in _FORBIDDEN:
+    known = _remedy(error, here)
+    return None if known is None else _in_words_of(here, known)
+
+
+def _in_words_of(here: Environment, text: str) -> str:
+    if here.container != "Podman":
+        return text
+    text = text.replace("in Docker: docker run", "podman run").replace("docker run", "podman run")
+    return text.replace("systempaths=unconfined", "unmask=ALL")
+
+
+def _remedy(error: StepFailedError, here: Environment) -> str | None:
+    step, code = error.step, error.errno
+    if code == errno.ENOSYS:
+        return _kernel(_NEEDED, here)
+    of_namespace = step.startswith("clone") or (step == "write" and error.path.startswith("/proc/"))
+    if of_namespace and code in _LIMITS:
+        return _limits(here)
+    if step.startswith("overlay"):
+        return _overlay(error, here)
+    if code not in _FORBIDDEN:
+        return None
+    if step in {"mount proc on", "mount sysfs on"} and here.rootless:
         return MASKED_PROC
-    if error.step.startswith("overlay") and error.errno in {errno.EINVAL, *_FORBIDDEN}:
-        return OVERLAY
-    if error.step.startswith("mount") and error.errno in _FORBIDDEN:
-        return f"{USER_NAMESPACES}; {CONTAINER}"
-    if error.step in {"read only", "bind", "protect"} and error.errno == errno.ENOSYS:
-        return "Linux 5.12 is needed"
-    return None
+    return _refused(here) or (_user_namespaces(here) if of_namespace or step.startswith("mount") else None)
+
+
+def _limits(here: Environment) -> str:
+    zero = sorted(name for name in here.sysctls if name.startswith("user.max_"))
+    return "allow namespaces: sudo sysctl -w " + " ".join(f"{name}=15000" for name in zero) if zero else LIMITS
+
+
+def _refused(here: Environment) -> str | None:
+    """Something stands between this caller and the kernel."""
+    if here.container == SANDBOX and here.filtered:
+        return STRICT
+    if here.filtered or here.apparmor:
+        return CONTAINER if here.uid == 0 else CONTAINER_USER
+    return _capabilities(here)
+
+
+def _user_namespaces(here: Environment) -> str:
+    """A namespace, or a mount in one, is not for this caller, and nothing says why."""
+    if "kernel.apparmor_restrict_unprivileged_userns" in here.sysctls:
+        return f"allow user namespaces: {_APPARMOR} (and for good, in a file below /etc/sysctl.d), or run pytest as root"
+    if "kernel.unprivileged_userns_clone" in here.sysctls:
+        return f"allow user namespaces: {_DEBIAN}, or run pytest as root"
+    return f"{USER_NAMESPACES}; {CONTAINER}"
+
+
+def _capabilities(here: Environment) -> str | None:
+    if not here.lacking:
+        return None
+    names = [f"CAP_{name}" for name in here.lacking]
+    added = " ".join(f"--cap-add {name}" for name in here.lacking)
+    return f"this root lacks {', '.join(names)}; in Docker: docker run {added}, or --privileged"
+
+
+def _overlay(error: StepFailedError, here: Environment) -> str | None:
+    if error.errno == errno.ENODEV:
+        return OVERLAY_MODULE
+    if here.rootless and (0, 0) < here.release < _ROOTLESS_OVERLAYS and error.errno in {errno.EINVAL, *_FORBIDDEN}:
+        return _kernel(_ROOTLESS_OVERLAYS, here)
+    if error.errno in _NO_LOWER_LAYER:
+        temporary = {f"/proc/root{path}" for path in ("/tmp", os.path.realpath(tempfile.gettempdir()))}
+        return OVERLAY_OF_TMP if error.path in temporary else OVERLAY
+    return _refused(here) or _user_namespaces(here) if error.errno in _FORBIDDEN else None
+
+
+def _kernel(needed: tuple[int, int], here: Environment) -> str:
+    """Something that the kernel does not know; or so says a filter that is older than the kernel."""
+    if here.release >= needed and here.filtered:
+        return f"{here.kernel} has it and {HIDDEN}, or docker run --security-opt seccomp=unconfined"
+    if here.release >= needed:
+        return f"{here.kernel} has it, but not here: processors that are known are in docs/limitations.md"
+    return f"Linux {needed[0]}.{needed[1]} is needed" + ("" if here.release == (0, 0) else f", this is {here.kernel}")
+
+
+def group_remedy(host: Host, controller: str) -> str:
+    """The command that gives this caller a controller of control groups."""
+    return _in_words_of(host.here, _group_remedy(host, controller))
+
+
+def _group_remedy(host: Host, controller: str) -> str:
+    here, place = host.here, host.refused.get(controller)
+    if here.container == SANDBOX:
+        return "sandboxes show control groups read-only: give the limit to the test that starts this pytest"
+    if place is None:
+        return _absent(controller, here)
+    if host.obstacles[controller].endswith(READ_ONLY):
+        return f"{_CONTAINER_GROUPS}; elsewhere: mount control groups writable"
+    if not here.rootless:
+        return _capabilities(here) or f"{_CONTAINER_GROUPS}; elsewhere: give root a group that it may write to"
+    if place.version == 2:
+        made = "systemd-run --user --scope -p Delegate=yes python -m pytest ..."
+        return f"{made}{'' if here.systemd else ' (with systemd; without: docs/host.md)'}, or run pytest as root"
+    group = f"{place.directory.rstrip('/')}/tests"
+    return (
+        f"give yourself a group: sudo mkdir -p {group} && sudo chown -R $(id -u) {group} && echo $$ | sudo tee {group}/cgroup.procs, "
+        "and start pytest from that shell; or run pytest as root"
+    )
+
+
+def _absent(controller: str, here: Environment) -> str:
+    if not here.cgroups:
+        return f"no control groups are mounted: sudo mount -t cgroup2 cgroup2 /sys/fs/cgroup; {_CONTAINER_GROUPS}"
+    return (
+        f"no group above this one hands {controller} down: for users of systemd Delegate=cpu memory pids (docs/host.md), "
+        f"in Docker --cgroupns=private --privileged, on a machine without it boot without cgroup_disable={controller}"
+    )
 
 
 def _shortage(error: StepFailedError) -> str | None:
@@ -52,7 +171,7 @@ def _shortage(error: StepFailedError) -> str | None:
     return None
 
 
-def explain(error: StepFailedError) -> str:
+def explain(error: StepFailedError, here: Environment) -> str:
     """A failed step in words, with its remedy."""
-    known = remedy(error) or _shortage(error)
+    known = remedy(error, here) or _shortage(error)
     return f"{error}; remedy: {known}" if known else str(error)

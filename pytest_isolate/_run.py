@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -19,6 +19,7 @@ from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._interruption import OnTerminate
 
 if TYPE_CHECKING:
+    from pytest_isolate._linux.environment import Environment
     from pytest_isolate._linux.host import Host
     from pytest_isolate._linux.kernel_log import KernelLog
     from pytest_isolate._linux.mounts import MountPoint, MountTable
@@ -217,6 +218,13 @@ class Run:
         self._machine.look_again()
         return self._machine
 
+    @property
+    def here(self) -> Environment:
+        """Where this run is, for what helps against a failure."""
+        from pytest_isolate._linux import environment  # noqa: PLC0415
+
+        return environment.look() if self._machine is None else self._machine.host.here
+
     def builders_death(self, *, died: bool = False) -> str | None:
         """How the builder died; None if it lives. ``died``: a test did in the way that tests die by that."""
         return None if self._machine is None else self._machine.keeper.death(0.05 if died else 0.0)
@@ -244,16 +252,16 @@ class Run:
         )
         if key not in machine.plans:
             loopback = machine.keeper.loopback() if spec.net else []
-            plan = _plan.plan(spec, machine.host, Tree(), loopback, self._places(session))
+            plan = _plan.plan(spec, machine.host, Tree(), loopback, self.places(session.items))
             if (lacking := _strict.missing(spec)) is not None:
                 plan.missing += (lacking,)
             machine.plans[key] = plan
         return machine.plans[key]
 
-    def _places(self, session: pytest.Session) -> list[str]:
+    def places(self, items: Sequence[pytest.Item] = ()) -> list[str]:
         """Directories that tests are likely to write in or below, the one for temporary files first."""
         places = [tempfile.gettempdir(), os.getcwd(), str(self.config.rootpath), os.path.expanduser("~"), "/var/tmp", sys.prefix]
-        places += dict.fromkeys(str(item.path.parent) for item in session.items)
+        places += dict.fromkeys(str(item.path.parent) for item in items)
         return [os.path.realpath(place) for place in places]
 
     def order_ahead(self, item: pytest.Item | None) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pytest_isolate import _attempts as attempts
 from pytest_isolate import _violations
 from pytest_isolate._attempts import Attempt
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux.counters import Counters
+from pytest_isolate._linux.environment import Environment
 from pytest_isolate._linux.kernel_log import Kill
 from pytest_isolate._model import Usage
 from pytest_isolate._remedies import explain
@@ -40,6 +41,7 @@ class Facts:
     reported: tuple[str, ...] = ()  # phases whose reports arrived and could be read
     builder: str | None = None  # how the builder died, and with it the sandbox
     threads: tuple[str, ...] = ()  # names of pytest's other threads at the fork
+    here: Environment = field(default_factory=Environment)  # for what helps against a broken sandbox
     unreadable: str | None = None  # what the test's process wrote that no child of ours would have
 
     def memory(self) -> tuple[tuple[float, int], ...]:
@@ -94,7 +96,8 @@ def _broken(facts: Facts) -> str | None:
     frame = facts.exit.first("broken")
     if frame is not None:
         code = frame.get("errno")
-        return explain(StepFailedError(str(frame.get("step")), str(frame.get("path")), code if isinstance(code, int) else 0))
+        error = StepFailedError(str(frame.get("step")), str(frame.get("path")), code if isinstance(code, int) else 0)
+        return explain(error, facts.here)
     if facts.exit.first("entered") is None and facts.exit.timed_out:
         return f"the forked process did not get inside within {format_duration(ENTERING_LONGEST)} and was killed{_threads(facts)}"
     if facts.exit.first("entered") is None:

@@ -1,20 +1,20 @@
-"""Write the table of keywords in ``docs/configuration.md`` from the plugin's own option table.
+"""Write what the docs take from the code: the table of keywords and that of environments.
 
-``python tools/build_docs.py`` rewrites what stands between the two marker comments; with ``--check`` it only looks and exits 1
-when the page is stale.
+``python tools/build_docs.py`` rewrites what stands between the marker comments of each page; with ``--check`` it only looks and exits 1
+when a page is stale.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from pytest_isolate._options import KEYWORDS, Keyword
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(PROJECT), str(PROJECT / "tests" / "kernel")]  # of this checkout; what the tests assert is what the docs say
+from environments import ENVIRONMENTS, Environment  # noqa: E402
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
-BEGIN = "<!-- keywords: begin, written by tools/build_docs.py -->"
-END = "<!-- keywords: end -->"
-HEAD = ("keyword", "command line", "default", "allowed", "meaning")
+from pytest_isolate._options import KEYWORDS, Keyword  # noqa: E402
 
 
 def allowed(keyword: Keyword) -> str:
@@ -35,29 +35,64 @@ def default(keyword: Keyword) -> str:
     return "none" if keyword.default is None or keyword.default in ((), {}) else f"`{keyword.default!r}`"
 
 
-def table() -> str:
-    """The whole table, as Markdown."""
-    rows = [HEAD, ("---",) * len(HEAD)]
-    rows += [(f"`{each.name}`", f"`{each.option}`", default(each), allowed(each), each.help) for each in KEYWORDS.values()]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Any table, as Markdown."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines)
+
+
+def keywords() -> str:
+    """What users can ask for."""
+    rows = [(f"`{each.name}`", f"`{each.option}`", default(each), allowed(each), each.help) for each in KEYWORDS.values()]
+    return table(("keyword", "command line", "default", "allowed", "meaning"), rows)
+
+
+#: Capabilities that are there or not there together, in every environment.
+COLUMNS = (("namespaces", "net", "readonly", "disk"), ("overlay",), ("memory", "pids", "cpu"), ("strict",), ("landlock",))
+
+
+def _row(environment: Environment) -> tuple[str, ...]:
+    lacks = environment.lacks
+    cells = []
+    for names in COLUMNS:
+        missing = {name in lacks for name in names}
+        if len(missing) > 1:
+            sys.exit(f"{environment.name}: {', '.join(names)} need columns of their own")
+        cells.append("**no**" if True in missing else "the kernel's" if names == ("landlock",) else "yes")
+    return (environment.name, environment.how, *cells, "<br>".join(f"`{fix.strip()}`" for fix in dict.fromkeys(lacks.values())))
+
+
+def environments() -> str:
+    """What works where."""
+    return table(("environment", "made by", *(", ".join(names) for names in COLUMNS), "the fix has"), map(_row, ENVIRONMENTS))
+
+
+#: Page, name of the markers in it, what stands between them.
+PAGES: tuple[tuple[str, str, Callable[[], str]], ...] = (
+    ("configuration.md", "keywords", keywords),
+    ("environments.md", "environments", environments),
+)
 
 
 def main() -> int:
-    """Rewrite the page, or with ``--check`` compare. Returns the exit status."""
+    """Rewrite the pages, or with ``--check`` compare. Returns the exit status."""
     if sys.argv[1:] not in ([], ["--check"]):
         sys.exit(f"usage: {sys.argv[0]} [--check]")
-    page = PAGE.read_text("utf-8")
-    if page.count(BEGIN) != 1 or page.count(END) != 1:
-        sys.exit(f"{PAGE} must have each of these lines once:\n{BEGIN}\n{END}")
-    before, _, rest = page.partition(BEGIN)
-    fresh = f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}"
-    if fresh == page:
-        return 0
-    if sys.argv[1:]:
-        print(f"{PAGE} is stale: run python tools/build_docs.py", file=sys.stderr)
-        return 1
-    PAGE.write_text(fresh, "utf-8")
-    return 0
+    status = 0
+    for name, what, write in PAGES:
+        path = PROJECT / "docs" / name
+        begin, end = f"<!-- {what}: begin, written by tools/build_docs.py -->", f"<!-- {what}: end -->"
+        page = path.read_text("utf-8")
+        if page.count(begin) != 1 or page.count(end) != 1:
+            sys.exit(f"{path} must have each of these lines once:\n{begin}\n{end}")
+        before, _, rest = page.partition(begin)
+        fresh = f"{before}{begin}\n{write()}\n{end}{rest.partition(end)[2]}"
+        if fresh != page and sys.argv[1:]:
+            print(f"{path} is stale: run python tools/build_docs.py", file=sys.stderr)
+            status = 1
+        elif fresh != page:
+            path.write_text(fresh, "utf-8")
+    return status
 
 
 if __name__ == "__main__":

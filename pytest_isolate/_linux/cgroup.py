@@ -20,6 +20,7 @@ from pytest_isolate._errors import Step, StepFailedError
 PREFIX = "pytest-isolate-"
 LEAF = "pytest-isolate.leaf"
 CONTROLLERS = ("memory", "pids", "cpu", "cpuacct", "io", "blkio")  # the last two: one by its v2 and its v1 name
+READ_ONLY = "mounted read-only"
 _RETRIES = 50  # a process that forks while we move it out of an inner group is seen at the next pass
 
 
@@ -107,7 +108,8 @@ def own_hierarchies() -> dict[str, Hierarchy]:
     if unified is not None:
         if os.path.basename(unified.directory) == LEAF:  # we, or a run beside us, moved here
             unified = Hierarchy(2, os.path.dirname(unified.directory))
-        for name in _read(os.path.join(unified.directory, "cgroup.controllers")).split():
+        controllers = os.path.join(unified.directory, "cgroup.controllers")
+        for name in _read(controllers).split() if os.path.exists(controllers) else ():  # else hidden under another mount
             found.setdefault(name, unified)
     return {name: place for name, place in found.items() if name in CONTROLLERS}
 
@@ -118,9 +120,11 @@ def obstacle(place: Hierarchy) -> str | None:
     if place.version == 2 and not _is_root(place.directory):
         needed.append(os.path.join(place.directory, "cgroup.subtree_control"))
     for path in needed:
+        if not os.path.exists(path):
+            return f"{path} is hidden under another mount"
         if not os.access(path, os.W_OK):
             read_only = os.statvfs(path).f_flag & os.ST_RDONLY
-            return f"{path} is {'mounted read-only' if read_only else 'not writable for uid ' + str(os.geteuid())}"
+            return f"{path} is {READ_ONLY if read_only else 'not writable for uid ' + str(os.geteuid())}"
     return None
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from pytest_isolate._linux import cgroup
+from pytest_isolate._linux import cgroup, environment
+from pytest_isolate._linux.environment import Environment
 from pytest_isolate._linux.mounts import MountPoint
 
 
@@ -14,18 +15,22 @@ from pytest_isolate._linux.mounts import MountPoint
 class Host:
     """The facts of one machine and caller that decide how a sandbox is built."""
 
-    uid: int
     gid: int
     places: dict[str, cgroup.Hierarchy]  # controllers that can be used
     obstacles: dict[str, str]  # controllers that cannot, and why
     mounts: tuple[MountPoint, ...]
+    here: Environment
+    refused: dict[str, cgroup.Hierarchy] = field(default_factory=dict)  # of those that cannot, where this caller may not write
 
-    owns_machine: bool  # whether this user namespace is the first one: uid 0 of another is nobody to the host's mounts
+    @property
+    def uid(self) -> int:
+        """The caller."""
+        return self.here.uid
 
     @property
     def rootless(self) -> bool:
         """Whether sandboxes need a user namespace of their own."""
-        return self.uid != 0 or not self.owns_machine
+        return self.here.rootless
 
 
 _NEEDED = ("memory", "pids", "cpu")
@@ -34,23 +39,20 @@ _NEEDED = ("memory", "pids", "cpu")
 def look(mounts: list[MountPoint]) -> Host:
     """Read what there is. The mounts come from a ``MountTable``, which knows when they change."""
     own = cgroup.own_hierarchies()
-    places, obstacles = {}, {}
+    places, obstacles, refused = {}, {}, {}
     for name in cgroup.CONTROLLERS:
         if name not in own:
             if name in _NEEDED:
                 obstacles[name] = f"no control group hierarchy has the controller {name}"
         elif (reason := cgroup.obstacle(own[name])) is not None:
             obstacles[name] = reason
+            refused[name] = own[name]
         else:
             places[name] = own[name]
     if not {"io", "blkio"} & places.keys():
         obstacles.setdefault("io", obstacles.pop("blkio", "no control group hierarchy has the controller io or blkio"))
-    return Host(os.geteuid(), os.getegid(), places, obstacles, tuple(mounts), owns_machine=_maps_every_id())
-
-
-def _maps_every_id() -> bool:
-    with open("/proc/self/uid_map", encoding="ascii") as file:
-        return file.read().split() == ["0", "0", str(2**32 - 1)]
+        refused |= {"io": refused["blkio"]} if "blkio" in refused else {}
+    return Host(os.getegid(), places, obstacles, tuple(mounts), environment.look(), refused)
 
 
 _SMALL = 1 << 16  # bytes; larger files that no overlay can cover are shown read-only instead of copied

@@ -225,6 +225,13 @@ class Keeper:
         self.closing: list[Sandbox] = []  # whose tests are over
         self.unreaped: list[int] = []  # tests that came to their end, whose exit nobody waited for
         self._learnt: dict[int, Recipe] = {}  # holds them, so that no other gets their id
+        with Step("use a pidfd of", "this process"):  # or the builder would die of it, with fewer words
+            own = os.pidfd_open(self._pid)
+        try:
+            with Step("use a pidfd of", "this process"):
+                signal.pidfd_send_signal(own, 0)
+        finally:
+            os.close(own)
         self._encoder = Encoder() if encoder is None else encoder
         try:
             self._start()

@@ -63,7 +63,7 @@ AS_ROOT = {
     "start mkdir,mkdirat ENOSPC 1": "*: make control group /*/pytest-isolate-*: *65,535*[[]ENOSPC]; remedy: see num_cgroups*",
     "build mkdir,mkdirat ENOSPC 1": "*: make control group /*/pytest-isolate-*/1: *65,535*[[]ENOSPC]; remedy: see num_cgroups*",
     "build mkdir,mkdirat EAGAIN 1": "make control group /*/pytest-isolate-*/1: *[[]EAGAIN]; remedy: raise cgroup.max.descendants *",
-    "build clone ENOSPC 1": "*: clone into new namespaces: limit exceeded *[[]ENOSPC]; remedy: allow user namespaces*",
+    "build clone ENOSPC 1": "*: clone into new namespaces: limit exceeded *[[]ENOSPC]; remedy: allow *",
     "build clone EINTR 1": "clone into new namespaces: interrupted [[]EINTR]",
     "build openat EMFILE 1": "*: too many open files in one process [[]EMFILE]; remedy: raise*",
     "build openat EMFILE 1 /proc": "open the private file system at /proc: too many open files in one process [[]EMFILE]; remedy: raise*",
@@ -88,7 +88,7 @@ AS_ROOT = {
     "fork close_range ENOSYS 1": None,  # one by one, then
 }
 ROOTLESS = {
-    "build clone EUSERS 1": "*: clone into new namespaces: too many nested user namespaces [[]EUSERS]; remedy: allow user namespaces*",
+    "build clone EUSERS 1": "*: clone into new namespaces: too many nested user namespaces [[]EUSERS]; remedy: allow **",
     "build mount EPERM 2": "*: mount tmpfs on /proc: not permitted [[]EPERM]; remedy: allow user namespaces*",
     "fork clone EAGAIN 1": "fork pytest: *[[]EAGAIN]; remedy: raise the limit of processes*",
     "fork setns EPERM 1": "the sandbox broke: join the sandbox's namespaces: not permitted [[]EPERM]",

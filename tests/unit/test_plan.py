@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pytest_isolate import _plan
 from pytest_isolate._linux.cgroup import Hierarchy
+from pytest_isolate._linux.environment import Environment
 from pytest_isolate._linux.host import Host, Tree
 from pytest_isolate._linux.mounts import MountPoint
 from pytest_isolate._linux.syscalls import Clone, Mount
@@ -81,7 +82,7 @@ SYSTEM = (mount("/"), mount("/proc", "proc"), mount("/sys", "sysfs"), mount("/sy
 
 def a_host(*mounts, rootless=False, places=V2, obstacles=None):
     uid = 1000 if rootless else 0
-    return Host(uid=uid, gid=uid, places=places, obstacles=obstacles or {}, mounts=(*SYSTEM, *mounts), owns_machine=True)
+    return Host(gid=uid, places=places, obstacles=obstacles or {}, mounts=(*SYSTEM, *mounts), here=Environment(uid=uid))
 
 
 def spec(**keywords):
@@ -249,6 +250,13 @@ def test_with_root_one_overlay_stands_for_the_whole_root():
     assert plan.uppers == (("/", "0.upper"), ("/data", "1.upper"))
 
 
+@pytest.mark.parametrize(("place", "step"), [("/home/me", "overlay"), ("/srv", "overlay_or_read_only")])
+def test_an_overlay_that_is_too_deep_is_an_error_where_tests_write(place, step):
+    """Elsewhere it is shown read-only, as other file systems that no overlay fits on; never all of it in silence."""
+    plan = a_plan(host=a_host(mount("/home", "overlay"), rootless=True), tree=Files(**{"/home/me": "directory"}), places=["/tmp", place])
+    assert "/home" in [each[1] for each in steps(plan, step)]
+
+
 def test_without_root_no_overlay_has_a_mount_below_it():
     """The kernel refuses such an overlay in a user namespace: the directory is taken apart and its entries are shown one by one."""
     tree = Files(**{"/home/me/data": "directory", "/home/other": "directory", "/bin": "->usr/bin"})
@@ -266,13 +274,29 @@ def test_temporary_files_are_private_whatever_the_root_is(fs):
     """fs="readonly" and "host" show the host's root by a bind, with the temporary directories private."""
     plan = a_plan(spec(fs=fs), places=["/var/tmp", "/home/me"])
     assert ("bind", "/", ROOT, fs == "readonly") in plan.recipe.steps
-    assert [step[1] for step in steps(plan, "overlay_or_read_only")] == ["/tmp", "/var/tmp"]
+    assert [step[1] for step in steps(plan, "overlay")] == ["/tmp", "/var/tmp"]  # or an error: never read-only
     assert [path for path, _ in plan.uppers] == ["/tmp", "/var/tmp"]
+
+
+@pytest.mark.parametrize("fs", ["readonly", "host"])
+def test_temporary_files_are_private_also_around_a_mount(fs):
+    """Without root no overlay may lie over /tmp with, say, a FUSE mount in it: it is taken apart, and its own directory is private."""
+    tree = Files(**{"/tmp/mounted": "directory", "/tmp/other": "directory"})
+    plan = a_plan(spec(fs=fs), a_host(mount("/tmp/mounted"), rootless=True), tree)
+    assert ("bind", f"{PRIVATE}/0.upper", f"{ROOT}/tmp", False) in plan.recipe.steps
+    assert [step[1] for step in steps(plan, "overlay", "overlay_or_read_only")] == ["/tmp/mounted", "/tmp/other"]
+    assert plan.uppers[0] == ("/tmp", "0.upper")
+
+
+def test_a_host_without_shared_memory_is_not_given_a_directory_for_it():
+    """On fs="host" it would be the machine's own /dev that it is made in."""
+    assert f"{ROOT}/dev/shm" not in [step[2] for step in steps(a_plan(spec(fs="host")), "bind")]
+    assert f"{ROOT}/dev/shm" in [step[2] for step in steps(a_plan(spec(fs="readonly")), "bind")]
 
 
 def test_a_host_root_keeps_the_hosts_devices():
     """fs="host" shares the whole machine's files, so its /dev too, but not its shared memory."""
-    bound = {step[2]: step[1] for step in steps(a_plan(spec(fs="host")), "bind")}
+    bound = {step[2]: step[1] for step in steps(a_plan(spec(fs="host"), tree=Files(**{"/dev/shm": "directory"})), "bind")}
     assert f"{ROOT}/dev" not in bound
     assert bound[f"{ROOT}/dev/shm"] == f"{PRIVATE}/shm"
 
@@ -333,7 +357,7 @@ def test_a_user_map_is_needed_without_root_only(rootless, user, expected):
 
 def test_a_root_of_another_user_namespace_is_rootless():
     """The uid 0 of a container with its own user namespace is nobody to the host's mounts."""
-    host = Host(uid=0, gid=0, places=V2, obstacles={}, mounts=SYSTEM, owns_machine=False)
+    host = Host(gid=0, places=V2, obstacles={}, mounts=SYSTEM, here=Environment(owns_machine=False))
     assert Clone(a_plan(host=host).recipe.namespaces) & Clone.NEWUSER
 
 
@@ -374,9 +398,7 @@ def test_a_quota_is_what_was_asked_for_to_the_microsecond(cpu):
     assert quota >= 1000
 
 
-@pytest.mark.parametrize(
-    ("rootless", "remedy"), [(True, "systemd-run --user --scope -p Delegate=yes python -m pytest"), (False, "--privileged")]
-)
+@pytest.mark.parametrize(("rootless", "remedy"), [(True, "mount -t cgroup2"), (False, "--privileged")])
 @pytest.mark.parametrize(("keyword", "value"), [("memory", 64 << 20), ("pids", 5), ("cpu", 0.5), ("io_read", 4096)])
 def test_a_limit_without_its_controller_is_missing_with_a_remedy(rootless, remedy, keyword, value):
     """What was asked for and cannot be had is named, with the machine's reason and a command that helps this caller."""

@@ -6,51 +6,149 @@ import pytest
 
 from pytest_isolate import _remedies
 from pytest_isolate._errors import StepFailedError, errno_in_words
-from pytest_isolate._remedies import explain, remedy
+from pytest_isolate._linux.cgroup import Hierarchy
+from pytest_isolate._linux.environment import SANDBOX, Environment
+from pytest_isolate._linux.host import Host
+from pytest_isolate._remedies import explain, group_remedy, remedy
 
+HERE = Environment(release=(6, 1))
+USER = Environment(release=(6, 1), uid=1000)
+GROUPS = frozenset({"v2"})
+FILTERED = Environment(release=(6, 1), filtered=True)
 NAMESPACES = f"{_remedies.USER_NAMESPACES}; {_remedies.CONTAINER}"
 
 
+def of(step, code, where, path="/proc/self/uid_map"):
+    return remedy(StepFailedError(step, path, code), where)
+
+
 @pytest.mark.parametrize(
-    ("step", "code", "expected"),
+    ("step", "code", "where", "expected"),
     [
-        ("clone into", errno.EPERM, NAMESPACES),
-        ("clone into", errno.ENOSPC, NAMESPACES),
-        ("clone into", errno.EUSERS, NAMESPACES),
-        ("write", errno.EPERM, NAMESPACES),
-        ("mount tmpfs on", errno.EACCES, NAMESPACES),
-        ("mount proc on", errno.EPERM, _remedies.MASKED_PROC),
-        ("overlay", errno.EPERM, _remedies.OVERLAY),
-        ("overlay", errno.EINVAL, _remedies.OVERLAY),
-        ("overlay or read only", errno.EINVAL, _remedies.OVERLAY),
-        ("read only", errno.ENOSYS, "Linux 5.12 is needed"),
+        ("clone into", errno.EPERM, USER, NAMESPACES),
+        ("clone into", errno.ENOSPC, USER, _remedies.LIMITS),
+        (
+            "clone into",
+            errno.ENOSPC,
+            Environment(sysctls=frozenset({"user.max_net_namespaces"})),
+            "allow namespaces: sudo sysctl -w user.max_net_namespaces=15000",
+        ),
+        ("clone into", errno.EUSERS, HERE, _remedies.LIMITS),
+        ("write", errno.EPERM, USER, NAMESPACES),
+        ("mount tmpfs on", errno.EACCES, USER, NAMESPACES),
+        ("clone into", errno.EPERM, FILTERED, _remedies.CONTAINER),
+        ("pivot", errno.EPERM, FILTERED, _remedies.CONTAINER),
+        ("mount bind on", errno.EACCES, Environment(apparmor="docker-default"), _remedies.CONTAINER),
+        ("clone into", errno.EPERM, Environment(uid=1000, filtered=True), _remedies.CONTAINER_USER),
+        ("clone into", errno.EPERM, Environment(filtered=True, container=SANDBOX), _remedies.STRICT),
+        ("mount proc on", errno.EPERM, USER, _remedies.MASKED_PROC),
+        ("mount sysfs on", errno.EPERM, USER, _remedies.MASKED_PROC),
+        ("overlay", errno.EINVAL, HERE, _remedies.OVERLAY),
+        ("overlay", errno.ENODEV, HERE, _remedies.OVERLAY_MODULE),
+        ("overlay or read only", errno.EINVAL, HERE, _remedies.OVERLAY),
+        ("overlay", errno.EINVAL, Environment(release=(5, 10), uid=1000), "Linux 5.11 is needed, this is Linux 5.10"),
+        ("read only", errno.ENOSYS, Environment(release=(5, 10)), "Linux 5.12 is needed, this is Linux 5.10"),
+        ("read only", errno.ENOSYS, FILTERED, f"Linux 6.1 has it and {_remedies.HIDDEN}, or docker run --security-opt seccomp=unconfined"),
+        ("read only", errno.ENOSYS, Environment(release=(5, 10), filtered=True), "Linux 5.12 is needed, this is Linux 5.10"),
+        ("setns into", errno.ENOSYS, Environment(), "Linux 5.12 is needed"),
     ],
 )
-def test_a_known_cause_has_its_own_remedy(step, code, expected):
-    """Each cause that somebody met has the command that helps against it."""
-    assert remedy(StepFailedError(step, "/proc/self/uid_map", code)) == expected
+def test_a_known_cause_has_its_own_remedy(step, code, where, expected):
+    """Each cause that somebody met has the command that helps against it, there."""
+    assert of(step, code, where) == expected
+
+
+def test_the_sysctl_that_is_set_is_the_one_to_change():
+    """Where the reason can be read, no other is offered."""
+    ubuntu = Environment(uid=1000, sysctls=frozenset({"kernel.apparmor_restrict_unprivileged_userns"}))
+    debian = Environment(uid=1000, sysctls=frozenset({"kernel.unprivileged_userns_clone"}))
+    assert "kernel.apparmor_restrict_unprivileged_userns=0" in of("write", errno.EACCES, ubuntu)
+    assert "kernel.unprivileged_userns_clone" not in of("write", errno.EACCES, ubuntu)
+    assert of("clone into", errno.EPERM, debian).startswith("allow user namespaces: sudo sysctl -w kernel.unprivileged_userns_clone=1, or")
+
+
+def test_podman_has_its_own_words():
+    """Its options are Docker's, but for what unmasks /proc."""
+    said = of("mount proc on", errno.EPERM, Environment(uid=7, container="Podman"))
+    assert said.startswith("in a container /proc or /sys is masked: podman run --security-opt unmask=ALL;")
+    assert of("pivot", errno.EPERM, Environment(filtered=True, container="Podman")).startswith("podman run --cap-add SYS_ADMIN")
+
+
+@pytest.mark.parametrize("step", ["loopback", "setns into", "empty", "overlay", "mount tmpfs on"])
+def test_a_root_without_capabilities_reads_which(step):
+    """Being uid 0 is not having every capability."""
+    where = Environment(capabilities=~(1 << 12 | 1 << 18))
+    assert where.lacking == ("NET_ADMIN", "SYS_CHROOT")
+    assert "docker run --cap-add NET_ADMIN --cap-add SYS_CHROOT" in of(step, errno.EPERM, where, path="lo")
+
+
+@pytest.mark.parametrize(("path", "expected"), [("/proc/root", _remedies.OVERLAY), ("/proc/root/tmp", _remedies.OVERLAY_OF_TMP)])
+def test_an_overlay_too_deep_is_told_apart_by_what_it_is_for(path, expected):
+    """Without a private directory for temporary files nothing can run, whatever ``fs`` says."""
+    assert of("overlay", errno.EINVAL, HERE, path=path) == expected
 
 
 @pytest.mark.parametrize(
     ("step", "code"),
-    [("clone into", errno.ENOMEM), ("mount tmpfs on", errno.ENOSPC), ("mount proc on", errno.EBUSY), ("overlay", errno.ENOSPC)],
-)
+    [
+        ("clone into", errno.ENOMEM), ("mount tmpfs on", errno.ENOSPC), ("mount proc on", errno.EBUSY), ("overlay", errno.ENOSPC),
+        ("setns into", errno.EPERM), ("pivot", errno.EPERM),
+    ],
+)  # fmt: skip
 def test_what_nobody_knows_is_not_made_up(step, code):
     """Without a known remedy the sentence is the failure alone."""
     error = StepFailedError(step, "/path", code)
-    assert remedy(error) is None
-    assert explain(error) == str(error)
+    assert remedy(error, HERE) is None
+    assert explain(error, HERE) == str(error)
 
 
 def test_a_read_only_bind_that_the_kernel_cannot_make_names_the_version():
     """Plans make binds read-only within the step "bind": its ENOSYS is mount_setattr(2)'s, which came with Linux 5.12."""
-    assert remedy(StepFailedError("bind", "/proc/root/sys", errno.ENOSYS)) == "Linux 5.12 is needed"
+    assert of("bind", errno.ENOSYS, Environment(), path="/proc/root/sys") == "Linux 5.12 is needed"
+
+
+@pytest.mark.parametrize(
+    ("where", "refused", "reason", "expected"),
+    [
+        (Environment(cgroups=GROUPS), Hierarchy(2, "/g"), "/g is mounted read-only", "docker run --cgroupns=private --privileged"),
+        (Environment(capabilities=~2, cgroups=GROUPS), Hierarchy(1, "/g"), "/g is not writable for uid 0", "--cap-add DAC_OVERRIDE"),
+        (
+            Environment(uid=7, cgroups=GROUPS),
+            Hierarchy(1, "/g"),
+            "/g is not writable for uid 7",
+            "give yourself a group: sudo mkdir -p /g/tests && ",
+        ),
+        (
+            Environment(uid=7, cgroups=GROUPS),
+            Hierarchy(2, "/g"),
+            "/g is not writable for uid 7",
+            "systemd-run --user --scope -p Delegate=yes",
+        ),
+        (Environment(uid=7), None, "no control group hierarchy has the controller cpu", "mount -t cgroup2 cgroup2 /sys/fs/cgroup"),
+        (
+            Environment(uid=7, cgroups=GROUPS),
+            None,
+            "no control group hierarchy has the controller cpu",
+            "Delegate=cpu memory pids",
+        ),
+        (
+            Environment(container=SANDBOX),
+            Hierarchy(1, "/g"),
+            "/g is mounted read-only",
+            "give the limit to the test that starts this pytest",
+        ),
+    ],
+)
+def test_a_controller_has_the_command_of_its_version_and_caller(where, refused, reason, expected):
+    """Groups are delegated by systemd on cgroup v2 only; on v1 each hierarchy wants its own."""
+    host = Host(7, {}, {"cpu": reason}, (), where, {} if refused is None else {"cpu": refused})
+    assert expected in group_remedy(host, "cpu")
 
 
 def test_a_refused_limit_is_not_explained_by_user_namespaces():
     """A control group's file that cannot be written has nothing to do with user namespaces."""
     error = StepFailedError("write '5' to", "/sys/fs/cgroup/pids/pytest-isolate-1-abcd/1/pids.max", errno.EACCES)
-    assert _remedies.USER_NAMESPACES not in explain(error)
+    assert _remedies.USER_NAMESPACES not in explain(error, USER)
 
 
 @pytest.mark.parametrize(
@@ -72,12 +170,12 @@ def test_a_refused_limit_is_not_explained_by_user_namespaces():
 )
 def test_a_shortage_names_its_limit(step, code, expected):
     """What this machine can do at other times is not explained by what it lacks."""
-    assert explain(StepFailedError(step, "/path", code)).endswith(f"; remedy: {expected}")
+    assert explain(StepFailedError(step, "/path", code), HERE).endswith(f"; remedy: {expected}")
 
 
 def test_a_remedy_follows_the_failure():
     """One sentence: which step, on which path, the errno in words, and what helps."""
-    said = explain(StepFailedError("mount proc on", "/proc/root/proc", errno.EPERM))
+    said = explain(StepFailedError("mount proc on", "/proc/root/proc", errno.EPERM), USER)
     assert said == f"mount proc on /proc/root/proc: not permitted [EPERM]; remedy: {_remedies.MASKED_PROC}"
 
 

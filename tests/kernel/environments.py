@@ -1,0 +1,608 @@
+"""The environments in which the plugin has to know what it can do: each is entered for real, by a process that then becomes pytest.
+
+``python environments.py NAME COMMAND...`` goes into one and runs the command there. Which they are, and what works in each, is written down
+once, in ``ENVIRONMENTS``: test_environments.py asserts it, and tools/build_docs.py shows it in docs/environments.md.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_isolate._linux import syscalls
+from pytest_isolate._linux.environment import look
+from pytest_isolate._linux.mounts import MountTable
+from pytest_isolate._linux.syscalls import Clone, Mount
+from pytest_isolate._sandbox import steps
+
+if TYPE_CHECKING:
+    import pyseccomp
+
+USER = 1000
+JOIN = "ISOLATE_TEST_GROUPS"  # in the environment: control groups that the test made for whoever goes in, colons between them
+NESTED = "ISOLATE_TEST_NESTED"  # what a test of an outer run starts, as JSON
+#: The outer test of the nested environments.
+OUTER = f"""
+import json, os, subprocess
+def test_outer():
+    command = json.loads(os.environ["{NESTED}"])
+    print(subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout)
+"""
+USER = 1000
+_REMOUNT = 32  # MS_REMOUNT
+_NEW_NAMESPACES = 0x7E020000  # CLONE_NEW*: the mask of Docker's rule for clone(2)
+#: Docker's 14, by number: CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT MKNOD
+#: AUDIT_WRITE SETFCAP
+DOCKERS_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31})
+NET_ADMIN, SYS_ADMIN = 12, 21
+#: What Docker's default profile allows nobody, or those alone who have a capability that is not among the 14.
+_FORBIDDEN = (
+    "acct", "add_key", "create_module", "delete_module", "finit_module", "get_kernel_syms", "init_module", "ioperm", "iopl", "kcmp",
+    "kexec_file_load", "kexec_load", "keyctl", "migrate_pages", "move_pages", "nfsservctl", "open_by_handle_at", "pidfd_getfd",
+    "pivot_root", "process_madvise", "query_module", "quotactl", "reboot", "request_key", "settimeofday", "clock_settime", "swapoff",
+    "swapon", "_sysctl", "sysfs", "uselib", "userfaultfd", "ustat", "vhangup", "get_mempolicy", "mbind", "set_mempolicy",
+)  # fmt: skip
+#: What it allows to CAP_SYS_ADMIN.
+_OF_ADMIN = (
+    "bpf", "fanotify_init", "fsconfig", "fsmount", "fsopen", "fspick", "lookup_dcookie", "mount", "mount_setattr", "move_mount",
+    "open_tree", "perf_event_open", "quotactl_fd", "setdomainname", "sethostname", "setns", "syslog", "umount2", "unshare",
+)  # fmt: skip
+
+
+# How to get there. Each step is done by the process that becomes pytest.
+
+
+def own_mounts() -> None:
+    """A mount namespace whose mounts nobody else sees, for what root does there."""
+    if os.geteuid() != 0:
+        return
+    if ctypes.CDLL(None, use_errno=True).unshare(int(Clone.NEWNS)):
+        raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWNS)")
+    syscalls.mount("", "/", "", Mount.PRIVATE | Mount.REC)
+
+
+def overlay_root() -> None:
+    """Stand on an overlay of the present root, as in a container's image. Raises ``OSError`` where no further one can be stacked."""
+    deep = look().overlay_root
+    syscalls.mount("tmpfs", "/mnt", "tmpfs")
+    for name in ("upper", "work", "root"):
+        os.mkdir(f"/mnt/{name}")
+    os.chmod("/mnt/upper", 0o755)
+    with open("/mnt/upper/.dockerenv", "w", encoding="ascii"):
+        pass
+    syscalls.mount("overlay", "/mnt/root", "overlay", 0, "lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work")
+    shown: list[str] = ["/mnt"]
+    table = MountTable()
+    for mount in sorted(table.visible(), key=lambda each: each.path):
+        if mount.path != "/" and not any(f"{mount.path}/".startswith(f"{each}/") for each in shown):
+            syscalls.mount(mount.path, f"/mnt/root{mount.path}", "", Mount.BIND | Mount.REC)
+            shown.append(mount.path)
+    table.close()
+    here = os.getcwd()
+    steps.pivot("/mnt/root")
+    os.chdir(here)
+    if deep:
+        tmp_of_its_own()
+
+
+def overlay_root_as_deep_as_can_be() -> None:
+    """Overlays on overlays, until the kernel has enough: two."""
+    while True:
+        try:
+            overlay_root()
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            syscalls.umount("/mnt")
+            return
+
+
+def _control_groups(*kinds: str) -> list[str]:
+    table = MountTable()
+    paths = [mount.path for mount in table.visible() if mount.fstype in kinds]
+    table.close()
+    return paths
+
+
+def only_v1() -> None:
+    for path in _control_groups("cgroup2"):
+        syscalls.umount(path)
+
+
+def hybrid() -> None:
+    if not _control_groups("cgroup2"):
+        os.makedirs("/sys/fs/cgroup/unified", exist_ok=True)
+        syscalls.mount("cgroup2", "/sys/fs/cgroup/unified", "cgroup2")
+
+
+def no_control_groups() -> None:
+    for path in _control_groups("cgroup", "cgroup2"):
+        syscalls.umount(path)
+
+
+def join() -> None:
+    """Go into the control groups that the test made."""
+    for group in filter(None, os.environ.get(JOIN, "").split(":")):
+        with open(f"{group}/cgroup.procs", "w", encoding="ascii") as procs:
+            procs.write("0")
+
+
+def mount_in_tmp() -> None:
+    """Below /tmp, as AppImages have theirs."""
+    syscalls.mount("tmpfs", "/tmp", "tmpfs", 0, "mode=1777")
+    os.mkdir("/tmp/mounted")
+    syscalls.mount("tmpfs", "/tmp/mounted", "tmpfs")
+
+
+def tmp_on_root() -> None:
+    """Whatever /tmp is on this machine, here it is a directory of the root."""
+    os.mkdir("/tmp-on-root", 0o777)
+    os.chmod("/tmp-on-root", 0o1777)
+    syscalls.mount("/tmp-on-root", "/tmp", "", Mount.BIND)
+
+
+def tmp_of_its_own() -> None:
+    syscalls.mount("tmpfs", "/tmp", "tmpfs", 0, "mode=1777")
+
+
+def ubuntus_sysctl() -> None:
+    """Shown beside the others that the plugin reads."""
+    kernel = "/proc/sys/kernel"
+    kept = {name: os.open(f"{kernel}/{name}", os.O_PATH) for name in ("seccomp", "cap_last_cap", "overflowuid", "overflowgid")}
+    syscalls.mount("tmpfs", kernel, "tmpfs", 0, "mode=0755")
+    for name, fd in kept.items():
+        source = f"/proc/self/fd/{fd}"
+        if os.path.isdir(source):
+            os.mkdir(f"{kernel}/{name}")
+        else:
+            steps.touch(f"{kernel}/{name}")
+        syscalls.mount(source, f"{kernel}/{name}", "", Mount.BIND)
+        os.close(fd)
+    with open(f"{kernel}/apparmor_restrict_unprivileged_userns", "w", encoding="ascii") as file:
+        file.write("1\n")
+
+
+def read_only_control_groups() -> None:
+    syscalls.make_read_only("/sys/fs/cgroup")
+
+
+def read_only_sys() -> None:
+    syscalls.make_read_only("/sys")
+
+
+def read_only_root() -> None:
+    """Of the root alone, not what is mounted below it."""
+    syscalls.mount("", "/", "", Mount.BIND | Mount.RDONLY | _REMOUNT)
+
+
+def dockers_mounts() -> None:
+    """Make /sys and parts of /proc read-only, and mask others."""
+    read_only_sys()
+    for name in ("bus", "fs", "irq", "sys", "sysrq-trigger"):
+        steps.protect(f"/proc/{name}")
+    masked = ("acpi", "asound", "interrupts", "kcore", "keys", "latency_stats", "sched_debug", "scsi", "timer_list", "timer_stats")
+    for path in (*(f"/proc/{name}" for name in masked), "/sys/firmware", "/sys/devices/virtual/powercap"):
+        steps.mask(path)
+
+
+def _rules() -> pyseccomp.SyscallFilter:
+    import pyseccomp
+
+    rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
+    rules.set_attr(pyseccomp.Attr.CTL_NNP, 0)
+    return rules
+
+
+def _load(rules: pyseccomp.SyscallFilter) -> None:
+    if os.geteuid() != 0:
+        syscalls.no_new_privileges()
+    rules.load()
+
+
+def _refuse(rules: pyseccomp.SyscallFilter, code: int, names: tuple[str, ...]) -> None:
+    import pyseccomp
+
+    for name in names:
+        if (number := pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)) != -1:  # one that this libseccomp has heard of
+            rules.add_rule(pyseccomp.ERRNO(code), number)
+
+
+def dockers_filter(*, admin: bool = False) -> Callable[[], None]:
+    """Docker's default profile, turned round: what it does not allow is refused."""
+
+    def step() -> None:
+        import pyseccomp
+
+        rules = _rules()
+        _refuse(rules, errno.EPERM, _FORBIDDEN)
+        if not admin:
+            _refuse(rules, errno.EPERM, _OF_ADMIN)
+            _refuse(rules, errno.ENOSYS, ("clone3",))
+            for flag in (1 << bit for bit in range(32) if _NEW_NAMESPACES >> bit & 1):
+                rules.add_rule(pyseccomp.ERRNO(errno.EPERM), "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, flag, flag))
+        _load(rules)
+
+    return step
+
+
+def lacks(*names: str) -> Callable[[], None]:
+    """A kernel without these system calls."""
+
+    def step() -> None:
+        rules = _rules()
+        _refuse(rules, errno.ENOSYS, names)
+        _load(rules)
+
+    return step
+
+
+def capabilities(kept: frozenset[int]) -> Callable[[], None]:
+    """What root has after the next exec."""
+    return lambda: syscalls.drop_bounding_set(kept)
+
+
+def readable_python() -> None:
+    """An interpreter in a directory that is closed to others is shown to them."""
+    for path in dict.fromkeys((sys.base_prefix, sys.prefix, os.path.dirname(os.path.dirname(os.path.dirname(__file__))))):
+        closed = [parent for parent in _parents(path) if os.stat(parent).st_mode & 0o005 != 0o005]
+        if closed:
+            fd = os.open(path, os.O_PATH)
+            syscalls.mount("tmpfs", closed[0], "tmpfs", 0, "mode=0755")
+            os.makedirs(path)
+            syscalls.mount(f"/proc/self/fd/{fd}", path, "", Mount.BIND | Mount.REC)
+            os.close(fd)
+
+
+def ordinary_user() -> None:
+    """Become one, with a Python."""
+    if os.geteuid() != 0:
+        return
+    readable_python()
+    os.setgroups([])
+    os.setresgid(USER, USER, USER)
+    os.setresuid(USER, USER, USER)
+
+
+def _parents(path: str) -> list[str]:
+    parts = path.strip("/").split("/")
+    return ["/" + "/".join(parts[:end]) for end in range(1, len(parts) + 1)]
+
+
+# What stands between the process and its command.
+
+
+def as_root_of_a_user_namespace(command: list[str]) -> list[str]:
+    """As in rootless Podman."""
+    return ["unshare", "--user", "--map-root-user", *command]
+
+
+def without_user_namespaces(command: list[str]) -> list[str]:
+    """In a user namespace that allows no further one."""
+    shell = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
+    return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", shell, "sh", *command]
+
+
+def under_strace(*options: str) -> Callable[[list[str]], list[str]]:
+    """With the kernel's answers changed, and no filter to be seen."""
+    return lambda command: ["strace", "-f", "-qq", "-o", os.devnull, *options, *command]
+
+
+def with_an_old_name(command: list[str]) -> list[str]:
+    """The kernel says that it is a 2.6."""
+    return ["setarch", "--uname-2.6", *command]
+
+
+def nested(*options: str) -> Callable[[list[str]], list[str]]:
+    """In an isolated test."""
+
+    def within(command: list[str]) -> list[str]:
+        os.environ[NESTED] = json.dumps(command)
+        return [*PYTEST, "-q", "-s", "--isolate-all", *options, "outer.py"]
+
+    return within
+
+
+def as_it_is(command: list[str]) -> list[str]:
+    """Nothing."""
+    return command
+
+
+PYTEST = [sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir=."]
+
+SANDBOX = ("namespaces", "net", "readonly", "overlay", "disk")
+LIMITS = ("memory", "pids", "cpu")
+EXTRA = ("strict", "landlock")
+CAPABILITIES = (*SANDBOX, *LIMITS, *EXTRA)
+
+
+def none_of(names: tuple[str, ...], fix: str) -> dict[str, str]:
+    """Capabilities that are not there, and the same help for each."""
+    return dict.fromkeys(names, fix)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One place. Everything that ``lacks`` does not name works there."""
+
+    name: str
+    how: str  # it is made, for the table in the docs
+    line: tuple[str, ...]  # words of the doctor's first line
+    lacks: dict[str, str] = field(default_factory=dict)  # capability -> part of the fix
+    steps: tuple[Callable[[], None], ...] = ()
+    within: Callable[[list[str]], list[str]] = as_it_is
+    cgroup: str = ""  # "v1", "v2": of the machine; else either
+    user: bool = False  # whether it is an ordinary user's
+    delegated: bool = False  # whether that user was given control groups
+    needs_root: bool = True  # to be made
+    deeper: bool = False  # one overlay deeper than the machine: where its root is one already, none fits on it
+
+
+_NOT_DELEGATED = none_of(LIMITS, "run pytest as root")
+_READ_ONLY = none_of(LIMITS, "docker run --cgroupns=private --privileged")
+_IN_A_SANDBOX = none_of(LIMITS, "give the limit to the test that starts this pytest")
+_ALL = (*SANDBOX, *LIMITS, "strict")
+_BUILDING = (*SANDBOX, "strict")
+_CONTAINER = "docker run --cap-add SYS_ADMIN --cap-add NET_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
+_CONTAINER_USER = "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined"
+_UBUNTU = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+_NEW_MOUNTS = ("open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr")
+_LANDLOCK = ("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self")
+_HIDDEN = "a seccomp filter hides it"
+
+ENVIRONMENTS = (
+    Environment("root", "as CI has it", ("root",)),
+    Environment("root, cgroup v1", "the unified hierarchy unmounted", ("root", "cgroup v1"), steps=(own_mounts, only_v1), cgroup="v1"),
+    Environment("root, hybrid", "v1 and v2 mounted", ("root", "cgroup v1 and v2 (hybrid)"), steps=(own_mounts, hybrid), cgroup="v1"),
+    Environment("root, cgroup v2", "a pure v2 kernel (user-mode Linux)", ("root", "cgroup v2"), cgroup="v2"),
+    Environment(
+        "root, no control groups",
+        "all of them unmounted",
+        ("root", "no control groups"),
+        none_of(LIMITS, "sudo mount -t cgroup2 cgroup2 /sys/fs/cgroup"),
+        (own_mounts, no_control_groups),
+    ),
+    Environment(
+        "root, read-only /sys/fs/cgroup", "mounted read-only", ("root", ", read-only"), _READ_ONLY, (own_mounts, read_only_control_groups)
+    ),
+    Environment(
+        "user, v1",
+        "uid 1000",
+        ("uid 1000",),
+        none_of(LIMITS, "give yourself a group: sudo mkdir -p "),
+        (own_mounts, ordinary_user),
+        cgroup="v1",
+        user=True,
+        needs_root=False,
+    ),
+    Environment(
+        "user, v1, delegated",
+        "a group in each hierarchy given to uid 1000",
+        ("uid 1000",),
+        {},
+        (own_mounts, join, ordinary_user),
+        cgroup="v1",
+        user=True,
+        delegated=True,
+    ),
+    Environment(
+        "user, v2",
+        "uid 1000 in the root group of a pure v2 kernel",
+        ("uid 1000", "cgroup v2"),
+        none_of(LIMITS, "systemd-run --user --scope -p Delegate=yes"),
+        (own_mounts, ordinary_user),
+        cgroup="v2",
+        user=True,
+        needs_root=False,
+    ),
+    Environment(
+        "user, v2, delegated",
+        "uid 1000 in a group that it owns, of a pure v2 kernel",
+        ("uid 1000", "cgroup v2"),
+        {},
+        (own_mounts, join, ordinary_user),
+        cgroup="v2",
+        user=True,
+        delegated=True,
+        needs_root=False,
+    ),
+    Environment(
+        "root of a user namespace",
+        "uid 1000, unshare --user --map-root-user",
+        ("root of a user namespace",),
+        _NOT_DELEGATED,
+        (own_mounts, ordinary_user),
+        as_root_of_a_user_namespace,
+        user=True,
+        needs_root=False,
+    ),
+    Environment(
+        "user namespaces off",
+        "the same with user.max_user_namespaces=0",
+        ("sysctl user.max_user_namespaces=0",),
+        none_of(_BUILDING, "sudo sysctl -w user.max_user_namespaces=15000") | _NOT_DELEGATED,
+        (own_mounts, ordinary_user),
+        without_user_namespaces,
+        user=True,
+        needs_root=False,
+    ),
+    Environment(
+        "user, a mount in /tmp",
+        "a tmpfs on a directory below /tmp",
+        ("uid 1000",),
+        _NOT_DELEGATED,
+        (own_mounts, mount_in_tmp, ordinary_user),
+    ),
+    Environment("nested", "in an isolated test of root", ("in a sandbox of pytest-isolate",), _IN_A_SANDBOX, within=nested(), deeper=True),
+    Environment(
+        "nested, user",
+        "in an isolated test of uid 1000",
+        ("in a sandbox of pytest-isolate", "uid 1000"),
+        _IN_A_SANDBOX,
+        (own_mounts, ordinary_user),
+        nested(),
+        deeper=True,
+        user=True,
+        needs_root=False,
+    ),
+    Environment(
+        "nested in strict",
+        "in an isolated test with profile='strict'",
+        ("in a sandbox of pytest-isolate", "seccomp filter"),
+        none_of(_BUILDING, "profile='strict' forbids it") | _IN_A_SANDBOX,
+        within=nested("--isolate-profile=strict"),
+    ),
+    Environment(
+        "Docker's default",
+        "its 14 capabilities, its seccomp profile (what it does not allow is refused), masked /proc, read-only /sys, overlay root",
+        ("root", "without CAP_NET_ADMIN, CAP_SYS_ADMIN", "in Docker", "seccomp filter", "masked /proc", "overlay root", ", read-only"),
+        none_of(_BUILDING, _CONTAINER) | _READ_ONLY,
+        (own_mounts, overlay_root, dockers_mounts, capabilities(DOCKERS_CAPABILITIES), dockers_filter()),
+    ),
+    Environment(
+        "Docker's default, user",
+        "the same for uid 1000 (docker run --user)",
+        ("uid 1000", "in Docker", "seccomp filter", "masked /proc"),
+        none_of(_BUILDING, _CONTAINER_USER) | _READ_ONLY,
+        (own_mounts, overlay_root, dockers_mounts, readable_python, dockers_filter(), ordinary_user),
+        user=True,
+    ),
+    Environment(
+        "Docker, --cap-add SYS_ADMIN",
+        "the profile then allows mounts, but still no pivot_root(2)",
+        ("without CAP_NET_ADMIN", "seccomp filter"),
+        none_of(_BUILDING, _CONTAINER) | _READ_ONLY,
+        (own_mounts, overlay_root, dockers_mounts, capabilities(DOCKERS_CAPABILITIES | {SYS_ADMIN}), dockers_filter(admin=True)),
+        deeper=True,
+    ),
+    Environment(
+        "Docker, as host.md has it",
+        "SYS_ADMIN and NET_ADMIN added, no profile",
+        ("root", "in Docker", "masked /proc"),
+        _READ_ONLY,
+        (own_mounts, overlay_root, dockers_mounts, capabilities(DOCKERS_CAPABILITIES | {SYS_ADMIN, NET_ADMIN})),
+        deeper=True,
+    ),
+    Environment(
+        "Docker, --privileged",
+        "an overlay root and nothing else",
+        ("in Docker", "overlay root"),
+        {},
+        (own_mounts, overlay_root),
+        deeper=True,
+    ),
+    Environment(
+        "Docker, --privileged --read-only",
+        "the same, read-only, with a tmpfs on /tmp",
+        ("in Docker", "overlay root"),
+        {},
+        (own_mounts, overlay_root, read_only_root, tmp_of_its_own),
+        deeper=True,
+    ),
+    Environment(
+        "SYS_ADMIN only",
+        "every other capability dropped",
+        ("without CAP_DAC_OVERRIDE, CAP_SETPCAP, CAP_NET_ADMIN, CAP_SYS_CHROOT",),
+        none_of(_ALL, "--cap-add DAC_OVERRIDE --cap-add SETPCAP --cap-add NET_ADMIN --cap-add SYS_CHROOT"),
+        (own_mounts, capabilities(frozenset({SYS_ADMIN}))),
+    ),
+    Environment(
+        "Docker, no profile, /proc not masked",
+        "its 14 capabilities, read-only /sys, overlay root: sandboxes have a user namespace",
+        ("without CAP_NET_ADMIN, CAP_SYS_ADMIN", "in Docker"),
+        _READ_ONLY,
+        (own_mounts, overlay_root, read_only_sys, capabilities(DOCKERS_CAPABILITIES)),
+        deeper=True,
+    ),
+    Environment(
+        "masked /proc, user",
+        "Docker's mounts, no profile, uid 1000",
+        ("uid 1000", "masked /proc"),
+        none_of(_BUILDING, "--security-opt systempaths=unconfined") | _READ_ONLY,
+        (own_mounts, overlay_root, dockers_mounts, ordinary_user),
+        user=True,
+        deeper=True,
+    ),
+    Environment(
+        "Ubuntu 24.04, maps refused",
+        "uid 1000 with AppArmor's sysctl; strace refuses to open setgroups in the new namespace, as the kernel does to one without rights",
+        ("uid 1000", "sysctl kernel.apparmor_restrict_unprivileged_userns=1"),
+        none_of(_BUILDING, _UBUNTU) | _NOT_DELEGATED,
+        (own_mounts, ubuntus_sysctl, ordinary_user),
+        under_strace("--trace=openat", "--trace-path=/proc/self/setgroups", "--inject=openat:error=EACCES"),
+        user=True,
+    ),
+    Environment(
+        "Ubuntu 24.04, mounts refused",
+        "the same with mount(2) refused instead",
+        ("uid 1000", "sysctl kernel.apparmor_restrict_unprivileged_userns=1"),
+        none_of(_BUILDING, _UBUNTU) | _NOT_DELEGATED,
+        (own_mounts, ubuntus_sysctl, ordinary_user),
+        under_strace("--trace=mount", "--inject=mount:error=EACCES"),
+        user=True,
+    ),
+    Environment(
+        "overlays two deep",
+        "/ an overlay of an overlay, /tmp on it",
+        ("overlay root",),
+        none_of(_BUILDING, "docker run --tmpfs /tmp") | none_of(LIMITS, "docker run --tmpfs /tmp") | {"overlay": "use fs='readonly'"},
+        (own_mounts, overlay_root_as_deep_as_can_be, tmp_on_root),
+    ),
+    Environment(
+        "overlays two deep, own /tmp",
+        "the same with a tmpfs on /tmp",
+        ("overlay root",),
+        {"overlay": "use fs='readonly'"},
+        (own_mounts, overlay_root_as_deep_as_can_be, tmp_of_its_own),
+    ),
+    Environment(
+        "overlays two deep, own /tmp, user",
+        "the same for uid 1000",
+        ("uid 1000", "overlay root"),
+        {"overlay": "use fs='readonly'"} | _NOT_DELEGATED,
+        (own_mounts, overlay_root_as_deep_as_can_be, tmp_of_its_own, ordinary_user),
+        user=True,
+    ),
+    Environment(
+        "kernel without clone3, openat2, close_range, Landlock",
+        "a filter answers ENOSYS",
+        ("seccomp filter",),
+        {"landlock": _HIDDEN},
+        (lacks("clone3", "openat2", "close_range", *_LANDLOCK),),
+    ),
+    Environment(
+        "kernel without the new mount API",
+        "a filter answers ENOSYS",
+        ("seccomp filter",),
+        none_of(_ALL, _HIDDEN),
+        (lacks(*_NEW_MOUNTS),),
+    ),
+    Environment(
+        "old kernel",
+        "both, without pidfds, and uname(2) says 2.6",
+        ("Linux 2.6",),
+        none_of(_ALL, "Linux 5.12 is needed, this is Linux 2.6") | {"landlock": "Linux 5.19 or later"},
+        (lacks("clone3", "openat2", "close_range", "pidfd_open", "pidfd_send_signal", *_LANDLOCK, *_NEW_MOUNTS),),
+        with_an_old_name,
+    ),
+)
+BY_NAME = {each.name: each for each in ENVIRONMENTS}
+
+
+def main() -> None:
+    """Go in, and become the command."""
+    name, *command = sys.argv[1:]
+    environment = BY_NAME[name]
+    for step in environment.steps:
+        step()
+    command = environment.within(command)
+    os.execvp(command[0], command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""What the plugin can do in each environment: the doctor says exactly that, and tests get exactly that, never less in silence."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import environments
+import pytest
+from environments import BY_NAME, CAPABILITIES, ENVIRONMENTS, EXTRA, PYTEST, USER
+
+from pytest_isolate import _strict
+
+#: One test for each capability, which asks for it.
+ASKING = """
+import os
+from pytest_isolate import isolate
+
+def inside():
+    assert os.getpid() == 2
+    open("/tmp/isolate-test-environment", "w").close()
+
+@isolate(net=False, fs="host")
+def test_namespaces(): inside()
+@isolate(fs="host")
+def test_net(): inside()
+@isolate(net=False, fs="readonly")
+def test_readonly(): inside()
+@isolate(net=False)
+def test_overlay(): inside()
+@isolate(net=False, fs="host", disk="1M")
+def test_disk(): inside()
+@isolate(net=False, fs="host", memory="64M")
+def test_memory(): inside()
+@isolate(net=False, fs="host", pids=20)
+def test_pids(): inside()
+@isolate(net=False, fs="host", cpu=0.5)
+def test_cpu(): inside()
+@isolate(net=False, fs="host", profile="strict")
+def test_strict(): inside()
+"""
+_FOUND = re.compile(r"^(PASS|FAIL|NOTE)  (\w+)(?:: .*)?$(?:\n      fix: (.*))?", re.MULTILINE)
+_RAN = re.compile(r"^test_asking\.py::test_(\w+) (PASSED|ERROR|FAILED|SKIPPED)", re.MULTILINE)
+
+
+@contextmanager
+def delegated_groups(host) -> Iterator[list[str]]:
+    """A group in each hierarchy that an ordinary user may write to."""
+    groups = []
+    for place in dict.fromkeys(host.places.values()):
+        group = Path(place.directory) / f"isolate-environment-{os.getpid()}"
+        if place.version == 2:
+            names = " ".join(f"+{name}" for name, where in host.places.items() if where == place)
+            (Path(place.directory) / "cgroup.subtree_control").write_text(names)
+        group.mkdir()
+        groups.append(group)
+        for path in (group, *(group / name for name in ("cgroup.procs", "tasks", "cgroup.subtree_control"))):
+            if path.exists():
+                os.chown(path, USER, USER)
+    try:
+        yield [str(group) for group in groups]
+    finally:
+        for group in groups:
+            group.rmdir()
+
+
+@pytest.fixture
+def said(request, host, monkeypatch) -> str:
+    """The output of the doctor and of a run in one environment."""
+    environment = request.param
+    here = {place.version for name, place in (host.places | host.refused).items() if name == "memory"}
+    if environment.cgroup and here != {int(environment.cgroup[1])}:
+        pytest.skip(f"for a machine with the memory controller on cgroup {environment.cgroup}")
+    if os.geteuid() != 0 and (environment.needs_root or not environment.user or environment.delegated != ("memory" in host.places)):
+        pytest.skip("for the run as root, or a user elsewhere")
+    with tempfile.TemporaryDirectory(prefix="pytest-isolate-", dir="/var/tmp") as directory:
+        os.chmod(directory, 0o755)
+        Path(directory, "test_asking.py").write_text(ASKING)
+        Path(directory, "outer.py").write_text(environments.OUTER)
+        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        monkeypatch.setenv("CI", "true")  # whole sentences in the summary
+        monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+        monkeypatch.delenv("TMPDIR", raising=False)
+        shell = '"$@" --isolate-doctor; echo "status $?"; "$@" -v -rE --tb=no test_asking.py'
+        command = [sys.executable, environments.__file__, environment.name, "sh", "-c", shell, "sh", *PYTEST]
+        with delegated_groups(host) if environment.delegated and os.geteuid() == 0 else _nothing() as groups:
+            monkeypatch.setenv(environments.JOIN, ":".join(groups))
+            result = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=120, check=False)
+        return result.stdout + result.stderr
+
+
+@contextmanager
+def _nothing() -> Iterator[list[str]]:
+    yield []
+
+
+def lacking(environment, host) -> dict[str, str]:
+    """What is expected not to be there. What this machine lacks it has in no environment: Landlock, room for two more overlays."""
+    machine = {} if _strict.landlock_obstacle() is None else {"landlock": "lsm=landlock"}
+    if environment.deeper and host.here.overlay_root:
+        machine["overlay"] = "use fs='readonly'"
+    return environment.lacks | machine
+
+
+@pytest.mark.needs("strict", "strace")
+@pytest.mark.parametrize("said", ENVIRONMENTS, indirect=True, ids=[each.name for each in ENVIRONMENTS])
+def test_each_capability_is_there_or_missing_as_written_down(request, said, host):
+    """The doctor's whole list, with a fix that names what helps here; and a test that asks for what is missing is an error with it."""
+    environment = BY_NAME[request.node.callspec.id]
+    expected = lacking(environment, host)
+    first = next((line for line in said.splitlines() if line.startswith("environment: ")), said)
+    assert [words for words in environment.line if words not in first] == [], first
+    found = {name: (word, fix) for word, name, fix in _FOUND.findall(said)}
+    assert {name: word for name, (word, _) in found.items()} == {
+        name: "PASS" if name not in expected else "NOTE" if name in EXTRA else "FAIL" for name in CAPABILITIES
+    }, said
+    assert {name: fix for name, (_, fix) in found.items() if expected.get(name, "") not in fix} == {}
+    assert f"status {int(any(word == 'FAIL' for word, _ in found.values()))}" in said
+    outcomes = dict(_RAN.findall(said))
+    assert outcomes == {name: "ERROR" if name in expected else "PASSED" for name in CAPABILITIES if name != "landlock"}, said
+    for name, fix in expected.items():
+        if name != "landlock":
+            assert re.search(rf"^ERROR test_asking\.py::test_{name} - isolate: .*{re.escape(fix)}", said, re.MULTILINE), said
