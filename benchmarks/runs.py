@@ -102,7 +102,7 @@ def sample(variant: str, tests: Path, resident_mb: int, extra: list[str]) -> Sam
     stamps.unlink(missing_ok=True)
     of_plugin = extra if "isolate" in VARIANTS[variant].arguments and variant != "loaded" else []
     began = time.perf_counter()
-    _pytest(variant, ["-p", "measure", "-p", "resident", *of_plugin], tests, {STAMPS: str(stamps), RESIDENT: str(resident_mb)})
+    run(variant, ["-p", "measure", "-p", "resident", *of_plugin], tests, {STAMPS: str(stamps), RESIDENT: str(resident_mb)})
     whole = time.perf_counter() - began
     written = json.loads(stamps.read_text(encoding="ascii"))
     at: list[float] = written["stamps"]
@@ -112,12 +112,13 @@ def sample(variant: str, tests: Path, resident_mb: int, extra: list[str]) -> Sam
 def start_up(variant: str, tests: Path) -> tuple[float, float]:
     """Wall and processor seconds of a whole pytest process that has next to nothing to do. Raises ``BenchmarkError``."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    _pytest(variant, [], tests, {})
+    run(variant, [], tests, {})
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def _pytest(variant: str, arguments: list[str], tests: Path, variables: dict[str, str]) -> None:
+def run(variant: str, arguments: list[str], tests: Path, variables: dict[str, str]) -> None:
+    """Run pytest. Raises ``BenchmarkError``."""
     # Nobody else's plugins, configuration or cache: what is measured is pytest and us.
     fixed = ["-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tests.parent)]
     path = os.pathsep.join([str(_HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
