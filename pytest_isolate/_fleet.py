@@ -90,6 +90,9 @@ class Fleet:
 
     def take_in(self, flight: Flight, raised: BaseException | None) -> None:
         """A test has left pytest's protocol: by its fork, or by its end if something before the fork ended it."""
+        if isinstance(raised, KeyboardInterrupt):
+            self._interrupted(flight)
+            raise raised
         if raised is not None and not isinstance(raised, Handed):
             self.land_all()
             _protocol.say_held(flight)
@@ -103,6 +106,13 @@ class Fleet:
         if last:
             self.settle()
         self.land_ready(session)
+
+    def _interrupted(self, flight: Flight) -> None:
+        """A person's Ctrl-C came between two waits: nobody is waited for, this test neither, if it was just forked."""
+        self.abandon()
+        if flight.group is not None:
+            flight.group.watch.finish()
+        flight.close()
 
     def settle_before_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """The same, if that teardown is of shared fixtures too; a run that stops waits for nobody."""

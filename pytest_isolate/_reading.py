@@ -132,7 +132,7 @@ _FRAMES: dict[str, dict[str, object]] = {
     "refused": {"port": _is_integer},
     "tmp_path": {"path": _is_path},
     "debugger": {},
-    "allocations": {"lines": list},
+    "allocations": {"lines": [(str, _is_integer, _is_integer, _is_integer)]},
     "junit": {"properties": [(str, str)], "attributes": [(_is_xml_name, str)]},
     "coverage": {},  # checked where it is read
     "raised": {

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from pytest_isolate._report.budget_file import KEYS, Number, Tolerance, default_tolerances, parse_tolerance
 from pytest_isolate._report.github import cell
+from pytest_isolate._report.json_report import is_figure
 from pytest_isolate._report.terminal import plain
 from pytest_isolate._values import counted
 
@@ -69,8 +70,8 @@ def read(path: str) -> Usages:
         if not isinstance(entry, dict) or not isinstance(entry.get("nodeid"), str) or not isinstance(entry.get("usage"), dict):
             raise UnreadableError(f"{path}: an entry of its tests has no nodeid or no usage")
         for name, figure in entry["usage"].items():
-            if figure is not None and (isinstance(figure, bool) or not isinstance(figure, int | float)):
-                raise UnreadableError(f"{path}: {entry['nodeid']!r}: {name} must be a number or null, not {figure!r}")
+            if not is_figure(figure):
+                raise UnreadableError(f"{path}: {entry['nodeid']!r}: {name} must be a number of at least 0, or null, not {figure!r:.100}")
         if entry.get("outcome") in {"passed", "xpassed"} or _only_over_budget(entry.get("violations")):
             found[entry["nodeid"]] = entry["usage"]
     return found

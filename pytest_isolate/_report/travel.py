@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pytest_isolate._report.json_report import Entry
+from pytest_isolate._report.json_report import Entry, is_figure
 
 #: The report's attribute. pytest's serialization carries attributes that it does not know.
 ATTRIBUTE = "pytest_isolate_entry"
@@ -33,7 +33,7 @@ def unpack(text: object) -> tuple[tuple[object, ...], dict[str, Any]]:
         if not isinstance(entry[name], kind):
             raise ValueError(f"its {name!r} is {entry[name]!r:.100}")
     for name, figure in entry["usage"].items():
-        if figure is not None and (isinstance(figure, bool) or not isinstance(figure, int | float)):
+        if not is_figure(figure):
             raise ValueError(f"its usage has {name!r}: {figure!r:.100}")
     for violation in entry["violations"]:
         if not isinstance(violation, dict) or not all(isinstance(violation.get(name), str) for name in _VIOLATION):

@@ -143,7 +143,7 @@ def reports(data: atheris.FuzzedDataProvider) -> None:
     found = []
     for _ in range(2):
         entries = [
-            {"nodeid": word(data), "outcome": word(data), "violations": value(data, 2), "usage": usage(data)}
+            {"nodeid": "a", "outcome": "passed" if data.ConsumeBool() else word(data), "violations": value(data, 2), "usage": usage(data)}
             for _ in range(data.ConsumeIntInRange(0, 2))
         ]
         text = json.dumps({"schema": 1, "tests": entries if data.ConsumeBool() else value(data, 3)}).encode()
@@ -161,7 +161,7 @@ def reports(data: atheris.FuzzedDataProvider) -> None:
 
 
 def usage(data: atheris.FuzzedDataProvider) -> object:
-    figures = (None, data.ConsumeInt(8), data.ConsumeFloat(), value(data, 1))
+    figures = (None, data.ConsumeInt(1 << data.ConsumeIntInRange(0, 10)), data.ConsumeFloat(), value(data, 1))
     return {key.usage: figures[data.ConsumeIntInRange(0, 3)] for key in budget_file.KEYS.values()} if data.ConsumeBool() else value(data, 2)
 
 

@@ -89,6 +89,7 @@ FRAMES = {
     "junit": ({"kind": "junit", "properties": 5, "attributes": []}, "of a frame 'junit' 'properties' is 5"),
     "junit-name": ({"kind": "junit", "properties": [], "attributes": [["a b", "c"]]}, "of a frame 'junit' 'attributes' is [['a b', 'c']]"),
     "oversized": ({"kind": "oversized"}, "of a frame 'oversized' 'message' is None"),
+    "allocations": ({"kind": "allocations", "lines": [["f", 1, 10**400, 1]]}, "of a frame 'allocations' 'lines' is [['f', 1, 1000"),
     "refused": ({"kind": "refused", "port": "80"}, "of a frame 'refused' 'port' is '80'"),
 }
 FORGE = """

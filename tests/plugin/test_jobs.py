@@ -199,16 +199,40 @@ def test_b(): meet(B); wait()
 """)
     command = [sys.executable, "-m", "pytest", "-p", "isolate", "--isolate-all", "--isolate-jobs=2", f"--isolate-bind={pytester.path}"]
     with subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
-        flying = os.open(pytester.path / "flying", os.O_RDWR)
-        for _ in range(2):
-            assert select.select([flying], [], [], 60)[0]
-            os.read(flying, 1)
-        os.close(flying)
-        os.killpg(process.pid, signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
+        try:
+            flying = os.open(pytester.path / "flying", os.O_RDWR)
+            for _ in range(2):
+                assert select.select([flying], [], [], 60)[0]
+                os.read(flying, 1)
+            os.close(flying)
+            os.killpg(process.pid, signal.SIGINT)
+            output, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == pytest.ExitCode.INTERRUPTED, output
     assert "KeyboardInterrupt" in output
     assert (pytester.path / "torn").read_text() == "down "
+
+
+@pytest.mark.parametrize("when", ["setup", "fork"])
+def test_an_interruption_while_pytest_does_not_wait_ends_all_that_fly(project, jobs, pytester, when):
+    """It comes as the next test is set up, or has just been forked, and pytest must not wait for the one that flies then."""
+    pytester.makeconftest(f"""
+        from pytest_isolate import _flight
+        def pytest_runtest_setup(item):
+            if item.name == "test_b":
+                if {when == "setup"}: raise KeyboardInterrupt
+                _flight._fly = interrupted
+        def interrupted(*arguments, **more): raise KeyboardInterrupt
+    """)
+    project("""
+def test_a(): time.sleep(98765)
+def test_b(): time.sleep(98765)
+""")
+    result = jobs()
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.assert_outcomes()
+    result.stdout.fnmatch_lines(["*KeyboardInterrupt*"])
 
 
 @pytest.mark.parametrize("option", ["-s", "--setup-show", "--log-cli-level=INFO"])

@@ -84,7 +84,13 @@ def test_a_figure_that_one_report_lacks_is_not_compared(report, capsys):
         ("[]", ": this is no report of schema 1; write one with: "),
         ('{"schema": 2, "tests": []}', ": this is no report of schema 1; write one with: "),
         ('{"schema": 1, "tests": [1]}', ": an entry of its tests has no nodeid or no usage"),
-        ('{"schema": 1, "tests": [{"nodeid": "t", "usage": {"pids_peak": "9"}}]}', ": 't': pids_peak must be a number or null, not '9'"),
+        (
+            '{"schema": 1, "tests": [{"nodeid": "t", "usage": {"pids_peak": "9"}}]}',
+            ": 't': pids_peak must be a number of at least 0, or null, not '9'",
+        ),
+        ('{"schema": 1, "tests": [{"nodeid": "t", "usage": {"pids_peak": Infinity}}]}', ": 't': pids_peak must be a number of at least 0"),
+        ('{"schema": 1, "tests": [{"nodeid": "t", "usage": {"pids_peak": NaN}}]}', ": 't': pids_peak must be a number of at least 0"),
+        (f'{{"schema": 1, "tests": [{{"nodeid": "t", "usage": {{"pids_peak": 1{"0" * 400}}}}}]}}', ": 't': pids_peak must be a number of"),
     ],
 )
 def test_what_is_no_report_is_status_2_and_a_sentence(tmp_path, report, capsys, text, said):

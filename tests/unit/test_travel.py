@@ -36,6 +36,8 @@ def test_an_entry_arrives_as_it_was_sent():
         ({"usage": {"wall_seconds": 1}}, "other figures"),
         ({"usage": ENTRY.as_json()["usage"] | {"wall_seconds": "long"}}, "its usage has 'wall_seconds': 'long'"),
         ({"usage": ENTRY.as_json()["usage"] | {"wall_seconds": True}}, "its usage has 'wall_seconds': True"),
+        ({"usage": ENTRY.as_json()["usage"] | {"wall_seconds": float("inf")}}, "its usage has 'wall_seconds': inf"),
+        ({"usage": ENTRY.as_json()["usage"] | {"wall_seconds": 10**400}}, "its usage has 'wall_seconds': 1000"),
     ],
 )
 def test_what_is_no_entry_is_refused(changed, why):
