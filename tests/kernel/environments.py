@@ -35,6 +35,7 @@ def test_outer():
     print(subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout)
 """
 USER = 1000
+_NEW_CGROUP = 0x02000000  # CLONE_NEWCGROUP
 _REMOUNT = 32  # MS_REMOUNT
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEW*: the mask of Docker's rule for clone(2)
 #: Docker's 14, by number: CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT MKNOD
@@ -58,12 +59,16 @@ _OF_ADMIN = (
 # How to get there. Each step is done by the process that becomes pytest.
 
 
+def _unshare(flag: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).unshare(flag):
+        raise OSError(ctypes.get_errno(), f"unshare({flag:#x})")
+
+
 def own_mounts() -> None:
     """A mount namespace whose mounts nobody else sees, for what root does there."""
     if os.geteuid() != 0:
         return
-    if ctypes.CDLL(None, use_errno=True).unshare(int(Clone.NEWNS)):
-        raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWNS)")
+    _unshare(Clone.NEWNS)
     syscalls.mount("", "/", "", Mount.PRIVATE | Mount.REC)
 
 
@@ -131,6 +136,13 @@ def join() -> None:
     for group in filter(None, os.environ.get(JOIN, "").split(":")):
         with open(f"{group}/cgroup.procs", "w", encoding="ascii") as procs:
             procs.write("0")
+
+
+def own_control_groups() -> None:
+    """See the present group as the root of all: docker run --cgroupns=private, on v2."""
+    _unshare(_NEW_CGROUP)
+    syscalls.umount("/sys/fs/cgroup")
+    syscalls.mount("cgroup2", "/sys/fs/cgroup", "cgroup2")
 
 
 def mount_in_tmp() -> None:
@@ -248,15 +260,17 @@ def capabilities(kept: frozenset[int]) -> Callable[[], None]:
 
 
 def readable_python() -> None:
-    """An interpreter in a directory that is closed to others is shown to them."""
-    for path in dict.fromkeys((sys.base_prefix, sys.prefix, os.path.dirname(os.path.dirname(os.path.dirname(__file__))))):
-        closed = [parent for parent in _parents(path) if os.stat(parent).st_mode & 0o005 != 0o005]
-        if closed:
-            fd = os.open(path, os.O_PATH)
-            syscalls.mount("tmpfs", closed[0], "tmpfs", 0, "mode=0755")
+    """What lies in a directory that is closed to others is shown to them: the interpreter, and this project."""
+    project = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    needed = {path: os.open(path, os.O_PATH) for path in sorted({sys.base_prefix, sys.prefix, project})}
+    closed = {next((each for each in _parents(path) if os.stat(each).st_mode & 0o005 != 0o005), "") for path in needed}
+    for directory in closed - {""}:
+        syscalls.mount("tmpfs", directory, "tmpfs", 0, "mode=0755")
+    for path, fd in needed.items():
+        if not os.path.exists(path):
             os.makedirs(path)
             syscalls.mount(f"/proc/self/fd/{fd}", path, "", Mount.BIND | Mount.REC)
-            os.close(fd)
+        os.close(fd)
 
 
 def ordinary_user() -> None:
@@ -495,6 +509,15 @@ ENVIRONMENTS = (
         {},
         (own_mounts, overlay_root),
         deeper=True,
+    ),
+    Environment(
+        "Docker, --cgroupns=private --privileged, v2",
+        "the group of the container is the root that it sees, of a pure v2 kernel",
+        ("root", "cgroup v2"),
+        {},
+        (own_mounts, join, own_control_groups),
+        cgroup="v2",
+        delegated=True,
     ),
     Environment(
         "Docker, --privileged --read-only",
