@@ -145,6 +145,10 @@ def own_control_groups() -> None:
     syscalls.mount("cgroup2", "/sys/fs/cgroup", "cgroup2")
 
 
+def no_proc() -> None:
+    syscalls.umount("/proc")
+
+
 def mount_in_tmp() -> None:
     """Below /tmp, as AppImages have theirs."""
     syscalls.mount("tmpfs", "/tmp", "tmpfs", 0, "mode=1777")
@@ -380,6 +384,13 @@ ENVIRONMENTS = (
         ("root", "no control groups"),
         none_of(LIMITS, "sudo mount -t cgroup2 cgroup2 /sys/fs/cgroup"),
         (own_mounts, no_control_groups),
+    ),
+    Environment(
+        "root, no /proc",
+        "as in a bare chroot",
+        ("root", "no /proc"),
+        none_of(_ALL, "sudo mount -t proc proc /proc"),
+        (own_mounts, no_proc),
     ),
     Environment(
         "root, read-only /sys/fs/cgroup", "mounted read-only", ("root", ", read-only"), _READ_ONLY, (own_mounts, read_only_control_groups)
