@@ -128,7 +128,7 @@ def _kernel(needed: tuple[int, int], here: Environment) -> str:
 
 def group_remedy(host: Host, controller: str) -> str:
     """The command that gives this caller a controller of control groups."""
-    return _in_words_of(host.here, _group_remedy(host, controller))
+    return _in_words_of(host.here, _group_remedy(host, controller)) if host.here.has_proc else NO_PROC
 
 
 def _group_remedy(host: Host, controller: str) -> str:

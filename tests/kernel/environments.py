@@ -146,7 +146,8 @@ def own_control_groups() -> None:
 
 
 def no_proc() -> None:
-    syscalls.umount("/proc")
+    """An empty directory."""
+    syscalls.mount("tmpfs", "/proc", "tmpfs", Mount.RDONLY)
 
 
 def mount_in_tmp() -> None:
