@@ -31,6 +31,7 @@ MASKED_PROC = (
     "Kubernetes: procMount: Unmasked, hostUsers: false"
 )
 HIDDEN = "a seccomp filter hides it: update the container's runtime and libseccomp"
+NO_PROC = "sudo mount -t proc proc /proc: nothing here can be known without it"
 OVERLAY = "overlays stack two deep, and this root is that deep already, or its file system carries none: use fs='readonly'"
 OVERLAY_OF_TMP = (
     "the directory for temporary files is always private, and no overlay can be laid over this one (they stack two deep, and not on every "
@@ -47,7 +48,7 @@ _ROOTLESS_OVERLAYS = (5, 11)
 
 def remedy(error: StepFailedError, here: Environment) -> str | None:
     """What helps against this failure, where somebody knows."""
-    known = _remedy(error, here)
+    known = _remedy(error, here) if here.has_proc else NO_PROC
     return None if known is None else _in_words_of(here, known)
 
 
@@ -127,7 +128,7 @@ def _kernel(needed: tuple[int, int], here: Environment) -> str:
 
 def group_remedy(host: Host, controller: str) -> str:
     """The command that gives this caller a controller of control groups."""
-    return _in_words_of(host.here, _group_remedy(host, controller))
+    return _in_words_of(host.here, _group_remedy(host, controller)) if host.here.has_proc else NO_PROC
 
 
 def _group_remedy(host: Host, controller: str) -> str:

@@ -36,6 +36,7 @@ class Environment:
     capabilities: int = _EVERY_CAPABILITY  # effective ones, a bit each
     filtered: bool = False  # a seccomp filter stands before the kernel
     container: str = ""  # what made it, where that can be known
+    has_proc: bool = True
     masked_proc: bool = False  # something is mounted in /proc
     overlay_root: bool = False
     cgroups: frozenset[str] = frozenset()  # "v1", "v2"
@@ -76,6 +77,8 @@ class Environment:
         if self.apparmor:
             words.append(f"AppArmor profile {self.apparmor}")
         words += sorted(f"sysctl {name}={AGAINST[name]}" for name in self.sysctls)
+        if not self.has_proc:
+            words.append("no /proc")
         if self.masked_proc:
             words.append("masked /proc")
         if self.overlay_root:
@@ -87,8 +90,7 @@ class Environment:
 
 def look() -> Environment:
     """Read what there is."""
-    with open("/proc/self/mountinfo", "rb") as file:
-        mounts = parse_mountinfo(os.fsdecode(file.read()))
+    mounts = parse_mountinfo(_text("/proc/self/mountinfo"))
     status = dict(line.split(":\t", 1) for line in _text("/proc/self/status").splitlines() if ":\t" in line)
     groups = [mount for mount in mounts if mount.fstype in {"cgroup", "cgroup2"}]
     roots = [mount.fstype for mount in mounts if mount.path == "/"]
@@ -97,7 +99,8 @@ def look() -> Environment:
     return Environment(
         release=(int(version[1]), int(version[2])) if version else (0, 0),
         uid=os.geteuid(),
-        owns_machine=_text("/proc/self/uid_map").split() == ["0", "0", str(2**32 - 1)],
+        has_proc=bool(mounts),
+        owns_machine=not mounts or _text("/proc/self/uid_map").split() == ["0", "0", str(2**32 - 1)],
         capabilities=int(status.get("CapEff", f"{_EVERY_CAPABILITY:x}"), 16),
         filtered=status.get("Seccomp", "").strip() == _FILTERED,
         container=_container(overlay_root=overlay_root),

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import environments
 import pytest
-from environments import BY_NAME, CAPABILITIES, ENVIRONMENTS, EXTRA, PYTEST, USER
+from entering import JOIN, OUTER, PYTEST, USER
+from environments import BY_NAME, CAPABILITIES, ENVIRONMENTS, EXTRA
 
 from pytest_isolate import _strict
 
@@ -82,7 +83,7 @@ def said(request, host, monkeypatch) -> str:
     with tempfile.TemporaryDirectory(prefix="pytest-isolate-", dir="/var/tmp") as directory:
         os.chmod(directory, 0o755)
         Path(directory, "test_asking.py").write_text(ASKING)
-        Path(directory, "outer.py").write_text(environments.OUTER)
+        Path(directory, "outer.py").write_text(OUTER)
         monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
         monkeypatch.setenv("CI", "true")  # whole sentences in the summary
         monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
@@ -90,7 +91,7 @@ def said(request, host, monkeypatch) -> str:
         shell = '"$@" --isolate-doctor; echo "status $?"; "$@" -v -rE --tb=no test_asking.py'
         command = [sys.executable, environments.__file__, environment.name, "sh", "-c", shell, "sh", *PYTEST]
         with delegated_groups(host) if environment.delegated and os.geteuid() == 0 else _nothing() as groups:
-            monkeypatch.setenv(environments.JOIN, ":".join(groups))
+            monkeypatch.setenv(JOIN, ":".join(groups))
             result = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=120, check=False)
         return result.stdout + result.stderr
 
