@@ -146,9 +146,15 @@ def end(pid: int) -> None:
 def _warm_fork() -> int:
     with warnings.catch_warnings():  # Python 3.12 warns when threads are alive; we know, see docs/architecture.md
         warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
-        pid = os.fork()
-    if pid == 0:  # a collection would write to, and so copy, every page of what pytest holds
-        gc.freeze()  # not before the fork: that and thawing reset the collector's counts, and pytest would never collect again
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            pid = os.fork()
+            if pid == 0:  # a collection would write to, and so copy, every page of what pytest holds
+                gc.freeze()  # not before the fork: that and thawing reset the collector's counts, and pytest would never collect again
+        finally:
+            if collects:
+                gc.enable()
     return pid
 
 
