@@ -177,7 +177,8 @@ class Sandbox:
             with open("/proc/thread-self/children", encoding="ascii") as file:
                 children = file.read().split()
             for child in children:
-                with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # somebody else's, and reaped
+                # somebody else's: reaped meanwhile, or of one whom this process may not look at, as it may at ours
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
                     if os.stat(f"/proc/{child}/ns/pid").st_ino == inside:
                         found.append(int(child))
         return found
