@@ -170,14 +170,16 @@ class Sandbox:
         if self.recipe.namespaces & Clone.NEWUSER:
             return []  # there they are the go-between's, and after it the machine's PID 1 reaps them
         found = []
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # PID 1 is gone, and it goes last; or no such file in this kernel
+        # PID 1 is gone, and it goes last; or this kernel has no such file, or a security module lets nobody look
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
             with open(f"/proc/self/fdinfo/{self.pidfd}", encoding="ascii") as file:
                 first = next(line.split()[1] for line in file if line.startswith("Pid:"))
             inside = os.stat(f"/proc/{first}/ns/pid").st_ino
             with open("/proc/thread-self/children", encoding="ascii") as file:
                 children = file.read().split()
             for child in children:
-                with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # somebody else's, and reaped
+                # somebody else's: reaped meanwhile, or of one whom this process may not look at, as it may at ours
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
                     if os.stat(f"/proc/{child}/ns/pid").st_ino == inside:
                         found.append(int(child))
         return found
