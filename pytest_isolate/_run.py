@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pytest_isolate._plan import Plan
     from pytest_isolate._report.json_report import Entry
     from pytest_isolate._report.reporting import Reporting
-    from pytest_isolate._sandbox.encoder import Encoder
     from pytest_isolate._sandbox.keeper import Keeper, Sandbox
     from pytest_isolate._spec import Defaults, Spec
 
@@ -44,7 +43,7 @@ class Started(NamedTuple):
 class Machine:
     """Everything that needs the kernel; made when the first isolated test runs, because importing it costs time."""
 
-    def __init__(self, encoder: Encoder | None) -> None:
+    def __init__(self) -> None:
         from pytest_isolate._linux import host  # noqa: PLC0415
         from pytest_isolate._linux.kernel_log import KernelLog  # noqa: PLC0415
         from pytest_isolate._linux.mounts import MountTable  # noqa: PLC0415
@@ -59,7 +58,7 @@ class Machine:
         except OSError:  # not for this caller: then a memory violation says less, as docs/limitations.md has it
             self.kernel_log = None
         try:
-            self.keeper: Keeper = Keeper(self.host.places, encoder)
+            self.keeper: Keeper = Keeper(self.host.places)
         except StepFailedError:
             self.let_go()
             raise
@@ -107,7 +106,6 @@ class Run:
         self.has_worked = False  # a sandbox was built before: what fails from then on is broken, not missing
         self._any_isolated: bool | None = None
         self._machine: Machine | None = None
-        self._encoder: Encoder | None = None  # started before there is a machine
         self.on_terminate: OnTerminate | None = None
         self.said_of_plugins: set[str] = set()
 
@@ -198,21 +196,11 @@ class Run:
                 sockets = any(is_socket(fd) for fd in opened)
                 self.fixture_threads[definition.argname] = Started(definition.scope, tuple(started), sockets)
 
-    def start_ahead(self) -> None:
-        """While pytest collects: start what the first isolated test would wait for longest, if there is sure to be one."""
-        if not self.all or self.config.getoption("dist", "no") != "no":  # then the tests are pytest-xdist's workers'
-            return
-        from pytest_isolate._sandbox.encoder import Encoder  # noqa: PLC0415 - with isolated tests only
-
-        with contextlib.suppress(StepFailedError):  # the first test says so
-            self._encoder = Encoder()
-
     @property
     def machine(self) -> Machine:
         """The machine, looked at again when its mounts changed. Raises ``StepFailedError``."""
         if self._machine is None:
-            encoder, self._encoder = self._encoder, None
-            self._machine = Machine(encoder)
+            self._machine = Machine()
             if not hasattr(self.config, "workerinput"):  # xdist's workers are ended by their controller
                 self.on_terminate = OnTerminate()
         self._machine.look_again()
@@ -292,9 +280,6 @@ class Run:
         if self.on_terminate is not None:
             self.on_terminate.close()
             self.on_terminate = None
-        if self._encoder is not None:
-            self._encoder.close()
-            self._encoder = None
         if self._machine is not None:
             self._machine.keeper.close()
             self._machine.let_go()

@@ -224,11 +224,6 @@ class Isolation:
             self._flight.inside.see_call(call)
         return (yield)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection(self) -> None:
-        """Collecting takes a while, in which other things can start."""
-        self._run.start_ahead()
-
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Refuse a debugger that nobody could talk to, before the first test."""
         config = session.config

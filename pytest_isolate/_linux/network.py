@@ -1,16 +1,27 @@
 """The rtnetlink messages that a sandbox's network needs, encoded by pyroute2's own classes.
 
-Importing pyroute2 takes 0.15 s and its 300 modules would make every fork of pytest dearer, so this runs as a
-process of its own, once, while the builder starts; the holder only sends the bytes. Virtual networks of several hosts,
-when they come, will be further messages made here.
+pyroute2's modules would make every fork of pytest dearer, so this runs as a process of its own, once, while the builder
+starts; the holder only sends the bytes. Virtual networks of several hosts, when they come, will be further messages made here.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from importlib.machinery import PathFinder
+from types import ModuleType
 
 _LOOPBACK = 1  # the first interface of every network namespace
+
+
+def _import_without_init(name: str) -> None:
+    """Have a package's modules imported without all others, which its ``__init__`` imports: 15 ms instead of 80. In this process only."""
+    spec = PathFinder.find_spec(name)
+    if spec is None or spec.submodule_search_locations is None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    package = ModuleType(name)
+    package.__path__ = list(spec.submodule_search_locations)
+    sys.modules[name] = package
 
 
 def loopback_up() -> bytes:
@@ -31,4 +42,5 @@ def loopback_up() -> bytes:
 
 def main() -> None:
     """Print the messages as JSON for the process that asked."""
+    _import_without_init("pyroute2")
     json.dump([loopback_up().hex()], sys.stdout)

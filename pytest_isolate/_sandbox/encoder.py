@@ -1,9 +1,8 @@
-"""The process in which pyroute2 encodes what a sandbox's network needs (``_linux/network.py``), started before anybody waits for it."""
+"""The process in which pyroute2 encodes what a sandbox's network needs (``_linux/network.py``), while the builder starts."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 
@@ -15,7 +14,6 @@ class Encoder:
     """One such process, and what it said. Raises ``StepFailedError`` when it cannot be started."""
 
     def __init__(self) -> None:
-        self._pid = os.getpid()
         self._loopback: list[str] | None = None
         with Step("start", "a helper process, for pyroute2"):
             self._process = subprocess.Popen(
@@ -38,6 +36,6 @@ class Encoder:
 
     def close(self) -> None:
         """End it, if nobody wanted to know."""
-        if os.getpid() == self._pid and self._loopback is None and self._process.returncode is None:
+        if self._loopback is None and self._process.returncode is None:
             self._process.kill()
             self._process.communicate()

@@ -218,7 +218,7 @@ class Sandbox:
 class Keeper:
     """One builder process and the sandboxes ordered from it."""
 
-    def __init__(self, places: dict[str, cgroup.Hierarchy], encoder: Encoder | None = None) -> None:
+    def __init__(self, places: dict[str, cgroup.Hierarchy]) -> None:
         self.places = places
         self._pid = os.getpid()
         self._builder: subprocess.Popen[bytes] | None = None
@@ -234,7 +234,7 @@ class Keeper:
                 signal.pidfd_send_signal(own, 0)
         finally:
             os.close(own)
-        self._encoder = Encoder() if encoder is None else encoder
+        self._encoder = Encoder()
         try:
             self._start()
         except StepFailedError:

@@ -38,10 +38,7 @@ def once(owner, name, whom):
             return call(*args)
     setattr(owner, name, injected)
 
-if WHERE == "ahead": once(_run.Run, "start_ahead", lambda *_: os.getpid())
-if WHERE == "start":
-    _run.Run.start_ahead = lambda _: None  # as where only some tests are isolated
-    once(_run.Machine, "__init__", lambda *_: os.getpid())
+if WHERE == "start": once(_run.Machine, "__init__", lambda *_: os.getpid())
 if WHERE == "build": once(_flight, "_build", lambda flight, spec: flight.run.machine.keeper._builder.pid)
 if WHERE == "fork": once(_flight, "_fork", lambda *_: os.getpid())
 """
@@ -56,8 +53,6 @@ def test_after(): assert os.uname().nodename == "isolate"
 
 #: Where, call, errno, which one (behind it perhaps a path) -> the error of the first test; None where it passes all the same.
 AS_ROOT = {
-    "ahead pipe2 EMFILE 1": None,
-    "ahead vfork,clone,clone3,fork EAGAIN 1..2": None,
     "start openat EMFILE 1": "read /proc/self/mountinfo and the control groups of this machine: too many open files*; remedy: raise*",
     "start vfork,clone,clone3,fork EAGAIN 1..2": "start a helper process, for pyroute2: *[[]EAGAIN]; remedy: raise the limit of processes*",
     "start pipe2 EMFILE 1": "start a helper process, for pyroute2: too many open files in one process [[]EMFILE]; remedy: raise*",
