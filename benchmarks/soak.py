@@ -34,7 +34,7 @@ KINDS = {
 _PASSING = frozenset({"pass", "daemon", "output"})
 OPTIONS = ("--isolate-all", "--isolate-memory=64M", "--isolate-disk=16M", "--isolate-timeout=30s", "--isolate-leaks=ignore")
 FLAT_DESCRIPTORS = 4  # how many more the last quarter may have than the second
-FLAT_MEMORY = 12.0  # KB a test that may stay beside what a plain run keeps: entry and figures are 3, the rest of a short run is settling in
+FLAT_MEMORY = 6.0  # KB a test that may stay beside what a plain run keeps: its entry, its figures as properties of each report
 
 CONFTEST = """
 import os, pytest, resource
