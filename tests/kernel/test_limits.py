@@ -131,7 +131,7 @@ def test_a_late_test_shows_where_in_c_it_stands(box):
 def test_native_stacks_that_nothing_reads_are_named(box, monkeypatch):
     """A machine without a tool for it, and a process that is gone: a line with what helps, and the timeout as ever."""
     monkeypatch.setattr(native.shutil, "which", lambda _: None)
-    result = box.run(lambda: time.sleep(60), timeout=0.3)
+    result = box.run(signal.pause, timeout=0.3)
     assert result.exit.timed_out
     assert result.exit.native == "none: eu-stack shows where in C a test stands (apt-get install elfutils), or gdb"
 

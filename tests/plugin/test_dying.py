@@ -284,3 +284,42 @@ def test_the_next_run_sweeps_what_a_dead_one_left_and_nothing_of_a_living(tmp_pa
     (tmp_path / "living/go").write_text("x")
     assert "2 passed" in living.end()
     assert living.groups(host) == []
+
+
+#: What pytest's own children are when the run is over: the last test may still be on its way out, nobody else.
+COUNTING = """
+from pathlib import Path
+
+def pytest_sessionfinish():
+    children = Path("/proc/thread-self/children").read_text().split()
+    states = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] for pid in children]
+    Path("zombies").write_text(str(states.count("Z")))
+"""
+STAYING = """
+import signal
+from pytest_isolate import _inside
+def test_stays(): _inside._exit = lambda status: signal.pause()
+def test_stays_too(): _inside._exit = lambda status: signal.pause()
+def test_after(): pass
+"""
+SIBLING = """
+import ctypes, os, platform, pytest, signal
+CLONE, CLONE_PARENT = {"x86_64": 56}.get(platform.machine(), 220), 0x8000
+@pytest.mark.parametrize("number", [1, 2])
+def test_sibling(number):
+    pid = ctypes.CDLL(None).syscall(CLONE, CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0)
+    if pid == 0: os._exit(0)
+    while open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] != "Z": os.sched_yield()
+def test_after(): pass
+"""
+
+
+@pytest.mark.parametrize("source", [STAYING, SIBLING], ids=["one that stays", "a dead sibling"])
+def test_nobody_is_forgotten_because_the_exit_is_not_waited_for(tmp_path, host, source):
+    """A test that said its end and does not leave is ended; a child that it made for pytest is reaped; both before the run is over."""
+    run = Started(tmp_path / "run", source, COUNTING)
+    output = run.end()
+    assert "3 passed" in output, output
+    assert int((tmp_path / "run/zombies").read_text()) <= 1
+    assert run.gone_within(2), run.alive()
+    assert run.groups(host) == []

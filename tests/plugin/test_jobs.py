@@ -12,6 +12,7 @@ import sys
 import pytest
 
 #: ``alone()``: nobody else holds the lock, or it raises; ``meet``: comes back when the test of the other side is there, or never.
+#: Who must not overlap holds the lock a while, for no event says that an overlap will not come: no test passes by it, a fault shows by it.
 HELPERS = """
 import contextlib, fcntl, os, pytest, time
 @contextlib.contextmanager
