@@ -272,8 +272,10 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timer: tuple[float, flo
     """Fork. Returns None in the child, which is inside then. Raises ``StepFailedError``, with no child and nothing left open."""
     plan, config = flight.plan, flight.item.config
     assert plan is not None
+    flight.run.machine.huge_pages.before_fork()
     (frames, frames_write), (stacks, stacks_write), (commands, commands_write) = _boarding.open_pipes(3)
     ours, theirs = [frames, stacks, commands_write], [frames_write, stacks_write, commands]
+    pid = -1
     try:
         ended = _boarding.open_event("the test's end")
         ours.append(ended)
@@ -301,14 +303,12 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timer: tuple[float, flo
                 _begin(flight, spec, entry, inside, stacks_write, timer=timer)
                 return None
         debuggable = _pytest_private.has_terminal(config) and not spec.strict
-        try:
-            watch = Watch(pid, sandbox, frames, stacks, ended, debuggable=debuggable, trusted=not spec.strict)
-        except StepFailedError:
+        watch = Watch(pid, sandbox, frames, stacks, ended, debuggable=debuggable, trusted=not spec.strict)
+        return Group(flight.key, sandbox, plan, watch, commands_write, measuring)
+    except BaseException:  # Ctrl-C too
+        if pid > 0:
             sandbox.kill()
             entry_module.end(pid)
-            raise
-        return Group(flight.key, sandbox, plan, watch, commands_write, measuring)
-    except BaseException:
         if flight.inside is None:
             _boarding.close(*ours)
         raise
@@ -353,8 +353,9 @@ def _begin(flight: Flight, spec: Spec, entry: Entry, inside: Inside, stacks: int
         entry_module.say_broken(entry.frames, StepFailedError("begin in", error.filename or "the test's process", error.errno or 0))
     except BaseException as error:  # noqa: BLE001 - whatever it is, it ends here
         entry_module.say_broken(entry.frames, StepFailedError(f"begin ({type(error).__name__}: {error})", "in the child", 0))
-    if flight.inside is None:
-        os._exit(1)
+    finally:  # also if pytest is not there any more to be told
+        if flight.inside is None:
+            os._exit(1)
 
 
 def _fly(flight: Flight, spec: Spec, group: Group, *, further: bool) -> None:

@@ -33,6 +33,7 @@ FORWARDED = ("pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runt
 _DENIED = {errno.ENOSPC: "ENOSPC", errno.EDQUOT: "ENOSPC", errno.EMFILE: "EMFILE"}
 _LARGEST_TEXT = 4 << 20  # characters of one report's section; what is more is left out in the middle
 _SMALLEST_TEXT = 1 << 10
+_SCALARS = (bool, int, float, str)
 _MONITORING_TOOL = 4  # sys.monitoring's numbers 0 to 2 and 5 have names, 4 is free
 
 #: What the control groups count as denied: a kind of violation -> an open file of the group and the word before its count.
@@ -328,12 +329,12 @@ def _shortened(text: str, longest: int = _LARGEST_TEXT) -> str:
 
 def _plain(value: object) -> object:
     """The same as JSON can say it; what it cannot say becomes its text rather than cost the report."""
+    if value is None or isinstance(value, _SCALARS):
+        return value
     if isinstance(value, dict):
         return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [_plain(each) for each in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
     return str(value)
 
 

@@ -32,7 +32,7 @@ _MASKED = (
 _MASKED_SYS = ("devices/virtual/powercap", "firmware", "fs", "kernel", "module", "power")
 _QUOTA_PERIOD = 100_000  # microseconds, the kernel's default
 _BYTES_PER_INODE = 1024
-_NO_PROGRAMS = int(Mount.NOSUID | Mount.NODEV | Mount.NOEXEC)
+_NO_PROGRAMS = Mount.NOSUID | Mount.NODEV | Mount.NOEXEC
 
 Step = tuple[object, ...]
 
@@ -183,7 +183,7 @@ def plan(spec: Spec, host: Host, tree: Tree, loopback: list[str], places: list[s
         user_map = (uid, gid, host.uid, host.gid)
     missing = tuple(_missing(spec, host, tree))
     limits = _limits(spec, host, tree)
-    recipe = Recipe(int(namespaces), user_map, PRIVATE, tuple(layout.steps), limits)
+    recipe = Recipe(namespaces, user_map, PRIVATE, tuple(layout.steps), limits)
     return Plan(recipe, tuple(layout.uppers), missing)
 
 
@@ -202,8 +202,8 @@ def _private_file_system(spec: Spec) -> Iterator[Step]:
     options = "mode=0755"
     if spec.disk is not None:
         options += f",size={spec.disk},nr_inodes={spec.disk // _BYTES_PER_INODE + _BYTES_PER_INODE}"
-    yield ("mount", "", "/", "", int(Mount.SLAVE | Mount.REC), "")
-    yield ("mount", "tmpfs", PRIVATE, "tmpfs", int(Mount.NOSUID | Mount.NODEV), options)
+    yield ("mount", "", "/", "", Mount.SLAVE | Mount.REC, "")
+    yield ("mount", "tmpfs", PRIVATE, "tmpfs", Mount.NOSUID | Mount.NODEV, options)
 
 
 def _overlay_root(layout: _Layout) -> None:
@@ -249,7 +249,7 @@ def _devices(host: Host, tree: Tree) -> Iterator[Step]:
     for name in ("pts", "shm", "mqueue"):
         yield ("mkdir", f"{dev}/{name}", 0o755)
     group = "" if host.rootless else ",gid=5"
-    yield ("mount", "devpts", f"{dev}/pts", "devpts", int(Mount.NOSUID | Mount.NOEXEC), f"newinstance,ptmxmode=0666,mode=0620{group}")
+    yield ("mount", "devpts", f"{dev}/pts", "devpts", Mount.NOSUID | Mount.NOEXEC, f"newinstance,ptmxmode=0666,mode=0620{group}")
     yield ("mount", "mqueue", f"{dev}/mqueue", "mqueue", _NO_PROGRAMS, "")
 
 
@@ -271,7 +271,7 @@ def _sysfs(spec: Spec, host: Host) -> Iterator[Step]:
     if not spec.net:
         yield ("bind", "/sys", f"{ROOT}/sys", True)
         return
-    yield ("mount", "sysfs", f"{ROOT}/sys", "sysfs", _NO_PROGRAMS | int(Mount.RDONLY), "")
+    yield ("mount", "sysfs", f"{ROOT}/sys", "sysfs", _NO_PROGRAMS | Mount.RDONLY, "")
     shown: list[str] = ["/sys/firmware"]
     for mount in sorted(_below(host.mounts, "/sys"), key=lambda each: each.path):
         if not _is_in(mount.path, shown):

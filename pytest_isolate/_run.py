@@ -21,6 +21,7 @@ from pytest_isolate._interruption import OnTerminate
 if TYPE_CHECKING:
     from pytest_isolate._linux.environment import Environment
     from pytest_isolate._linux.host import Host
+    from pytest_isolate._linux.huge_pages import Exchange
     from pytest_isolate._linux.kernel_log import KernelLog
     from pytest_isolate._linux.mounts import MountPoint, MountTable
     from pytest_isolate._plan import Plan
@@ -45,6 +46,7 @@ class Machine:
 
     def __init__(self) -> None:
         from pytest_isolate._linux import host  # noqa: PLC0415
+        from pytest_isolate._linux.huge_pages import Exchange  # noqa: PLC0415
         from pytest_isolate._linux.kernel_log import KernelLog  # noqa: PLC0415
         from pytest_isolate._linux.mounts import MountTable  # noqa: PLC0415
         from pytest_isolate._sandbox.keeper import Keeper  # noqa: PLC0415
@@ -63,6 +65,7 @@ class Machine:
             self.let_go()
             raise
         self.plans: dict[tuple[object, ...], Plan] = {}
+        self.huge_pages: Exchange = Exchange()
 
     def let_go(self) -> None:
         """Close what is open besides the keeper."""
@@ -177,12 +180,16 @@ class Run:
         """Whether a test asked for a sandbox, or all do."""
         return self.all or item.get_closest_marker("isolate") is not None
 
+    def any_isolated(self, session: pytest.Session) -> bool:
+        """Whether any test of a session is isolated, as it was when this was first asked."""
+        if self._any_isolated is None:
+            self._any_isolated = any(map(self.is_isolated, session.items))
+        return self._any_isolated
+
     @contextlib.contextmanager
     def noting(self, definition: pytest.FixtureDef[object], session: pytest.Session) -> Iterator[None]:
         """Remember what a fixture of a wider scope opens, which a copy of it needs, and which threads it starts, which a copy lacks."""
-        if self._any_isolated is None:
-            self._any_isolated = any(self.is_isolated(item) for item in session.items)
-        if not self._any_isolated:
+        if not self.any_isolated(session):
             yield
             return
         before, threads = open_now(), set(threading.enumerate())
@@ -198,12 +205,11 @@ class Run:
 
     @property
     def machine(self) -> Machine:
-        """The machine, looked at again when its mounts changed. Raises ``StepFailedError``."""
+        """The machine. Raises ``StepFailedError``."""
         if self._machine is None:
             self._machine = Machine()
             if not hasattr(self.config, "workerinput"):  # xdist's workers are ended by their controller
                 self.on_terminate = OnTerminate()
-        self._machine.look_again()
         return self._machine
 
     @property
@@ -223,6 +229,7 @@ class Run:
         from pytest_isolate._linux.host import Tree  # noqa: PLC0415
 
         machine = self.machine
+        machine.look_again()
         key = (
             bool(spec.net),
             spec.fs,

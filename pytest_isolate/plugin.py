@@ -1,6 +1,6 @@
 """pytest's hooks, and nothing else: what they do is a call away.
 
-Imports nothing that knows the kernel: loaded and unused, the plugin costs its options and one look at a marker a test.
+Imports nothing that knows the kernel: loaded and unused, the plugin costs its options and one look at each test's markers.
 """
 
 from __future__ import annotations
@@ -108,6 +108,13 @@ class Isolation:
 
             if (jobs := _fleet.jobs_of(run.config)) > 1:
                 self._fleet = _fleet.Fleet(jobs, self._land)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Step aside when none of the tests is isolated: then they cost what they cost without the plugin."""
+        if session.items and not self._run.any_isolated(session) and not self._run.has_to_tell:  # xdist's controller has no items
+            session.config.pluginmanager.unregister(self)
+        return (yield)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:

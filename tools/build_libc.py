@@ -16,6 +16,7 @@ int mount(const char *source, const char *target, const char *type, unsigned lon
 int umount2(const char *target, int flags);
 int pivot_root(const char *new_root, const char *put_old);
 int setns(int fd, int nstype);
+int madvise(void *address, size_t length, int advice);
 int prctl(int option, ...);
 int capget(void *header, void *data);
 int capset(void *header, const void *data);

@@ -8,6 +8,7 @@ The child joins everything else by itself; whatever of that fails is a broken sa
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import os
@@ -139,8 +140,9 @@ def _set_back(own: int, pid: int) -> None:
 
 def end(pid: int) -> None:
     """Kill and reap a child that nobody will watch."""
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):  # reaped by somebody else in this process
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def _warm_fork() -> int:
@@ -195,7 +197,8 @@ def _end_as(status: int) -> None:
 
 def say_broken(frames: int, error: StepFailedError) -> None:
     """Tell pytest that the sandbox, not the test, is broken."""
-    Writer(frames).send({"kind": "broken", "step": error.step, "path": error.path, "errno": error.errno})
+    with contextlib.suppress(BrokenPipeError):  # it is not there any more
+        Writer(frames).send({"kind": "broken", "step": error.step, "path": error.path, "errno": error.errno})
 
 
 def become(entry: Entry) -> int:

@@ -163,6 +163,38 @@ def test_one_interruption_tears_fixtures_down_and_ends_sandboxes(tmp_path, numbe
     assert run.gone_within(2), run.alive()
 
 
+AT_THE_FORK = """
+from pytest_isolate import _flight
+def interrupted(*arguments, **more):
+    with open("started") as started: started.read()
+    raise KeyboardInterrupt
+_flight.{} = interrupted
+"""
+
+
+@pytest.mark.parametrize("before", ["Watch", "Group", "_fly"])
+def test_an_interruption_behind_the_fork_ends_the_test(tmp_path, before):
+    """It comes when the test runs already and nobody looks after it yet, and nobody waits for that one then, which waits for ever."""
+    run = Started(tmp_path / "run", WAITING, AT_THE_FORK.format(before))
+    output = run.end()
+    assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
+    assert (tmp_path / "run/torn").read_text() == "down "
+    assert run.gone_within(2), run.alive()
+
+
+def test_a_child_that_pytest_left_alone_on_its_way_inside_ends(tmp_path):
+    """Behind the fork pytest was interrupted and closed the pipes: the child has nobody to tell, and is not pytest."""
+    conftest = (
+        "from pytest_isolate import _flight\ndef interrupted(*arguments, **more): raise KeyboardInterrupt\n_flight.Watch = interrupted"
+    )
+    run = Started(tmp_path / "run", "def test_a(): pass", conftest)
+    output = run.end()
+    assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
+    assert output.count("test session starts") == 1
+    assert "INTERNALERROR" not in output
+    assert run.gone_within(2), run.alive()
+
+
 def test_two_interruptions_end_a_slow_teardown(tmp_path, monkeypatch):
     """The second Ctrl-C interrupts the fixture that the first one has torn down; nothing stays all the same."""
     monkeypatch.setenv("SLOW_TEARDOWN", "1")

@@ -181,6 +181,26 @@ def test_unused_it_imports_nothing_of_the_kernel(pytester, isolated):
     isolated().assert_outcomes(passed=1)
 
 
+STEPPED_ASIDE = "import pytest\ndef test_plain(request): assert (request.config.pluginmanager.get_plugin('isolate-run') is None) is {}\n"
+
+
+def test_unused_its_hooks_are_gone_while_tests_run(pytester, isolated):
+    """A run without isolated tests is a plain run: its tests pass none of our hooks."""
+    pytester.makepyfile(STEPPED_ASIDE.format(True))
+    isolated().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("how", ["a marker", "a late marker", "a report"])
+def test_its_hooks_stay_for_whoever_needs_them(pytester, isolated, how):
+    """One isolated test keeps them, also one that a conftest makes so after the collection, and so does a report that was asked for."""
+    test = "def test_isolated():\n    import os\n    assert os.getpid() == 2\n"
+    if how == "a late marker":
+        pytester.makeconftest("def pytest_collection_finish(session): session.items[1].add_marker('isolate')")
+    marker = "@pytest.mark.isolate\n" if how == "a marker" else ""
+    pytester.makepyfile(STEPPED_ASIDE.format(False) + ("" if how == "a report" else marker + test))
+    isolated(*["--isolate-report=r.json"] * (how == "a report")).assert_outcomes(passed=1 if how == "a report" else 2)
+
+
 def test_under_xdist_entries_come_from_the_workers(pytester, isolated):
     """Each worker isolates on its own and one report has all."""
     pytest.importorskip("xdist")

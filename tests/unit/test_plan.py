@@ -333,7 +333,7 @@ def test_without_a_disk_limit_the_private_file_system_has_none():
 
 def test_nothing_that_is_mounted_inside_is_seen_outside():
     """The very first step turns all propagation off in the direction of the host."""
-    assert a_plan().recipe.steps[0] == ("mount", "", "/", "", int(Mount.SLAVE | Mount.REC), "")
+    assert a_plan().recipe.steps[0] == ("mount", "", "/", "", Mount.SLAVE | Mount.REC, "")
 
 
 @pytest.mark.parametrize("rootless", ROOTLESS)
@@ -342,7 +342,7 @@ def test_namespaces_are_those_that_were_asked_for(rootless, net):
     """pid, ipc, uts and mount always; net unless it is shared; user only without root."""
     plan = a_plan(spec(net=net), a_host(rootless=rootless))
     always = Clone.NEWPID | Clone.NEWIPC | Clone.NEWUTS | Clone.NEWNS
-    assert Clone(plan.recipe.namespaces) == always | (Clone.NEWNET if net else Clone(0)) | (Clone.NEWUSER if rootless else Clone(0))
+    assert plan.recipe.namespaces == always | (Clone.NEWNET if net else 0) | (Clone.NEWUSER if rootless else 0)
     assert steps(plan, "loopback") == ([("loopback", ["6c6f"])] if net else [])
     assert steps(plan, "hostname") == [("hostname", "isolate")]
 
@@ -358,7 +358,7 @@ def test_a_user_map_is_needed_without_root_only(rootless, user, expected):
 def test_a_root_of_another_user_namespace_is_rootless():
     """The uid 0 of a container with its own user namespace is nobody to the host's mounts."""
     host = Host(gid=0, places=V2, obstacles={}, mounts=SYSTEM, here=Environment(owns_machine=False))
-    assert Clone(a_plan(host=host).recipe.namespaces) & Clone.NEWUSER
+    assert a_plan(host=host).recipe.namespaces & Clone.NEWUSER
 
 
 def test_a_uid_without_a_name_is_its_own_group():
