@@ -14,7 +14,7 @@ import pytest
 from pytest_isolate import _inside, _protocol
 from pytest_isolate._linux import cgroup, counters
 from pytest_isolate._linux.counters import Counters
-from pytest_isolate._sandbox.keeper import Sandbox
+from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._sandbox.watch import Watch
 
 if TYPE_CHECKING:

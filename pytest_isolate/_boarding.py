@@ -19,7 +19,7 @@ from pytest_isolate._inside import Events
 from pytest_isolate._plan import Plan, resolve_user
 from pytest_isolate._run import Run
 from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit
-from pytest_isolate._sandbox.keeper import Sandbox
+from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._spec import Spec
 
 

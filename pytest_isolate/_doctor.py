@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_isolate._plan import Plan
     from pytest_isolate._run import Run
     from pytest_isolate._sandbox.entry import Entry
-    from pytest_isolate._sandbox.keeper import Sandbox
+    from pytest_isolate._sandbox.sandbox import Sandbox
     from pytest_isolate._sandbox.watch import Exit
 
 

@@ -35,8 +35,8 @@ from pytest_isolate._sandbox import entry as entry_module
 from pytest_isolate._sandbox.changes import Changes
 from pytest_isolate._sandbox.entry import Entry
 from pytest_isolate._sandbox.frames import Writer
-from pytest_isolate._sandbox.keeper import Sandbox
 from pytest_isolate._sandbox.salvage import private_path
+from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._sandbox.watch import STACK_SIGNAL, Watch, wait_for_one
 from pytest_isolate._spec import BadValueError, Spec
 from pytest_isolate._verdict import Facts, Verdict

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_isolate._coverage import Measuring
     from pytest_isolate._plan import Plan
     from pytest_isolate._run import Run
-    from pytest_isolate._sandbox.keeper import Sandbox
+    from pytest_isolate._sandbox.sandbox import Sandbox
     from pytest_isolate._sandbox.watch import Watch
     from pytest_isolate._spec import Spec
 

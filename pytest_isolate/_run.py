@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from pytest_isolate._plan import Plan
     from pytest_isolate._report.json_report import Entry
     from pytest_isolate._report.reporting import Reporting
-    from pytest_isolate._sandbox.keeper import Keeper, Sandbox
+    from pytest_isolate._sandbox.keeper import Keeper
+    from pytest_isolate._sandbox.sandbox import Sandbox
     from pytest_isolate._spec import Defaults, Spec
 
 _REST = "pytest_isolate_entries"

@@ -1,4 +1,4 @@
-"""The parent's side of sandboxes: the builder's process, sandboxes ordered ahead, and each one's handles.
+"""The parent's side of the builder: its process, the sandboxes ordered from it, and those to be let go of.
 
 Everything opened here is pytest's alone: close-on-exec, and never among what a test inherits.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import subprocess
 from pathlib import Path
@@ -15,205 +14,13 @@ from pathlib import Path
 import _cffi_backend
 
 from pytest_isolate._errors import Step, StepFailedError
-from pytest_isolate._linux import cgroup, counters
-from pytest_isolate._linux.syscalls import Clone
+from pytest_isolate._linux import cgroup
 from pytest_isolate._model import Recipe
 from pytest_isolate._sandbox import bootstrap, wire
 from pytest_isolate._sandbox.encoder import Encoder
+from pytest_isolate._sandbox.sandbox import BUILDING_LONGEST, Sandbox, is_reaped
 
-_BUILDING_LONGEST = 30.0  # seconds; a mount that hangs (a dead NFS server) must not hang pytest
-DYING_LONGEST = 0.05  # seconds from the death of a builder's sandboxes and sockets to its own, which come first
 _LEAVING_LONGEST = 10.0  # seconds that the builder has to unmake everything before it is killed: it takes at most half of them
-
-
-def _is_reaped(pid: int, options: int) -> bool:
-    try:
-        return os.waitpid(pid, options)[0] == pid
-    except ChildProcessError:  # by somebody else in this process
-        return True
-
-
-class Sandbox:
-    """One sandbox, ordered or ready. Close it to let the builder unmake it."""
-
-    def __init__(self, keeper: Keeper, number: int, recipe: Recipe, channel: wire.Channel) -> None:
-        self.recipe = recipe
-        self.groups: dict[str, str] = {}
-        self.joins: tuple[int, ...] = ()
-        self.network: tuple[int, ...] = ()  # counters of its network namespace, if it has one
-        self.pidfd = self.private = self.stdout = self.stderr = self.oom_event = -1
-        self._keeper, self._number, self._channel = keeper, number, channel
-        channel.settimeout(_BUILDING_LONGEST)
-
-    def wait_ready(self) -> None:
-        """Wait for the builder's and the holder's answers. Raises ``StepFailedError``: the sandbox could not be built."""
-        while self.private < 0 or self.pidfd < 0:
-            try:
-                received = wire.receive(self._channel)
-            except TimeoutError as error:
-                if self.pidfd < 0:  # not one word from the builder, which only ever waits for its next request
-                    self._keeper.kill()
-                raise StepFailedError("wait for", f"the sandbox to be built (at most {_BUILDING_LONGEST:.0f} s)", 110) from error
-            if received is None:
-                raise StepFailedError("wait for", "the sandbox to be built: " + self._who_died(), 32)
-            message, descriptors = received
-            if "failed" in message:
-                step, path, errno = message["failed"]
-                raise StepFailedError(step, path, errno)
-            if "ready" in message:
-                self.private, self.stdout, self.stderr, *network = descriptors
-                self.network = tuple(network)
-            else:
-                self.pidfd, *joins = descriptors
-                self.joins = tuple(joins)
-                self.groups = message["groups"]
-
-    def _who_died(self) -> str:
-        return self._keeper.death(DYING_LONGEST) or "its PID 1 has died"
-
-    def watch_memory(self) -> None:
-        """Ask cgroup v1 to say when the limit is hit; v2 kills the whole group by itself (memory.oom.group). Raises ``StepFailedError``."""
-        if "memory" not in self.groups or self._keeper.places["memory"].version == 2:
-            return
-        group = self.groups["memory"]
-        with Step("open", "an event for the memory limit"):
-            self.oom_event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        with Step("open", path := f"{group}/memory.oom_control"):
-            control = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            cgroup.write(f"{group}/cgroup.event_control", f"{self.oom_event} {control}")
-        finally:
-            os.close(control)
-
-    def out_of_memory(self) -> bool:
-        """Whether the event that came was a kill: the kernel's counter says so."""
-        os.eventfd_read(self.oom_event)
-        return bool(counters.oom_kills(self.groups["memory"], 1))
-
-    @property
-    def oom_file(self) -> str:
-        """The file of the memory group that counts kills."""
-        return counters.oom_file(self.groups["memory"], self._keeper.places["memory"].version)
-
-    def counters(self) -> counters.Counters:
-        """What was used and denied so far."""
-        return counters.read(self.groups, self._keeper.places)
-
-    def memory_now(self) -> int | None:
-        """Bytes charged to the sandbox now; None where that is not counted."""
-        group = self.groups.get("memory")
-        return None if group is None else counters.memory_now(group, self._keeper.places["memory"].version)
-
-    def largest_process(self) -> tuple[str, int] | None:
-        """Who holds most of it now: command and bytes; None where that is not counted."""
-        group = self.groups.get("memory")
-        return None if group is None else counters.largest_process(group)
-
-    def cpu_seconds(self) -> float:
-        """Processor time used so far; 0 where that is not counted."""
-        return counters.cpu_seconds(self.groups, self._keeper.places) or 0.0
-
-    def disk_used(self) -> int:
-        """Bytes in the sandbox's private file system now."""
-        look = os.statvfs(self.private)
-        return (look.f_blocks - look.f_bfree) * look.f_frsize
-
-    def disk_full(self) -> bool:
-        """Whether not one further block can be written."""
-        look = os.statvfs(self.private)
-        return look.f_bfree == 0 or look.f_ffree == 0
-
-    def unroutable(self) -> int | None:
-        """How often something in there had no way out of its network; None on the host's network."""
-        return counters.unroutable(self.network) if self.network else None
-
-    def is_empty(self, but: int | None = None) -> bool:
-        """Whether surely nobody is alive in there besides PID 1 and ``but``; False where that takes a question."""
-        return "pids" in self.groups and counters.is_empty(self.groups["pids"], but)
-
-    def left_over(self) -> tuple[list[tuple[int, str]], int]:
-        """Processes still alive besides PID 1, some of them as (pid inside, command), and how many, once the test itself is over."""
-        if self.is_empty():
-            return [], 0  # the usual case: one read instead of a question
-        try:
-            wire.send(self._channel, {"list": True})
-            received = wire.receive(self._channel)
-        except (TimeoutError, ConnectionError):
-            received = None
-        if received is None:
-            return [], 0  # PID 1 is dead, and with it every other process in there
-        return [(each["pid"], each["command"]) for each in received[0]["processes"]], received[0]["count"]
-
-    def signal(self, pid: int, number: int) -> None:
-        """Send a signal to a process in there, by its number in there."""
-        try:
-            wire.send(self._channel, {"signal": [pid, number]})
-        except ConnectionError:
-            return  # PID 1 is dead, and with it every other process in there
-
-    def kill(self) -> None:
-        """Kill PID 1, and with it every process in there, at once."""
-        if self.pidfd >= 0:
-            try:
-                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-            except ProcessLookupError:
-                return  # dead already
-
-    def reap_strays(self) -> None:
-        """Reap what ``_strays`` finds: before that PID 1 does not end, and pytest might wait for it."""
-        while strays := self._strays():
-            self.kill()  # one of them may be alive, and wait for ever
-            for pid in strays:
-                _is_reaped(pid, 0)
-
-    def _strays(self) -> list[int]:
-        """Children of this thread that are processes of the sandbox: siblings that a test made itself by clone(2) with CLONE_PARENT."""
-        if self.recipe.namespaces & Clone.NEWUSER:
-            return []  # there they are the go-between's, and after it the machine's PID 1 reaps them
-        found = []
-        # PID 1 is gone, and it goes last; or this kernel has no such file, or a security module lets nobody look
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-            with open("/proc/thread-self/children", "rb", buffering=0) as file:  # as text each of the two costs twice the kernel's part
-                children = file.readall()
-            with open(f"/proc/self/fdinfo/{self.pidfd}", "rb", buffering=0) as file:
-                first = next(int(line.split()[1]) for line in file.readall().splitlines() if line.startswith(b"Pid:"))
-            inside = os.stat(f"/proc/{first}/ns/pid").st_ino
-            for child in map(int, children.split()):
-                # somebody else's: reaped meanwhile, or of one whom this process may not look at, as it may at ours
-                with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-                    if os.stat(f"/proc/{child}/ns/pid").st_ino == inside:
-                        found.append(child)
-        return found
-
-    def wait_dead(self) -> None:
-        """Wait until not one process of the sandbox is alive; the test itself must be reaped before."""
-        poll = select.poll()
-        poll.register(self.pidfd, select.POLLIN)
-        poll.poll()
-
-    def descriptors(self) -> tuple[int, ...]:
-        """Everything of ours that this sandbox has open."""
-        return (self._channel.fileno(), self.pidfd, self.private, self.stdout, self.stderr, self.oom_event, *self.joins, *self.network)
-
-    def reap_later(self, pid: int) -> None:
-        """A child of ours that is on its way out of there."""
-        self._keeper.unreaped.append(pid)
-
-    def close_later(self) -> None:
-        """Let go of everything while the next test runs: some of it wakes the builder or PID 1, which then want a processor."""
-        self._keeper.closing.append(self)
-
-    def close(self) -> None:
-        """Let go of everything; the builder unmakes the rest behind our back, as soon as the test is reaped."""
-        if self.pidfd >= 0:
-            self.reap_strays()
-        for fd in self.descriptors()[1:]:
-            if fd >= 0:
-                os.close(fd)
-        self.pidfd = self.private = self.stdout = self.stderr = self.oom_event = -1
-        self.joins = self.network = ()
-        self._channel.close()
-        self._keeper.release(self._number)
 
 
 class Keeper:
@@ -258,7 +65,7 @@ class Keeper:
             theirs.close()
         if not self.places:
             return
-        self._requests.settimeout(_BUILDING_LONGEST)
+        self._requests.settimeout(BUILDING_LONGEST)
         try:
             wire.send(self._requests, {"groups": {name: [str(each.version), each.directory] for name, each in self.places.items()}})
             received = wire.receive(self._requests)
@@ -301,7 +108,7 @@ class Keeper:
 
     def reap(self, *, wait: bool = False) -> None:
         """Reap the tests that have left meanwhile; with ``wait`` all of them."""
-        self.unreaped = [pid for pid in self.unreaped if not _is_reaped(pid, 0 if wait else os.WNOHANG)]
+        self.unreaped = [pid for pid in self.unreaped if not is_reaped(pid, 0 if wait else os.WNOHANG)]
 
     def loopback(self) -> list[str]:
         """The rtnetlink messages that bring the loopback interface up. Raises ``StepFailedError``."""

@@ -22,7 +22,7 @@ from pytest_isolate._errors import Step
 from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._sandbox import native
 from pytest_isolate._sandbox.frames import Decoder, Frame, GarbledError
-from pytest_isolate._sandbox.keeper import Sandbox
+from pytest_isolate._sandbox.sandbox import Sandbox
 
 STACK_SIGNAL = int(signal.SIGRTMAX)
 _READ = 1 << 18

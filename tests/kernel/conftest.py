@@ -18,7 +18,8 @@ from pytest_isolate._linux.host import Host, Tree
 from pytest_isolate._options import KEYWORDS
 from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit, become, fork, say_broken
 from pytest_isolate._sandbox.frames import Writer
-from pytest_isolate._sandbox.keeper import Keeper, Sandbox
+from pytest_isolate._sandbox.keeper import Keeper
+from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._sandbox.watch import STACK_SIGNAL, Exit, Watch, wait_for_one
 from pytest_isolate._spec import Spec
 

@@ -229,7 +229,7 @@ def test_a_builder_that_does_not_answer_is_replaced(box, monkeypatch):
     """A stopped builder is waited for once, then killed; the next one builds."""
     plan = box.plan()
     keeper = Keeper(box.host.places)
-    monkeypatch.setattr("pytest_isolate._sandbox.keeper._BUILDING_LONGEST", 0.5)  # from here on: a slow machine may start one longer
+    monkeypatch.setattr("pytest_isolate._sandbox.sandbox.BUILDING_LONGEST", 0.5)  # from here on: a slow machine may start one longer
     keeper._builder.send_signal(signal.SIGSTOP)
     sandbox = keeper.order(plan.recipe)
     with pytest.raises(StepFailedError, match="wait for the sandbox to be built"):

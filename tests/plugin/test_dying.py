@@ -15,7 +15,8 @@ from running import Started
 #: In the run's own conftest, which is trusted: kills the builder at a moment that it knows.
 KILLER = """
 import os, signal, threading
-from pytest_isolate._sandbox.keeper import Keeper, Sandbox
+from pytest_isolate._sandbox.keeper import Keeper
+from pytest_isolate._sandbox.sandbox import Sandbox
 
 def kill(config):
     pid = config.pluginmanager.getplugin("isolate-run")._run._machine.keeper._builder.pid
@@ -241,8 +242,8 @@ POINTS = {
     "receive": ("pytest_isolate._sandbox.wire", "receive", ["1", "2", "3", "3+"]),
     "fork": ("pytest_isolate._sandbox.entry", "os.fork", ["1", "1+", "2+"]),
     "drain": ("pytest_isolate._sandbox.watch", "Watch._drain_frames", ["1", "3+"]),
-    "counters": ("pytest_isolate._sandbox.keeper", "Sandbox.counters", ["1", "1+"]),
-    "close": ("pytest_isolate._sandbox.keeper", "Sandbox.close", ["1", "1+"]),
+    "counters": ("pytest_isolate._sandbox.sandbox", "Sandbox.counters", ["1", "1+"]),
+    "close": ("pytest_isolate._sandbox.sandbox", "Sandbox.close", ["1", "1+"]),
 }
 DIES = """
 import importlib, os, signal
