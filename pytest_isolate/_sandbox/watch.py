@@ -127,6 +127,7 @@ class Watch:
         self._cpu_time: float | None = None
         self._alarm: tuple[int, int] | None = None
         self._look_again = _LOOK_AGAIN
+        self._sample_at = self._started
         self._deadline: float | None = None
         self._goes_on = False
         self._listens = True  # to the event, until it turns out to be no word of ours
@@ -153,6 +154,7 @@ class Watch:
         self._decoder.begin()
         self._timeout, self._cpu_time, self._alarm, self._look_again = timeout, cpu_time, alarm, _LOOK_AGAIN
         self._deadline = self._started + ENTERING_LONGEST
+        self._sample_at = self._started + _LOOK_AGAIN
         self._goes_on, self._listens = goes_on, True
         self._entered = self.over = False
         self._looked_at = 0
@@ -178,11 +180,13 @@ class Watch:
         if self._is_over(ready):
             self.over = True
             return
-        self._sample_memory()
+        if (now := time.monotonic()) >= self._sample_at:  # with several in flight others wake us more often
+            self._sample_at = now + self._look_again
+            self._sample_memory()
         if self._debuggable and self._exit.first("debugger") is not None:
             self._stand_back()
             self._deadline = None
-        if self._deadline is not None and time.monotonic() >= self._deadline:
+        if self._deadline is not None and now >= self._deadline:
             self._time_out()
             self.over = True
 
@@ -262,7 +266,7 @@ class Watch:
     def _begin(self) -> float | None:
         """The test's time begins when it is inside. Returns its end."""
         if self._alarm is not None and self._exit.frames[0].get("traces") is True:
-            self._look_again = _LOOK_CLOSELY
+            self._look_again, self._sample_at = _LOOK_CLOSELY, self._started
         return None if self._timeout is None else time.monotonic() + self._timeout
 
     def _stand_back(self) -> None:
