@@ -40,6 +40,7 @@ VARIANTS: dict[str, Variant] = {
     "floor": Variant(("-p", "no:isolate", "-p", "floor")),
     "isolated": Variant(("-p", "isolate", *_ISOLATED)),
     "isolated, 2 jobs": Variant(("-p", "isolate", *_ISOLATED, "--isolate-jobs=2"), overlaps=True),
+    "isolated, by module": Variant(("-p", "isolate", *_ISOLATED, "--isolate-scope=module")),
     "strict": Variant(("-p", "isolate", *_ISOLATED, "--isolate-profile=strict")),
     "unmeasured": Variant(("-p", "isolate", *_ISOLATED, "-p", "unmeasured")),
     "pytest-forked": Variant(("-p", "pytest_forked", "--forked"), "pytest-forked"),

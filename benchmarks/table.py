@@ -13,11 +13,13 @@ Rounds = dict[str, list[Sample]]
 RATIOS = (
     ("isolated", "floor"),
     ("isolated, 2 jobs", "floor"),
+    ("isolated, by module", "floor"),
     ("pytest-forked", "floor"),
     ("pytest-forked", "isolated"),
     ("xdist -n2", "floor"),
     ("isolated", "unmeasured"),
     ("isolated", "plain"),
+    ("isolated, by module", "plain"),
     ("floor", "plain"),
     ("loaded", "plain"),
 )
