@@ -20,7 +20,7 @@ _FORKS = 101
 
 def main() -> None:
     """Measure each size in a process of its own, and print."""
-    print("resident    a fork    after it    exchange    paid back after")
+    print("resident    a fork    after it    exchange    paid back after", flush=True)
     for size in _SIZES:
         subprocess.run([sys.executable, __file__, str(size)], check=True)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
-_SHOWN = ("plain", "xdist -n2", "floor", "pytest-forked", "isolated, 2 jobs", "isolated")
-_COLOURS = {"isolated": "#1b6ca8", "isolated, 2 jobs": "#1b6ca8", "floor": "#888888"}
+_SHOWN = ("plain", "xdist -n2", "isolated, by module", "floor", "pytest-forked", "isolated, 2 jobs", "isolated")
+_COLOURS = {"isolated": "#1b6ca8", "isolated, 2 jobs": "#1b6ca8", "isolated, by module": "#1b6ca8", "floor": "#888888"}
 
 
 def _means(samples: list[dict[str, object]]) -> list[float]:
