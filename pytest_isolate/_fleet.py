@@ -99,10 +99,10 @@ class Fleet:
             raise raised
         session = flight.item.session
         flight.handed = raised is not None
+        self._turns.append(flight)  # before all that a Ctrl-C may interrupt: who is in here does not stay
         last = flight.nextitem is None or _pytest_private.leaves_shared_fixtures(flight.item, flight.nextitem)
         if flight.in_the_air and not last:
             _protocol.part(flight)
-        self._turns.append(flight)
         if last:
             self.settle()
         self.land_ready(session)

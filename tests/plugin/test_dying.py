@@ -183,6 +183,24 @@ def test_an_interruption_behind_the_fork_ends_the_test(tmp_path, before):
     assert run.gone_within(2), run.alive()
 
 
+IN_FLIGHT = """
+from pytest_isolate import _protocol
+def interrupted(flight): raise KeyboardInterrupt
+_protocol.part = interrupted
+def pytest_unconfigure():
+    with open("/proc/thread-self/children") as file: print("children:", file.read().split())
+"""
+
+
+def test_an_interruption_leaves_nobody_in_flight(tmp_path):
+    """It comes when the test is in the air and pytest is about to take up the next one: the test is ended and reaped."""
+    run = Started(tmp_path / "run", WAITING, IN_FLIGHT, "--isolate-jobs=2")
+    output = run.end()
+    assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
+    assert "children: []" in output
+    assert run.gone_within(2), run.alive()
+
+
 def test_a_child_that_pytest_left_alone_on_its_way_inside_ends(tmp_path):
     """Behind the fork pytest was interrupted and closed the pipes: the child has nobody to tell, and is not pytest."""
     conftest = (
