@@ -18,7 +18,7 @@ from pytest_isolate._linux import cgroup
 from pytest_isolate._model import Recipe
 from pytest_isolate._sandbox import bootstrap, wire
 from pytest_isolate._sandbox.encoder import Encoder
-from pytest_isolate._sandbox.sandbox import BUILDING_LONGEST, Sandbox, is_reaped
+from pytest_isolate._sandbox.sandbox import BUILDING_LONGEST, Sandbox, is_ready, is_reaped
 
 _LEAVING_LONGEST = 10.0  # seconds that the builder has to unmake everything before it is killed: it takes at most half of them
 
@@ -30,6 +30,7 @@ class Keeper:
         self.places = places
         self._pid = os.getpid()
         self._builder: subprocess.Popen[bytes] | None = None
+        self._pidfd = -1  # of it
         self._number = 0
         self._spare: Sandbox | None = None
         self.closing: list[Sandbox] = []  # whose tests are over
@@ -58,6 +59,7 @@ class Keeper:
                 self._builder = subprocess.Popen(
                     bootstrap.command("pytest_isolate._sandbox.builder", [backend]), stdin=theirs.fileno(), start_new_session=True
                 )
+                self._pidfd = os.pidfd_open(self._builder.pid)
         except StepFailedError:
             self._requests.close()
             raise
@@ -82,20 +84,33 @@ class Keeper:
 
         ``within`` so many seconds, where something looks as if it had.
         """
-        if self._builder is None:
+        if self._pidfd < 0 or not is_ready(self._pidfd, within):
             return None
-        try:
-            status = self._builder.wait(within)
-        except subprocess.TimeoutExpired:
-            return None
+        status = self._status()
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"left with exit status {status}"
         return f"the builder, a helper process of pytest-isolate, {how} (if not by a person: the machine may be out of memory, see dmesg)"
 
     def kill(self) -> None:
         """End a builder that does not answer. ``revive`` puts another one in its place."""
-        if self._builder is not None:
-            self._builder.kill()
-            self._builder.wait()
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            self._status()
+
+    def _status(self) -> int:
+        """Wait for the builder's end. As of ``subprocess``, whose own lock a Ctrl-C in a wait of its leaves locked for ever."""
+        assert self._builder is not None
+        if self._builder.returncode is None:
+            try:
+                self._builder.returncode = os.waitstatus_to_exitcode(os.waitpid(self._builder.pid, 0)[1])
+            except ChildProcessError:  # reaped by somebody else in this process
+                self._builder.returncode = 0
+        return self._builder.returncode
+
+    def _forget_builder(self) -> None:
+        pidfd, self._pidfd = self._pidfd, -1
+        if pidfd >= 0:
+            os.close(pidfd)
 
     def revive(self) -> None:
         """Put another builder in the place of one that died; it sweeps what that one left. Raises ``StepFailedError``."""
@@ -103,6 +118,7 @@ class Keeper:
             self._spare.close()
             self._spare = None
         self._requests.close()
+        self._forget_builder()
         self._learnt.clear()
         self._start()
 
@@ -117,9 +133,8 @@ class Keeper:
     def clean_up(self) -> None:
         """Let go of the sandboxes whose tests are over."""
         self.reap()
-        for sandbox in self.closing:
-            sandbox.close()
-        self.closing.clear()
+        while self.closing:
+            self.closing.pop().close()
 
     def order(self, recipe: Recipe) -> Sandbox:
         """Ask for a sandbox; it is built while we do something else."""
@@ -167,7 +182,12 @@ class Keeper:
     def descriptors(self) -> set[int]:
         """Everything of ours that no test may inherit."""
         sandboxes = [*self.closing, *([self._spare] if self._spare else [])]
-        return {self._requests.fileno(), *self._encoder.descriptors(), *(fd for sandbox in sandboxes for fd in sandbox.descriptors())}
+        return {
+            self._requests.fileno(),
+            self._pidfd,
+            *self._encoder.descriptors(),
+            *(fd for sandbox in sandboxes for fd in sandbox.descriptors()),
+        }
 
     def close(self) -> None:
         """End the builder, which unmakes what is left, and wait for it."""
@@ -178,9 +198,9 @@ class Keeper:
         if self._spare is not None:
             self._spare.close()
         self._requests.close()
-        if self._builder is not None:
-            try:
-                self._builder.wait(_LEAVING_LONGEST)
-            except subprocess.TimeoutExpired:  # stopped, or worse: the kernel kills its sandboxes with it, the next run sweeps their groups
-                self.kill()
+        if self._pidfd >= 0:
+            if not is_ready(self._pidfd, _LEAVING_LONGEST):  # stopped, or worse
+                self.kill()  # and the kernel its sandboxes with it; their groups are the next run's to sweep
+            self._status()
+            self._forget_builder()
         self._encoder.close()

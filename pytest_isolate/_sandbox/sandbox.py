@@ -32,6 +32,13 @@ def is_reaped(pid: int, options: int) -> bool:
         return True
 
 
+def is_ready(fd: int, seconds: float | None) -> bool:
+    """Whether a descriptor becomes readable; of a pidfd: whether its process ends. None waits for it."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(None if seconds is None else seconds * 1000))
+
+
 class Sandbox:
     """One sandbox, ordered or ready. Close it to let the builder unmake it."""
 
@@ -186,9 +193,7 @@ class Sandbox:
 
     def wait_dead(self) -> None:
         """Wait until not one process of the sandbox is alive; the test itself must be reaped before."""
-        poll = select.poll()
-        poll.register(self.pidfd, select.POLLIN)
-        poll.poll()
+        is_ready(self.pidfd, None)
 
     def descriptors(self) -> tuple[int, ...]:
         """Everything of ours that this sandbox has open."""
@@ -206,10 +211,11 @@ class Sandbox:
         """Let go of everything; the builder unmakes the rest behind our back, as soon as the test is reaped."""
         if self.pidfd >= 0:
             self.reap_strays()
-        for fd in self.descriptors()[1:]:
+        held = self.descriptors()[1:]
+        self.pidfd = self.private = self.stdout = self.stderr = self.oom_event = -1  # first: a Ctrl-C may have it closed once more
+        self.joins = self.network = ()
+        for fd in held:
             if fd >= 0:
                 os.close(fd)
-        self.pidfd = self.private = self.stdout = self.stderr = self.oom_event = -1
-        self.joins = self.network = ()
         self._channel.close()
         self._keeper.release(self._number)

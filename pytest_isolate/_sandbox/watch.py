@@ -22,7 +22,7 @@ from pytest_isolate._errors import Step
 from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._sandbox import native
 from pytest_isolate._sandbox.frames import Decoder, Frame, GarbledError
-from pytest_isolate._sandbox.sandbox import Sandbox
+from pytest_isolate._sandbox.sandbox import Sandbox, is_ready
 
 STACK_SIGNAL = int(signal.SIGRTMAX)
 _READ = 1 << 18
@@ -81,13 +81,6 @@ class Exit:
     def last(self, kind: str) -> Frame | None:
         """The last frame of a kind."""
         return next((frame for frame in reversed(self.frames) if frame["kind"] == kind), None)
-
-
-def _is_ready(fd: int, seconds: float) -> bool:
-    """Whether a descriptor becomes readable; of a pidfd: whether its process ends."""
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
 
 
 def wait_for_one(watches: Sequence[Watch]) -> None:
@@ -200,7 +193,7 @@ class Watch:
             whole = self.over and self._exit.ended and self._exit.garbled is None
             stays = self._goes_on and whole and not self._exit.out_of_memory and self._exit.first("raised") is None
             if whole and not stays and not (self._exit.finished and self._sandbox.is_empty(but=self._pid)):
-                _is_ready(self._pidfd, _LAST_WORDS)
+                is_ready(self._pidfd, _LAST_WORDS)
                 self._exit.left_over, self._exit.left_count = self._sandbox.left_over()
         finally:
             if self._on_interrupt is not None:
@@ -216,19 +209,24 @@ class Watch:
     @property
     def alive(self) -> bool:
         """Whether there is a child that can go on with another test."""
-        return self._pidfd >= 0 and not _is_ready(self._pidfd, 0)
+        return self._pidfd >= 0 and not is_ready(self._pidfd, 0)
 
     def leave(self) -> None:
         """End a child that stayed. It was told to go, by the end of its commands, and may have shared fixtures to take down."""
         if self._pidfd >= 0:
-            _is_ready(self._pidfd, _LAST_WORDS)
+            is_ready(self._pidfd, _LAST_WORDS)
             self._end()
 
     def _end(self) -> None:
+        if self._pidfd < 0:
+            return  # a Ctrl-C came while it was ended
+        self._drain()  # whether it is inside
         alone = self._exit.finished and not self._exit.left_over
         if not alone:  # else PID 1 is the builder's to kill, once we let go of its mounts: whoever is the last of them takes them apart
             self._sandbox.kill()
-        if alone or not self._exit.frames:  # a go-between that hangs on its way is not inside: nobody dies with it, and it with nobody
+        rootless = self._sandbox.recipe.namespaces & Clone.NEWUSER  # the go-between is the test's parent, and should be there to reap it
+        inside = self._exit.frames or (rootless and is_ready(self._pidfd, _KILL_LONGEST))
+        if not inside or (alone and not rootless):  # a go-between that hangs on its way dies with nobody, and nobody with it
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         self._exit.wall_seconds = self._exit.wall_seconds or time.monotonic() - self._started
@@ -240,9 +238,10 @@ class Watch:
         if self._exit.left_over:  # with net=False or fs="host" they would disturb the next test
             self._sandbox.wait_dead()
         self._drain()
-        for fd in (self._pidfd, self._frames, self._stacks, self._ended):
-            os.close(fd)
+        held = self._pidfd, self._frames, self._stacks, self._ended
         self._pidfd = self._frames = self._stacks = self._ended = -1
+        for fd in held:
+            os.close(fd)
 
     def _sample_memory(self) -> None:
         """Note how much is used; past ``alarm`` bytes of the test's own have a child that can say where it is allocated say so."""
@@ -277,7 +276,7 @@ class Watch:
     def _is_over(self, ready: Container[int]) -> bool:
         if self._sandbox.oom_event in ready and self._sandbox.out_of_memory():
             self._exit.out_of_memory = True
-            self._exit.killed_child = not _is_ready(self._pidfd, _KILL_LONGEST)  # v1 says that it kills before it has killed
+            self._exit.killed_child = not is_ready(self._pidfd, _KILL_LONGEST)  # v1 says that it kills before it has killed
         dead = self._exit.garbled is not None or self._exit.out_of_memory or self._pidfd in ready
         if dead or self._exit.ended:
             return True

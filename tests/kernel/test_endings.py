@@ -254,6 +254,19 @@ def test_a_stopped_builder_does_not_hold_up_the_end(monkeypatch):
     assert keeper._builder.returncode == -signal.SIGKILL
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_lock_that_an_interruption_left_in_subprocess_holds_up_nobody(monkeypatch, stopped):
+    """A Ctrl-C between the taking of that lock and its ``try`` leaves it locked, and whoever waits for the process by it would for ever."""
+    monkeypatch.setattr("pytest_isolate._sandbox.keeper._LEAVING_LONGEST", 0.2 if stopped else 10)
+    keeper = Keeper({})
+    if stopped:
+        keeper._builder.send_signal(signal.SIGSTOP)
+    keeper._builder._waitpid_lock.acquire()
+    assert keeper.death() is None
+    keeper.close()
+    assert keeper._builder.returncode == (-signal.SIGKILL if stopped else 0)
+
+
 def test_a_killed_pid_1_takes_its_test_along(box):
     """The kernel kills every process of a namespace with its first: the test's death is seen as such."""
     read, write = os.pipe()

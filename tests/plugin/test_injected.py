@@ -12,7 +12,8 @@ from running import Started
 INJECTING = """
 import contextlib, os, subprocess
 from pytest_isolate import _flight, _run
-from pytest_isolate._linux import huge_pages  # else its import would be the first to open a file
+from pytest_isolate._linux import huge_pages  # else the imports of these would be the first to open a file
+from pytest_isolate._sandbox import keeper
 
 WHERE, WHAT = os.environ["INJECT"].split(" ", 1)
 
