@@ -123,7 +123,7 @@ class Watch:
         self._sample_at = self._started
         self._deadline: float | None = None
         self._goes_on = False
-        self._listens = True  # to the event, until it turns out to be no word of ours
+        self._false_words = 0  # of the event
         self._entered = False
         self.over = False
         self._looked_at = 0  # bytes of memory at which we looked who holds them
@@ -148,13 +148,13 @@ class Watch:
         self._timeout, self._cpu_time, self._alarm, self._look_again = timeout, cpu_time, alarm, _LOOK_AGAIN
         self._deadline = self._started + ENTERING_LONGEST
         self._sample_at = self._started + _LOOK_AGAIN
-        self._goes_on, self._listens = goes_on, True
+        self._goes_on, self._false_words = goes_on, 0
         self._entered = self.over = False
         self._looked_at = 0
 
     def descriptors(self) -> list[int]:
         """What wakes whoever waits: the child's exit, an OOM event, the child's word that it sent its end frame."""
-        return [fd for fd in (self._pidfd, self._sandbox.oom_event, self._ended if self._listens else -1) if fd >= 0]
+        return [fd for fd in (self._pidfd, self._sandbox.oom_event, self._ended if self._false_words <= 1 else -1) if fd >= 0]
 
     def due(self) -> float:
         """Seconds until a look is due, whatever comes."""
@@ -166,8 +166,10 @@ class Watch:
         if self._ended in ready:
             os.eventfd_read(self._ended)
         self._drain()
-        if self._ended in ready and not self._exit.ended:  # a test wrote there: it could wake us for ever
-            self._listens = False
+        if (
+            self._ended in ready and not self._exit.ended
+        ):  # the word of the test before came late, or a test wrote there, to wake us for ever
+            self._false_words += 1
         if not self._entered and self._exit.frames:
             self._entered, self._deadline = True, self._begin()
         if self._is_over(ready):

@@ -150,3 +150,38 @@ def test_a_group_ends_with_the_run(pytester, isolated, arguments):
         def test_third(): pass
     """)
     isolated(*arguments).assert_outcomes(passed=1 if "-x" in arguments else 2, failed=1)
+
+
+LATE = """
+import time
+from pytest_isolate import _inside
+from pytest_isolate._sandbox import watch
+
+write, look, by_word = _inside._eventfd_write, watch.Watch.look, []
+
+def late(*arguments):  # once: pytest has looked by itself meanwhile, and seen the end
+    _inside._eventfd_write = write
+    time.sleep(3 * watch._LOOK_AGAIN)
+    write(*arguments)
+
+def looking(self, ready):
+    word = self._ended in ready
+    look(self, ready)
+    if self.over:
+        by_word.append(word)
+
+_inside._eventfd_write, watch.Watch.look = late, looking
+def pytest_unconfigure(): print("by word:", by_word)
+"""
+
+
+def test_a_word_that_comes_late_makes_only_one_test_wait(pytester, isolated):
+    """Of the end of a test, when pytest has seen it already and the next one runs: that one's end, and all behind it, are seen as they come."""
+    pytester.makeconftest(LATE)
+    pytester.makepyfile(
+        "import pytest\npytestmark = pytest.mark.isolate(scope='module')\n" + "".join(f"def test_{n}(): pass\n" for n in range(6))
+    )
+    result = isolated()
+    result.assert_outcomes(passed=6)
+    assert result.stdout.str().count("by word: [False, ") == 1
+    assert ", True, True, True, True]" in result.stdout.str()
