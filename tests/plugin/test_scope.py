@@ -176,7 +176,7 @@ def pytest_unconfigure(): print("by word:", by_word)
 
 
 def test_a_word_that_comes_late_makes_only_one_test_wait(pytester, isolated):
-    """Of the end of a test, when pytest has seen it already and the next one runs: that one's end, and all behind it, are seen as they come."""
+    """Of a test's end, when pytest has seen it already and the next test runs: all ends behind that one are seen as they come."""
     pytester.makeconftest(LATE)
     pytester.makepyfile(
         "import pytest\npytestmark = pytest.mark.isolate(scope='module')\n" + "".join(f"def test_{n}(): pass\n" for n in range(6))
