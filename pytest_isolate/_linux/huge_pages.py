@@ -9,6 +9,7 @@ The exchange copies what the process holds once. It is a matter of speed alone: 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -23,6 +24,7 @@ _GROWTH = 32 << 20  # bytes
 _PAGE = os.sysconf("SC_PAGESIZE")
 _ENTRY = 8  # bytes of /proc/PID/pagemap for each page
 _PRESENT = (b"\x80", b"\x81")  # in memory, private and not a file's; the last bit is "mapped by nobody else"
+_RESERVED = 1 << 36  # bytes: a larger mapping is reserved rather than used, as a sanitizer's; to look through terabytes takes seconds
 _WRITTEN = 7 / 8  # of the pages, or the exchange would take much more memory than the small ones did
 _PRIVATE = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) rw-p 00000000 00:00 0 +(?:\[heap\]|\[anon:.*)?$", re.MULTILINE)
 
@@ -37,13 +39,16 @@ class Exchange:
     def before_fork(self) -> None:
         """Count a fork that is to come."""
         self._forks += 1
-        if self._forks % _FORKS == 0 and (resident := _resident()) > self._exchanged + _GROWTH:
-            self._exchanged = resident
-            exchange()
+        if self._forks % _FORKS:
+            return
+        with contextlib.suppress(OSError):  # no /proc here, or no descriptor left: then nothing is exchanged
+            if (resident := _resident()) > self._exchanged + _GROWTH:
+                self._exchanged = resident
+                exchange()
 
 
 def exchange() -> int:
-    """Exchange what can be. Returns how many huge pages took the place of small ones."""
+    """Exchange what can be. Returns how many huge pages took the place of small ones. Raises ``OSError`` without a /proc."""
     taken = 0
     for address in _candidates():
         try:
@@ -62,6 +67,8 @@ def _candidates() -> Iterator[int]:
         found = _PRIVATE.findall(maps.read())
     with open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
         for begin, end in ((int(begin, 16), int(end, 16)) for begin, end in found):
+            if end - begin > _RESERVED:
+                continue
             for address in range(-(-begin // SIZE) * SIZE, end - SIZE + 1, SIZE):
                 entries = os.pread(pagemap.fileno(), SIZE // _PAGE * _ENTRY, address // _PAGE * _ENTRY)
                 flags = entries[_ENTRY - 1 :: _ENTRY]

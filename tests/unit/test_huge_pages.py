@@ -80,6 +80,31 @@ print(os.read(read, 99).decode(), all(each[4096] == 1 for each in held))
     assert true == "True"
 
 
+def test_what_is_only_reserved_is_not_looked_through():
+    """A sanitizer reserves terabytes, of which it uses some."""
+    said = run("""
+reserved = mmap.mmap(-1, 1 << 40, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000)  # MAP_NORESERVE
+reserved[0] = 1
+looks, look = [], os.pread
+os.pread = lambda *arguments: looks.append(1) or look(*arguments)
+huge_pages.exchange()
+print(len(looks) < 1000)
+""")
+    assert said == "True"
+
+
+def test_without_a_descriptor_left_nothing_is_exchanged_and_nobody_told():
+    """It is a matter of speed alone."""
+    run("""
+import resource
+held = [bytearray(b"\\1") * (1 << 18) for _ in range(256)]
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+exchange = huge_pages.Exchange()
+for _ in range(50):
+    exchange.before_fork()
+""")
+
+
 def test_every_so_many_forks_what_has_grown_is_exchanged(monkeypatch):
     """Not before the forks have cost as much as an exchange does, and not again unless there is more to exchange."""
     from pytest_isolate._linux import huge_pages
