@@ -89,7 +89,7 @@ class Builder:
                 pid, pidfd = syscalls.clone(recipe["namespaces"])
         except StepFailedError as error:
             self._dying += set(groups.values())
-            wire.send(channel, {"failed": [error.step, error.path, error.errno]})
+            _say_failed(channel, error)
             channel.close()
             return
         if pid == 0:
@@ -114,8 +114,7 @@ class Builder:
             with Step("send", "the sandbox's descriptors to pytest"):
                 wire.send(channel, {"groups": groups}, (pidfd, *joins))
         except StepFailedError as error:
-            if not isinstance(error.__cause__, ConnectionError):  # else pytest does not want it any more
-                wire.send(channel, {"failed": [error.step, error.path, error.errno]})
+            _say_failed(channel, error)
         finally:
             for fd in joins:
                 os.close(fd)
@@ -157,6 +156,13 @@ class Builder:
 
     def _clean(self) -> None:
         self._dying = [group for group in self._dying if not cgroup.remove(group)]
+
+
+def _say_failed(channel: socket.socket, error: StepFailedError) -> None:
+    try:
+        wire.send(channel, {"failed": [error.step, error.path, error.errno]})
+    except ConnectionError:
+        return  # pytest does not want it any more: PID 1 may have failed too, and said so first
 
 
 def _join_file(group: str) -> str:

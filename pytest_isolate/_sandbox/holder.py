@@ -14,6 +14,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
 
@@ -27,21 +28,29 @@ _MOST_LISTED = 50
 
 
 def main(channel: socket.socket, recipe: wire.Message) -> None:
-    """Run as PID 1 until the channel ends. Never returns."""
+    """Run as PID 1 until the channel ends. Never returns, whatever happens: above it is the builder's code, which it is a fork of."""
+    try:
+        _run(channel, recipe)
+    except ConnectionError:  # pytest closed its end without waiting for our answer
+        os._exit(0)
+    except BaseException:  # noqa: BLE001 - whatever it is, it ends here
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(1)
+
+
+def _run(channel: socket.socket, recipe: wire.Message) -> None:
     try:
         with Step("prctl(PR_SET_PDEATHSIG) in", "PID 1"):
             syscalls.die_with_parent_thread(signal.SIGKILL)
         kept = _build(recipe)
     except StepFailedError as error:
         wire.send(channel, {"failed": [error.step, error.path, error.errno]})
-        os._exit(1)
-    try:
-        wire.send(channel, {"ready": True}, kept)
-        for descriptor in kept:
-            os.close(descriptor)
-        _serve(channel)
-    except ConnectionError:  # pytest closed its end without waiting for our answer
-        os._exit(0)
+        return
+    wire.send(channel, {"ready": True}, kept)
+    for descriptor in kept:
+        os.close(descriptor)
+    _serve(channel)
 
 
 def _build(recipe: wire.Message) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -243,6 +244,23 @@ def test_a_builder_that_does_not_answer_is_replaced(box, monkeypatch):
     sandbox.wait_ready()
     sandbox.close()
     keeper.close()
+
+
+def test_a_failure_that_nobody_waits_for_any_more_ends_no_builder(box):
+    """Of a clone and of a step in PID 1: pytest has closed the channel before they could say so, as it does when both fail."""
+    keeper = Keeper(box.host.places)
+    good, bad_step = box.plan().recipe, box.plan(bind=(("/nonexistent/thing", False),)).recipe
+    bad_clone = replace(good, namespaces=good.namespaces | 0x800)  # CLONE_SIGHAND without CLONE_VM
+    keeper._builder.send_signal(signal.SIGSTOP)
+    for recipe in (bad_clone, bad_step):
+        keeper.order(recipe).close()
+    keeper._builder.send_signal(signal.SIGCONT)
+    sandbox = keeper.order(good)
+    sandbox.wait_ready()
+    sandbox.close()
+    assert keeper.death() is None
+    keeper.close()
+    assert keeper._builder.returncode == 0
 
 
 def test_a_stopped_builder_does_not_hold_up_the_end(monkeypatch):
