@@ -110,9 +110,7 @@ class Fleet:
     def _interrupted(self, flight: Flight) -> None:
         """A person's Ctrl-C came between two waits: nobody is waited for, this test neither, if it was just forked."""
         self.abandon()
-        if flight.group is not None:
-            flight.group.watch.finish()
-        flight.close()
+        flight.abandon()
 
     def settle_before_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """The same, if that teardown is of shared fixtures too; a run that stops waits for nobody."""

@@ -331,6 +331,9 @@ class Isolation:
         """Unmake everything; write the report, or hand it to the process that does."""
         if self._fleet is not None:
             self._fleet.abandon()
+        if self._flight is not None:  # a Ctrl-C came between its fork and whoever was to look after it
+            self._flight.abandon()
+            self._flight = None
         if self._group is not None:
             self._group.close()
             self._group = None

@@ -184,17 +184,27 @@ def test_an_interruption_behind_the_fork_ends_the_test(tmp_path, before):
 
 
 IN_FLIGHT = """
-from pytest_isolate import _protocol
-def interrupted(flight): raise KeyboardInterrupt
-_protocol.part = interrupted
+import contextlib
+from pytest_isolate import _fleet, _protocol
+holding = _fleet.Fleet.holding
+
+def in_part(flight): raise KeyboardInterrupt
+
+@contextlib.contextmanager
+def behind_holding(*arguments):
+    with holding(*arguments): yield
+    raise KeyboardInterrupt
+
+{}
 def pytest_unconfigure():
     with open("/proc/thread-self/children") as file: print("children:", file.read().split())
 """
 
 
-def test_an_interruption_leaves_nobody_in_flight(tmp_path):
+@pytest.mark.parametrize("where", ["_protocol.part = in_part", "_fleet.Fleet.holding = behind_holding"])
+def test_an_interruption_leaves_nobody_in_flight(tmp_path, where):
     """It comes when the test is in the air and pytest is about to take up the next one: the test is ended and reaped."""
-    run = Started(tmp_path / "run", WAITING, IN_FLIGHT, "--isolate-jobs=2")
+    run = Started(tmp_path / "run", WAITING, IN_FLIGHT.format(where), "--isolate-jobs=2")
     output = run.end()
     assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
     assert "children: []" in output
