@@ -263,6 +263,25 @@ def test_a_failure_that_nobody_waits_for_any_more_ends_no_builder(box):
     assert keeper._builder.returncode == 0
 
 
+def test_a_sandbox_whose_closing_was_interrupted_is_closed_once_more(box, monkeypatch):
+    """A Ctrl-C between two of its descriptors: the second time none of them is closed again, which by then is somebody else's number."""
+    sandbox = box.keeper.order(box.plan().recipe)
+    sandbox.wait_ready()
+    held, close = [fd for fd in sandbox.descriptors()[1:] if fd >= 0], os.close
+
+    def interrupted(fd):
+        monkeypatch.undo()
+        close(fd)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "close", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sandbox.close()
+    sandbox.close()
+    for fd in held[1:]:
+        os.close(fd)
+
+
 def test_a_stopped_builder_does_not_hold_up_the_end(monkeypatch):
     """Nor does one that is stopped when the run is over."""
     monkeypatch.setattr("pytest_isolate._sandbox.keeper._LEAVING_LONGEST", 0.2)
