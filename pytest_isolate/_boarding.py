@@ -19,6 +19,7 @@ from pytest_isolate._inside import Events
 from pytest_isolate._plan import Plan, resolve_user
 from pytest_isolate._run import Run
 from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit
+from pytest_isolate._sandbox.mirror import Mirror
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._spec import Spec
 
@@ -51,6 +52,12 @@ def open_event(of: str) -> int:
     """An eventfd that nobody can be made to wait for. Raises ``StepFailedError``."""
     with Step("open", f"an event for {of}"):
         return os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+
+def open_mirrors(config: pytest.Config) -> dict[str, Mirror]:
+    """Memory for what a child would take with it. Raises ``StepFailedError``."""
+    with Step("map", "memory for what the test logs"):
+        return {name: Mirror() for name in _pytest_private.kept_in_memory(config)}
 
 
 def close(*descriptors: int) -> None:

@@ -294,6 +294,7 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timer: tuple[float, flo
         theirs += entry.memory.descriptors if entry.memory is not None else ()
         _flush()
         _pytest_private.prepared_callers(config, flight.hooks, FORWARDED)
+        mirrors = _boarding.open_mirrors(config)
         measuring = _coverage.measuring(lambda path: private_path(plan.uppers, path) is not None)
         restore_random = _boarding.random_state()
         if not flight.may_fly or not flight.run.stream_flags:  # another test in flight may have changed them
@@ -305,12 +306,15 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timer: tuple[float, flo
                 inside.ended = ended
                 inside.measuring = measuring
                 inside.debuggable = not spec.strict
+                inside.mirrors = mirrors
                 restore_random()
                 _begin(flight, spec, entry, inside, stacks_write, timer=timer)
                 return None
+        for mirror in mirrors.values():
+            mirror.keep_from_forks()
         debuggable = _pytest_private.has_terminal(config) and not spec.strict
         watch = Watch(pid, sandbox, frames, stacks, ended, debuggable=debuggable, trusted=not spec.strict)
-        return Group(flight.key, sandbox, plan, watch, commands_write, measuring)
+        return Group(flight.key, sandbox, plan, watch, commands_write, measuring, mirrors, flight.threads)
     except BaseException:  # Ctrl-C too
         if pid > 0:
             sandbox.kill()
@@ -403,12 +407,13 @@ def finish(flight: Flight) -> None:
         kill=_kill(flight, counters.oom_kills),
         attempts=_attempts.read((exit_.last("network") or {}).get("attempts"), left) if spec.net else (),
         unreadable=unreadable,
-        threads=flight.threads,
+        threads=group.threads,
         here=flight.run.here,
         builder=flight.run.builders_death(died=exit_.first("broken") is not None or (exit_.status == signal.SIGKILL and not exit_.ended)),
     )
     group.counters, group.disk_used, group.unroutable = counters, disk_used, unroutable or 0
     flight.output = (("stdout", _tail(sandbox.stdout)), ("stderr", _tail(sandbox.stderr)))
+    flight.output += tuple((name, mirror.read()) for name, mirror in group.mirrors.items())
 
 
 def _kill(flight: Flight, kills: int | None) -> Kill | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_isolate._coverage import Measuring
     from pytest_isolate._plan import Plan
     from pytest_isolate._run import Run
+    from pytest_isolate._sandbox.mirror import Mirror
     from pytest_isolate._sandbox.sandbox import Sandbox
     from pytest_isolate._sandbox.watch import Watch
     from pytest_isolate._spec import Spec
@@ -67,6 +68,8 @@ class Group:
     watch: Watch
     commands: int  # writing end
     measuring: Measuring | None  # of coverage, when the child was forked
+    mirrors: dict[str, Mirror]  # what the child keeps in its memory, by name
+    threads: tuple[str, ...] = ()  # names of pytest's other threads at the fork
     counters: Counters = field(default_factory=Counters)  # as they were when the test before ended
     disk_used: int = 0
     unroutable: int = 0
@@ -83,6 +86,8 @@ class Group:
         """End the child and let go of the sandbox, now or while the next test runs; the builder unmakes it."""
         os.close(self.commands)
         self.watch.leave()
+        for mirror in self.mirrors.values():
+            mirror.close()
         if later:
             self.sandbox.close_later()
         else:

@@ -24,6 +24,7 @@ from pytest_isolate._coverage import Measuring
 from pytest_isolate._group import next_command
 from pytest_isolate._linux import counters
 from pytest_isolate._sandbox.frames import LARGEST_FRAME, Frame, Writer
+from pytest_isolate._sandbox.mirror import Mirror
 from pytest_isolate._sandbox.watch import STACK_SIGNAL
 
 # Bound before a test can replace them.
@@ -56,10 +57,12 @@ class Inside:
         self._seen: set[str] = set()
         self.ended = -1  # an event: pytest does not look at each frame as it comes
         self.measuring: Measuring | None = None
+        self.mirrors: dict[str, Mirror] = {}  # of what this process keeps in its memory
         self.debuggable = True  # else no word of the test stops its clock
         self._attempts: Recorder | None = None  # on a network of its own
         self._network_before = 0
         self._network: list[int] = []  # counters of it, where an attempt is a violation
+        self._told_tmp_path = False
         self._own_stop: object = False  # the session's ``shouldfail`` as --maxfail made it in here
 
     def begin(
@@ -83,6 +86,7 @@ class Inside:
         else:
             _pytest_private.forget_parents_finalizers(self._item.session)
         _pytest_private.redirect_hooks(self._item.config, hooks, FORWARDED)
+        _pytest_private.mirror(self._item.config, self.mirrors)
         if self.measuring is not None:
             self.measuring.begin()
         if watches_denials:
@@ -128,6 +132,8 @@ class Inside:
                 if isinstance(report, pytest.TestReport) and report.failed:  # a comparison of megabytes is in it
                     report.longrepr = _shortened(report.longreprtext, longest)
         session = self._item.session
+        if (log := self.mirrors.get("log")) is not None and type(report) is pytest.TestReport:
+            log.clear()  # it is in the report
         if not session.shouldfail:
             session.pytest_runtest_logreport(report)  # counts failures for --maxfail, which ends a test between two subtests
             self._own_stop = session.shouldfail
@@ -152,13 +158,18 @@ class Inside:
         })  # fmt: skip
 
     def see_call(self, call: pytest.CallInfo[None]) -> None:
-        """Look for a denial in what a phase raised, and tell where the test's ``tmp_path`` is."""
+        """Look for a denial in what a phase raised, and tell of a ``tmp_path`` that was there before the fork."""
         if call.excinfo is not None:
             if self._attempts is not None and _refused(call.excinfo.value) and self._attempts.refused_port is not None:
                 self._send({"kind": "refused", "port": self._attempts.refused_port})
             self._see(call.excinfo.value, set())
-        path = (_pytest_private.function_arguments(self._item) or {}).get("tmp_path")
-        if call.when == "call" and path is not None:
+        if (path := (_pytest_private.function_arguments(self._item) or {}).get("tmp_path")) is not None:
+            self.tell_tmp_path(path)
+
+    def tell_tmp_path(self, path: object) -> None:
+        """Tell where the test's ``tmp_path`` is, as soon as it is: a test that is killed tells nothing any more."""
+        if not self._told_tmp_path:
+            self._told_tmp_path = True
             self._send({"kind": "tmp_path", "path": str(path)})
 
     def enter_debugger(self) -> None:
@@ -194,6 +205,7 @@ class Inside:
         items = self._item.session.items
         self._item = items[index]
         self._seen.clear()
+        self._told_tmp_path = False
         if self._attempts is not None:
             self._attempts.clear()
         self._network_before = counters.unroutable(self._network)

@@ -22,6 +22,7 @@ from pytest_isolate._sandbox.salvage import copy_out, merge_out, private_path
 
 _MOST_PROPERTIES = 10_000
 _LONGEST_NAME = 150
+_OWN_BASE = re.compile(r"pytest-\d+")
 
 
 def bring_back(flight: Flight) -> Iterator[str]:
@@ -113,6 +114,11 @@ def lost_threads(flight: Flight) -> Iterator[str]:
             )
 
 
+def _is_base(inside: Path, base: Path) -> bool:
+    """Whether it is the base of all ``tmp_path``, or one that the test made by itself, as it asked for a ``tmp_path`` while it ran."""
+    return inside == base or (inside.parent == base.parent and _OWN_BASE.fullmatch(inside.name) is not None)
+
+
 def keep_tmp_path(flight: Flight) -> str | None:
     """Copy a failing test's ``tmp_path`` to where pytest would have left it. Returns a line that says where."""
     facts, sandbox, plan, config = flight.facts, flight.sandbox, flight.plan, flight.item.config
@@ -121,7 +127,7 @@ def keep_tmp_path(flight: Flight) -> str | None:
         return flight.salvaged
     inside = Path(str(frame["path"]))
     base = _pytest_private.temporary_base(config)
-    if inside.parent != base or inside.name in {"", ".", ".."}:
+    if not _is_base(inside.parent, base) or inside.name in {"", ".", ".."}:
         return None
     target, number = base / inside.name, 0
     while target.exists():

@@ -52,17 +52,18 @@ def land(flight: Flight) -> None:
 def _emit(flight: Flight, reports: list[pytest.TestReport]) -> Frame | None:
     """Emit the reports, the last one after this process's own teardown. Gives what the test raised out of pytest's protocol."""
     item = flight.item
-    last = [report for report in reports if report.when == "teardown"]
+    attempt = range(_last_attempt(reports), len(reports))  # the teardown of one before it comes in its place
+    at = next((at for at in reversed(attempt) if reports[at].when == "teardown"), len(reports))
+    reports, last = [*reports[:at], *reports[at + 1 :]], reports[at : at + 1]
     for report in reports:
-        if report.when != "teardown":
-            item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logreport(report=report)
     raised = _raised(flight)
     _stop_as_asked(flight)
     if raised is None:
         report = _with_parents_teardown(flight, last[-1] if last else None)
         if not last and reports:  # the test is gone: JUnit XML reads a test's properties from this report
             report.user_properties = list(reports[-1].user_properties)
-        last = [*last[:-1], report]
+        last = [report]
     for report in last:
         item.ihook.pytest_runtest_logreport(report=report)
     return raised
@@ -87,7 +88,9 @@ def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:
             flight.group.measuring.add([_coverage.read(frame) for frame in flight.facts.exit.frames if frame["kind"] == "coverage"])
     except GarbledError as error:
         flight.facts.unreadable = f"{_reading.UNREADABLE}{error}"
-    flight.facts.reported = tuple(report.when or "" for report in reports)
+    attempt = reports[_last_attempt(reports) :]
+    flight.facts.reported = tuple(report.when or "" for report in attempt)
+    flight.facts.again = bool(attempt) and attempt[-1].when == "teardown" and any(report.outcome == _RERUN for report in attempt)
     verdict = _verdict.judge(flight.spec, flight.facts)
     if verdict.broken is not None:
         return verdict, [_error_report(flight, verdict, f"the sandbox broke: {verdict.broken}")]
@@ -122,20 +125,23 @@ def _with_violations(
     flight: Flight, reports: list[pytest.TestReport], violations: list[Violation], *, dead: bool
 ) -> list[pytest.TestReport]:
     """Fail a phase by what it overstepped: the phase's own report, or a new one where the test died before it made one."""
-    phase = violations[0].phase
-    before = next((report for report in reversed(reports) if report.when == phase and type(report) is pytest.TestReport), None)
+    phase, start = violations[0].phase, _last_attempt(reports)
+    assert flight.facts is not None
+    if dead and flight.facts.again:
+        start = len(reports)
+    attempt = reports[start:]
+    before = next((report for report in reversed(attempt) if report.when == phase and type(report) is pytest.TestReport), None)
     failed = _report_of(flight, violations[0])
     if len(violations) > 1:
         failed.sections.append(("isolate: also", "\n".join(each.message for each in violations[1:])))
     if before is None:
-        assert flight.facts is not None
         spoken = sum(report.duration for report in reports)
         failed.duration = max(0.0, flight.facts.exit.wall_seconds - spoken)
         failed.sections = [*_sections_so_far(reports), *failed.sections]
         if dead:
             failed.sections += _last_words(flight, phase)
         failed.user_properties = list(reports[-1].user_properties) if reports else failed.user_properties
-        at = sum(PHASES.index(report.when or "") < PHASES.index(phase) for report in reports)
+        at = start + sum(PHASES.index(report.when or "") < PHASES.index(phase) for report in attempt)
         return [*reports[:at], failed, *reports[at:]]
     failed.duration, failed.start, failed.stop = before.duration, before.start, before.stop
     failed.user_properties = before.user_properties
@@ -143,8 +149,16 @@ def _with_violations(
     if before.failed:
         failed.sections.append(("isolate: what the test itself said", before.longreprtext))
     if phase == "setup":  # after a failed set-up there is no call, also if the child did not know yet that it had failed
-        reports = [report for report in reports if report.when != "call"]
+        reports = [*reports[:start], *(report for report in attempt if report.when != "call")]
     return [failed if report is before else report for report in reports]
+
+
+_RERUN = "rerun"  # the outcome that pytest-rerunfailures gives an attempt that is not the last
+
+
+def _last_attempt(reports: list[pytest.TestReport]) -> int:
+    """Where the reports of the last attempt begin: a plugin may have run the test several times."""
+    return next((at for at in reversed(range(len(reports))) if reports[at].when == "setup"), 0)
 
 
 def _report_of(flight: Flight, violation: Violation) -> pytest.TestReport:

@@ -29,8 +29,10 @@ def section(flight: Flight, verdict: Verdict, report: pytest.TestReport) -> str:
         lines.append(f"memory held when it was highest: {format_size(held)} by {command!r}")
     if flight.facts is not None and flight.facts.counters.oom_kills and (frame := flight.facts.exit.last("allocations")) is not None:
         lines.append(_allocations.sentence(frame.get("lines")))
+    if flight.facts is not None and (missing := _verdict.missing_threads(flight.facts)) is not None:
+        lines.append(missing)
     lines += [_left(flight), _changed(flight)]
-    if report.when != "teardown" and (kept := keep_tmp_path(flight)) is not None:
+    if (report.when != "teardown" or flight.salvaged is None) and (kept := keep_tmp_path(flight)) is not None:
         lines.append(kept)
     return "\n".join(line for line in lines if line)
 

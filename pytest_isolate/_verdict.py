@@ -38,7 +38,8 @@ class Facts:
     unroutable: int | None = None  # what had no way out of the network; None on the host's
     attempts: tuple[Attempt, ...] = ()
     kill: Kill | None = None  # what the kernel wrote about an out-of-memory kill
-    reported: tuple[str, ...] = ()  # phases whose reports arrived and could be read
+    reported: tuple[str, ...] = ()  # phases whose reports arrived and could be read, of the last attempt if a plugin reran it
+    again: bool = False  # whether that attempt was over and another one was to follow
     builder: str | None = None  # how the builder died, and with it the sandbox
     threads: tuple[str, ...] = ()  # names of pytest's other threads at the fork
     here: Environment = field(default_factory=Environment)  # for what helps against a broken sandbox
@@ -65,7 +66,7 @@ def judge(spec: Spec, facts: Facts) -> Verdict:
     usage = _usage(facts)
     if (broken := _broken(facts)) is not None:
         return Verdict("sandbox_error", (), usage, broken=broken)
-    dead_in = None if _is_whole(facts) else _phase_after(facts.reported)
+    dead_in = None if _is_whole(facts) else _phase_after(() if facts.again else facts.reported)
     violations = list(_limits(spec, facts, dead_in))
     kind = "violation" if violations else "ok"
     if facts.exit.timed_out:
@@ -109,8 +110,21 @@ def _threads(facts: Facts) -> str:
     """What may have hung a fork: a lock that a thread held which the fork does not have is never released in it."""
     if not facts.threads:
         return ""
-    names = ", ".join(repr(name) for name in facts.threads[:_MOST_THREADS]) + (", ..." if len(facts.threads) > _MOST_THREADS else "")
-    return f"; a lock held by a thread of pytest at the fork hangs it for ever: alive were {names}"
+    return f"; a lock held by a thread of pytest at the fork hangs it for ever: alive were {_names(facts.threads)}"
+
+
+def missing_threads(facts: Facts) -> str | None:
+    """For whom a test may have waited until its time was over: a fork has one thread, the one that forks."""
+    if not (facts.exit.timed_out and facts.threads):
+        return None
+    return (
+        f"threads: pytest had {_names(facts.threads)} at the fork, which the test's copy of it lacks: what waits there for one of them, "
+        "or for a lock that it held, waits for ever; fixtures='fresh' starts those of fixtures inside"
+    )
+
+
+def _names(threads: tuple[str, ...]) -> str:
+    return ", ".join(map(repr, threads[:_MOST_THREADS])) + (f" and {len(threads) - _MOST_THREADS} more" * (len(threads) > _MOST_THREADS))
 
 
 _MOST_THREADS = 10  # named in one sentence

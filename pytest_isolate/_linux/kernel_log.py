@@ -1,7 +1,8 @@
 """What the kernel wrote about an out-of-memory kill: the one place that says who was chosen and who held what.
 
 ``/dev/kmsg`` (Documentation/ABI/testing/dev-kmsg) gives one record a read. For a control group at its limit the kernel writes
-a table of the group's processes (``vm.oom_dump_tasks``), a line with the group, and a line with the victim.
+a table of the group's processes (``vm.oom_dump_tasks``), a line with the group and the victim, and when it has counted and killed one
+more line with the victim: whoever reads as soon as the kill is counted may come before that.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _RECORD = 8192  # bytes; the kernel's longest
 _MOST_RECORDS = 20_000
 _ROW = re.compile(r"\[ *(\d{1,10})\] +\d+ +\d+ +\d+ +(\d{1,15})(?: +-?\d{1,20}){3,8} +(\S.{0,15})")  # newer kernels have more columns
+_CHOSEN = re.compile(r"oom-kill:.*,pid=(\d{1,10}),uid=\d+")  # a task's name may have commas in it
 _KILLED = re.compile(r"Memory cgroup out of memory: Killed process (\d{1,10}) \((.{0,15})\)")
 
 
@@ -74,11 +76,17 @@ def parse(records: Iterable[str], group: str) -> Kill | None:
             tasks.append(Task(int(row[1]), _printable(row[3]), int(row[2]) * _PAGE))
         elif record.startswith("oom-kill:"):
             ours = record.partition("oom_memcg=")[2].partition(",")[0].endswith(name)
+            if ours and found is None and (chosen := _CHOSEN.fullmatch(record)) is not None:
+                found = _kill(chosen[1], tasks)
         elif (killed := _KILLED.match(record)) is not None:
             if ours and found is None:
-                found = Kill(int(killed[1]), tuple(sorted(tasks, key=lambda task: -task.resident)))
+                found = _kill(killed[1], tasks)
             ours = False
     return found
+
+
+def _kill(victim: str, tasks: list[Task]) -> Kill:
+    return Kill(int(victim), tuple(sorted(tasks, key=lambda task: -task.resident)))
 
 
 def _printable(name: str) -> str:

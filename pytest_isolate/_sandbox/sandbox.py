@@ -91,10 +91,14 @@ class Sandbox:
         finally:
             os.close(control)
 
+    def hear_oom(self) -> None:
+        """Take the event that came. It comes before the kernel has chosen a victim: there may be a kill, or not."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.oom_event)
+
     def out_of_memory(self) -> bool:
-        """Whether the event that came was a kill: the kernel's counter says so."""
-        os.eventfd_read(self.oom_event)
-        return bool(counters.oom_kills(self.groups["memory"], 1))
+        """Whether somebody in there was killed for the limit of memory: the kernel's counter says so."""
+        return bool(counters.oom_kills(self.groups["memory"], self._keeper.places["memory"].version))
 
     @property
     def oom_file(self) -> str:

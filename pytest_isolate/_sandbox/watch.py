@@ -38,7 +38,9 @@ _NEW_PEAK = 1 << 20  # bytes above the last one, or an eighth of it: then it is 
 _MOST_STACKS = 1 << 16
 _STACKS_QUIET = 0.05  # seconds without a further line after which a dump of stacks is complete
 _STACKS_LONGEST = 1.0
-_KILL_LONGEST = 0.05  # seconds from an OOM event to the death of its victim
+_KILL_LONGEST = 0.05  # seconds from the count of an OOM kill to the end of its victim, or to where it can be seen on its way there
+_COUNT_LONGEST = 1.0  # seconds from an OOM event in which its kill is looked for closely; later ones are seen at the usual looks
+_PF_EXITING = 0x4  # of include/linux/sched.h, in the flags of proc(5)'s stat
 ENTERING_LONGEST = 30.0  # seconds from the fork to the test's own code, before which a lock held by a thread of the parent can hang it
 _LAST_WORDS = 2.0  # seconds from the end frame to the exit
 
@@ -124,6 +126,7 @@ class Watch:
         self._deadline: float | None = None
         self._goes_on = False
         self._false_words = 0  # of the event
+        self._oom_heard: float | None = None  # when the kernel last said that the limit of memory was hit
         self._entered = False
         self.over = False
         self._looked_at = 0  # bytes of memory at which we looked who holds them
@@ -158,8 +161,10 @@ class Watch:
 
     def due(self) -> float:
         """Seconds until a look is due, whatever comes."""
-        left = self._look_again if self._deadline is None else self._deadline - time.monotonic()
-        return max(0.0, min(left, self._look_again))
+        now = time.monotonic()
+        look_again = _LOOK_CLOSELY if self._oom_heard is not None and now - self._oom_heard < _COUNT_LONGEST else self._look_again
+        left = look_again if self._deadline is None else self._deadline - now
+        return max(0.0, min(left, look_again))
 
     def look(self, ready: Container[int]) -> None:
         """Take in what came, of ``ready`` descriptors or not, and see whether the test is over."""
@@ -276,9 +281,13 @@ class Watch:
             self._on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def _is_over(self, ready: Container[int]) -> bool:
-        if self._sandbox.oom_event in ready and self._sandbox.out_of_memory():
+        if self._sandbox.oom_event in ready:
+            self._sandbox.hear_oom()
+            self._oom_heard = time.monotonic()
+        # v1 says that it kills before it counts and before it has killed: the event is remembered, the counter alone is believed
+        if self._oom_heard is not None and self._sandbox.out_of_memory():
             self._exit.out_of_memory = True
-            self._exit.killed_child = not is_ready(self._pidfd, _KILL_LONGEST)  # v1 says that it kills before it has killed
+            self._exit.killed_child = not is_ready(self._pidfd, _KILL_LONGEST) and not self._is_dying()
         dead = self._exit.garbled is not None or self._exit.out_of_memory or self._pidfd in ready
         if dead or self._exit.ended:
             return True
@@ -299,6 +308,16 @@ class Watch:
         elif (pid := self._test()) is not None:
             self._exit.native = native.stacks(pid)
         self._dump_stacks()  # the signal for it ends many a call in C, so it comes last
+
+    def _is_dying(self) -> bool:
+        """Whether the test's own process is on its way out, which takes longer the more memory it holds."""
+        pid = self._test()
+        try:
+            with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+                fields = file.readall().rpartition(b")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        return bool(int(fields[6]) & _PF_EXITING)
 
     def _test(self) -> int | None:
         """The test's own process: without root it is the go-between's child."""

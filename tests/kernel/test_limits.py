@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
 import threading
 import time
 
 import pytest
 
-from pytest_isolate._sandbox import native
+from pytest_isolate._sandbox import native, watch
+from pytest_isolate._sandbox.sandbox import is_ready
 
 
 @pytest.mark.needs("memory")
@@ -40,6 +42,70 @@ def test_memory_is_the_whole_trees(box):
     result = box.run(spread, memory=64 << 20)
     assert result.counters.oom_kills
     assert not result.exit.timed_out
+
+
+def _beside_a_sleep(until: int) -> None:
+    """Wait for a child that sleeps, while another one takes more than the limit as soon as ``until`` says so."""
+    pid = os.fork()
+    if pid == 0:
+        os.read(until, 1)
+        os._exit(len(bytearray(b"x" * (300 << 20))) & 1)
+    sleep = subprocess.Popen(["sleep", "40"])
+    os.close(until)
+    sleep.wait()
+
+
+@pytest.mark.needs("memory")
+@pytest.mark.parametrize("early", [False, True], ids=["as-it-comes", "early"])
+def test_a_kill_that_is_counted_after_its_event_ends_the_tree(box, early):
+    """The kernel says that the limit was hit, then chooses, counts and kills: with ``early`` it is heard long before the rest."""
+    until, begin = os.pipe()
+
+    def meanwhile(sandbox):
+        if early and sandbox.oom_event >= 0:  # cgroup v1's; from here on the kernel's own word reaches nobody
+            ours = os.eventfd(1, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            heard = os.dup2(ours, sandbox.oom_event, inheritable=False)
+            while is_ready(heard, 0):
+                time.sleep(0.001)
+            os.close(ours)
+        os.close(begin)
+
+    result = box.run(lambda: _beside_a_sleep(until), memory=64 << 20, keep=frozenset({until}), meanwhile=meanwhile)
+    os.close(until)
+    assert result.counters.oom_kills
+    assert not result.exit.timed_out
+    assert result.exit.wall_seconds < 10
+    if box.host.places["memory"].version == 1:
+        assert result.exit.out_of_memory
+        assert result.exit.killed_child
+
+
+@pytest.mark.needs("memory")
+def test_an_event_without_a_kill_ends_nothing(box):
+    """Somebody freed memory in time, or the control group went away."""
+    until, begin = os.pipe()
+
+    def meanwhile(sandbox):
+        if sandbox.oom_event >= 0:
+            os.eventfd_write(sandbox.oom_event, 1)
+            while is_ready(sandbox.oom_event, 0):
+                time.sleep(0.001)
+        os.write(begin, b"x")
+
+    result = box.run(lambda: os.read(until, 1).decode(), memory=64 << 20, keep=frozenset({until}), meanwhile=meanwhile)
+    os.close(until)
+    os.close(begin)
+    assert result.value == "x"
+    assert not result.exit.out_of_memory
+
+
+@pytest.mark.needs("memory")
+def test_a_large_test_that_was_killed_is_no_child_of_its_own(box, monkeypatch):
+    """Its end takes longer than it is waited for, as with gigabytes: it is seen on its way there."""
+    monkeypatch.setattr(watch, "is_ready", lambda fd, seconds: is_ready(fd, seconds) and False)
+    result = box.run(lambda: len(bytearray(b"x" * (300 << 20))), memory=64 << 20)
+    assert result.counters.oom_kills
+    assert not result.exit.killed_child
 
 
 @pytest.mark.needs("pids")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ET
 
 import pytest
 
@@ -66,6 +67,62 @@ def test_rerunfailures_reruns_as_often(both, args):
     for word in ("rerun", "RERUN"):
         assert isolated.count(word) == plain.count(word) > 0
     assert re.search(r"\d+ rerun", isolated.output)[0] == re.search(r"\d+ rerun", plain.output)[0]
+
+
+def _attempts(ran):
+    """Each attempt as JUnit has it, in its order: name, outcome with message, output."""
+    text = (ran.directory / "junit.xml").read_text().replace(str(ran.directory), "DIRECTORY")
+    return [(case.get("name"), [(child.tag, child.get("message"), child.text if child.tag == "system-out" else "")
+             for child in case if child.tag in {"failure", "error", "system-out"}]) for case in ET.fromstring(text).iter("testcase")]  # fmt: skip
+
+
+@pytest.mark.plugins(pytest_rerunfailures="rerunfailures")
+def test_rerunfailures_keeps_the_order_of_attempts(both):
+    """Attempts in JUnit XML, failed in set-up or in call: their order, outcome, message and output."""
+    files = {
+        "test_flaky.py": """
+            import pytest
+            runs = []
+            @pytest.fixture
+            def shaky():
+                runs.append("setup")
+                assert len(runs) > 1
+            def test_setup(shaky): print("runs", len(runs))
+            def test_call():
+                runs.append("call")
+                print("runs", runs.count("call"))
+                assert runs.count("call") > 1
+            def test_never(): assert 0
+            @pytest.fixture
+            def broken(): raise OSError("no such service")
+            def test_error(broken): pass
+            """
+    }
+    plain, isolated = both(files, "--reruns=2", "-o", "junit_logging=all", tests=None)
+    assert _attempts(isolated) == _attempts(plain)
+
+
+@pytest.mark.plugins(pytest_rerunfailures="rerunfailures")
+def test_rerunfailures_and_a_death_in_a_later_attempt(run):
+    """A death in a later attempt is reported behind the attempts before it, with its own output."""
+    files = {
+        "test_flaky.py": """
+            import os
+            runs = []
+            def test_flaky():
+                runs.append(1)
+                print("attempt", len(runs))
+                if len(runs) == 2: os.abort()
+                assert 0
+            """
+    }
+    ran = run("isolated", files, "--isolate-all", "--reruns=2", "-o", "junit_logging=all")
+    (first, [(said, _, output)]), (second, [(_, message, _), (_, _, last)]) = _attempts(ran)
+    assert (first, said, second) == ("test_flaky", "system-out", "test_flaky")
+    assert "attempt 1" in output
+    assert "attempt 2" not in output
+    assert "was ended by signal 6" in message
+    assert "attempt 2" in last
 
 
 @pytest.mark.plugins(pytest_rerunfailures="rerunfailures", pytest_xdist="xdist")

@@ -35,6 +35,13 @@ def test_a_log_without_a_table_still_names_the_victim():
     assert parse(log("/pytest-isolate-16404-fab977e1/1")[4:], GROUP) == Kill(16467, ())
 
 
+def test_a_kill_is_known_before_the_kernel_says_that_it_is_done():
+    """It is counted before the last line is written, and the line before names whom it has chosen; a name may look like that line."""
+    chosen = f"{log('/pytest-isolate-16404-fab977e1/1')[4].removesuffix('x,pid=1')}a,pid=1,uid=2,pid=16467,uid=0"
+    assert parse([*TABLE.splitlines(), chosen], GROUP) == parse([*TABLE.splitlines(), chosen, KILLED], GROUP)
+    assert parse([chosen], GROUP) == Kill(16467, ())
+
+
 @given(st.lists(st.text() | st.sampled_from(log("/x/1"))))
 def test_no_log_breaks_the_reading(records):
     """Names in it are a test's to choose."""

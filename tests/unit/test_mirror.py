@@ -1,0 +1,58 @@
+"""Memory that a test shares with pytest: the end of its text comes back, whatever the test wrote there."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_isolate._sandbox.mirror import LEFT_OUT, Mirror
+
+ROOM = (1 << 16) - 8
+
+
+@given(st.lists(st.text(max_size=20).map(lambda text: text * 3000), max_size=8))
+def test_the_end_of_a_text_comes_back(texts):
+    """In whatever pieces it is written, and however long it is."""
+    mirror = Mirror()
+    for text in texts:
+        mirror.write(text)
+    whole = "".join(texts).encode()
+    if len(whole) <= ROOM:
+        assert mirror.read() == whole
+    else:
+        tail = whole[-ROOM:]
+        assert mirror.read() == LEFT_OUT + tail[tail.find(b"\n") + 1 :]
+    mirror.clear()
+    assert mirror.read() == b""
+    mirror.write("again")
+    assert mirror.read() == b"again"
+    mirror.close()
+
+
+def test_a_fork_writes_its_memory_and_no_fork_of_that(tmp_path):
+    """Half of a line of the one would stand in the other's."""
+    mirror = Mirror()
+    if (pid := os.fork()) == 0:
+        mirror.write("child ")
+        if (below := os.fork()) == 0:
+            mirror.write("grandchild ")
+            mirror.clear()
+            os._exit(0)
+        os.waitpid(below, 0)
+        mirror.write("\ud800")
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert mirror.read() == b"child \\ud800"
+    mirror.close()
+
+
+@given(st.binary(min_size=8, max_size=8), st.binary(max_size=64))
+def test_whatever_a_test_writes_there_is_read(count, content):
+    """It is the test's memory too."""
+    mirror = Mirror()
+    mirror._memory[:8] = count
+    mirror._memory[8 : 8 + len(content)] = content
+    assert len(mirror.read()) <= len(LEFT_OUT) + ROOM
+    mirror.close()
