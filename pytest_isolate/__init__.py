@@ -1,8 +1,9 @@
-"""Isolated tests: each marked test runs in namespaces, limits and a throw-away overlay of its own.
+"""Isolated tests: each marked test runs in namespaces, limits and a throw-away overlay of its own. PYTEST_DONT_REWRITE.
 
 The map of the package, imports pointing one way, downwards:
 
-- ``plugin``: pytest's hooks, each a few lines.
+- ``plugin``: pytest's hooks, each a few lines. ``_entry_point``, ``_installation``, ``_loading``: how it is loaded, and what
+  happens where it is not.
 - ``_protocol``, ``_flight``, ``_inside``: the life of one test, seen from pytest and from the forked child.
 - ``_run``: what a run shares. ``_boarding``: what a child is given. ``_group``: tests that share a sandbox. ``_kept``: what outlives one.
   ``_interruption``: SIGTERM. ``_section``: what a failing test shows.
@@ -21,7 +22,7 @@ The map of the package, imports pointing one way, downwards:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -43,8 +44,22 @@ from pytest_isolate._violations import (
 if TYPE_CHECKING:
     from pytest_isolate._typing import IsolateMark
 
-#: The marker, typed. ``@isolate``, ``@isolate(...)`` and ``@pytest.mark.isolate(...)`` are the same thing.
-isolate = cast("IsolateMark", pytest.mark.isolate)
+    #: The marker, typed. ``@isolate``, ``@isolate(...)`` and ``@pytest.mark.isolate(...)`` are the same thing.
+    isolate: IsolateMark
+
+#: ``-p pytest_isolate`` loads the plugin too, once, whoever else asks for it.
+pytest_plugins = ["pytest_isolate.plugin"]
+
+
+def __getattr__(name: str) -> object:
+    """Give ``isolate``, each time it is asked for: in a run of pytest without the plugin it is refused."""
+    if name != "isolate":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from pytest_isolate import _loading  # noqa: PLC0415 - for those who use it
+
+    _loading.require()
+    return pytest.mark.isolate
+
 
 __all__ = [
     "BudgetExceeded",

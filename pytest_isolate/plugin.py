@@ -1,4 +1,4 @@
-"""pytest's hooks, and nothing else: what they do is a call away.
+"""pytest's hooks, and nothing else: what they do is a call away. PYTEST_DONT_REWRITE.
 
 Imports nothing that knows the kernel: loaded and unused, the plugin costs its options and one look at each test's markers.
 """
@@ -6,13 +6,12 @@ Imports nothing that knows the kernel: loaded and unused, the plugin costs its o
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_isolate import _options
+from pytest_isolate import _installation, _loading, _options
 from pytest_isolate._run import Run
 
 if TYPE_CHECKING:
@@ -25,18 +24,20 @@ if TYPE_CHECKING:
 
     Json = dict[str, Any] | None
 
-_OTHER_PLUGIN = "pytest-isolate"
 
-
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Options and ini values, from the one table of keywords."""
+    if not pluginmanager.has_plugin("isolate"):  # that one has looked
+        _installation.check()
     _options.add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the defaults; refuse to share a process with the other plugin of this import name."""
+    """Read the defaults."""
+    if _loading.is_switched_off(config.pluginmanager):
+        config.pluginmanager.unregister(sys.modules[__name__])
+        return
     config.addinivalue_line("markers", "isolate(**keywords): run the test in namespaces, limits and an overlay of its own")
-    _refuse_other_plugin()
     if config.getoption("isolate_doctor") or config.getoption("isolate_off") or config.option.collectonly:
         return
     if config.getoption("setuponly", False) or config.getoption("setupplan", False):
@@ -50,17 +51,6 @@ def _hooks(run: Run) -> object:
     from pytest_isolate._elsewhere import Elsewhere  # noqa: PLC0415
 
     return Elsewhere(run)
-
-
-def _refuse_other_plugin() -> None:
-    try:
-        version = importlib.metadata.version(_OTHER_PLUGIN)
-    except importlib.metadata.PackageNotFoundError:
-        return
-    raise pytest.UsageError(
-        f"the other project {_OTHER_PLUGIN} {version} is installed beside pytest-isolate-ns, and both install the package pytest_isolate: "
-        f"python -m pip uninstall -y {_OTHER_PLUGIN} pytest-isolate-ns && python -m pip install pytest-isolate-ns"
-    )
 
 
 @pytest.hookimpl(tryfirst=True)
