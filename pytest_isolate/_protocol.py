@@ -60,13 +60,17 @@ def _emit(flight: Flight, reports: list[pytest.TestReport]) -> Frame | None:
     raised = _raised(flight)
     _stop_as_asked(flight)
     if raised is None:
-        report = _with_parents_teardown(flight, last[-1] if last else None)
-        if not last and reports:  # the test is gone: JUnit XML reads a test's properties from this report
+        report = _with_parents_teardown(flight, last[-1] if last else None, [] if last else _captured(reports))
+        if not last and reports:  # the test is gone: JUnit XML reads a test's properties and output from this report
             report.user_properties = list(reports[-1].user_properties)
         last = [report]
     for report in last:
         item.ihook.pytest_runtest_logreport(report=report)
     return raised
+
+
+def _captured(reports: list[pytest.TestReport]) -> list[tuple[str, str]]:
+    return [section for section in _sections_so_far(reports) if section[0].startswith("Captured ")]
 
 
 def warn_of_plugins(run: Run, item: pytest.Item) -> None:
@@ -255,10 +259,11 @@ def _parents_teardown(flight: Flight) -> Parted:
     return Parted(parted.call if parted.call.excinfo is not None else rest.call, [*parted.said, *rest.said])
 
 
-def _with_parents_teardown(flight: Flight, report: pytest.TestReport | None) -> pytest.TestReport:
+def _with_parents_teardown(flight: Flight, report: pytest.TestReport | None, captured: list[tuple[str, str]]) -> pytest.TestReport:
     """Run the teardown hooks in this process too: they undo what the setup hooks did before the fork, and wider scopes' fixtures.
 
-    Gives the one teardown report of the test: the child's, unless the parent's failed or had something to say.
+    Gives the one teardown report of the test: the child's, unless the parent's failed or had something to say. ``captured`` is what
+    a test had said that is gone without one.
     """
     item = flight.item
     parted = _parents_teardown(flight)
@@ -267,7 +272,9 @@ def _with_parents_teardown(flight: Flight, report: pytest.TestReport | None) -> 
     if report is None or (call.excinfo is not None and not report.failed):
         _introduce(item, "teardown")
         ours: pytest.TestReport = item.ihook.pytest_runtest_makereport(item=item, call=call)
-        if report is not None:
+        if report is None:
+            ours.sections = _mend.joined(captured, said, again=again) if captured else ours.sections
+        else:
             ours.sections, ours.user_properties = _mend.joined(report.sections, said, again=again), report.user_properties
             ours.duration += report.duration
         return ours

@@ -72,8 +72,11 @@ def test_rerunfailures_reruns_as_often(both, args):
 def _attempts(ran):
     """Each attempt as JUnit has it, in its order: name, outcome with message, output."""
     text = (ran.directory / "junit.xml").read_text().replace(str(ran.directory), "DIRECTORY")
-    return [(case.get("name"), [(child.tag, child.get("message"), child.text if child.tag == "system-out" else "")
-             for child in case if child.tag in {"failure", "error", "system-out"}]) for case in ET.fromstring(text).iter("testcase")]  # fmt: skip
+    kinds = {"failure", "error", "system-out"}
+    return [
+        (case.get("name"), [(each.tag, each.get("message"), each.text * (each.tag == "system-out")) for each in case if each.tag in kinds])
+        for case in ET.fromstring(text).iter("testcase")
+    ]
 
 
 @pytest.mark.plugins(pytest_rerunfailures="rerunfailures")
