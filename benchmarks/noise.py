@@ -1,6 +1,6 @@
 """How noisy a test's figures are: the same test many times, alone and with the other cores busy.
 
-``python benchmarks/noise.py [N]`` prints, for each figure, its median and how far above the median the worst runs were. Then
+``python benchmarks/noise.py [N]`` prints, for each figure, the least, the median, and the most. Then
 it lets every run write the budget that every other run is held to, calm or busy, and prints how often that fails for noise alone, by
 tolerance. The default tolerances in ``pytest_isolate/_report/budget_file.py`` are chosen from this.
 """
@@ -21,20 +21,79 @@ from pathlib import Path
 from pytest_isolate._report.budget_file import KEYS, parse_tolerance
 
 TEST = """
+import concurrent.futures, multiprocessing, os, subprocess, sys, threading, urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
-@pytest.mark.isolate
+
+class Hello(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"hello")
+
+def nothing(tmp_path): pass
+
+def compute(tmp_path): sum(each * each for each in range(1_000_000))
+
+def allocate(tmp_path): [b"x" * (1 << 20) for _ in range(30)]
+
+def serve(tmp_path):  # six threads that ask, one that listens and one for each question
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hello) as server:
+        threading.Thread(target=server.serve_forever).start()
+        url = f"http://127.0.0.1:{{server.server_port}}"
+        clients = [threading.Thread(target=lambda: urllib.request.urlopen(url).read()) for _ in range(6)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+        server.shutdown()
+
+def threads(tmp_path):
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: sum(range(number)), range(200)))
+
+def commands(tmp_path):
+    for child in [subprocess.Popen(["true"]) for _ in range(5)]:
+        child.wait()
+
+def pythons(tmp_path):
+    subprocess.run([sys.executable, "-c", "import json"], check=True)
+
+def forks(tmp_path):
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        pool.map(abs, range(100))
+
+def spawns(tmp_path):  # and the tracker of resources
+    with concurrent.futures.ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(abs, range(100)))
+
+def files(tmp_path):
+    for number in range(50):
+        (tmp_path / str(number)).write_bytes(b"x" * 5000)
+
+def disk(tmp_path):  # of the machine, past its cache
+    with open({shared!r}, "r+b") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        file.read()
+        file.seek(0)
+        file.write(os.urandom(4 << 20))
+        os.fsync(file.fileno())
+
+WORKS = [nothing, compute, allocate, serve, threads, commands, pythons, forks, spawns, files, disk]
+
+@pytest.mark.isolate(bind=[{shared!r}], io_read="100G", io_write="100G")  # a limit has them counted
 @pytest.mark.parametrize("number", range({number}))
-@pytest.mark.parametrize("work", ["nothing", "compute", "allocate"])
-def test_it(work, number):
-    if work == "compute":
-        sum(each * each for each in range(1_000_000))
-    if work == "allocate":
-        [b"x" * (1 << 20) for _ in range(30)]
+@pytest.mark.parametrize("work", WORKS, ids=lambda work: work.__name__)
+def test_it(work, number, tmp_path):
+    work(tmp_path)
 """
 Found = dict[str, dict[str, list[float]]]  # by work and figure
-FIGURES = {"cpu_seconds": (1000, "ms"), "wall_seconds": (1000, "ms"), "memory_peak_bytes": (1 / (1 << 20), "MiB")}
+FIGURES = {
+    "cpu_seconds": (1000, "ms"), "wall_seconds": (1000, "ms"), "memory_peak_bytes": (1 / (1 << 20), "MiB"), "pids_peak": (1, ""),
+    "disk_bytes": (1 / 1024, "KiB"), "io_read_bytes": (1 / 1024, "KiB"), "io_write_bytes": (1 / 1024, "KiB"),
+}  # fmt: skip
 PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
-TOLERANCES = ("10%", "25%", "50%", "100%")  # and the default
+TOLERANCES = ("0%", "10%", "25%", "50%", "100%")  # and the default
 SPIN = "while True: pass"
 
 
@@ -56,8 +115,10 @@ def instructions() -> str:
 
 def measure(number: int) -> Found:
     """Figures by work and name."""
-    with tempfile.TemporaryDirectory() as directory:
-        Path(directory, "test_it.py").write_text(TEST.format(number=number), "utf-8")
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as directory:  # on a disk, where the machine has one
+        shared = Path(directory, "shared")
+        shared.write_bytes(os.urandom(4 << 20))
+        Path(directory, "test_it.py").write_text(TEST.format(number=number, shared=str(shared)), "utf-8")
         command = [sys.executable, "-m", "pytest", "-q", "-p", "isolate", "-p", "no:cacheprovider", "--isolate-report=report.json"]
         environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         subprocess.run(command, cwd=directory, env=environment, check=True, stdout=subprocess.DEVNULL)
@@ -78,10 +139,12 @@ def show(title: str, found: Found) -> None:
             factor, unit = FIGURES[name]
             middle = statistics.median(values)
             ordered = sorted(values)
-            p95 = ordered[int(len(ordered) * 0.95)]
+            if ordered[-1] == 0:
+                continue
+            least, p95, most = (each * factor for each in (ordered[0], ordered[int(len(ordered) * 0.95)], ordered[-1]))
             print(
-                f"{title:6} {work:9} {name:18} median {middle * factor:7.1f} {unit:4} "
-                f"p95 {p95 / middle - 1:+6.1%} max {ordered[-1] / middle - 1:+7.1%} ({(ordered[-1] - middle) * factor:+.1f} {unit})"
+                f"{title:6} {work:9} {name:18} least {least:7.1f} median {middle * factor:7.1f} p95 {p95:7.1f} most {most:7.1f} {unit:4}"
+                + (f" ({ordered[-1] / ordered[0] - 1:+.0%})" if ordered[0] else "")
             )
 
 
@@ -91,6 +154,8 @@ def false_alarms(rounds: list[Found]) -> None:
     for name, key in ((key.usage, name) for name, key in KEYS.items() if key.usage in FIGURES):
         for work in rounds[0]:
             values = [value for found in rounds for value in found[work].get(name, [])]
+            if len(set(values)) < 2:
+                continue
             shares = []
             for text in (*TOLERANCES, KEYS[key].tolerance):
                 tolerance = parse_tolerance(key, text)

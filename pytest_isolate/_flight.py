@@ -26,6 +26,7 @@ from pytest_isolate import _allocations, _attempts, _boarding, _coverage, _pytes
 from pytest_isolate._errors import PASSING, StepFailedError
 from pytest_isolate._group import Group, Key, goes_on, key_of
 from pytest_isolate._inside import FORWARDED, Inside
+from pytest_isolate._linux.counters import Counters
 from pytest_isolate._linux.kernel_log import Kill
 from pytest_isolate._model import Missing
 from pytest_isolate._plan import Plan
@@ -299,6 +300,7 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timer: tuple[float, flo
         restore_random = _boarding.random_state()
         if not flight.may_fly or not flight.run.stream_flags:  # another test in flight may have changed them
             flight.run.stream_flags = _boarding.status_flags(config)
+        forked = time.monotonic()
         with _departing(flight, stacks_write):
             pid = entry_module.fork(entry)
             if pid == 0:
@@ -313,7 +315,7 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timer: tuple[float, flo
         for mirror in mirrors.values():
             mirror.keep_from_forks()
         debuggable = _pytest_private.has_terminal(config) and not spec.strict
-        watch = Watch(pid, sandbox, frames, stacks, ended, debuggable=debuggable, trusted=not spec.strict)
+        watch = Watch(pid, sandbox, frames, stacks, ended, forked=forked, debuggable=debuggable, trusted=not spec.strict)
         return Group(flight.key, sandbox, plan, watch, commands_write, measuring, mirrors, flight.threads)
     except BaseException:  # Ctrl-C too
         if pid > 0:
@@ -353,9 +355,9 @@ def _other_threads() -> tuple[str, ...]:
 def _begin(flight: Flight, spec: Spec, entry: Entry, inside: Inside, stacks: int, *, timer: tuple[float, float]) -> None:
     """In the child: get inside. A child that fails here must never return into pytest, where it would take itself for the parent."""
     try:
-        base = entry_module.become(entry)
+        before = entry_module.become(entry)
         watches_denials = spec.disk is not None or spec.files is not None
-        inside.begin(flight.hooks, stacks, base, timer, fresh=spec.fixtures == "fresh", watches_denials=watches_denials, net=spec.net)
+        inside.begin(flight.hooks, stacks, before, timer, fresh=spec.fixtures == "fresh", watches_denials=watches_denials, net=spec.net)
         flight.inside = inside
     except StepFailedError as error:
         entry_module.say_broken(entry.frames, error)
@@ -402,6 +404,7 @@ def finish(flight: Flight) -> None:
         disk_used,
         sandbox.disk_full(),
         base if isinstance(base, int) else 0,
+        base_cpu=_base_cpu(entered.get("processor"), counters) if group.counters.cpu_seconds is None else (0.0, 0.0),
         disk_before=group.disk_used,
         unroutable=left,
         kill=_kill(flight, counters.oom_kills),
@@ -414,6 +417,17 @@ def finish(flight: Flight) -> None:
     group.counters, group.disk_used, group.unroutable = counters, disk_used, unroutable or 0
     flight.output = (("stdout", _tail(sandbox.stdout)), ("stderr", _tail(sandbox.stderr)))
     flight.output += tuple((name, mirror.read()) for name, mirror in group.mirrors.items())
+
+
+def _base_cpu(said: object, counters: Counters) -> tuple[float, float]:
+    """Seconds of processor time, in user mode and in the kernel, that went by before the test's own code; no more than the kernel counted.
+
+    Only of the first test in a sandbox: what its process says before it runs any of the test's code is our own word.
+    """
+    if not isinstance(said, list) or counters.cpu_seconds is None:
+        return 0.0, 0.0
+    user, system = (max(0.0, float(each)) for each in said)
+    return (user, system) if user + system <= counters.cpu_seconds else (0.0, 0.0)
 
 
 def _kill(flight: Flight, kills: int | None) -> Kill | None:

@@ -12,6 +12,7 @@ import faulthandler
 import os
 import signal
 import sys
+import time
 import warnings
 from typing import NoReturn
 
@@ -23,13 +24,14 @@ from pytest_isolate._attempts import Recorder
 from pytest_isolate._coverage import Measuring
 from pytest_isolate._group import next_command
 from pytest_isolate._linux import counters
+from pytest_isolate._sandbox.entry import Before, processor_time
 from pytest_isolate._sandbox.frames import LARGEST_FRAME, Frame, Writer
 from pytest_isolate._sandbox.mirror import Mirror
 from pytest_isolate._sandbox.watch import STACK_SIGNAL
 
 # Bound before a test can replace them.
 _exit, _getpid, _close, _dup, _pread, _fstatvfs = os._exit, os.getpid, os.close, os.dup, os.pread, os.fstatvfs
-_eventfd_write = os.eventfd_write
+_eventfd_write, _monotonic, _processor_time = os.eventfd_write, time.monotonic, processor_time
 FORWARDED = ("pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish", "pytest_warning_recorded")
 _DENIED = {errno.ENOSPC: "ENOSPC", errno.EDQUOT: "ENOSPC", errno.EMFILE: "EMFILE"}
 _LARGEST_TEXT = 4 << 20  # characters of one report's section; what is more is left out in the middle
@@ -52,6 +54,7 @@ class Inside:
         self._events = events
         self._commands = commands  # where pytest says which test is next; -1 when there is none
         self._base_memory = 0
+        self._before: Before | None = None  # what the sandbox cost; None from the second test in it on
         self._traces = False  # whether tracemalloc knows which lines allocated
         self._properties = 0  # of the whole suite, in JUnit's file, before this test
         self._seen: set[str] = set()
@@ -69,7 +72,7 @@ class Inside:
         self,
         hooks: object,
         stacks: int,
-        base_memory: int,
+        before: Before,
         timer: tuple[float, float],
         *,
         fresh: bool,
@@ -95,13 +98,17 @@ class Inside:
             self._attempts = Recorder(str(self._item.config.rootpath))
         if net == "deny":
             self._network = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in counters.network_files("/proc")]
-        self._base_memory = base_memory
+        self._before, self._base_memory = before, before.memory
         self._traces = answer_alarm(self._send)
         self._enter()
 
     def _enter(self) -> None:
         self._properties = _pytest_private.junit_properties(self._item.config)
-        self._writer.send({"kind": "entered", "pid": _getpid(), "base": self._base_memory, "traces": self._traces})
+        frame: Frame = {"kind": "entered", "pid": _getpid(), "base": self._base_memory, "traces": self._traces}
+        if self._before is not None:  # the last words of our own code: what follows is the test's, which could say anything
+            frame |= {"processor": self._before.processor(), "at": _monotonic()}
+            self._before = None
+        self._writer.send(frame)
 
     def forward_report(self, report: pytest.TestReport) -> None:
         """Forward a report with what was denied up to here. What fails in here is ours, and no internal error of pytest's."""
@@ -238,6 +245,7 @@ class Inside:
             self._send({"kind": "junit", "properties": properties, "attributes": attributes})
         self._tell_coverage()
         self._send({"kind": "end"})
+        _processor_time()  # so that what it used is accounted for before pytest looks
         with contextlib.suppress(OSError):  # a test closed or filled it: then pytest sees by and by
             _eventfd_write(self.ended, 1)
 

@@ -122,7 +122,13 @@ _REPORT: dict[str, object] = {
 _OF_PYTEST = {*_REPORT, "location", "$report_type", "_report_type", "rerun"}
 #: Kind of a frame -> its fields. What is not named here does not count.
 _FRAMES: dict[str, dict[str, object]] = {
-    "entered": {"pid": _is_integer, "base": _is_integer, "traces": bool},
+    "entered": {
+        "pid": _is_integer,
+        "base": _is_integer,
+        "traces": bool,
+        "processor": _either((_is_number, _is_number), None),
+        "at": _either(_is_number, None),
+    },
     "broken": {"step": str, "path": str, "errno": _is_integer},
     "report": {"when": _PHASE, "report": dict, "seen": [str], "drawn": _FLAG, "failed_subtests": _either(_is_integer, None)},
     "warning": {"message": str, "module": str, "category": str, "filename": str, "lineno": _either(_is_integer, None)},

@@ -34,6 +34,7 @@ class Facts:
     disk_used: int
     disk_full: bool
     base_memory: int
+    base_cpu: tuple[float, float] = (0.0, 0.0)  # seconds before the test's own code, in user mode and in the kernel
     disk_before: int = 0  # bytes that tests before it in the same sandbox had written
     unroutable: int | None = None  # what had no way out of the network; None on the host's
     attempts: tuple[Attempt, ...] = ()
@@ -147,15 +148,20 @@ def _usage(facts: Facts) -> Usage:
     peak = facts.counters.memory_peak
     return Usage(
         wall_seconds=facts.exit.wall_seconds,
-        cpu_seconds=facts.counters.cpu_seconds,
+        cpu_seconds=_above(facts.counters.cpu_seconds, sum(facts.base_cpu)),
         memory_peak_bytes=None if peak is None else max(0, peak - facts.base_memory),
         pids_peak=facts.counters.pids_peak,
         disk_bytes=max(0, facts.disk_used - facts.disk_before),
         io_read_bytes=facts.counters.io_read,
         io_write_bytes=facts.counters.io_write,
-        cpu_user_seconds=facts.counters.cpu_user_seconds,
-        cpu_system_seconds=facts.counters.cpu_system_seconds,
+        cpu_user_seconds=_above(facts.counters.cpu_user_seconds, facts.base_cpu[0]),
+        cpu_system_seconds=_above(facts.counters.cpu_system_seconds, facts.base_cpu[1]),
     )
+
+
+def _above(seconds: float | None, base: float) -> float | None:
+    """What is left above a base: of a kernel that tells user mode and kernel apart by its ticks one of the two may be less than that."""
+    return None if seconds is None else max(0.0, seconds - base)
 
 
 def _phase_of(facts: Facts, kind: str, dead_in: str | None) -> str:

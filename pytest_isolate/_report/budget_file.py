@@ -70,13 +70,13 @@ def _time(usage: str, tolerance: str, *, written: bool) -> Key:
 
 
 KEYS = {
-    "memory": _size("memory_peak_bytes", "10% or 1M", written=True),
+    "memory": _size("memory_peak_bytes", "25% or 2M", written=True),
     "cpu": _time("cpu_seconds", "100% or 50ms", written=True),
-    "wall": _time("wall_seconds", "150% or 250ms", written=False),
-    "pids": Key("pids_peak", _values.count(0, "processes and threads"), lambda n: f"{n:g}", lambda n: f"{n:g}", "0", True, "3"),
+    "wall": _time("wall_seconds", "200% or 1s", written=False),
+    "pids": Key("pids_peak", _values.count(0, "processes and threads"), lambda n: f"{n:g}", lambda n: f"{n:g}", "100% or 2", True, "3"),
     "disk": _size("disk_bytes", "10% or 64K", written=True),
-    "io_read": _size("io_read_bytes", "10% or 1M", written=False),
-    "io_write": _size("io_write_bytes", "10% or 1M", written=False),
+    "io_read": _size("io_read_bytes", "100% or 1M", written=False),
+    "io_write": _size("io_write_bytes", "100% or 1M", written=False),
 }
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from pytest_isolate._report.budget_file import KEYS, Budgets, Line, Number, make_line
+from pytest_isolate._report.budget_file import KEYS, Budgets, Line, Number, default_tolerances, make_line
 from pytest_isolate._violations import BudgetExceeded
 
 Figures = Mapping[str, Number | None]  # a test's usage, by the JSON report's names
@@ -40,7 +40,11 @@ def unmeasured(budgets: Budgets, tests: Mapping[str, Figures]) -> list[str]:
 
 
 def room(budgets: Budgets, tests: Mapping[str, Figures]) -> list[str]:
-    """Budgets that could be tightened: a budget of what was used would still allow less, with its tolerance, than this one says."""
+    """Budgets that could be tightened: a budget of what was used would still allow less, with its tolerance, than this one says.
+
+    A file may have tolerances below what the same test varies by from run to run; to advise within that is to have the test fail.
+    """
+    noise = default_tolerances()
     heaviest: dict[tuple[str, str], Number] = {}
     for test, usage in tests.items():
         line = budgets.line_of(test)
@@ -52,7 +56,7 @@ def room(budgets: Budgets, tests: Mapping[str, Figures]) -> list[str]:
     found = []
     for (test, name), used in sorted(heaviest.items()):
         budget, key = budgets.lines[test].figures[name], KEYS[name]
-        if used + budgets.tolerances[name].of(used) < budget:
+        if used + max(budgets.tolerances[name].of(used), noise[name].of(used)) < budget:
             found.append(f"{test}: {name} {key.show(budget)} could be {key.show(used)} ({budgets.path}:{budgets.lines[test].number})")
     return found
 

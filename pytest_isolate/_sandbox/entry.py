@@ -24,6 +24,7 @@ from pytest_isolate._sandbox import confine
 from pytest_isolate._sandbox.confine import Confinement
 from pytest_isolate._sandbox.frames import Writer
 
+_getrusage = resource.getrusage  # bound before a test can replace it
 _STDERR = 2
 _CLEAN = frozenset({"PATH", "HOME", "LANG", "TERM"})
 
@@ -201,12 +202,31 @@ def say_broken(frames: int, error: StepFailedError) -> None:
         Writer(frames).send({"kind": "broken", "step": error.step, "path": error.path, "errno": error.errno})
 
 
-def become(entry: Entry) -> int:
-    """In the child: join the sandbox, let go of pytest's things, be the asked user.
+@dataclass(frozen=True)
+class Before:
+    """What was charged to the sandbox's control groups before the test's own code: what the sandbox itself costs."""
 
-    Returns the bytes of memory that were charged before the test's own code: what the sandbox itself costs.
-    Raises ``StepFailedError``.
+    memory: int  # bytes
+    joined: tuple[float, float]  # seconds that this process had used when its groups began to count, in user mode and in the kernel
+
+    def processor(self) -> tuple[float, float]:
+        """Seconds of processor time up to now, in user mode and in the kernel: while this process is the only one in there."""
+        user, system = processor_time()
+        return user - self.joined[0], system - self.joined[1]
+
+
+def processor_time() -> tuple[float, float]:
+    """Seconds of this process, in user mode and in the kernel.
+
+    Asking has the kernel account for what the process used since the last tick, up to this moment and in its control groups too.
     """
+    used = _getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime, used.ru_stime
+
+
+def become(entry: Entry) -> Before:
+    """In the child: join the sandbox, let go of pytest's things, be the asked user. Raises ``StepFailedError``."""
+    joined = processor_time()
     with Step("join", "the sandbox's control groups"):
         for join in entry.joins:
             os.write(join, b"0")
@@ -238,9 +258,9 @@ def become(entry: Entry) -> int:
         with Step("confine", "the test by profile='strict'"):
             confine.enclose(entry.confinement)
     if entry.memory is None:
-        return 0
+        return Before(0, joined)
     with Step("limit", f"memory to {entry.memory.above} bytes more"):
-        return entry.memory.apply()
+        return Before(entry.memory.apply(), joined)
 
 
 def _close_all_but(keep: set[int]) -> None:

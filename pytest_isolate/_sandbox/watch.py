@@ -104,8 +104,9 @@ class Watch:
     """
 
     def __init__(
-        self, pid: int, sandbox: Sandbox, frames: int, stacks: int, ended: int, *, debuggable: bool = False, trusted: bool = True
-    ) -> None:
+        self, pid: int, sandbox: Sandbox, frames: int, stacks: int, ended: int, *, forked: float | None = None,
+        debuggable: bool = False, trusted: bool = True,
+    ) -> None:  # fmt: skip
         self._sandbox = sandbox
         self._debuggable = debuggable  # whether a person can sit in front of it: then a debugger stops the clock
         self._trusted = trusted  # else no tool of ours reads its memory for native stacks
@@ -118,6 +119,8 @@ class Watch:
             self._pidfd = os.pidfd_open(pid)
         self._exit = Exit(pid)
         self._started = time.monotonic()
+        self._forked = forked  # None from the first of the test's own code on
+        self._began = self._started
         self._timeout: float | None = None
         self._cpu_time: float | None = None
         self._alarm: tuple[int, int] | None = None
@@ -145,7 +148,7 @@ class Watch:
         ``goes_on`` a child that came to the end of its test stays, for the next one; ``alive`` says whether it did.
         """
         self._exit = Exit(self._pid)
-        self._started = time.monotonic()
+        self._started = self._began = time.monotonic()
         self._stack_bytes.clear()
         self._decoder.begin()
         self._timeout, self._cpu_time, self._alarm, self._look_again = timeout, cpu_time, alarm, _LOOK_AGAIN
@@ -179,6 +182,7 @@ class Watch:
             self._entered, self._deadline = True, self._begin()
         if self._is_over(ready):
             self.over = True
+            self._exit.wall_seconds = self._exit.wall_seconds or time.monotonic() - self._began
             return
         if (now := time.monotonic()) >= self._sample_at:  # with several in flight others wake us more often
             self._sample_at = now + self._look_again
@@ -206,9 +210,7 @@ class Watch:
             if self._on_interrupt is not None:
                 signal.signal(signal.SIGINT, self._on_interrupt)
                 self._on_interrupt = None
-            if stays:
-                self._exit.wall_seconds = time.monotonic() - self._started
-            else:
+            if not stays:
                 self._end()
         self._exit.stacks = self._stack_bytes.decode("utf-8", "replace")
         return self._exit
@@ -236,7 +238,7 @@ class Watch:
         if not inside or (alone and not rootless):  # a go-between that hangs on its way dies with nobody, and nobody with it
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        self._exit.wall_seconds = self._exit.wall_seconds or time.monotonic() - self._started
+        self._exit.wall_seconds = self._exit.wall_seconds or time.monotonic() - self._began
         if alone:
             self._sandbox.reap_later(self._pid)  # its status says no more than its end frame did
         else:
@@ -270,7 +272,15 @@ class Watch:
             self._alarm, self._look_again = None, _LOOK_AGAIN
 
     def _begin(self) -> float | None:
-        """The test's time begins when it is inside. Returns its end."""
+        """The test's time begins when it is inside. Returns its end.
+
+        When that was, its process says in a frame that our own code writes before any of the test's, by the clock that all share; it has
+        no say in the deadline.
+        """
+        at = self._exit.frames[0].get("at")
+        if self._forked is not None and isinstance(at, float) and self._forked <= at <= time.monotonic():
+            self._began = at
+        self._forked = None
         if self._alarm is not None and self._exit.frames[0].get("traces") is True:
             self._look_again, self._sample_at = _LOOK_CLOSELY, self._started
         return None if self._timeout is None else time.monotonic() + self._timeout
@@ -302,7 +312,7 @@ class Watch:
 
     def _stop(self) -> None:
         """Its time is over; what follows is ours: see where it stands, in Python and below."""
-        self._exit.wall_seconds = time.monotonic() - self._started
+        self._exit.wall_seconds = time.monotonic() - self._began
         if not self._trusted:
             self._exit.native = "none under profile='strict': to read them is to parse what a hostile test wrote"
         elif (pid := self._test()) is not None:

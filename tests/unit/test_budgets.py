@@ -93,8 +93,8 @@ def test_a_name_that_is_no_text_is_written_with_a_wild_card_that_matches_it():
 def test_the_file_is_sorted_one_test_a_line_with_defaults_written_out_and_keeps_comments():
     """The whole text, so that a diff is a line."""
     assert render(read()).splitlines() == [
-        "# ours", "", "[tolerance]", 'memory = "10%"', 'cpu = "100% or 50ms"', 'wall = "150% or 250ms"', 'pids = "0"',
-        'disk = "10% or 64K"', 'io_read = "10% or 1M"', 'io_write = "10% or 1M"', "", "[tests]", "# the big one",
+        "# ours", "", "[tolerance]", 'memory = "10%"', 'cpu = "100% or 50ms"', 'wall = "200% or 1s"', 'pids = "100% or 2"',
+        'disk = "10% or 64K"', 'io_read = "100% or 1M"', 'io_write = "100% or 1M"', "", "[tests]", "# the big one",
         '"a.py::test_big" = { memory = "100M", cpu = "1000ms" }',
         '"a.py::test_p[*]" = { memory = "10M" }',
         '"a.py::test_p[7]" = { memory = "20M" }',
@@ -175,10 +175,13 @@ def test_the_tolerance_is_the_last_figure_that_is_no_violation():
     [
         ("cpu", "7ms", 0.057, 0.0571),
         ("cpu", "1s", 2.0, 2.001),
-        ("wall", "10ms", 0.26, 0.261),
-        ("wall", "1s", 2.5, 2.501),
-        ("memory", "3M", 4 * MIB, 4 * MIB + 1),
-        ("memory", "30M", 33 * MIB, 33 * MIB + 1),
+        ("wall", "10ms", 1.01, 1.011),
+        ("wall", "1s", 3.0, 3.001),
+        ("memory", "3M", 5 * MIB, 5 * MIB + 1),
+        ("memory", "40M", 50 * MIB, 50 * MIB + 1),
+        ("pids", "1", 3, 4),
+        ("pids", "7", 14, 15),
+        ("io_read", "2M", 4 * MIB, 4 * MIB + 1),
     ],
 )
 def test_by_default_noise_is_no_violation_and_a_little_more_is(key, budget, passes, fails):
@@ -202,6 +205,13 @@ def test_room_to_tighten_is_judged_by_the_heaviest_test_of_a_line():
         "a.py::test_p[2]": used(memory=19 * MIB // 2),
     }
     assert judging.room(read(), tests) == ["a.py::test_big: memory 100 MiB could be 50 MiB (budgets.toml:7)"]
+
+
+def test_room_is_advised_for_no_less_than_what_unchanged_tests_vary_by():
+    """Threads come and go as the scheduler likes: whatever a file's own tolerance, between 7 and 13 at once there is no room."""
+    lines = read('[tolerance]\npids = "0"\n[tests]\n"a.py::x" = { pids = 13 }\n')
+    assert judging.room(lines, {"a.py::x": used(pids=7)}) == []
+    assert judging.room(lines, {"a.py::x": used(pids=5)}) == ["a.py::x: pids 13 could be 5 (budgets.toml:4)"]
 
 
 def test_a_vanished_test_is_one_whose_file_was_looked_at():

@@ -52,11 +52,11 @@ def test_a_name_cannot_break_out_of_the_markdown_table(report, capsys):
     """What a test is called is text: no cells, no HTML, no links of its own."""
     name = "t[|</td><script>\n[x](http://x)]"
     assert (
-        compare.main(["compare", report("b", **{name: {"pids_peak": 1}}), report("h", **{name: {"pids_peak": 2}}), "--format=markdown"])
+        compare.main(["compare", report("b", **{name: {"pids_peak": 1}}), report("h", **{name: {"pids_peak": 9}}), "--format=markdown"])
         == 1
     )
     (row,) = [line for line in capsys.readouterr().out.splitlines() if "pids" in line]
-    assert row == r"| heavier | pids | 1 | 2 | \+100% | t\[\|&lt;/td&gt;&lt;script&gt; \[x\]\(http://x\)\] |"
+    assert row == r"| heavier | pids | 1 | 9 | \+800% | t\[\|&lt;/td&gt;&lt;script&gt; \[x\]\(http://x\)\] |"
 
 
 def test_a_test_that_failed_for_its_budget_alone_is_compared(report, tmp_path, capsys):
