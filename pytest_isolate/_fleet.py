@@ -37,7 +37,7 @@ def jobs_of(config: pytest.Config) -> int:
     value = str(config.getoption("isolate_jobs"))
     if value != "auto" and not (value.isascii() and value.isdecimal() and int(value)):
         raise pytest.UsageError(f"--isolate-jobs={value}: it must be a whole number, at least 1, or auto: one for each processor")
-    return 1 if why_one(config) else len(os.sched_getaffinity(0)) if value == "auto" else int(value)
+    return 1 if hasattr(config, "workerinput") or why_one(config) else len(os.sched_getaffinity(0)) if value == "auto" else int(value)
 
 
 def why_one(config: pytest.Config) -> str | None:

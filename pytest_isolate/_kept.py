@@ -110,7 +110,7 @@ def lost_threads(flight: Flight) -> Iterator[str]:
         if alive and not (started.sockets and not spec.net):  # a server, and the test can reach it
             yield (
                 f"isolate: the {started.scope}-scoped fixture {name!r} started the thread {alive}, which runs in pytest and not in a "
-                f"sandbox's copy of it: if tests talk to it over the network, mark them net=False; else fixtures='fresh' starts it inside"
+                f"sandbox's copy of it: if tests talk to it over the network, mark them net='host'; else fixtures='fresh' starts it inside"
             )
 
 

@@ -35,7 +35,7 @@ _SIZE_HELP = "a size such as 64M"
 KEYWORDS = {
     keyword.name: keyword
     for keyword in (
-        Keyword("net", _values.network, True, "own network with loopback only; False: the host's; deny: an attempt to leave fails"),
+        Keyword("net", _values.network, True, "own network with loopback only; host: the machine's; deny: an attempt to leave fails"),
         Keyword("memory", _values.size(8 << 20), None, f"{_SIZE_HELP}: what the process tree may use, swap included"),
         Keyword("cpu", _values.cores, None, "cores: bandwidth quota of the process tree, such as 0.5"),
         Keyword("cpu_time", _values.duration, None, "seconds of processor time of the tree, past which it is killed"),

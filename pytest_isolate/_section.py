@@ -9,7 +9,7 @@ import pytest
 from pytest_isolate import _allocations, _attempts, _verdict
 from pytest_isolate._flight import Flight
 from pytest_isolate._kept import changes_of, keep_tmp_path, places
-from pytest_isolate._values import format_duration, format_limit, format_size
+from pytest_isolate._values import format_duration, format_limit, format_network, format_size
 from pytest_isolate._verdict import Verdict
 
 _MOST_PATHS = 5  # of each kind, shown to people
@@ -43,11 +43,11 @@ def _left(flight: Flight) -> str:
         return ""
     shown = []
     if flight.facts.attempts and flight.spec is not None and flight.spec.net != "deny":  # else it is the violation's sentence
-        shown.append(f"network: {_attempts.sentence(flight.facts.attempts)}; net=False shares the machine's network")
+        shown.append(f"network: {_attempts.sentence(flight.facts.attempts)}; net='host' shares the machine's network")
     if (frame := flight.facts.exit.last("refused")) is not None and isinstance(frame.get("port"), int):
         shown.append(
             f"network: a connection to port {frame['port']} of localhost was refused: a sandbox has a localhost of its own; "
-            "if the server runs on the machine, net=False"
+            "if the server runs on the machine, net='host'"
         )
     return "\n".join(shown)
 
@@ -71,7 +71,7 @@ def asked(flight: Flight) -> str:
     assert flight.spec is not None
     shown = {name: format_limit(name, value) for name, value in flight.spec.limits().items()}
     limits = ", ".join(f"{name} {value}" for name, value in shown.items()) or "none"
-    return f"limits: {limits}; net={flight.spec.net}, fs={flight.spec.fs}"
+    return f"limits: {limits}; net={format_network(flight.spec.net)}, fs={flight.spec.fs}"
 
 
 def _used(verdict: Verdict) -> str:

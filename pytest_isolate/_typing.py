@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 import pytest
 
@@ -13,16 +13,16 @@ Duration = float | str
 Markable = TypeVar("Markable", bound="Callable[..., Any] | type")
 
 
-class IsolateMark(Protocol):
-    """``isolate``, bare or with keywords."""
+class IsolateMark(pytest.MarkDecorator):
+    """``isolate``, bare or with keywords, wherever a marker may stand. tests/unit/test_typing.py compares it with the table of keywords."""
 
-    @overload
-    def __call__(self, function: Markable, /) -> Markable: ...
+    @overload  # type: ignore[override, no-overload-impl]  # narrower than any marker, as those that pytest types itself
+    def __call__(self, arg: Markable, /) -> Markable: ...
     @overload
     def __call__(
         self,
         *,
-        net: bool | Literal["deny"] | None = ...,
+        net: bool | Literal["host", "deny"] | None = ...,
         memory: Size | None = ...,
         cpu: float | None = ...,
         cpu_time: Duration | None = ...,
@@ -39,6 +39,7 @@ class IsolateMark(Protocol):
         env: Mapping[str, str | None] | Literal["clean"] | None = ...,
         fixtures: Literal["shared", "fresh"] | None = ...,
         scope: Literal["function", "class", "module"] | None = ...,
+        serial: bool | None = ...,
         leaks: Literal["error", "warn", "ignore"] | None = ...,
         on_missing: Literal["error", "skip", "warn"] | None = ...,
         profile: str | None = ...,

@@ -20,14 +20,14 @@ def check_writable(option: str, path: str) -> None:
             if not os.access(target, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             return
-        beside = _beside(target)
+        beside = _beside(_nearest(target))
         with contextlib.suppress(FileExistsError):  # another run is writing there right now
             os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
             beside.unlink()
     except OSError as error:
         raise pytest.UsageError(
             f"{option}={path}: {target} cannot be written: {error.strerror}; "
-            f"name a file in a directory that is there and that you may write to"
+            f"name a file in a directory that you may write to; missing folders are made"
         ) from None
 
 
@@ -38,6 +38,7 @@ def write_whole(path: str | Path, text: str) -> None:
         target.write_text(text, "utf-8")
         return
     beside = _beside(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         beside.write_text(text, "utf-8")
         beside.replace(target)
@@ -48,6 +49,13 @@ def write_whole(path: str | Path, text: str) -> None:
 
 def _target(path: str | Path) -> Path:
     return Path(os.path.realpath(path))  # behind a symbolic link the file changes, not the link
+
+
+def _nearest(target: Path) -> Path:
+    """The first thing on the way to a file that is not there yet: in its directory something will be made."""
+    while not os.path.lexists(target.parent):
+        target = target.parent
+    return target
 
 
 def _is_special(target: Path) -> bool:

@@ -128,4 +128,4 @@ def test_a_shared_fixtures_thread_is_named_once(pytester, cached, keywords, warn
     result = cached()
     result.assert_outcomes(passed=2, warnings=warns)
     if warns:
-        result.stdout.fnmatch_lines(["*session-scoped fixture 'server' started the thread 'echo-server'*net=False*"])
+        result.stdout.fnmatch_lines(["*session-scoped fixture 'server' started the thread 'echo-server'*net='host'*"])

@@ -10,7 +10,7 @@ from pytest_isolate import MemoryExceeded, Violation, isolate
 def bare() -> None: ...
 
 
-@isolate(net=False, memory="64M", pids=20, timeout="5s", env={"A": "b", "C": None}, bind=["/srv", "/etc:ro"])
+@isolate(net="host", memory="64M", pids=20, timeout="5s", env={"A": "b", "C": None}, bind=["/srv", "/etc:ro"])
 def with_keywords() -> None: ...
 
 
@@ -24,8 +24,20 @@ class OnAClass:
 def with_a_word_that_is_not_allowed() -> None: ...
 
 
-pytestmark = isolate(profile="small")
+@isolate
+@isolate(serial=True, scope="class")
+@isolate(cpu=1, cpu_time="2s", disk="1M", files=64, io_read="1M", io_write=1 << 20, hostname="box")
+class Stacked:
+    @isolate(net=False)
+    async def method(self) -> int:
+        return 1
+
+
+pytestmark = [isolate(profile="small"), isolate]
 parameter = pytest.param(1, marks=isolate(net=True))
+bare_parameter = pytest.param(2, marks=isolate)
+several = pytest.param(3, marks=[isolate, isolate(memory=8 << 20), pytest.mark.slow])
+marks: list[pytest.MarkDecorator] = [isolate, isolate(net="deny")]
 expected = pytest.mark.xfail(raises=(MemoryExceeded, pytest_isolate.TimeoutExceeded))
 instance: int = OnAClass().method()
 

@@ -10,7 +10,7 @@ from pytest_isolate._report.files import check_writable, write_whole
 @pytest.mark.parametrize(
     ("path", "why"),
     [
-        ("gone/r.json", "No such file or directory"),
+        ("file/gone/r.json", "Not a directory"),
         ("file/r.json", "Not a directory"),
         ("loop/r.json", "Too many levels of symbolic links"),
         ("folder", "Is a directory"),
@@ -31,8 +31,19 @@ def test_what_cannot_be_written_is_refused_with_the_reason(tmp_path, monkeypatch
         check_writable("--isolate-report", path)
     said = str(raised.value)
     assert said.startswith(f"--isolate-report={path}: ")
-    assert f" cannot be written: {why}; name a file in a directory that is there" in said
+    assert f" cannot be written: {why}; name a file in a directory that you may write to" in said
     assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize("path", ["out/r.json", "out/json/of today/r.json", "dangling/r.json"])
+def test_missing_folders_are_made_when_there_is_something_to_write(tmp_path, monkeypatch, path):
+    """As ``--junitxml`` does; a run that never comes to its report leaves no empty folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dangling").symlink_to("not/yet")
+    check_writable("--isolate-report", path)
+    assert os.listdir() == ["dangling"]
+    write_whole(path, "new")
+    assert (tmp_path / path).read_text() == "new"
 
 
 @pytest.mark.parametrize("before", [None, "old"])

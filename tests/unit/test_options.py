@@ -21,7 +21,7 @@ memroy = "64M"
 """
 #: for each keyword something that is not its default, as a marker says it, and what a Spec has then
 GIVEN = {
-    "net": (False, False),
+    "net": ("host", False),
     "memory": ("64M", 64 << 20),
     "cpu": (0.5, 0.5),
     "cpu_time": ("500ms", 0.5),
@@ -182,8 +182,21 @@ def test_command_line_and_ini_take_several_binds_and_variables(defaults_of):
 
 
 def test_an_ini_file_can_switch_the_network_off(defaults_of):
-    """An ini file's words for False are False, not some text."""
-    assert defaults_of(ini="isolate_net = no").spec([]).net is False
+    """An ini file's words for it are the marker's, and that for False; not some text."""
+    assert [defaults_of(ini=f"isolate_net = {word}").spec([]).net for word in ("host", "false", "True", "deny")] == [
+        False,
+        False,
+        True,
+        "deny",
+    ]
+
+
+@pytest.mark.parametrize("word", ["off", "no", "none", "0", "on", "yes", "HOST "])
+def test_a_word_for_the_network_that_could_mean_two_things_is_refused(defaults_of, word):
+    """Does "off" mean no network, or no isolation of it? The sentence offers the words that there are."""
+    said = refusal(defaults_of(f"--isolate-net={word}").spec, [])
+    assert said.startswith(f"isolate: net={word!r} (on the command line as --isolate-net): it must be True (")
+    assert "'host' (" in said
 
 
 def test_limits_are_those_that_were_given(specs_of):
@@ -257,7 +270,13 @@ def test_a_profile_from_a_table_that_is_none_is_a_bad_value(specs_of, pytester, 
 
 
 BAD = {
-    "net": (7, "it must be True, False or 'deny'"),
+    "net": (
+        7,
+        (
+            "it must be True (a network of its own, with loopback only), 'deny' (the same, and an attempt to leave fails the test) "
+            "or 'host' (the machine's network)"
+        ),
+    ),
     "memory": ("64MB", "'MB' could mean 1000 or 1024: write '64M' or '64MiB'"),
     "cpu": (0, "it must be a number of cores, at least 0.01, such as 0.5 or 2"),
     "cpu_time": (-1, "it must be more than 0 seconds"),
