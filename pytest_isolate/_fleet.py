@@ -23,6 +23,7 @@ from pytest_isolate import _flight, _protocol, _pytest_private
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._flight import Flight, Handed
 from pytest_isolate._inside import FORWARDED
+from pytest_isolate._interrupted import raise_where
 from pytest_isolate._remedies import explain
 from pytest_isolate._run import Run
 from pytest_isolate._sandbox.watch import wait_for_one
@@ -157,7 +158,11 @@ class Fleet:
 
     def _wait(self) -> None:
         flying = self._flying()
-        wait_for_one([flight.group.watch for flight in flying if flight.group is not None])
+        running = [(str(flight.item.nodeid), flight.group.watch) for flight in flying if flight.group is not None]
+        try:
+            wait_for_one([watch for _, watch in running])
+        except KeyboardInterrupt as error:
+            raise_where(running, error)
         for flight in flying:
             if flight.group is not None and flight.group.watch.over:
                 _finish(flight)

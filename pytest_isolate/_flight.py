@@ -26,6 +26,7 @@ from pytest_isolate import _allocations, _attempts, _boarding, _coverage, _pytes
 from pytest_isolate._errors import PASSING, StepFailedError
 from pytest_isolate._group import Group, Key, goes_on, key_of
 from pytest_isolate._inside import FORWARDED, Inside
+from pytest_isolate._interrupted import raise_where
 from pytest_isolate._linux.counters import Counters
 from pytest_isolate._linux.kernel_log import Kill
 from pytest_isolate._model import Missing
@@ -380,7 +381,12 @@ def _fly(flight: Flight, spec: Spec, group: Group, *, further: bool) -> None:
         return
     try:
         wait_for_one([group.watch])
-    except BaseException:  # Ctrl-C: nobody will land it
+    except KeyboardInterrupt as error:
+        try:
+            raise_where([(str(flight.item.nodeid), group.watch)], error)
+        finally:
+            group.watch.finish()
+    except BaseException:  # nobody will land it
         group.watch.finish()
         raise
     finish(flight)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 import types
+from collections.abc import Callable, Sequence
 from typing import NoReturn, Protocol
 
 _NOT_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -52,12 +54,31 @@ def _common(first: list[str], second: list[str]) -> int:
     return next((index for index, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second)))
 
 
-def interrupt_at(path: str, line: object, error: KeyboardInterrupt) -> NoReturn:
-    """Raise from the line where the child was interrupted: pytest shows the innermost place of a traceback."""
-
-    def interrupted() -> NoReturn:
-        raise error
-
-    at = line if isinstance(line, int) and 1 < line < 1 << 24 else 2  # the line above is the function's own
-    types.FunctionType(interrupted.__code__.replace(co_filename=path, co_firstlineno=at - 1), {}, closure=interrupted.__closure__)()
+def interrupt_at(places: Sequence[tuple[str, object, str]], error: KeyboardInterrupt) -> NoReturn:
+    """Raise from the places (file, line, function; the innermost last) where a child was interrupted, as if they were in this process."""
+    step = _standing_at(_RAISES, places[-1], error)
+    for place in reversed(places[:-1]):
+        step = _standing_at(_CALLS, place, step)
+    step()
     raise error
+
+
+def _code(body: str) -> types.CodeType:
+    """A function's, all of one line and of no columns, which would be marked in a line of somebody else's."""
+    module = compile(f"def at(): {body}", "?", "exec")
+    code = next(each for each in module.co_consts if isinstance(each, types.CodeType))
+    if sys.version_info < (3, 11):
+        return code
+    units = len(code.co_code) // 2
+    entries = [bytes((0x80 | _NO_COLUMNS << 3 | min(_MOST_UNITS, units - at) - 1, 0)) for at in range(0, units, _MOST_UNITS)]
+    return code.replace(co_linetable=b"".join(entries))
+
+
+_NO_COLUMNS, _MOST_UNITS = 13, 8  # kind of an entry of a location table, and how many code units it is for (CPython's InternalDocs)
+_RAISES, _CALLS = _code("raise it from None"), _code("it()")
+
+
+def _standing_at(code: types.CodeType, place: tuple[str, object, str], it: object) -> Callable[[], object]:
+    path, line, function = place
+    at = line if isinstance(line, int) and 1 <= line < 1 << 24 else 1
+    return types.FunctionType(code.replace(co_filename=path, co_firstlineno=at, co_name=function), {"it": it})

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pytest
 
-from pytest_isolate import _coverage, _mend, _plugins, _pytest_private, _reading, _verdict
+from pytest_isolate import _coverage, _mend, _plugins, _pytest_private, _reading, _stacks, _verdict
 from pytest_isolate._flight import Flight, Parted
 from pytest_isolate._kept import bring_back, changes_of, keep_artifacts, lost_threads
 from pytest_isolate._model import Usage
@@ -116,7 +116,7 @@ def _error_report(flight: Flight, verdict: Verdict, message: str) -> pytest.Test
     """A sandbox that could not be built: made without pytest_runtest_makereport, so that no xfail covers it."""
     item = flight.item
     text = f"isolate: {message}" if not message.startswith("isolate: ") else message
-    stacks = [_stacks(flight.facts)] if flight.facts is not None and flight.facts.exit.stacks else []
+    stacks = [_stacks_section(flight.facts)] if flight.facts is not None and flight.facts.exit.stacks else []
     report = pytest.TestReport(
         item.nodeid, item.location, dict.fromkeys(item.keywords, 1), "failed", text, "setup",
         sections=[*stacks, ("isolate", asked(flight))] if flight.spec is not None else [],
@@ -199,13 +199,13 @@ def _last_words(flight: Flight, phase: str) -> Iterable[tuple[str, str]]:
         if data:
             yield (f"Captured {name} {phase}", data.decode("utf-8", "replace"))
     if flight.facts.exit.stacks:
-        yield _stacks(flight.facts)
+        yield _stacks_section(flight.facts)
     if flight.facts.exit.native:
         yield ("isolate: native stacks", flight.facts.exit.native)
 
 
-def _stacks(facts: Facts) -> tuple[str, str]:
-    return ("isolate: stacks", _verdict.readable_stacks(facts.exit.stacks))
+def _stacks_section(facts: Facts) -> tuple[str, str]:
+    return ("isolate: stacks", _stacks.readable(facts.exit.stacks))
 
 
 def _figures(verdict: Verdict) -> list[tuple[str, object]]:
@@ -303,7 +303,8 @@ def _raise(frame: Frame) -> NoReturn:
         raise pytest.exit.Exception(message, code if isinstance(code, int) else None)
     if frame.get("what") == "interrupt":
         path = str(frame.get("path"))
-        _mend.interrupt_at(path if _reading.is_source(path) else "?", frame.get("line"), KeyboardInterrupt(*([message] if message else [])))
+        place = (path if _reading.is_source(path) else "?", frame.get("line"), "interrupted")
+        _mend.interrupt_at([place], KeyboardInterrupt(*([message] if message else [])))
     raise ChildInternalError(message)
 
 

@@ -303,21 +303,3 @@ def _ending(status: int | None) -> str:
             return f"was ended by signal {number}"
     code = os.waitstatus_to_exitcode(status)
     return f"left by itself with exit status {code} (os._exit, another program run in its place, or its descriptors closed)"
-
-
-_FRAME = '  File "'
-_PYTESTS_OWN = (
-    "/_pytest/", "/pluggy/", "/pytest/__main__.py", "<frozen runpy>", "/pytest_isolate/_inside.py", "/pytest_isolate/plugin.py",
-    "/xdist/remote.py", "/execnet/gateway_base.py",
-)  # fmt: skip
-
-
-def readable_stacks(stacks: str) -> str:
-    """Faulthandler's dump without the frames of pytest and pluggy, which are the same for every test."""
-    lines: list[str] = []
-    for line in stacks.splitlines():
-        ours = line.startswith(_FRAME) and any(part in line for part in _PYTESTS_OWN)
-        shown = "  (frames of pytest and pluggy)" if ours else line
-        if not (ours and lines and lines[-1] == shown):
-            lines.append(shown)
-    return "\n".join(lines)

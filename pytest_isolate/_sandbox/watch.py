@@ -215,6 +215,13 @@ class Watch:
         self._exit.stacks = self._stack_bytes.decode("utf-8", "replace")
         return self._exit
 
+    def where(self, longest: float) -> str:
+        """Every thread's stack of a test that is not over, for at most so many seconds."""
+        if self._pidfd >= 0 and not self.over:
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                self._dump_stacks(longest)
+        return self._stack_bytes.decode("utf-8", "replace")
+
     @property
     def alive(self) -> bool:
         """Whether there is a child that can go on with another test."""
@@ -321,9 +328,8 @@ class Watch:
 
     def _is_dying(self) -> bool:
         """Whether the test's own process is on its way out, which takes longer the more memory it holds."""
-        pid = self._test()
         try:
-            with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            with open(f"/proc/{self._test()}/stat", "rb", buffering=0) as file:
                 fields = file.readall().rpartition(b")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             return True
@@ -368,7 +374,7 @@ class Watch:
                 return False
         return True
 
-    def _dump_stacks(self) -> None:
+    def _dump_stacks(self, longest: float = _STACKS_LONGEST) -> None:
         """Have faulthandler, in the child's signal handler, write every thread's stack; it needs no interpreter lock."""
         entered = self._exit.first("entered")
         if entered is None:  # not yet inside: our own child, or the go-between, hangs
@@ -379,7 +385,7 @@ class Watch:
             return
         poll = select.poll()
         poll.register(self._stacks, select.POLLIN)
-        until = time.monotonic() + _STACKS_LONGEST
+        until = time.monotonic() + longest
         while (left := until - time.monotonic()) > 0:
             quiet = _STACKS_QUIET if self._stack_bytes else left
             if not poll.poll(min(left, quiet) * 1000) or not self._drain_stacks():

@@ -35,11 +35,12 @@ def test_sections_of_the_same_name_stay_as_they_are():
     assert _mend.joined([("x", "1"), ("x", "2")], [("y", "3")], again=True) == [("x", "1"), ("x", "2"), ("y", "3")]
 
 
-@pytest.mark.parametrize(("line", "shown"), [(7, 7), (2, 2), ("7", 2), (0, 2), (1 << 40, 2), (None, 2)])
+@pytest.mark.parametrize(("line", "shown"), [(7, 7), (1, 1), ("7", 1), (0, 1), (1 << 40, 1), (None, 1)])
 def test_an_interruption_is_raised_from_its_place(line, shown):
     """The innermost place is the child's; what is no line number of a file becomes one."""
     with pytest.raises(KeyboardInterrupt, match="why") as caught:
-        _mend.interrupt_at("/some/test.py", line, KeyboardInterrupt("why"))
-    innermost = traceback.extract_tb(caught.value.__traceback__)[-1]
-    assert innermost.filename == "/some/test.py"
-    assert innermost.lineno == shown
+        _mend.interrupt_at([("/some/conftest.py", 3, "helper"), ("/some/test.py", line, "test_it")], KeyboardInterrupt("why"))
+    outer, inner = traceback.extract_tb(caught.value.__traceback__)[-2:]
+    assert (outer.filename, outer.lineno, outer.name) == ("/some/conftest.py", 3, "helper")
+    assert (inner.filename, inner.lineno, inner.name) == ("/some/test.py", shown, "test_it")
+    assert (getattr(inner, "colno", None), getattr(outer, "colno", None)) == (None, None)

@@ -1,6 +1,5 @@
 """From the facts of a test that is over to a judgement in sentences."""
 
-import os
 import signal
 
 import pytest
@@ -10,7 +9,7 @@ from pytest_isolate._linux.counters import Counters
 from pytest_isolate._options import KEYWORDS
 from pytest_isolate._sandbox.watch import Exit
 from pytest_isolate._spec import Spec
-from pytest_isolate._verdict import Facts, judge, leak_sentence, readable_stacks
+from pytest_isolate._verdict import Facts, judge, leak_sentence
 
 ENTERED, END = {"kind": "entered", "pid": 5}, {"kind": "end"}
 HERE = "by @isolate on function t.py::test_it"
@@ -295,18 +294,3 @@ def test_memory_used_is_what_came_on_top_of_the_sandboxs_own(peak, base, used):
     counters = Counters(memory_peak=peak, cpu_seconds=0.5, pids_peak=3)
     usage = judge(spec(), facts(*ALL_PHASES, counters=counters, base=base)).usage
     assert (usage.memory_peak_bytes, usage.cpu_seconds, usage.pids_peak) == (used, 0.5, 3)
-
-
-def test_a_dump_is_shown_without_pytests_own_frames():
-    """Frames of pytest and pluggy, which are the same for every test, become one line where they stand in a row."""
-    stack = [
-        "Current thread 0x1 (most recent call first):",
-        '  File "/t.py", line 3 in wait',
-        '  File "/x/_pytest/python.py", line 1 in call',
-        '  File "/x/pluggy/_callers.py", line 2 in _multicall',
-        '  File "/t/conftest.py", line 9 in hook',
-        '  File "/x/pluggy/_hooks.py", line 1 in f',
-        '  File "<frozen runpy>", line 88 in _run_code',
-    ]
-    ours = "  (frames of pytest and pluggy)"
-    assert readable_stacks(os.linesep.join(stack)).splitlines() == [stack[0], stack[1], ours, stack[4], ours]

@@ -1,0 +1,35 @@
+"""A Ctrl-C, or SIGTERM, while tests run: they are asked where they stand, and pytest says it as if they had run in its own process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import NoReturn
+
+from pytest_isolate import _mend, _reading
+from pytest_isolate._sandbox.watch import Watch
+from pytest_isolate._stacks import Place, places
+
+_ASKING_LONGEST = 0.4  # seconds for all of them: one that blocks the signal must not hold up whoever wants an end
+
+
+def raise_where(running: Sequence[tuple[str, Watch]], error: KeyboardInterrupt) -> NoReturn:
+    """Raise the interruption from where the first of the running tests (name, watch) stands; the others are named behind it.
+
+    Their processes are the caller's to end.
+    """
+    until = time.monotonic() + _ASKING_LONGEST
+    found = [(name, places(watch.where(max(0.0, until - time.monotonic())))) for name, watch in running]
+    first = next(((name, stack) for name, stack in found if stack), None)
+    if first is None:
+        raise error
+    said = [str(each) for each in error.args]
+    if len(found) > 1:
+        others = ", ".join(f"{name} ({_shown(stack)})" for name, stack in found if name != first[0])
+        said.append(f"{first[0]}, and beside it {others}")
+    shown = [place if _reading.is_source(place.path) else place._replace(path="?") for place in first[1]]
+    _mend.interrupt_at(shown, KeyboardInterrupt(*filter(None, [": ".join(said)])))
+
+
+def _shown(stack: list[Place]) -> str:
+    return f"{stack[-1].path}:{stack[-1].line}" if stack else "which does not say where"

@@ -1,0 +1,122 @@
+"""A Ctrl-C, or SIGTERM, on tests that hang: it is said where they stand, as in a plain run."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+
+import pytest
+from running import Started
+
+WAITING = """
+import os, signal, threading, time, pytest
+def helper():
+    open("started", "w").write("x"); time.sleep(98765)
+def test_before(): pass
+def test_wait():
+    helper()
+"""
+IN_SETUP = """
+import time, pytest
+@pytest.fixture
+def slow():
+    open("started", "w").write("x"); time.sleep(98765)
+def test_setup(slow): pass
+"""
+DEAF = """
+import signal
+def test_deaf():
+    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, signal.NSIG))
+    open("started", "w").write("x"); signal.sigtimedwait([signal.SIGUSR1], 98765)
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "line", "args"),
+    [
+        (WAITING, 4, ()),
+        (WAITING, 4, ("--isolate-jobs=2",)),
+        (WAITING, 4, ("--isolate-scope=module",)),
+        (IN_SETUP, 5, ("--isolate-fixtures=fresh",)),
+    ],
+    ids=["one", "jobs", "group", "setup"],
+)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_names_the_line_of_the_test(tmp_path, number, source, line, args):
+    """With --full-trace its stack, whichever way tests run, in set-up as in call."""
+    run = Started(tmp_path / "run", source, "", "--full-trace", *args)
+    run.wait_for_test()
+    os.kill(run.process.pid, number)
+    output = run.end()
+    assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
+    said = ": SIGTERM" if number == signal.SIGTERM else ""
+    assert re.search(rf"^E +KeyboardInterrupt{said}$\n\n^test_it.py:{line}: KeyboardInterrupt$", output, re.MULTILINE), output
+    if source == WAITING:
+        assert re.search(r"^> +helper\(\)$\n\n^test_it.py:7: $", output, re.MULTILINE), output
+    assert run.gone_within(2), run.alive()
+
+
+def test_an_interruption_names_every_test_in_flight(tmp_path):
+    """The first one's line as in a plain run, the others behind it."""
+    source = """
+import time
+def test_a():
+    open("started", "w").write("x"); time.sleep(98765)
+def test_b():
+    open("began", "w").write("x"); time.sleep(98765)
+"""
+    os.mkfifo(tmp_path / "began")
+    run = Started(tmp_path / "run", source.replace('"began"', repr(str(tmp_path / "began"))), "", "--isolate-jobs=2",
+                  f"--isolate-bind={tmp_path}")  # fmt: skip
+    run.wait_for_test()
+    with (tmp_path / "began").open() as began:
+        assert began.read() == "x"
+    os.kill(run.process.pid, signal.SIGINT)
+    output = run.end()
+    said = r"test_it.py:4: KeyboardInterrupt: test_it.py::test_a, and beside it test_it.py::test_b \(\S*test_it.py:6\)"
+    assert re.search(said, output), output
+
+
+def test_a_test_that_hears_nothing_holds_up_no_interruption(tmp_path):
+    """It blocks every signal: then the line is pytest's own."""
+    run = Started(tmp_path / "run", DEAF, "import time\ndef pytest_keyboard_interrupt(): print('said', time.monotonic(), 'end')")
+    run.wait_for_test()
+    began = time.monotonic()
+    os.kill(run.process.pid, signal.SIGINT)
+    output = run.end()
+    assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
+    assert float(re.search(r"said (\S+) end", output)[1]) - began < 3  # 0.5 on a quiet machine
+    assert "watch.py:" in output
+    assert run.gone_within(2), run.alive()
+
+
+FORGES = """
+import os, signal
+def test_forges():
+    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, signal.NSIG))
+    lines = ["Current thread 0x1 (most recent call first):", '  File "/dev/zero", line 9999999 in ' + "x" * 3000, "\\0\\udcff"]
+    os.write(int(os.environ["STACKS"]), "\\n".join(lines).encode("utf-8", "surrogateescape"))
+    open("started", "w").write("x"); signal.sigtimedwait([signal.SIGUSR1], 98765)
+"""
+TELLS_STACKS = """
+import os
+from pytest_isolate._inside import Inside
+begin = Inside.begin
+def begin_and_tell(inside, hooks, stacks, *arguments, **more):
+    os.environ["STACKS"] = str(stacks)
+    begin(inside, hooks, stacks, *arguments, **more)
+Inside.begin = begin_and_tell
+"""
+
+
+def test_a_place_that_a_test_makes_up_is_no_file_to_read(tmp_path):
+    """What it writes where its stacks go is text: no device is opened to show a line of it."""
+    run = Started(tmp_path / "run", FORGES, TELLS_STACKS, "--full-trace")
+    run.wait_for_test()
+    os.kill(run.process.pid, signal.SIGINT)
+    output = run.end()
+    assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
+    assert "?:9999999: KeyboardInterrupt" in output
+    assert "INTERNALERROR" not in output
