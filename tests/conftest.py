@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,12 @@ settings.register_profile("here", database=None, deadline=None)  # a shared, noi
 settings.load_profile("here")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "needs(*capabilities): memory, pids, cpu, root, user, strict, eu-stack, strace; skipped where the machine lacks one"
-    )
+@pytest.fixture(scope="session", autouse=True)
+def _no_plugins_that_nobody_asked_for() -> Iterator[None]:
+    """Hundreds of runs of pytest are started here, and to import Hypothesis takes each of them longer than all the rest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +69,10 @@ def _obstacle(name: str, host: host_module.Host) -> str | None:
     """Why this machine lacks a capability; None when it has it."""
     if name == "strict":
         return _strict.obstacle()
+    if name == "docker":
+        from dockerd import obstacle
+
+        return obstacle()
     if name in _PACKAGES:
         return None if shutil.which(name) else f"apt-get install {_PACKAGES[name]}"
     if name == "io" and not host_module.Tree().disks():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from comparing import case
 
+pytestmark = pytest.mark.old
+
 TABLE = [
     case("builtin", "pytest's own fixtures do what they do", "builtin", "-v -rA",
          says=("teed|test_capteesys PASSED", "failed with assert False")),

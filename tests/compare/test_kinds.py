@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from comparing import case
 
+pytestmark = pytest.mark.old
+
 TABLE = [
     case("kinds", "functions, methods and their set-ups", "kinds", "-v -rA", says=("wrapped after|wrapped before", "comparison of ours")),
     case("kinds-q", "the same, quiet", "kinds", "-q", says="failed"),

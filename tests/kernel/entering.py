@@ -7,7 +7,8 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pytest_isolate._linux import syscalls
@@ -144,9 +145,21 @@ def no_proc() -> None:
     syscalls.mount("tmpfs", "/proc", "tmpfs", Mount.RDONLY)
 
 
+@contextmanager
+def _needed_below(directory: str) -> Iterator[None]:
+    """What hides a directory hides neither the interpreter nor this project, should they be in there."""
+    needed = {path: os.open(path, os.O_PATH) for path in _needed() if path.startswith(f"{directory}/")}
+    yield
+    for path, fd in needed.items():
+        if not os.path.exists(path):
+            os.makedirs(path)
+            syscalls.mount(f"/proc/self/fd/{fd}", path, "", Mount.BIND | Mount.REC)
+        os.close(fd)
+
+
 def mount_in_tmp() -> None:
     """Below /tmp, as AppImages have theirs."""
-    syscalls.mount("tmpfs", "/tmp", "tmpfs", 0, "mode=1777")
+    tmp_of_its_own()
     os.mkdir("/tmp/mounted")
     syscalls.mount("tmpfs", "/tmp/mounted", "tmpfs")
 
@@ -155,11 +168,13 @@ def tmp_on_root() -> None:
     """Whatever /tmp is on this machine, here it is a directory of the root."""
     os.mkdir("/tmp-on-root", 0o777)
     os.chmod("/tmp-on-root", 0o1777)
-    syscalls.mount("/tmp-on-root", "/tmp", "", Mount.BIND)
+    with _needed_below("/tmp"):
+        syscalls.mount("/tmp-on-root", "/tmp", "", Mount.BIND)
 
 
 def tmp_of_its_own() -> None:
-    syscalls.mount("tmpfs", "/tmp", "tmpfs", 0, "mode=1777")
+    with _needed_below("/tmp"):
+        syscalls.mount("tmpfs", "/tmp", "tmpfs", 0, "mode=1777")
 
 
 def ubuntus_sysctl() -> None:
@@ -258,10 +273,15 @@ def capabilities(kept: frozenset[int]) -> Callable[[], None]:
     return lambda: syscalls.drop_bounding_set(kept)
 
 
-def readable_python() -> None:
-    """What lies in a directory that is closed to others is shown to them: the interpreter, and this project."""
+def _needed() -> list[str]:
+    """The interpreter, and this project."""
     project = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    needed = {path: os.open(path, os.O_PATH) for path in sorted({sys.base_prefix, sys.prefix, project})}
+    return sorted({sys.base_prefix, sys.prefix, project})
+
+
+def readable_python() -> None:
+    """What lies in a directory that is closed to others is shown to them."""
+    needed = {path: os.open(path, os.O_PATH) for path in _needed()}
     closed = {next((each for each in _parents(path) if os.stat(each).st_mode & 0o005 != 0o005), "") for path in needed}
     for directory in closed - {""}:
         syscalls.mount("tmpfs", directory, "tmpfs", 0, "mode=0755")

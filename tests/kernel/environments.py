@@ -72,6 +72,11 @@ class Environment:
     needs_root: bool = True  # to be made
     deeper: bool = False  # one overlay deeper than the machine: where its root is one already, none fits on it
 
+    @property
+    def concerns_groups(self) -> bool:
+        """Whether it is worth its time in a kernel whose control groups are other ones."""
+        return bool(self.cgroup) or read_only_control_groups in self.steps or self.name.startswith("Docker's default")
+
 
 _NOT_DELEGATED = none_of(LIMITS, "run pytest as root")
 _READ_ONLY = none_of(LIMITS, "docker run --cgroupns=private --privileged")

@@ -110,7 +110,11 @@ def lacking(environment, host) -> dict[str, str]:
 
 
 @pytest.mark.needs("strict", "strace")
-@pytest.mark.parametrize("said", ENVIRONMENTS, indirect=True, ids=[each.name for each in ENVIRONMENTS])
+@pytest.mark.parametrize(
+    "said",
+    [pytest.param(each, id=each.name, marks=() if each.concerns_groups else pytest.mark.dear) for each in ENVIRONMENTS],
+    indirect=True,
+)
 def test_each_capability_is_there_or_missing_as_written_down(request, said, host):
     """The doctor's whole list, with a fix that names what helps here; and a test that asks for what is missing is an error with it."""
     environment = BY_NAME[request.node.callspec.id]

@@ -29,6 +29,8 @@ from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux import syscalls
 from pytest_isolate._sandbox.entry import Identity
 
+pytestmark = pytest.mark.dear
+
 ROOT = os.geteuid() == 0
 LEVELS = [
     "default",

@@ -14,7 +14,8 @@ def isolated(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Call
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
 
     def run(*args: str) -> pytest.RunResult:
-        return pytester.runpytest_subprocess("-p", "isolate", "-p", "no:cacheprovider", *args, timeout=120)
+        xdist = ["-p", "xdist"] if any(arg.startswith(("-n", "--dist")) for arg in args) else []
+        return pytester.runpytest_subprocess("-p", "isolate", "-p", "no:cacheprovider", *xdist, *args, timeout=120)
 
     return run
 

@@ -250,7 +250,7 @@ def test_long():
 """
 
 
-@pytest.mark.parametrize(("sent", "workers"), [(signal.SIGINT, ()), (signal.SIGTERM, ()), (signal.SIGINT, ("-n1",))])
+@pytest.mark.parametrize(("sent", "workers"), [(signal.SIGINT, ()), (signal.SIGTERM, ()), (signal.SIGINT, ("-p", "xdist", "-n1"))])
 def test_an_interrupt_from_outside_leaves_all_reports_and_budgets_of_what_was_done(pytester, budgets, sent, workers):
     """In the midst of a test that would not end: JSON, page, JUnit XML and budgets have the tests before it, which is in no budget."""
     pytester.makepyfile(test_it=LONG)

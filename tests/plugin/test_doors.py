@@ -14,6 +14,8 @@ import pytest
 from pytest_isolate._linux import syscalls
 from pytest_isolate._sandbox.confine import LANDLOCK_NEEDED
 
+pytestmark = pytest.mark.kernel
+
 CONNECTING = """
 import socket
 import pytest

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from running import Started
 
+pytestmark = pytest.mark.kernel
+
 #: In the run's own conftest, which is trusted: kills the builder at a moment that it knows.
 KILLER = """
 import os, signal, threading

@@ -6,6 +6,10 @@ import json
 import os
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.kernel
+
 ROOT = os.geteuid() == 0
 #: Name -> what the test does, and the one right outcome and verdict.
 CASES = {

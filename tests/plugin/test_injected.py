@@ -8,6 +8,8 @@ import json
 import pytest
 from running import Started
 
+pytestmark = pytest.mark.kernel
+
 #: In the run's own conftest: strace is on one process, and all that it starts, for one step of the first test and no longer.
 INJECTING = """
 import contextlib, os, subprocess

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.alone
+
 
 def alive_with(word: str) -> list[str]:
     found = []

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.kernel
+
 GROWS = """
 from pytest_isolate import isolate
 @isolate(memory="64M")

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.kernel
+
 ATTEMPTS = """
 import socket, subprocess
 import pytest

@@ -68,10 +68,11 @@ def test_hypothesis_keeps_its_examples(pytester, cached):
         @given(strategies.integers())
         def test_numbers(number): assert number < 1000
     """)
-    cached().assert_outcomes(failed=1)
+    loaded = ("-p", "hypothesispytest")
+    cached(*loaded).assert_outcomes(failed=1)
     examples = pytester.path / ".hypothesis/examples"
     assert any(path.is_file() for path in examples.rglob("*"))
-    cached("--hypothesis-show-statistics").stdout.fnmatch_lines(["*during reuse phase*", "*", "*1 failing*"])
+    cached(*loaded, "--hypothesis-show-statistics").stdout.fnmatch_lines(["*during reuse phase*", "*", "*1 failing*"])
 
 
 def test_junit_has_properties_and_attributes_recorded_inside(pytester, cached):

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.old
+
 GROUP = """
 import os, pytest
 from pytest_isolate import isolate
@@ -139,7 +141,7 @@ def test_shared_fixtures_are_torn_down_once_and_at_the_end(pytester, isolated):
     assert [line.lstrip(".") for line in said] == ["EARLY UP", "FIRST", "LATE UP", "SECOND", "THIRD", "LATE DOWN", "EARLY DOWN"]
 
 
-@pytest.mark.parametrize("arguments", [(), ("-x",), ("-p", "xdist", "-n", "2", "--dist", "loadscope")])
+@pytest.mark.parametrize("arguments", [(), ("-x",), ("-n", "2", "--dist", "loadscope")])
 def test_a_group_ends_with_the_run(pytester, isolated, arguments):
     """Stopping early or running in workers leaves no process and loses no result."""
     pytester.makepyfile("""

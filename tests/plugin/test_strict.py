@@ -6,6 +6,8 @@ import pytest
 
 from pytest_isolate._options import KEYWORDS
 
+pytestmark = pytest.mark.kernel
+
 STRICT = "from pytest_isolate import isolate\npytestmark = isolate(profile='strict')\n"
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.kernel
+
 HANGS = """
 import os, threading
 from pytest_isolate import _verdict

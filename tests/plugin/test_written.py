@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.kernel
+
 WRITES = """
 import os, shutil
 from pathlib import Path

@@ -8,6 +8,8 @@ import pytest
 
 from pytest_isolate import _mend
 
+pytestmark = pytest.mark.old
+
 NAME = "Captured stdout teardown"
 
 

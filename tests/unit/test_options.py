@@ -5,6 +5,8 @@ import pytest
 from pytest_isolate._options import KEYWORDS
 from pytest_isolate._spec import BadValueError, Defaults
 
+pytestmark = pytest.mark.old
+
 HEADER = "import pytest\nfrom pytest_isolate import isolate\n"
 PROFILES = """
 [tool.pytest_isolate.profiles.tight]
