@@ -6,9 +6,9 @@ Loaded in every run of pytest, isolated tests or not: nothing dear is imported h
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
-from pytest_isolate import _values
+from pytest_isolate import _settings, _values
 
 if TYPE_CHECKING:
     import pytest
@@ -67,32 +67,21 @@ REPORTING = ("isolate_report", "isolate_html", "isolate_top", "isolate_budgets",
 def add_options(parser: pytest.Parser) -> None:
     """Register options and ini values."""
     group = parser.getgroup("isolate", "isolated tests (pytest-isolate-ns)")
-    group.addoption("--isolate-all", action="store_true", help="isolate every test, marked or not")
-    group.addoption("--isolate-off", action="store_true", help="run marked tests as plain tests")
     group.addoption(
         "--isolate-doctor", action="store_true", help="say what this machine can isolate, why not, and the command that fixes it"
     )
-    group.addoption("--isolate-jobs", metavar="N", default="1", help="how many sandboxes may be in flight at once: a number, or auto")
-    group.addoption("--isolate-report", metavar="PATH", default=None, help="write a JSON report of every isolated test")
-    group.addoption(
-        "--isolate-keep", choices=("failed", "all", "none"), default="none", help="keep everything that failed, all or no tests wrote"
-    )
-    group.addoption("--isolate-artifacts", metavar="DIR", default="isolate-artifacts", help="where --isolate-keep keeps it")
-    group.addoption("--isolate-html", metavar="PATH", default=None, help="write one self-contained page; needs pytest-isolate-ns[html]")
-    group.addoption("--isolate-top", metavar="N", default=None, help="show the N heaviest isolated tests by memory, cpu and wall time")
-    group.addoption("--isolate-budgets", metavar="PATH", default=None, help="fail a test that uses more than a budget file (TOML) says")
-    group.addoption("--isolate-update-budgets", action="store_true", help="write what the tests use to --isolate-budgets instead")
+    _settings.add(parser, group)
     for keyword in KEYWORDS.values():
         group.addoption(
             keyword.option, dest=keyword.dest, default=None, metavar="VALUE",
             action="append" if keyword.several else "store", help=f"default for all isolated tests; {keyword.help}",
         )  # fmt: skip
-        kind: Literal["linelist", "string"] = "linelist" if keyword.several else "string"
+        kind: Any = "linelist" if keyword.several else _settings.SCALAR
         parser.addini(keyword.dest, keyword.help, type=kind, default=None)
 
 
 def given(config: pytest.Config) -> bool:
     """Whether the command line or the ini file sets any keyword."""
     return any(
-        config.getoption(keyword.dest) is not None or config.getini(keyword.dest) not in (None, [], "") for keyword in KEYWORDS.values()
+        config.getoption(keyword.dest) is not None or _settings.ini(config, keyword.dest) is not None for keyword in KEYWORDS.values()
     )

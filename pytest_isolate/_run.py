@@ -17,6 +17,7 @@ from pytest_isolate import _options
 from pytest_isolate._descriptors import Open, is_socket, open_now
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._interruption import OnTerminate
+from pytest_isolate._rules import Rules
 
 if TYPE_CHECKING:
     from pytest_isolate._linux.environment import Environment
@@ -97,7 +98,11 @@ class Run:
         self.all = bool(config.getoption("isolate_all"))
         self.reports = bool(config.getoption("isolate_report") or config.getoption("isolate_html"))  # whether details are for anybody
         self._defaults: Defaults | None = None
-        if _options.given(config):  # a bad value there ends the run before it starts
+        try:
+            self._rules = Rules(config.rootpath)
+        except ValueError as error:
+            raise pytest.UsageError(f"isolate: {error}") from None
+        if self._rules.all or _options.given(config):  # a bad value there ends the run before it starts
             self.defaults.check()
         self._reporting: Reporting | None = None
         if any(config.getoption(name) for name in _options.REPORTING):  # what cannot be read or written is said at the start
@@ -174,12 +179,16 @@ class Run:
         if self._defaults is None:
             from pytest_isolate._spec import Defaults  # noqa: PLC0415 - for isolated tests only
 
-            self._defaults = Defaults(self.config)
+            self._defaults = Defaults(self.config, self._rules)
         return self._defaults
 
     def is_isolated(self, item: pytest.Item) -> bool:
-        """Whether a test asked for a sandbox, or all do."""
-        return self.all or item.get_closest_marker("isolate") is not None
+        """Whether a test asked for a sandbox, a rule asks for it, or all do."""
+        if item.get_closest_marker("isolate") is not None:
+            return True
+        if self._rules.all and (said := self._rules.isolates(str(item.nodeid))) is not None:
+            return said
+        return self.all
 
     def any_isolated(self, session: pytest.Session) -> bool:
         """Whether any test of a session is isolated, as it was when this was first asked."""

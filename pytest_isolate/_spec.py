@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pytest_isolate import _pyproject, _settings
 from pytest_isolate._options import KEYWORDS
+from pytest_isolate._rules import Rule, Rules
 from pytest_isolate._values import first_link
 
 Node = Any  # pytest's nodes have no public base class
@@ -81,34 +81,42 @@ class _Given:
 class Defaults:
     """Command line and ini file, read once."""
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, rules: Rules | None = None) -> None:
         self._config = config
+        self._rules = rules
         self._profiles: dict[str, object] | None = None
-        ini = {name: value for name, keyword in KEYWORDS.items() if (value := config.getini(keyword.dest)) not in (None, [], "")}
+        ini = {name: value for name, keyword in KEYWORDS.items() if (value := _settings.ini(config, keyword.dest)) is not None}
         line = {name: value for name, keyword in KEYWORDS.items() if (value := config.getoption(keyword.dest)) is not None}
-        where = config.inipath.name if config.inipath else "the ini file"
+        where = _settings.place(config)
         self._levels = [
             _Given(line, {name: f"on the command line as {KEYWORDS[name].option}" for name in line}),
             _Given(ini, {name: f"as {KEYWORDS[name].dest} in {where}" for name in ini}),
         ]
-        self._known: dict[tuple[int, ...], Spec] = {}
+        self._known: dict[tuple[object, ...], Spec] = {}
 
     def check(self) -> None:
         """Raise ``pytest.UsageError`` for a value that nobody can obey."""
         try:
             self.spec([])
+            for rule in self._rules.all if self._rules is not None else ():
+                self.spec([_of_rule(rule, rule.patterns[0][0])])
         except BadValueError as error:
             raise pytest.UsageError(str(error)) from None
 
     def spec_of(self, item: pytest.Item) -> Spec:
         """Merge an item's markers over the defaults. Raises ``BadValueError``."""
         marks = list(item.iter_markers_with_node("isolate"))
-        if any(node is item for node, _ in marks):  # its origins name the function
-            return self.spec(list(_marker_levels(item)))
-        key = tuple(id(mark) for _, mark in marks)  # marks live as long as their classes and modules
-        if key not in self._known:
-            self._known[key] = self.spec(list(_marker_levels(item)))
-        return self._known[key]
+        rules = () if self._rules is None else self._rules.of(str(item.nodeid))
+        key = (
+            *(id(mark) for _, mark in marks),
+            *((rule.number, pattern) for rule, pattern in rules),
+        )  # marks live as long as their classes and modules
+        if key in self._known:
+            return self._known[key]
+        spec = self.spec([*_marker_levels(item), *(_of_rule(rule, pattern) for rule, pattern in rules)])
+        if all(node is not item for node, _ in marks):  # else its origins name the function
+            self._known[key] = spec
+        return spec
 
     def spec(self, levels: list[_Given]) -> Spec:
         """Merge levels, nearest first, over the defaults. Raises ``BadValueError``."""
@@ -146,7 +154,14 @@ class Defaults:
 
     def _profile(self, name: object, origin: str) -> Mapping[str, object]:
         if self._profiles is None:
-            self._profiles = _read_profiles(self._config.rootpath / "pyproject.toml")
+            path = self._config.rootpath / "pyproject.toml"
+            try:
+                table = _pyproject.table(path, "profiles")
+            except ValueError as error:
+                raise BadValueError(f"isolate: {error}") from None
+            if not (table is None or isinstance(table, dict)):
+                raise BadValueError(f"isolate: {path}: [tool.pytest_isolate.profiles] must be a table of tables")
+            self._profiles = table or {}
         if name == STRICT:
             if name in self._profiles:
                 raise BadValueError(
@@ -166,22 +181,8 @@ class Defaults:
         return profile
 
 
-def _read_profiles(path: Path) -> dict[str, object]:
-    if not path.is_file():
-        return {}
-    if sys.version_info >= (3, 11):
-        import tomllib  # noqa: PLC0415 - only runs that name a profile pay for it
-    else:
-        import tomli as tomllib  # noqa: PLC0415
-    try:
-        table: object = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadValueError(f"isolate: {path} cannot be read: {error}") from None
-    for key in ("tool", "pytest_isolate", "profiles"):
-        table = table.get(key, {}) if isinstance(table, dict) else None
-    if not isinstance(table, dict):
-        raise BadValueError(f"isolate: {path}: [tool.pytest_isolate.profiles] must be a table of tables")
-    return table
+def _of_rule(rule: Rule, pattern: str) -> _Given:
+    return _Given(rule.keywords, dict.fromkeys(rule.keywords, rule.origin(pattern)))
 
 
 def _checked(name: str, value: object, origin: str) -> object:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_isolate import _installation, _loading, _options
+from pytest_isolate import _installation, _loading, _options, _settings
 from pytest_isolate._run import Run
 
 if TYPE_CHECKING:
@@ -32,11 +32,13 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     _options.add_options(parser)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Read the defaults."""
     if _loading.is_switched_off(config.pluginmanager):
         config.pluginmanager.unregister(sys.modules[__name__])
         return
+    _settings.settle(config)
     config.addinivalue_line("markers", "isolate(**keywords): run the test in namespaces, limits and an overlay of its own")
     if config.getoption("isolate_doctor") or config.getoption("isolate_off") or config.option.collectonly:
         return
