@@ -22,6 +22,7 @@ from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit
 from pytest_isolate._sandbox.mirror import Mirror
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._spec import Spec
+from pytest_isolate._timers import Stopped
 
 
 def wants_debugger(config: pytest.Config) -> bool:
@@ -81,14 +82,26 @@ def _opened(path: str) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def kept(run: Run, config: pytest.Config, sandbox: Sandbox, *, strict: bool) -> set[int]:
+def kept(run: Run, config: pytest.Config, sandbox: Sandbox, timers: Stopped, *, strict: bool) -> set[int]:
     """Parent's descriptors that a child needs: capture's, log files', and unless strict those of plugins and shared fixtures."""
-    keep = _pytest_private.capture_keeps(config) | _pytest_private.log_file_descriptors(config)
+    standard = _pytest_private.capture_keeps(config)
+    keep = standard | _pytest_private.log_file_descriptors(config) | _dumps_to(timers, standard, strict=strict)
     if not strict:
         keep |= _plugins.descriptors(config)
         now = open_now() if run.fixture_descriptors else {}
         keep |= {fd for fd, identity in run.fixture_descriptors.items() if now.get(fd) == identity}
     return keep - run.descriptors_of_ours(sandbox)
+
+
+def _dumps_to(timers: Stopped, standard: set[int], *, strict: bool) -> set[int]:
+    """Where ``faulthandler.dump_traceback_later`` writes: for pytest's own, another number for its standard error.
+
+    Another file is not for a strict test.
+    """
+    fd = -1 if timers.dump is None else timers.dump.fd
+    if fd < 0 or (strict and not any(os.path.sameopenfile(fd, each) for each in standard)):
+        return set()
+    return {fd}
 
 
 def status_flags(config: pytest.Config) -> dict[int, int]:

@@ -20,6 +20,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from pytest_isolate import _flight, _protocol, _pytest_private
+from pytest_isolate._dump_later import dump_later
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._flight import Flight, Handed
 from pytest_isolate._inside import FORWARDED
@@ -160,7 +161,8 @@ class Fleet:
         flying = self._flying()
         running = [(str(flight.item.nodeid), flight.group.watch) for flight in flying if flight.group is not None]
         try:
-            wait_for_one([watch for _, watch in running])
+            with dump_later.standing_still():
+                wait_for_one([watch for _, watch in running])
         except KeyboardInterrupt as error:
             raise_where(running, error)
         for flight in flying:

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from pytest_isolate import _allocations, _attempts, _boarding, _coverage, _pytest_private, _reading
+from pytest_isolate._dump_later import dump_later
 from pytest_isolate._errors import PASSING, StepFailedError
 from pytest_isolate._group import Group, Key, goes_on, key_of
 from pytest_isolate._inside import FORWARDED, Inside
@@ -41,6 +42,7 @@ from pytest_isolate._sandbox.salvage import private_path
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._sandbox.watch import STACK_SIGNAL, Watch, wait_for_one
 from pytest_isolate._spec import BadValueError, Spec
+from pytest_isolate._timers import Stopped
 from pytest_isolate._verdict import Facts, Verdict
 
 
@@ -168,7 +170,8 @@ def take_off(flight: Flight) -> None:
     assert flight.spec is not None
     try:
         if flight.group is None or not _go_on(flight, flight.spec, flight.group):
-            _prepare(flight, flight.spec)
+            with dump_later.standing_still():  # building a sandbox is no part of the test
+                _prepare(flight, flight.spec)
             if flight.plain:
                 return
             _fork(flight, flight.spec)
@@ -188,7 +191,7 @@ def take_off(flight: Flight) -> None:
 def _go_on(flight: Flight, spec: Spec, group: Group) -> bool:
     """Have the child of the test before run this one. False if it turns out to have died in between: then nothing has run."""
     further = goes_on(flight.run, flight.key, flight.nextitem)
-    timer = signal.setitimer(signal.ITIMER_REAL, 0)
+    timers = Stopped.here()
     flight.started = time.time()
     try:
         group.command(flight.item, flight.nextitem, goes_on=further)
@@ -196,7 +199,7 @@ def _go_on(flight: Flight, spec: Spec, group: Group) -> bool:
     except BrokenPipeError:
         pass
     finally:
-        signal.setitimer(signal.ITIMER_REAL, *timer)
+        timers.start_again()
     if flight.facts is not None and flight.facts.exit.first("entered") is not None:
         return True
     flight.group = flight.sandbox = flight.facts = None
@@ -265,18 +268,18 @@ def _fork(flight: Flight, spec: Spec) -> None:
     if "tmp_path_factory" in getattr(flight.item, "fixturenames", ()):
         _pytest_private.temporary_base(config)  # made here, or each child makes one of its own
     further = goes_on(flight.run, flight.key, flight.nextitem)
-    timer = signal.setitimer(signal.ITIMER_REAL, 0)
+    timers = Stopped.here()
     try:
-        flight.group = _cross(flight, spec, sandbox, timer, further=further)
+        flight.group = _cross(flight, spec, sandbox, timers, further=further)
         if flight.group is not None:
             flight.run.order_ahead(None if further else flight.nextitem)
             _fly(flight, spec, flight.group, further=further)
     finally:
         if flight.inside is None:
-            signal.setitimer(signal.ITIMER_REAL, *timer)
+            timers.start_again()
 
 
-def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timer: tuple[float, float], *, further: bool) -> Group | None:
+def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timers: Stopped, *, further: bool) -> Group | None:
     """Fork. Returns None in the child, which is inside then. Raises ``StepFailedError``, with no child and nothing left open."""
     plan, config = flight.plan, flight.item.config
     assert plan is not None
@@ -289,7 +292,7 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timer: tuple[float, flo
         ours.append(ended)
         events = _boarding.open_events(sandbox, spec)
         theirs += [fd for fd, _ in events.values()]
-        keep = {*theirs, ended, sandbox.stdout, *_boarding.kept(flight.run, config, sandbox, strict=spec.strict)}
+        keep = {*theirs, ended, sandbox.stdout, *_boarding.kept(flight.run, config, sandbox, timers, strict=spec.strict)}
         if not further:
             keep.remove(commands)
         entry = _boarding.entry(flight.run, flight.item, spec, sandbox, plan, frames=frames_write, keep=frozenset(keep))
@@ -311,7 +314,7 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timer: tuple[float, flo
                 inside.debuggable = not spec.strict
                 inside.mirrors = mirrors
                 restore_random()
-                _begin(flight, spec, entry, inside, stacks_write, timer=timer)
+                _begin(flight, spec, entry, inside, stacks_write, timers=timers)
                 return None
         for mirror in mirrors.values():
             mirror.keep_from_forks()
@@ -353,12 +356,12 @@ def _other_threads() -> tuple[str, ...]:
     return tuple(thread.name for thread in threading.enumerate() if thread is not threading.current_thread())
 
 
-def _begin(flight: Flight, spec: Spec, entry: Entry, inside: Inside, stacks: int, *, timer: tuple[float, float]) -> None:
+def _begin(flight: Flight, spec: Spec, entry: Entry, inside: Inside, stacks: int, *, timers: Stopped) -> None:
     """In the child: get inside. A child that fails here must never return into pytest, where it would take itself for the parent."""
     try:
         before = entry_module.become(entry)
         watches_denials = spec.disk is not None or spec.files is not None
-        inside.begin(flight.hooks, stacks, before, timer, fresh=spec.fixtures == "fresh", watches_denials=watches_denials, net=spec.net)
+        inside.begin(flight.hooks, stacks, before, timers, fresh=spec.fixtures == "fresh", watches_denials=watches_denials, net=spec.net)
         flight.inside = inside
     except StepFailedError as error:
         entry_module.say_broken(entry.frames, error)

@@ -28,6 +28,7 @@ from pytest_isolate._sandbox.entry import Before, processor_time
 from pytest_isolate._sandbox.frames import LARGEST_FRAME, Frame, Writer
 from pytest_isolate._sandbox.mirror import Mirror
 from pytest_isolate._sandbox.watch import STACK_SIGNAL
+from pytest_isolate._timers import Stopped
 
 # Bound before a test can replace them.
 _exit, _getpid, _close, _dup, _pread, _fstatvfs = os._exit, os.getpid, os.close, os.dup, os.pread, os.fstatvfs
@@ -73,7 +74,7 @@ class Inside:
         hooks: object,
         stacks: int,
         before: Before,
-        timer: tuple[float, float],
+        timers: Stopped,
         *,
         fresh: bool,
         watches_denials: bool,
@@ -83,7 +84,7 @@ class Inside:
         faulthandler.enable(file=stacks, all_threads=True)
         faulthandler.register(STACK_SIGNAL, file=stacks, all_threads=True)
         signal.set_wakeup_fd(-1)
-        signal.setitimer(signal.ITIMER_REAL, *timer)  # fork(2) clears it; pytest-timeout sets it before us
+        timers.start_inside()
         if fresh:
             _pytest_private.forget_shared_fixtures(self._item)
         else:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_isolate import _installation, _loading, _options, _settings
+from pytest_isolate._dump_later import dump_later
 from pytest_isolate._run import Run
 
 if TYPE_CHECKING:
@@ -33,6 +34,18 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests() -> None:
+    """Before a conftest can set the timer of ``faulthandler``, which a fork has to let go of."""
+    dump_later.install()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """Leave ``faulthandler`` as it was."""
+    dump_later.uninstall()
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Read the defaults."""
     if _loading.is_switched_off(config.pluginmanager):
@@ -44,6 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if config.getoption("setuponly", False) or config.getoption("setupplan", False):
         return  # no test body runs
+    dump_later.install()  # again, where a conftest named this plugin
     config.pluginmanager.register(_hooks(Run(config)), "isolate-run")
 
 
@@ -106,6 +120,7 @@ class Isolation:
         """Step aside when none of the tests is isolated: then they cost what they cost without the plugin."""
         if session.items and not self._run.any_isolated(session) and not self._run.has_to_tell:  # xdist's controller has no items
             session.config.pluginmanager.unregister(self)
+            dump_later.uninstall()
         return (yield)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
