@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from pytest_isolate import _allocations, _attempts, _boarding, _coverage, _pytest_private, _reading
+from pytest_isolate import _allocations, _attempts, _boarding, _coverage, _forked, _pytest_private, _reading
 from pytest_isolate._dump_later import dump_later
 from pytest_isolate._errors import PASSING, StepFailedError
 from pytest_isolate._group import Group, Key, goes_on, key_of
@@ -292,6 +292,9 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timers: Stopped, *, fur
         ours.append(ended)
         events = _boarding.open_events(sandbox, spec)
         theirs += [fd for fd, _ in events.values()]
+        processes = flight.run.processes()
+        theirs += [process.fd for process in processes.values()]
+        repairs = _forked.repairs(processes, threads=threading.active_count() > 1)
         keep = {*theirs, ended, sandbox.stdout, *_boarding.kept(flight.run, config, sandbox, timers, strict=spec.strict)}
         if not further:
             keep.remove(commands)
@@ -314,12 +317,13 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timers: Stopped, *, fur
                 inside.debuggable = not spec.strict
                 inside.mirrors = mirrors
                 restore_random()
-                _begin(flight, spec, entry, inside, stacks_write, timers=timers)
+                _begin(flight, spec, entry, inside, stacks_write, timers=timers, repairs=repairs)
                 return None
         for mirror in mirrors.values():
             mirror.keep_from_forks()
         debuggable = _pytest_private.has_terminal(config) and not spec.strict
         watch = Watch(pid, sandbox, frames, stacks, ended, forked=forked, debuggable=debuggable, trusted=not spec.strict)
+        flight.run.forked.add(pid)
         return Group(flight.key, sandbox, plan, watch, commands_write, measuring, mirrors, flight.threads)
     except BaseException:  # Ctrl-C too
         if pid > 0:
@@ -356,10 +360,12 @@ def _other_threads() -> tuple[str, ...]:
     return tuple(thread.name for thread in threading.enumerate() if thread is not threading.current_thread())
 
 
-def _begin(flight: Flight, spec: Spec, entry: Entry, inside: Inside, stacks: int, *, timers: Stopped) -> None:
+def _begin(flight: Flight, spec: Spec, entry: Entry, inside: Inside, stacks: int, *, timers: Stopped, repairs: _forked.Repairs) -> None:
     """In the child: get inside. A child that fails here must never return into pytest, where it would take itself for the parent."""
     try:
         before = entry_module.become(entry)
+        for repair in repairs:
+            repair()
         watches_denials = spec.disk is not None or spec.files is not None
         inside.begin(flight.hooks, stacks, before, timers, fresh=spec.fixtures == "fresh", watches_denials=watches_denials, net=spec.net)
         flight.inside = inside

@@ -20,12 +20,14 @@ from pytest_isolate._interruption import OnTerminate
 from pytest_isolate._rules import Rules
 
 if TYPE_CHECKING:
+    from pytest_isolate._forked import Parent
     from pytest_isolate._linux.environment import Environment
     from pytest_isolate._linux.host import Host
     from pytest_isolate._linux.huge_pages import Exchange
     from pytest_isolate._linux.kernel_log import KernelLog
     from pytest_isolate._linux.mounts import MountPoint, MountTable
     from pytest_isolate._plan import Plan
+    from pytest_isolate._processes import Children, Stats
     from pytest_isolate._report.json_report import Entry
     from pytest_isolate._report.reporting import Reporting
     from pytest_isolate._sandbox.keeper import Keeper
@@ -47,10 +49,12 @@ class Machine:
     """Everything that needs the kernel; made when the first isolated test runs, because importing it costs time."""
 
     def __init__(self) -> None:
+        from pytest_isolate._forked import Parent  # noqa: PLC0415
         from pytest_isolate._linux import host  # noqa: PLC0415
         from pytest_isolate._linux.huge_pages import Exchange  # noqa: PLC0415
         from pytest_isolate._linux.kernel_log import KernelLog  # noqa: PLC0415
         from pytest_isolate._linux.mounts import MountTable  # noqa: PLC0415
+        from pytest_isolate._processes import Children  # noqa: PLC0415
         from pytest_isolate._sandbox.keeper import Keeper  # noqa: PLC0415
 
         with Step("read", "/proc/self/mountinfo and the control groups of this machine"):
@@ -61,17 +65,22 @@ class Machine:
             self.kernel_log: KernelLog | None = KernelLog()
         except OSError:  # not for this caller: then a memory violation says less, as docs/limitations.md has it
             self.kernel_log = None
+        self.children: Children = Children()
+        self.parent: Parent = Parent()
         try:
             self.keeper: Keeper = Keeper(self.host.places)
         except StepFailedError:
             self.let_go()
             raise
+        self.parent.answer()
         self.plans: dict[tuple[object, ...], Plan] = {}
         self.huge_pages: Exchange = Exchange()
 
     def let_go(self) -> None:
-        """Close what is open besides the keeper."""
+        """Let go of everything besides the keeper."""
         self.table.close()
+        self.children.close()
+        self.parent.close()
         if self.kernel_log is not None:
             self.kernel_log.close()
 
@@ -112,6 +121,7 @@ class Run:
         self.fixture_descriptors: Open = {}
         self.stream_flags: dict[int, int] = {}  # of pytest's standard streams, as fcntl(2) says, before a test could change them
         self.fixture_threads: dict[str, Started] = {}
+        self.forked: set[int] = set()  # tests' processes, of which some may still be there
         self.has_worked = False  # a sandbox was built before: what fails from then on is broken, not missing
         self._any_isolated: bool | None = None
         self._machine: Machine | None = None
@@ -286,11 +296,19 @@ class Run:
         if not plan.missing:
             self.machine.keeper.order_ahead(plan.recipe)
 
+    def processes(self) -> Stats:
+        """The children of pytest when a test is forked, as ``_processes.stats`` has them: not our helper, nor other tests."""
+        from pytest_isolate import _processes  # noqa: PLC0415 - for isolated tests only
+
+        children = self.machine.children.pids()
+        self.forked &= children
+        return _processes.stats(children - self.forked - {self.machine.keeper.builder})
+
     def descriptors_of_ours(self, sandbox: Sandbox) -> set[int]:
         """Everything of ours that no test may inherit, even if a fixture was set up when it was opened."""
         machine = self.machine
         log = set() if machine.kernel_log is None else {machine.kernel_log.fd}
-        return {machine.table.fd, *log, *machine.keeper.descriptors(), *sandbox.descriptors()}
+        return {machine.table.fd, machine.children.fd, *log, *machine.keeper.descriptors(), *sandbox.descriptors()}
 
     def close(self) -> None:
         """Unmake everything."""

@@ -50,15 +50,20 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the defaults."""
     if _loading.is_switched_off(config.pluginmanager):
         config.pluginmanager.unregister(sys.modules[__name__])
+        dump_later.uninstall()
         return
     _settings.settle(config)
     config.addinivalue_line("markers", "isolate(**keywords): run the test in namespaces, limits and an overlay of its own")
-    if config.getoption("isolate_doctor") or config.getoption("isolate_off") or config.option.collectonly:
+    if config.getoption("isolate_doctor") or config.getoption("isolate_off") or config.option.collectonly or _sets_up_only(config):
+        dump_later.uninstall()
         return
-    if config.getoption("setuponly", False) or config.getoption("setupplan", False):
-        return  # no test body runs
     dump_later.install()  # again, where a conftest named this plugin
     config.pluginmanager.register(_hooks(Run(config)), "isolate-run")
+
+
+def _sets_up_only(config: pytest.Config) -> bool:
+    """No test body runs."""
+    return bool(config.getoption("setuponly", False) or config.getoption("setupplan", False))
 
 
 def _hooks(run: Run) -> object:

@@ -90,6 +90,11 @@ class Keeper:
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"left with exit status {status}"
         return f"the builder, a helper process of pytest-isolate, {how} (if not by a person: the machine may be out of memory, see dmesg)"
 
+    @property
+    def builder(self) -> int:
+        """The pid of the builder."""
+        return -1 if self._builder is None else self._builder.pid
+
     def kill(self) -> None:
         """End a builder that does not answer. ``revive`` puts another one in its place."""
         if self._pidfd >= 0:
