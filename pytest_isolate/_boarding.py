@@ -7,12 +7,13 @@ import fcntl
 import os
 import stat
 import sys
+import threading
 from collections.abc import Callable
 from functools import partial
 
 import pytest
 
-from pytest_isolate import _plugins, _pytest_private, _strict
+from pytest_isolate import _forked, _plugins, _pytest_private, _strict
 from pytest_isolate._descriptors import open_now
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._inside import Events
@@ -59,6 +60,13 @@ def open_mirrors(config: pytest.Config) -> dict[str, Mirror]:
     """Memory for what a child would take with it. Raises ``StepFailedError``."""
     with Step("map", "memory for what the test logs"):
         return {name: Mirror() for name in _pytest_private.kept_in_memory(config)}
+
+
+def repairs(run: Run, opened: list[int]) -> _forked.Repairs:
+    """What the child has to put right in its copy of this Python. ``opened`` grows by the descriptors that it needs for that."""
+    processes = run.processes()
+    opened += [process.fd for process in processes.values()]
+    return _forked.repairs(processes, threads=threading.active_count() > 1)
 
 
 def close(*descriptors: int) -> None:

@@ -272,6 +272,7 @@ def _fork(flight: Flight, spec: Spec) -> None:
     try:
         flight.group = _cross(flight, spec, sandbox, timers, further=further)
         if flight.group is not None:
+            flight.run.forked.add(flight.group.watch.pid)
             flight.run.order_ahead(None if further else flight.nextitem)
             _fly(flight, spec, flight.group, further=further)
     finally:
@@ -292,9 +293,7 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timers: Stopped, *, fur
         ours.append(ended)
         events = _boarding.open_events(sandbox, spec)
         theirs += [fd for fd, _ in events.values()]
-        processes = flight.run.processes()
-        theirs += [process.fd for process in processes.values()]
-        repairs = _forked.repairs(processes, threads=threading.active_count() > 1)
+        repairs = _boarding.repairs(flight.run, theirs)
         keep = {*theirs, ended, sandbox.stdout, *_boarding.kept(flight.run, config, sandbox, timers, strict=spec.strict)}
         if not further:
             keep.remove(commands)
@@ -323,7 +322,6 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timers: Stopped, *, fur
             mirror.keep_from_forks()
         debuggable = _pytest_private.has_terminal(config) and not spec.strict
         watch = Watch(pid, sandbox, frames, stacks, ended, forked=forked, debuggable=debuggable, trusted=not spec.strict)
-        flight.run.forked.add(pid)
         return Group(flight.key, sandbox, plan, watch, commands_write, measuring, mirrors, flight.threads)
     except BaseException:  # Ctrl-C too
         if pid > 0:

@@ -114,7 +114,7 @@ class Watch:
         self._frames, self._stacks, self._ended = frames, stacks, ended
         self._decoder = Decoder()
         self._stack_bytes = bytearray()
-        self._pid = pid
+        self.pid = pid
         with Step("pidfd_open of", "the test's process"):
             self._pidfd = os.pidfd_open(pid)
         self._exit = Exit(pid)
@@ -147,7 +147,7 @@ class Watch:
         ``alarm``: at so many bytes of memory the child gets this signal, once, if it can say where they were allocated. With
         ``goes_on`` a child that came to the end of its test stays, for the next one; ``alive`` says whether it did.
         """
-        self._exit = Exit(self._pid)
+        self._exit = Exit(self.pid)
         self._started = self._began = time.monotonic()
         self._stack_bytes.clear()
         self._decoder.begin()
@@ -203,7 +203,7 @@ class Watch:
         try:
             whole = self.over and self._exit.ended and self._exit.garbled is None
             stays = self._goes_on and whole and not self._exit.out_of_memory and self._exit.first("raised") is None
-            if whole and not stays and not (self._exit.finished and self._sandbox.is_empty(but=self._pid)):
+            if whole and not stays and not (self._exit.finished and self._sandbox.is_empty(but=self.pid)):
                 is_ready(self._pidfd, _LAST_WORDS)
                 self._exit.left_over, self._exit.left_count = self._sandbox.left_over()
         finally:
@@ -247,7 +247,7 @@ class Watch:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         self._exit.wall_seconds = self._exit.wall_seconds or time.monotonic() - self._began
         if alone:
-            self._sandbox.reap_later(self._pid)  # its status says no more than its end frame did
+            self._sandbox.reap_later(self.pid)  # its status says no more than its end frame did
         else:
             self._reap()
             self._sandbox.reap_strays()
@@ -338,8 +338,8 @@ class Watch:
     def _test(self) -> int | None:
         """The test's own process: without root it is the go-between's child."""
         if not self._sandbox.recipe.namespaces & Clone.NEWUSER:
-            return self._pid
-        with open(f"/proc/{self._pid}/task/{self._pid}/children", encoding="ascii") as file:
+            return self.pid
+        with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as file:
             return next(map(int, file.read().split()), None)
 
     def _drain(self) -> bool:
@@ -393,6 +393,6 @@ class Watch:
 
     def _reap(self) -> None:
         try:
-            _, self._exit.status = os.waitpid(self._pid, 0)
+            _, self._exit.status = os.waitpid(self.pid, 0)
         except ChildProcessError:
             self._exit.status = None
