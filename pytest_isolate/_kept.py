@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,9 +59,29 @@ def _places(config: pytest.Config) -> Iterator[Path]:
     if (cache := _pytest_private.cache_directory(config)) is not None:
         yield cache
     if (hypothesis := sys.modules.get("hypothesis")) is not None:
-        examples = getattr(getattr(hypothesis, "settings", None), "default", None)
-        if isinstance(path := getattr(getattr(examples, "database", None), "path", None), Path):
-            yield path
+        settings = getattr(getattr(hypothesis, "settings", None), "default", None)
+        known = config.stash.get(_EXAMPLES, None)
+        if known is None or known[0] is not settings:  # a profile was loaded
+            known = config.stash[_EXAMPLES] = (settings, _examples(settings))
+        if known[1] is not None:
+            yield known[1]
+
+
+_EXAMPLES = pytest.StashKey[tuple[object, "Path | None"]]()
+
+
+def _examples(settings: object) -> Path | None:
+    """Where Hypothesis keeps examples. It finds that out when it is asked: it looks at directories, warns of them, and may raise.
+
+    What it has to say about it, it says inside, to the test that uses it. Here it would end the whole run.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            path = getattr(getattr(settings, "database", None), "path", None)
+        except Exception:  # noqa: BLE001 - HypothesisException, or whatever a database of somebody's own raises
+            return None
+    return path if isinstance(path, Path) else None
 
 
 def changes_of(flight: Flight) -> Changes:

@@ -130,3 +130,24 @@ def test_a_shared_fixtures_thread_is_named_once(pytester, cached, keywords, warn
     result.assert_outcomes(passed=2, warnings=warns)
     if warns:
         result.stdout.fnmatch_lines(["*session-scoped fixture 'server' started the thread 'echo-server'*net='host'*"])
+
+
+@pytest.mark.parametrize("obstacle", ["a file in its place", "HYPOTHESIS_DATABASE_FILE"])
+def test_a_database_of_examples_that_cannot_be_ends_no_run(pytester, isolated, monkeypatch, obstacle):
+    """Hypothesis warns, or raises, when it is asked where its examples are: with ``-W error`` the tests that use it fail, as in a plain run."""
+    if obstacle == "HYPOTHESIS_DATABASE_FILE":
+        monkeypatch.setenv(obstacle, "examples")
+    else:
+        (pytester.path / ".hypothesis").touch()
+    pytester.makepyfile(
+        """
+        from hypothesis import given, strategies
+        @given(strategies.integers())
+        def test_given(n): pass
+        def test_passes(): pass
+        def test_fails(): assert 0
+        """
+    )
+    plain, ours = (isolated("-W", "error", "-q", how) for how in ("--isolate-off", "--isolate-all"))
+    assert ours.parseoutcomes() == plain.parseoutcomes() == {"passed": 1, "failed": 2}
+    assert ours.ret == plain.ret
