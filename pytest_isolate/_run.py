@@ -275,9 +275,16 @@ class Run:
 
     def places(self, items: Sequence[pytest.Item] = ()) -> list[str]:
         """Directories that tests are likely to write in or below, the one for temporary files first."""
+        from pytest_isolate import _pytest_private  # noqa: PLC0415 - for isolated tests only
+
         places = [tempfile.gettempdir(), os.getcwd(), str(self.config.rootpath), os.path.expanduser("~"), "/var/tmp", sys.prefix]
         places += dict.fromkeys(str(item.path.parent) for item in items)
-        return [os.path.realpath(place) for place in places]
+        told = (
+            self.config.getoption("basetemp", None),
+            os.environ.get("PYTEST_DEBUG_TEMPROOT"),
+            _pytest_private.cache_directory(self.config),
+        )
+        return [os.path.realpath(place) for place in [*places, *filter(None, told)]]
 
     def order_ahead(self, item: pytest.Item | None) -> None:
         """While the present test runs: have the next one's sandbox built, and what earlier ones held let go."""

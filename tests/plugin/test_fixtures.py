@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -217,3 +218,23 @@ def test_a_seed_holds_in_a_child(pytester, outcomes):
     )
     assert outcomes("--isolate-all") == outcomes("--isolate-off")
     assert outcomes("--isolate-all") == [("test_draws",)]
+
+
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("told", ["--basetemp={}/base", "PYTEST_DEBUG_TEMPROOT={}", "cache_dir={}/cache"])
+def test_directories_that_pytest_is_told_of_may_lie_below_somebody_elses(pytester, monkeypatch, tmp_path_factory, told):
+    """Without root, where an owner has no name inside: what a test writes there is copied up with the directories above it."""
+    theirs = tmp_path_factory.mktemp("theirs")
+    (theirs / "open").mkdir()
+    for path in (theirs, theirs / "open"):
+        path.chmod(0o777)
+        os.chown(path, 4321, 4321)
+    told = told.format(theirs / "open")
+    args = ["-o", told] if told.startswith("cache_dir") else [told] if told.startswith("-") else []
+    if not args:
+        monkeypatch.setenv(*told.split("="))
+    pytester.makepyfile("def test_a(tmp_path, cache): (tmp_path / 'x').write_text('x'); cache.set('a/b', 1)")
+    run = [sys.executable, "-m", "pytest", "-p", "isolate", "--isolate-all", *args]
+    pytester.run("unshare", "--user", "--map-root-user", *run).assert_outcomes(passed=1)
+    cache = theirs / "open/cache" if told.startswith("cache_dir") else pytester.path / ".pytest_cache"
+    assert (cache / "v/a/b").read_text() == "1"

@@ -134,7 +134,7 @@ def test_a_shared_fixtures_thread_is_named_once(pytester, cached, keywords, warn
 
 @pytest.mark.parametrize("obstacle", ["a file in its place", "HYPOTHESIS_DATABASE_FILE"])
 def test_a_database_of_examples_that_cannot_be_ends_no_run(pytester, isolated, monkeypatch, obstacle):
-    """Hypothesis warns, or raises, when it is asked where its examples are: with ``-W error`` the tests that use it fail, as in a plain run."""
+    """Hypothesis warns, or raises, when it is asked for it: with ``-W error`` the tests that use it fail, as in a plain run."""
     if obstacle == "HYPOTHESIS_DATABASE_FILE":
         monkeypatch.setenv(obstacle, "examples")
     else:
