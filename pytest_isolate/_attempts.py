@@ -7,6 +7,7 @@ That there were attempts is the kernel's to say: it counts, for Python, C and su
 from __future__ import annotations
 
 import ipaddress
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ class Recorder:
     def _look_up(self, host: object, port: object = None, *_: object) -> None:
         if isinstance(host, bytes):
             host = host.decode("ascii", "replace")
-        if isinstance(host, str) and host.lower() not in _LOCAL_NAMES and not _is_number(host):
+        if isinstance(host, str) and host.lower() not in _LOCAL_NAMES and not _is_number(host) and not _is_own(host):
             self._note(host, port if isinstance(port, int) else None, is_name=True)
 
     def _note(self, address: str, port: int | None, *, is_name: bool) -> None:
@@ -102,6 +103,12 @@ def _is_number(address: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_own(name: str) -> bool:
+    """Whether it is the sandbox's own name, which /etc/hosts has."""
+    own = os.uname().nodename.lower()
+    return name.lower() in {own, own.partition(".")[0]}
 
 
 def _is_local(address: str) -> bool:

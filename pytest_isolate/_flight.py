@@ -38,7 +38,6 @@ from pytest_isolate._sandbox import entry as entry_module
 from pytest_isolate._sandbox.changes import Changes
 from pytest_isolate._sandbox.entry import Entry
 from pytest_isolate._sandbox.frames import Writer
-from pytest_isolate._sandbox.salvage import private_path
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._sandbox.watch import STACK_SIGNAL, Watch, wait_for_one
 from pytest_isolate._spec import BadValueError, Spec
@@ -230,6 +229,8 @@ def _prepare(flight: Flight, spec: Spec) -> None:
 def _build(flight: Flight, spec: Spec) -> None:
     """Take or order the sandbox. When it fails and the machine's mounts changed meanwhile, or the builder died, do it once more."""
     run = flight.run
+    if "tmp_path_factory" in getattr(flight.item, "fixturenames", ()):
+        _pytest_private.temporary_base(flight.item.config)  # or each child makes one of its own; before PID 1 looks what there is
     for again in (False, True):
         plan = flight.plan = run.plan(spec, flight.item.session)
         try:
@@ -261,12 +262,10 @@ _INTERRUPTING = {signal.SIGINT, signal.SIGTERM}  # in a child that is not yet in
 
 
 def _fork(flight: Flight, spec: Spec) -> None:
-    sandbox, config = flight.sandbox, flight.item.config
+    sandbox = flight.sandbox
     assert sandbox is not None
     if spec.memory is not None and "memory" in sandbox.groups:
         sandbox.watch_memory()
-    if "tmp_path_factory" in getattr(flight.item, "fixturenames", ()):
-        _pytest_private.temporary_base(config)  # made here, or each child makes one of its own
     further = goes_on(flight.run, flight.key, flight.nextitem)
     timers = Stopped.here()
     try:
@@ -302,7 +301,7 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timers: Stopped, *, fur
         _flush()
         _pytest_private.prepared_callers(config, flight.hooks, FORWARDED)
         mirrors = _boarding.open_mirrors(config)
-        measuring = _coverage.measuring(lambda path: private_path(plan.uppers, path) is not None)
+        measuring = _coverage.measuring(plan.written.covers)
         restore_random = _boarding.random_state()
         if not flight.may_fly or not flight.run.stream_flags:  # another test in flight may have changed them
             flight.run.stream_flags = _boarding.status_flags(config)

@@ -19,7 +19,7 @@ from pytest_isolate import _pytest_private
 from pytest_isolate._flight import Flight
 from pytest_isolate._mend import xml_text
 from pytest_isolate._sandbox.changes import Changes, read
-from pytest_isolate._sandbox.salvage import copy_out, merge_out, private_path
+from pytest_isolate._sandbox.salvage import copy_out, merge_out
 
 _MOST_PROPERTIES = 10_000
 _LONGEST_NAME = 150
@@ -36,7 +36,7 @@ def bring_back(flight: Flight) -> Iterator[str]:
     if flight.spec is not None and flight.spec.strict:
         return  # what a hostile test writes there, later runs would read
     for place in places(item.config):
-        if (relative := private_path(plan.uppers, str(place))) is not None:
+        if (relative := plan.written.find(sandbox.private, str(place))) is not None:
             try:
                 merge_out(sandbox.private, relative, place)
             except OSError as error:
@@ -89,7 +89,7 @@ def changes_of(flight: Flight) -> Changes:
     if flight.changes is None:
         flight.changes = Changes()
         if flight.facts is not None and flight.sandbox is not None and flight.plan is not None:
-            now = read(flight.sandbox.private, flight.plan.uppers)
+            now = read(flight.sandbox.private, flight.plan.written)
             flight.changes = now
             if flight.group is not None:
                 flight.changes, flight.group.changes = now.since(flight.group.changes), now
@@ -111,8 +111,9 @@ def keep_artifacts(flight: Flight, *, failed: bool) -> str | None:
     whole = True
     try:
         target.mkdir(parents=True)
-        for path, relative in plan.uppers:
-            budget = copy_out(sandbox.private, relative, target / path.lstrip("/"), among=True)
+        for path, relative, known in plan.written.layers(sandbox.private):
+            unwritten = frozenset() if known is None else frozenset(known.unwritten(sandbox.private, relative))
+            budget = copy_out(sandbox.private, relative, target / path.lstrip("/"), among=True, without=unwritten)
             whole = whole and not (budget is not None and budget.spent)
     except OSError as error:
         return f"what the test wrote could not be kept in {target}: {error.strerror}"
@@ -154,7 +155,7 @@ def keep_tmp_path(flight: Flight) -> str | None:
     while target.exists():
         number += 1
         target = base / f"{inside.name.rstrip('0123456789')}{number}"
-    relative = private_path(plan.uppers, str(inside))
+    relative = plan.written.find(sandbox.private, str(inside))
     try:
         budget = None if relative is None else copy_out(sandbox.private, relative, target)
     except OSError as error:

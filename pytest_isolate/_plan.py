@@ -1,26 +1,20 @@
-"""From what a test asked for and what the machine is to the list of steps that builds its sandbox. Touches nothing.
-
-The root of a sandbox is put together below ``/proc``, the one directory whose host content no sandbox ever shows:
-a tmpfs there holds everything private (so its size is the ``disk`` limit), and ``root`` in it becomes ``/``.
-"""
+"""From what a test asked for and what the machine is to the list of steps that builds its sandbox. Touches nothing."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from pytest_isolate._layout import PRIVATE, REBUILT, ROOT, Layout, Step, below, inside, is_in
+from pytest_isolate._linux import names
 from pytest_isolate._linux.host import Host, Tree
-from pytest_isolate._linux.mounts import MountPoint
 from pytest_isolate._linux.syscalls import Clone, Mount
-from pytest_isolate._model import Missing, Recipe
+from pytest_isolate._model import Apart, Missing, Recipe
 from pytest_isolate._remedies import group_remedy
+from pytest_isolate._sandbox.written import Written
 from pytest_isolate._spec import Spec
 
-PRIVATE = "/proc"
-ROOT = PRIVATE + "/root"
-_REBUILT = ("/proc", "/sys", "/dev")  # never taken from the host as they are
-_PSEUDO = frozenset({"autofs", "fuse.portal", "nsfs", "rpc_pipefs", "binfmt_misc", "fusectl"})
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _DEV_LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
 _KERNEL_WIDE = ("sys", "sysrq-trigger", "irq", "bus", "fs")  # of /proc: the whole machine's, not the namespace's
@@ -33,8 +27,13 @@ _MASKED_SYS = ("devices/virtual/powercap", "firmware", "fs", "kernel", "module",
 _QUOTA_PERIOD = 100_000  # microseconds, the kernel's default
 _BYTES_PER_INODE = 1024
 _NO_PROGRAMS = Mount.NOSUID | Mount.NODEV | Mount.NOEXEC
-
-Step = tuple[object, ...]
+_SHARED_MEMORY = "/dev/shm"
+# Of /proc/sys: what the kernel has once for each ipc and uts namespace. All that is seen of net is one network namespace's.
+_OWN_SETTINGS = (
+    "fs/mqueue", "kernel/domainname", "kernel/hostname", "kernel/auto_msgmni", "kernel/msg_next_id", "kernel/msgmax", "kernel/msgmnb",
+    "kernel/msgmni", "kernel/sem", "kernel/sem_next_id", "kernel/shm_next_id", "kernel/shm_rmid_forced", "kernel/shmall", "kernel/shmmax",
+    "kernel/shmmni",
+)  # fmt: skip
 
 
 @dataclass
@@ -44,106 +43,13 @@ class Plan:
     recipe: Recipe
     uppers: tuple[tuple[str, str], ...]  # (path inside, path in the private file system), for reading what was written
     missing: tuple[Missing, ...] = ()
+    apart: tuple[Apart, ...] = ()  # those of ``uppers`` that are taken apart
+    hosts: tuple[str, str, tuple[str, ...]] | None = None  # the /etc/hosts that we wrote: where, with the own name and its addresses
 
-
-@dataclass
-class _Layout:
-    """The file system part of a plan while it grows."""
-
-    host: Host
-    tree: Tree
-    places: tuple[str, ...] = ()
-    strict: bool = False  # then nothing is the machine's own, behind whose sockets and FIFOs its programs listen
-    steps: list[Step] = field(default_factory=list)
-    uppers: list[tuple[str, str]] = field(default_factory=list)
-
-    def overlay(self, path: str, *, sure: bool) -> None:
-        name = str(len(self.uppers))
-        step = "overlay" if sure else "overlay_or_read_only"
-        doors = self._doors(path) if self.host.rootless else ()
-        self.steps.append((step, path, f"{PRIVATE}/{name}", _inside(path), self.host.rootless, doors))
-        self.uppers.append((path, f"{name}.upper"))
-
-    def _doors(self, path: str) -> tuple[str, ...]:
-        """Directories of an overlay to copy up beforehand, relative to it, outer ones first.
-
-        A write copies up the directories above it with their owner, and an owner whom our user namespace has no name for makes
-        that fail (EOVERFLOW). So those on the way to the places where tests write are put into the upper layer at once.
-        """
-        start = path.rstrip("/") + "/"
-        doors: dict[str, None] = {}
-        for place in self.places:
-            if place.startswith(start):
-                parts = place.removeprefix(start).split("/")
-                doors |= dict.fromkeys("/".join(parts[: end + 1]) for end in range(len(parts)))
-        return tuple(door for door in doors if self.tree.kind(start + door) == "directory")
-
-    def cover(self, path: str, mount: MountPoint | None = None) -> None:
-        """Show ``path``, which is a mount point or has none below it that a parent would hide, with private writes."""
-        kind = self.tree.kind(path)
-        if kind == "symlink":
-            self.steps.append(("symlink", self.tree.link(path), _inside(path)))
-        elif kind in {"small", "node"}:  # a node would be a door to the program behind it, also on a read-only mount
-            self.steps.append(("copy", path, _inside(path) if mount is None else f"{PRIVATE}/{len(self.uppers)}.file"))
-            if mount is not None:
-                self.steps.append(("bind", f"{PRIVATE}/{len(self.uppers)}.file", _inside(path), False))
-                self.uppers.append((path, f"{len(self.uppers)}.file"))
-        elif kind == "directory" and self.strict and mount is not None and mount.read_only and mount.fstype not in _PSEUDO:
-            self.overlay(path, sure=False)
-            self.steps.append(("read_only", _inside(path)))
-        elif kind == "other" or (mount is not None and (mount.read_only or mount.fstype in _PSEUDO)):
-            self.steps.append(("bind", path, _inside(path), True))
-        elif kind == "directory":
-            self.overlay(path, sure=mount is None or self._is_too_much_to_lose(path, mount))
-
-    def _is_too_much_to_lose(self, path: str, mount: MountPoint) -> bool:
-        """Overlays that are too deep for one more, where tests write: in a sandbox in a sandbox everything would be read-only."""
-        return mount.fstype == "overlay" and any(_is_in(place, (path,)) for place in self.places)
-
-    def directory(self, path: str) -> None:
-        """Without root an overlay must not have mounts below it: take such a directory apart, entry by entry."""
-        mount = next((each for each in self.host.mounts if each.path == path), None)
-        self.steps.append(("mirror", path, _inside(path), True))
-        whole = mount is not None and path != "/" and ((mount.read_only and not self.strict) or mount.fstype in _PSEUDO)
-        if whole or not _below(self.host.mounts, path):
-            self.cover(path, mount)
-            return
-        if path == "/":  # pivot_root(2) wants a mount point
-            self.steps.append(("bind", ROOT, ROOT, False))
-        self.uppers.append((path, f"root{path if path != '/' else ''}"))
-        self._entries(path)
-
-    def temporary(self, path: str) -> None:
-        """Make a directory private on a root that is the host's. A test that could not write there would not have what it was promised."""
-        if not (self.host.rootless and _below(self.host.mounts, path)):
-            self.overlay(path, sure=True)
-            return
-        name = f"{len(self.uppers)}.upper"
-        self.steps.append(("mirror", path, f"{PRIVATE}/{name}", True))
-        self.steps.append(("bind", f"{PRIVATE}/{name}", _inside(path), False))
-        self.uppers.append((path, name))
-        self._entries(path)
-
-    def _entries(self, path: str) -> None:
-        start = path.rstrip("/") + "/"  # a directory that may be entered but not listed still has its mounts
-        hidden = {each.path.removeprefix(start).split("/")[0] for each in _below(self.host.mounts, path)} - {""}
-        for name in sorted({*self.tree.entries(path), *hidden}):
-            child = os.path.join(path, name)
-            if child in _REBUILT:
-                self.steps.append(("mkdir", _inside(child), 0o755))
-            elif self.tree.kind(child) == "directory":
-                self.directory(child)
-            else:
-                self.cover(child)
-
-
-def _inside(path: str) -> str:
-    return ROOT if path == "/" else ROOT + path
-
-
-def _below(mounts: tuple[MountPoint, ...], path: str) -> list[MountPoint]:
-    start = path.rstrip("/") + "/"
-    return [each for each in mounts if each.path.startswith(start)]
+    @property
+    def written(self) -> Written:
+        """Where what a test wrote is found."""
+        return Written(self.uppers, self.apart, self.hosts)
 
 
 def plan(spec: Spec, host: Host, tree: Tree, loopback: list[str], places: list[str]) -> Plan:
@@ -152,26 +58,29 @@ def plan(spec: Spec, host: Host, tree: Tree, loopback: list[str], places: list[s
     ``places`` are directories that the test is likely to write in or below; the first is that of temporary files, which is
     private whatever ``fs`` says.
     """
-    layout = _Layout(host, tree, tuple(places), spec.strict)
-    layout.steps += _private_file_system(spec)
+    layout = Layout(host, tree, tuple(places), spec.strict, tuple(path for path, _ in spec.bind))
+    layout.hosts = _hosts(spec, host, tree)
+    layout.steps += _private_file_system()
     if spec.fs == "overlay":
         _overlay_root(layout)
     else:
         _shared_root(layout, spec, places[0])
     if spec.fs != "host":
         layout.steps += _devices(host, tree)
-    if spec.fs != "host" or tree.kind("/dev/shm") != "none":  # a machine without one need not be given it
-        layout.steps += _shared_memory()
+    if spec.fs != "host" or tree.kind(_SHARED_MEMORY) != "none":  # a machine without one need not be given it
+        _shared_memory(layout)
     layout.steps += _processes(spec, host)
     layout.steps += _sysfs(spec, host)
     if spec.strict:
         layout.steps += [("mask", f"{ROOT}/proc/{name}") for name in _MASKED]
         layout.steps += [("mask", f"{ROOT}/sys/{name}") for name in _MASKED_SYS]
     for path, read_only in spec.bind:
-        layout.steps.append(("bind_without_links" if spec.strict else "bind", path, _inside(path), read_only))
+        layout.steps.append(("bind_without_links" if spec.strict else "bind", path, inside(path), read_only))
     layout.steps.append(("hostname", spec.hostname))
     if spec.net:
         layout.steps.append(("loopback", loopback))
+    if spec.disk is not None:  # at the very last: what is in there by then is not the test's
+        layout.steps.append(("limit_disk", PRIVATE, spec.disk, _inodes(spec.disk)))
     layout.steps.append(("pivot", ROOT))
     namespaces = Clone.NEWPID | Clone.NEWNS | Clone.NEWIPC | Clone.NEWUTS
     if spec.net:
@@ -183,8 +92,8 @@ def plan(spec: Spec, host: Host, tree: Tree, loopback: list[str], places: list[s
         user_map = (uid, gid, host.uid, host.gid)
     missing = tuple(_missing(spec, host, tree))
     limits = _limits(spec, host, tree)
-    recipe = Recipe(namespaces, user_map, PRIVATE, tuple(layout.steps), limits)
-    return Plan(recipe, tuple(layout.uppers), missing)
+    recipe = Recipe(namespaces, user_map, PRIVATE, tuple(layout.steps), limits, waits=bool(layout.apart))
+    return Plan(recipe, tuple(layout.uppers), missing, tuple(layout.apart), layout.hosts)
 
 
 def resolve_user(user: str | int) -> tuple[int, int, tuple[int, ...]]:
@@ -198,30 +107,41 @@ def resolve_user(user: str | int) -> tuple[int, int, tuple[int, ...]]:
     return entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
 
 
-def _private_file_system(spec: Spec) -> Iterator[Step]:
-    options = "mode=0755"
-    if spec.disk is not None:
-        options += f",size={spec.disk},nr_inodes={spec.disk // _BYTES_PER_INODE + _BYTES_PER_INODE}"
+def _private_file_system() -> Iterator[Step]:
     yield ("mount", "", "/", "", Mount.SLAVE | Mount.REC, "")
-    yield ("mount", "tmpfs", PRIVATE, "tmpfs", Mount.NOSUID | Mount.NODEV, options)
+    yield ("mount", "tmpfs", PRIVATE, "tmpfs", Mount.NOSUID | Mount.NODEV, "mode=0755")
 
 
-def _overlay_root(layout: _Layout) -> None:
+def _inodes(disk: int) -> int:
+    """How many files fit in so many bytes: an empty one costs the kernel memory too."""
+    return disk // _BYTES_PER_INODE + _BYTES_PER_INODE
+
+
+def _hosts(spec: Spec, host: Host, tree: Tree) -> tuple[str, str, tuple[str, ...]] | None:
+    """Where the own name is to resolve, and to what; None for a name that no line of a file can hold."""
+    addresses = ("127.0.0.1", "::1") if spec.net and host.knows_ipv6 else ("127.0.0.1",) if spec.net else host.loopback
+    place = tree.real(names.HOSTS)
+    usable = names.fits(spec.hostname) and tree.kind(os.path.dirname(place)) == "directory"
+    return (place, spec.hostname, addresses) if usable else None
+
+
+def _overlay_root(layout: Layout) -> None:
     if layout.host.rootless:
         layout.directory("/")
         return
     layout.steps.append(("mkdir", ROOT, 0o755))
-    layout.overlay("/", sure=True)
+    layout.overlay("/")
     shown: list[str] = []
     for mount in sorted(layout.host.mounts, key=lambda each: each.path):
-        if mount.path == "/" or _is_in(mount.path, _REBUILT) or _is_in(mount.path, shown):
+        if mount.path == "/" or is_in(mount.path, REBUILT) or is_in(mount.path, shown):
             continue
+        before = len(layout.steps)
         layout.cover(mount.path, mount)
-        if layout.steps[-1][0] == "bind" and layout.steps[-1][3]:  # it came with everything below it
-            shown.append(mount.path)
+        if len(layout.steps) == before or (layout.steps[-1][0] == "bind" and layout.steps[-1][3]):
+            shown.append(mount.path)  # it is left out, or came, with everything below it
 
 
-def _shared_root(layout: _Layout, spec: Spec, temporary: str) -> None:
+def _shared_root(layout: Layout, spec: Spec, temporary: str) -> None:
     if layout.strict and spec.fs == "readonly":
         _overlay_root(layout)
         layout.steps.append(("read_only", ROOT))
@@ -230,10 +150,10 @@ def _shared_root(layout: _Layout, spec: Spec, temporary: str) -> None:
     for path in dict.fromkeys(("/tmp", temporary)):
         if layout.tree.kind(path) == "directory":
             layout.temporary(path)
-
-
-def _is_in(path: str, parents: tuple[str, ...] | list[str]) -> bool:
-    return any(path == parent or path.startswith(parent + "/") for parent in parents)
+    if not (layout.strict and spec.fs == "readonly") and layout.hosts is not None and layout.tree.kind(place := layout.hosts[0]) == "small":
+        copy = f"{PRIVATE}/hosts"  # on the host's root a file of ours: what is written to it stays here, also with fs="host"
+        layout.steps += [("copy", place, copy, layout.host.rootless)]
+        layout.steps += [("own_name", copy, *layout.hosts[1:]), ("bind", copy, inside(place), spec.fs == "readonly")]
 
 
 def _devices(host: Host, tree: Tree) -> Iterator[Step]:
@@ -253,17 +173,24 @@ def _devices(host: Host, tree: Tree) -> Iterator[Step]:
     yield ("mount", "mqueue", f"{dev}/mqueue", "mqueue", _NO_PROGRAMS, "")
 
 
-def _shared_memory() -> Iterator[Step]:
-    """/dev/shm is a directory of the private file system, so that one ``disk`` limit bounds both."""
-    yield ("mkdir", f"{PRIVATE}/shm", 0o1777)
-    yield ("bind", f"{PRIVATE}/shm", f"{ROOT}/dev/shm", False)
+def _shared_memory(layout: Layout) -> None:
+    """/dev/shm shows what the machine's has; what is written lands in the private file system, so that one ``disk`` limit bounds all.
+
+    A strict test sees no other program's memory, unless its own files are there.
+    """
+    used = not layout.strict or any(is_in(place, (_SHARED_MEMORY,)) for place in layout.places)
+    if used and layout.tree.kind(layout.tree.real(_SHARED_MEMORY)) == "directory":
+        layout.temporary(_SHARED_MEMORY, "private_copy" if layout.host.old_libc else "overlay_or_private_copy")
+    else:
+        layout.steps += [("mkdir", f"{PRIVATE}/shm", 0o1777), ("bind", f"{PRIVATE}/shm", inside(_SHARED_MEMORY), False)]
 
 
 def _processes(spec: Spec, host: Host) -> Iterator[Step]:
     yield ("mount", "proc", f"{ROOT}/proc", "proc", _NO_PROGRAMS, "")
     if spec.strict or not host.rootless:  # in a user namespace the kernel itself refuses these writes
         for name in _KERNEL_WIDE:
-            yield ("protect", f"{ROOT}/proc/{name}")
+            own = () if name != "sys" or spec.strict else ("net", *_OWN_SETTINGS) if spec.net else _OWN_SETTINGS
+            yield ("protect", f"{ROOT}/proc/{name}", *own)
 
 
 def _sysfs(spec: Spec, host: Host) -> Iterator[Step]:
@@ -273,10 +200,10 @@ def _sysfs(spec: Spec, host: Host) -> Iterator[Step]:
         return
     yield ("mount", "sysfs", f"{ROOT}/sys", "sysfs", _NO_PROGRAMS | Mount.RDONLY, "")
     shown: list[str] = ["/sys/firmware"]
-    for mount in sorted(_below(host.mounts, "/sys"), key=lambda each: each.path):
-        if not _is_in(mount.path, shown):
+    for mount in sorted(below(host.mounts, "/sys"), key=lambda each: each.path):
+        if not is_in(mount.path, shown):
             shown.append(mount.path)
-            yield ("bind", mount.path, _inside(mount.path), True)
+            yield ("bind", mount.path, inside(mount.path), True)
 
 
 def _limits(spec: Spec, host: Host, tree: Tree) -> dict[str, dict[str, str]]:

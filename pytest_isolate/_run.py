@@ -90,10 +90,10 @@ class Machine:
             self.keeper.revive()
 
     def look_again(self) -> None:
-        """Forget the plans if the machine's mounts changed."""
-        from pytest_isolate._linux import host  # noqa: PLC0415
+        """Forget the plans if the machine's mounts or its /etc/hosts changed."""
+        from pytest_isolate._linux import host, names  # noqa: PLC0415
 
-        if (mounts := self.table.visible()) is not self.seen_mounts:
+        if (mounts := self.table.visible()) is not self.seen_mounts or names.seen() != self.host.hosts:
             self.seen_mounts = mounts
             self.host = host.look(mounts)
             self.plans.clear()

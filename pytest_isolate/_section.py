@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
-from pytest_isolate import _allocations, _attempts, _verdict
+from pytest_isolate import _allocations, _attempts, _hints, _verdict
 from pytest_isolate._flight import Flight
 from pytest_isolate._kept import changes_of, keep_tmp_path, places
 from pytest_isolate._values import format_duration, format_limit, format_network, format_size
@@ -31,7 +32,7 @@ def section(flight: Flight, verdict: Verdict, report: pytest.TestReport) -> str:
         lines.append(_allocations.sentence(frame.get("lines")))
     if flight.facts is not None and (missing := _verdict.missing_threads(flight.facts)) is not None:
         lines.append(missing)
-    lines += [_left(flight), _changed(flight)]
+    lines += [_left(flight), *_missed(flight, report), _changed(flight)]
     if (report.when != "teardown" or flight.salvaged is None) and (kept := keep_tmp_path(flight)) is not None:
         lines.append(kept)
     return "\n".join(line for line in lines if line)
@@ -50,6 +51,19 @@ def _left(flight: Flight) -> str:
             "if the server runs on the machine, net='host'"
         )
     return "\n".join(shown)
+
+
+def _missed(flight: Flight, report: pytest.TestReport) -> Iterator[str]:
+    """What of the machine the test did not have, by its own words."""
+    spec, plan, sandbox = flight.spec, flight.plan, flight.sandbox
+    if spec is None or plan is None or sandbox is None:
+        return
+    text = "\n".join([*(text for _, text in report.sections), report.longreprtext])
+    if spec.fs != "host":
+        yield from _hints.devices(text)
+    if plan.apart:
+        mounts = [mount.path for mount in flight.run.machine.host.mounts]
+        yield from _hints.too_large(text, plan.written.too_large(sandbox.private), mounts)
 
 
 def _changed(flight: Flight) -> str:

@@ -6,7 +6,7 @@ import os
 import stat
 from dataclasses import dataclass, field
 
-from pytest_isolate._linux import cgroup, environment
+from pytest_isolate._linux import cgroup, environment, names
 from pytest_isolate._linux.environment import Environment
 from pytest_isolate._linux.mounts import MountPoint
 
@@ -21,6 +21,10 @@ class Host:
     mounts: tuple[MountPoint, ...]
     here: Environment
     refused: dict[str, cgroup.Hierarchy] = field(default_factory=dict)  # of those that cannot, where this caller may not write
+    hosts: tuple[int, ...] = ()  # which /etc/hosts this is
+    loopback: tuple[str, ...] = ("127.0.0.1",)  # addresses of the machine's own loopback
+    knows_ipv6: bool = False  # whether a network namespace has any
+    old_libc: bool = False  # glibc before 2.34 takes only a tmpfs for /dev/shm
 
     @property
     def uid(self) -> int:
@@ -52,7 +56,29 @@ def look(mounts: list[MountPoint]) -> Host:
     if not {"io", "blkio"} & places.keys():
         obstacles.setdefault("io", obstacles.pop("blkio", "no control group hierarchy has the controller io or blkio"))
         refused |= {"io": refused["blkio"]} if "blkio" in refused else {}
-    return Host(os.getegid(), places, obstacles, tuple(mounts), environment.look(), refused)
+    ipv6 = _content("/proc/net/if_inet6")
+    loopback = ("127.0.0.1", "::1") if f"{1:032x}" in (ipv6 or "") else ("127.0.0.1",)
+    here = environment.look()
+    return Host(
+        os.getegid(), places, obstacles, tuple(mounts), here, refused, names.seen(), loopback, ipv6 is not None, _is_old_libc()
+    )  # fmt: skip
+
+
+def _content(path: str) -> str | None:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read()
+    except FileNotFoundError:  # the kernel was started without it
+        return None
+
+
+def _is_old_libc() -> bool:
+    try:
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except (ValueError, OSError):  # not glibc: musl asks nobody
+        return False
+    numbers = version.split(".")
+    return name == "glibc" and all(map(str.isdecimal, numbers)) and tuple(map(int, numbers)) < (2, 34)
 
 
 _SMALL = 1 << 16  # bytes; larger files that no overlay can cover are shown read-only instead of copied
@@ -91,6 +117,10 @@ class Tree:
                 if int(size.read()):
                     found.append(number.read().strip())
         return found
+
+    def real(self, path: str) -> str:
+        """A path without symbolic links."""
+        return os.path.realpath(path)
 
     def link(self, path: str) -> str:
         """Where a symbolic link points."""

@@ -7,8 +7,11 @@ import re
 import select
 from dataclasses import dataclass
 
+from pytest_isolate._linux.syscalls import Mount
+
 _ID = re.compile(r"[0-9]{1,10}")
 _ESCAPE = re.compile(r"\\([0-7]{3})")
+_FLAGS = {"nosuid": Mount.NOSUID, "nodev": Mount.NODEV, "noexec": Mount.NOEXEC, "nosymfollow": Mount.NOSYMFOLLOW}
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,11 @@ class MountPoint:
     def read_only(self) -> bool:
         """Whether the mount or its whole file system is read-only."""
         return "ro" in self.options or "ro" in self.super_options
+
+    @property
+    def flags(self) -> int:
+        """What may not be done with files of this mount, whatever lies over it: ``MS_NOEXEC`` and its kind."""
+        return sum(flag for word, flag in _FLAGS.items() if word in self.options)
 
 
 def _unescape(field: str) -> str:

@@ -34,6 +34,8 @@ class Mount:
     NOSUID = 2
     NODEV = 4
     NOEXEC = 8
+    REMOUNT = 32
+    NOSYMFOLLOW = 256
     BIND = 4096
     REC = 16384
     SLAVE = 1 << 19

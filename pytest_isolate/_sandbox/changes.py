@@ -11,7 +11,9 @@ import os
 import stat
 from dataclasses import dataclass, field
 
+from pytest_isolate._linux import names
 from pytest_isolate._sandbox.salvage import DEEPEST, DIRECTORY, descend
+from pytest_isolate._sandbox.written import Known, Written
 
 _MOST = 1000  # paths of each kind
 _MOST_LOOKED_AT = 20_000
@@ -51,18 +53,62 @@ class Changes:
         return self._looked_at > _MOST_LOOKED_AT
 
 
-def read(private: int, uppers: tuple[tuple[str, str], ...]) -> Changes:
-    """Compare each upper layer with the machine's files below it."""
+def read(private: int, written: Written) -> Changes:
+    """Compare each upper layer with the machine's files below it, and a directory that is taken apart with what it had."""
     changes = Changes()
-    for path, relative in uppers:
+    for path, relative, known in written.layers(private):
         if (fd := descend(private, relative)) is not None:
             try:
-                _walk(fd, path, changes, 0)
+                if known is None:
+                    _walk(fd, path, changes, 0)
+                else:
+                    _compare(fd, path, changes, known)
             finally:
                 os.close(fd)
+    if written.hosts is not None and written.hosts[0] in changes.created + changes.modified and _is_our_hosts(private, written):
+        for paths in (changes.created, changes.modified):
+            paths[:] = [path for path in paths if path != written.hosts[0]]
     for paths in (changes.created, changes.modified, changes.deleted):
         paths.sort()
     return changes
+
+
+def _is_our_hosts(private: int, written: Written) -> bool:
+    """Whether an /etc/hosts is as we wrote it."""
+    assert written.hosts is not None
+    place, hostname, addresses = written.hosts
+    relative = written.find(private, place) or ""
+    if (directory := descend(private, os.path.dirname(relative))) is None:
+        return False
+    try:
+        fd = os.open(os.path.basename(relative), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    except OSError:  # gone, or a link by now
+        return False
+    finally:
+        os.close(directory)
+    expected = names.with_own(names.read(place), hostname, addresses).encode("utf-8", "surrogateescape")
+    with open(fd, "rb") as file:
+        return stat.S_ISREG(os.fstat(fd).st_mode) and file.read(len(expected) + 1) == expected
+
+
+def _compare(fd: int, path: str, changes: Changes, known: Known) -> None:
+    """What came into a directory that is taken apart, was written or went; what is in its directories is in layers of their own."""
+    there = set()
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            there.add(entry.name)
+            if changes.enough():
+                return
+            if entry.name in known.others:
+                continue
+            if entry.name not in known.copies:
+                _look(fd, entry.name, os.path.join(path, entry.name), changes, 0, new=True)
+                continue
+            look = entry.stat(follow_symlinks=False)
+            if (look.st_ino, look.st_ctime_ns) != known.copies[entry.name]:
+                changes.note(changes.modified, os.path.join(path, entry.name))
+    for name in known.copies.keys() - there:
+        changes.note(changes.deleted, os.path.join(path, name))
 
 
 def _walk(fd: int, path: str, changes: Changes, depth: int, *, new: bool = False) -> None:

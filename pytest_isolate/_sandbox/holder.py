@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import counters, syscalls
-from pytest_isolate._sandbox import steps, wire
+from pytest_isolate._sandbox import apart, copies, steps, wire
 
 GRACE = 0.1  # seconds that a process which is about to end has before it counts as left behind
 _LONGEST_COMMAND = 200  # characters
@@ -43,7 +43,7 @@ def _run(channel: socket.socket, recipe: wire.Message) -> None:
     try:
         with Step("prctl(PR_SET_PDEATHSIG) in", "PID 1"):
             syscalls.die_with_parent_thread(signal.SIGKILL)
-        kept = _build(recipe)
+        kept = _build(channel, recipe)
     except StepFailedError as error:
         wire.send(channel, {"failed": [error.step, error.path, error.errno]})
         return
@@ -53,7 +53,7 @@ def _run(channel: socket.socket, recipe: wire.Message) -> None:
     _serve(channel)
 
 
-def _build(recipe: wire.Message) -> tuple[int, ...]:
+def _build(channel: socket.socket, recipe: wire.Message) -> tuple[int, ...]:
     user = recipe["user_map"]
     if user is not None:  # rootless: nobody but ourselves has a name in here
         inside_uid, inside_gid, uid, gid = user
@@ -63,13 +63,32 @@ def _build(recipe: wire.Message) -> tuple[int, ...]:
     os.umask(0)
     private: str = recipe["private"]
     kept: tuple[int, ...] = ()
+    directories: list[apart.Directory] = []
+    budget, waits = copies.Budget(), recipe["waits"]
     for step in recipe["steps"]:
+        if step[0] == "apart":
+            directories.append(apart.Directory(step[1:], budget))
+            continue
+        if waits and step[0] in {"limit_disk", "pivot"}:  # the last ones
+            _wait_for_test(channel, directories)
+            waits = False
         if step[0] == "pivot":  # after it there is no path to the private file system any more
             with Step("open", f"the private file system at {private}"):
                 directory = os.open(private, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             kept = (directory, *(_unnamed_file(private) for _ in range(2)), *_network_files(recipe, step[1]))
         steps.perform(step)
     return kept
+
+
+def _wait_for_test(channel: socket.socket, directories: list[apart.Directory]) -> None:
+    """All is built ahead; when pytest takes the sandbox for its test, look at what may have changed since."""
+    for directory in directories:
+        directory.write_down()
+    if wire.receive(channel) is None:
+        os._exit(0)  # nobody wanted it
+    for directory in directories:
+        if directory.look_again():
+            directory.write_down()
 
 
 def _network_files(recipe: wire.Message, root: str) -> list[int]:

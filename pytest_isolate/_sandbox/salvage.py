@@ -45,11 +45,11 @@ def private_path(uppers: tuple[tuple[str, str], ...], path: str) -> str | None:
     return None if best is None else os.path.join(best[1], os.path.relpath(path, best[0]))
 
 
-def copy_out(private: int, relative: str, target: Path, *, among: bool = False) -> Budget | None:
+def copy_out(private: int, relative: str, target: Path, *, among: bool = False, without: frozenset[str] = frozenset()) -> Budget | None:
     """Copy the directory ``relative`` of the private file system to ``target``, which must not exist.
 
     ``among``: it may, and in it directories that this call copies files into: layers of one tree are put together.
-
+    ``without`` these names directly in it.
 
     Returns what was left of the caps; None when there is no such directory. Raises ``OSError`` if the machine's disk
     refuses.
@@ -60,7 +60,7 @@ def copy_out(private: int, relative: str, target: Path, *, among: bool = False) 
     budget.among = among
     try:
         target.mkdir(mode=0o700, parents=among, exist_ok=among)
-        _copy_directory(fd, target, budget)
+        _copy_directory(fd, target, budget, without=without)
     finally:
         os.close(fd)
     return budget
@@ -143,9 +143,11 @@ def descend(private: int, relative: str) -> int | None:
     return fd
 
 
-def _copy_directory(fd: int, target: Path, budget: Budget, depth: int = 0) -> None:
+def _copy_directory(fd: int, target: Path, budget: Budget, depth: int = 0, *, without: frozenset[str] = frozenset()) -> None:
     with os.scandir(fd) as entries:
         for entry in entries:
+            if entry.name in without:
+                continue
             if depth >= DEEPEST or not budget.take_file():
                 budget.spent = True
                 return

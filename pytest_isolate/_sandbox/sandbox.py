@@ -48,11 +48,15 @@ class Sandbox:
         self.joins: tuple[int, ...] = ()
         self.network: tuple[int, ...] = ()  # counters of its network namespace, if it has one
         self.pidfd = self.private = self.stdout = self.stderr = self.oom_event = -1
+        self._disk_base = 0  # bytes in the private file system that are not the test's
         self._keeper, self._number, self._channel = keeper, number, channel
         channel.settimeout(BUILDING_LONGEST)
 
     def wait_ready(self) -> None:
         """Wait for the builder's and the holder's answers. Raises ``StepFailedError``: the sandbox could not be built."""
+        if self.recipe.waits:
+            with contextlib.suppress(ConnectionError):  # it could not be built: the answer is there to be read
+                wire.send(self._channel, {"now": True})
         while self.private < 0 or self.pidfd < 0:
             try:
                 received = wire.receive(self._channel)
@@ -69,6 +73,7 @@ class Sandbox:
             if "ready" in message:
                 self.private, self.stdout, self.stderr, *network = descriptors
                 self.network = tuple(network)
+                self._disk_base = self._disk_blocks()
             else:
                 self.pidfd, *joins = descriptors
                 self.joins = tuple(joins)
@@ -124,7 +129,10 @@ class Sandbox:
         return counters.cpu_seconds(self.groups, self._keeper.places) or 0.0
 
     def disk_used(self) -> int:
-        """Bytes in the sandbox's private file system now."""
+        """Bytes that the test has in the sandbox's private file system now."""
+        return max(0, self._disk_blocks() - self._disk_base)
+
+    def _disk_blocks(self) -> int:
         look = os.statvfs(self.private)
         return (look.f_blocks - look.f_bfree) * look.f_frsize
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import stat
 import struct
 
 from pytest_isolate._errors import StepFailedError
-from pytest_isolate._linux import syscalls
+from pytest_isolate._linux import names, syscalls
 from pytest_isolate._linux.syscalls import Mount
+from pytest_isolate._sandbox import copies
 
 TYPE_CHECKING = False  # importing typing for it would make the builder larger
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
+
+    Extra = Any  # flags of mount(2), then where and what an /etc/hosts with our own name is, or None
 
 _NLMSG_ERROR = 2
 
@@ -66,10 +68,18 @@ def read_only(path: str) -> None:
     syscalls.make_read_only(path)
 
 
-def protect(path: str) -> None:
-    """Bind a path of /proc on itself, read-only. Not every kernel has every one of them."""
-    if os.path.exists(path):
-        bind(path, path, read_only=True)
+def protect(path: str, *own: str) -> None:
+    """Bind a path of /proc on itself, read-only, but for what the sandbox has of its own. Not every kernel has every one of them."""
+    if not os.path.exists(path):
+        return
+    os.chdir(path)  # from where the unprotected ones can still be named
+    bind(path, path, read_only=True)
+    for name in own:
+        try:
+            syscalls.mount(name, f"{path}/{name}", "", Mount.BIND)
+        except FileNotFoundError:
+            continue
+    os.chdir("/")
 
 
 def mask(path: str) -> None:
@@ -96,60 +106,104 @@ def touch(path: str) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
 
 
-def copy(source: str, target: str) -> None:
-    """A private copy of a small host file, for where no overlay fits: a file that is a mount point itself.
-
-    That of a socket or FIFO has nobody at its other end, as in an overlay.
-    """
-    mode = os.stat(source).st_mode
-    if stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode):
-        os.mknod(target, stat.S_IFMT(mode) | 0o600)
-    else:
-        with open(source, "rb") as original, open(target, "wb") as ours:
-            ours.write(original.read())
-    os.chmod(target, stat.S_IMODE(mode))
+def copy(source: str, target: str, user: bool) -> None:
+    """A private copy of a small host file, for where no overlay fits: a file that is a mount point itself."""
+    copies.copy(source, target, os.stat(source), user=user)
 
 
 def mirror(source: str, target: str, user: bool) -> None:
     """Make a directory that looks like ``source``; where its owner has no name in our user namespace, with our own rights."""
     os.mkdir(target)
-    look = os.stat(source)
-    mode = stat.S_IMODE(look.st_mode)
-    if not user:
-        os.chown(target, look.st_uid, look.st_gid)
-    elif look.st_uid != os.geteuid():
-        ours = mode >> 3 if look.st_gid in {os.getegid(), *os.getgroups()} else mode
-        mode = (mode & ~0o700) | ((ours & 0o7) << 6)
-    os.chmod(target, mode)
-    os.utime(target, ns=(look.st_atime_ns, look.st_mtime_ns))
+    copies.look_like(target, os.stat(source), user=user)
 
 
-def overlay(lower: str, private: str, target: str, user: bool, doors: Sequence[str]) -> None:
+def overlay(lower: str, private: str, target: str, user: bool, doors: Sequence[str], *more: Extra) -> None:
     """Stack a private, writable layer on a host directory.
 
-    The root of an overlay has the upper directory's owner and mode, so the upper one mirrors the lower one.
+    The root of an overlay has the upper directory's owner and mode, so the upper one mirrors the lower one. What a mount forbids
+    (``flags``) an overlay over it would not. ``hosts``: this directory is, or is above, that of /etc/hosts.
     """
+    flags, hosts = more
     upper, work = private + ".upper", private + ".work"
     mirror(lower, upper, user)
     for door in doors:
         mirror(f"{lower}/{door}", f"{upper}/{door}", user)
+    if hosts is not None:
+        _prepare_hosts(lower, upper, user, doors, hosts)
     os.mkdir(work)
     options = f"lowerdir={_escaped(lower)},upperdir={_escaped(upper)},workdir={_escaped(work)},"
-    syscalls.mount("overlay", target, "overlay", Mount.NODEV, options + ("userxattr" if user else "redirect_dir=on"))
+    syscalls.mount("overlay", target, "overlay", Mount.NODEV | flags, options + ("userxattr" if user else "redirect_dir=on"))
 
 
-def overlay_or_read_only(lower: str, private: str, target: str, user: bool, doors: Sequence[str]) -> None:
+def _prepare_hosts(lower: str, upper: str, user: bool, doors: Sequence[str], hosts: Sequence[Any]) -> None:
+    """Put an /etc/hosts with our own name into an upper layer, as if it had been copied up there."""
+    place, hostname, addresses = hosts
+    *way, name = os.path.relpath(place, lower).split("/")
+    for end in range(1, len(way) + 1):
+        if (part := "/".join(way[:end])) not in doors:
+            mirror(f"{lower}/{part}", f"{upper}/{part}", user)
+    target = "/".join([upper, *way, name])
+    with open(target, "xb") as file:
+        file.write(names.with_own(names.read(place), hostname, tuple(addresses)).encode("utf-8", "surrogateescape"))
+    try:
+        copies.look_like(target, os.stat(place), user=user)
+    except FileNotFoundError:  # a machine without one
+        os.chmod(target, 0o644)
+
+
+def own_name(path: str, hostname: str, addresses: Sequence[str]) -> None:
+    """The same in a copy of that file."""
+    look = os.stat(path)
+    text = names.with_own(names.read(path), hostname, tuple(addresses))
+    with open(path, "wb") as file:
+        file.write(text.encode("utf-8", "surrogateescape"))
+    os.utime(path, ns=(look.st_atime_ns, look.st_mtime_ns))
+
+
+_NO_OVERLAY = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ESTALE, errno.EREMOTE})
+
+
+def overlay_or_read_only(lower: str, private: str, target: str, user: bool, doors: Sequence[str], *more: Extra) -> None:
     """An overlay; on a file system that cannot be a lower layer (vfat, some network ones), a read-only view of it."""
     try:
-        overlay(lower, private, target, user, doors)
+        overlay(lower, private, target, user, doors, *more)
     except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP, errno.ESTALE, errno.EREMOTE}:
+        if error.errno not in _NO_OVERLAY:
             raise
         bind(lower, target, read_only=True)
 
 
+def overlay_or_private_copy(lower: str, private: str, target: str, user: bool, doors: Sequence[str], *more: Extra) -> None:
+    """An overlay; where overlays are stacked too deep for one more, copies of what is not too large."""
+    try:
+        overlay(lower, private, target, user, doors, *more)
+    except OSError as error:
+        if error.errno not in _NO_OVERLAY:
+            raise
+        os.rename(private + ".upper", private + ".unused")
+        private_copy(lower, private, target, user, doors, *more)
+
+
+def private_copy(lower: str, private: str, target: str, user: bool, doors: Sequence[str], *more: Extra) -> None:
+    """Copies of what is in a directory and not too large: old C libraries take no overlay for shared memory."""
+    del doors
+    flags, upper = more[0], private + ".upper"
+    copies.tree(lower, upper, copies.Budget(), user=user)
+    bind(upper, target, read_only=False)
+    if flags:
+        syscalls.mount("", target, "", Mount.REMOUNT | Mount.BIND | Mount.NOSUID | Mount.NODEV | flags)
+
+
 def _escaped(path: str) -> str:
     return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
+
+
+def limit_disk(path: str, size: int, files: int) -> None:
+    """Limit the private file system to what is in it by now and ``size`` more."""
+    look = os.statvfs(path)
+    size += (look.f_blocks - look.f_bfree) * look.f_frsize
+    files += look.f_files - look.f_ffree
+    syscalls.mount("", path, "", Mount.REMOUNT | Mount.NOSUID | Mount.NODEV, f"size={size},nr_inodes={files}")
 
 
 def write(path: str, text: str) -> None:
@@ -198,10 +252,17 @@ _ALL = (
     mirror,
     overlay,
     overlay_or_read_only,
+    overlay_or_private_copy,
+    private_copy,
+    own_name,
+    limit_disk,
     write,
 )
 PERFORMERS = {step.__name__: step for step in (*_ALL, hostname, loopback, pivot)}
-_PATH_ARGUMENT = {"mount": 1, "device": 1, "overlay": 2, "overlay_or_read_only": 2, "symlink": 1, "copy": 1, "mirror": 1}
+_PATH_ARGUMENT = {
+    "mount": 1, "device": 1, "overlay": 2, "overlay_or_read_only": 2, "overlay_or_private_copy": 2, "private_copy": 2, "symlink": 1,
+    "copy": 1, "mirror": 1,
+}  # fmt: skip
 
 
 def perform(step: Sequence[Any]) -> None:

@@ -38,6 +38,7 @@ LEVELS = [
     pytest.param("strict, user=root", marks=pytest.mark.needs("strict")),
 ]
 ABSTRACT = f"\0pytest-isolate-{os.getpid()}"
+SEGMENT = f"/dev/shm/{ABSTRACT[1:]}"
 LIBC = ctypes.CDLL(None, use_errno=True)
 MS_REMOUNT, MS_BIND, MNT_DETACH = 32, 4096, 2
 NS_GET_PARENT = 0xB702
@@ -447,9 +448,22 @@ def system_v_memory(out: Outside):
     return "shared memory"
 
 
-def posix_memory_and_queues(out: Outside):
-    """Find the machine's shared memory and message queues by name."""
-    return each([f"/dev/{kind}/{ABSTRACT[1:]}" for kind in ("shm", "mqueue")], lambda path: os.open(path, os.O_RDONLY))
+def posix_memory(out: Outside):
+    """Read the machine's shared memory by name."""
+    return Path(SEGMENT).read_text()
+
+
+def write_to_posix_memory(out: Outside):
+    """Write to it, through a file and through a mapping."""
+    with contextlib.suppress(FileNotFoundError):
+        overwrite(SEGMENT)
+        with open(SEGMENT, "r+b") as file:
+            mmap.mmap(file.fileno(), 7)[:7] = b"reached"
+
+
+def posix_queues(out: Outside):
+    """Find the machine's message queues by name."""
+    return each([f"/dev/mqueue/{ABSTRACT[1:]}"], lambda path: os.open(path, os.O_RDONLY))
 
 
 ROOT_ONLY = frozenset({"root"})
@@ -466,7 +480,8 @@ ATTEMPTS = [
     (leave_the_group_after_a_remount, ROOT_ONLY), (kernel_settings, ()),
     (kernel_settings_after_a_remount, ROOT_ONLY), (type_into_the_terminal, ROOT_ONLY), (type_with_high_bits, ROOT_ONLY),
     (abstract_socket, ()), (socket_file, ()), (port_of_the_machine, ()), (packets, ROOT_ONLY), (keyring, BOTH), (system_v_memory, ()),
-    (posix_memory_and_queues, ()), (fifo, ()), (lock_of_a_file, ()), (lock_of_a_group, BOTH), (pidfd_of_pytest, ()),
+    (posix_memory, BOTH), (write_to_posix_memory, ()), (posix_queues, ()),
+    (fifo, ()), (lock_of_a_file, ()), (lock_of_a_group, BOTH), (pidfd_of_pytest, ()),
     (mount_for_the_machine, ()), (real_time, ROOT_ONLY), (nicer_than_others, ROOT_ONLY),
 ]  # fmt: skip
 
@@ -523,7 +538,7 @@ def outside(canary, numbers):
         for fd in (main, terminal, mapped, secret, queue):
             stack.callback(os.close, fd)
         stack.callback(LIBC.shmctl, LIBC.shmget(os.getpid(), 4096, 0o1666), 0, None)
-        shared = Path("/dev/shm", label.decode())
+        shared = Path(SEGMENT)
         shared.write_text("untouched")
         stack.callback(shared.unlink)
         out = Outside(
@@ -577,7 +592,7 @@ def run(box, level, out, attempt, **changes):
     assert isinstance(value, list), value
     if str(out.canary) in Path("/proc/self/mountinfo").read_text():
         return "the machine's mounts"
-    touched = [path.name for path in (out.canary / "file", out.canary / "mapped") if path.read_text() != "untouched"]
+    touched = [path.name for path in (out.canary / "file", out.canary / "mapped", Path(SEGMENT)) if path.read_text() != "untouched"]
     if touched or out.shared[:7] == b"reached":
         return f"the machine's {touched or 'shared memory'}"
     return value[1] if value[0] == "reached" else None

@@ -158,7 +158,7 @@ def test_kernel_wide_settings_cannot_be_written(box):
 
     def write():
         refused = []
-        for path in ("/proc/sys/kernel/hostname", "/proc/sys/vm/drop_caches", "/sys/kernel/uevent_helper", "/sys/power/state"):
+        for path in ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/drop_caches", "/sys/kernel/uevent_helper", "/sys/power/state"):
             try:
                 os.close(os.open(path, os.O_WRONLY))
             except OSError as error:

@@ -1,5 +1,6 @@
 """From a Spec and a hand-made machine to the steps of a sandbox."""
 
+import dataclasses
 import re
 
 import pytest
@@ -20,7 +21,7 @@ ROOTLESS = [False, True]
 V1 = {name: Hierarchy(1, f"/sys/fs/cgroup/{name}") for name in ("memory", "pids", "cpu", "cpuacct")}
 V2 = dict.fromkeys(("memory", "pids", "cpu"), Hierarchy(2, "/sys/fs/cgroup"))
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-PSEUDO = ["autofs", "fuse.portal", "nsfs", "rpc_pipefs", "binfmt_misc", "fusectl"]
+PSEUDO = ["autofs", "fuse.portal", "rpc_pipefs", "binfmt_misc", "fusectl"]
 
 
 class Files(Tree):
@@ -99,7 +100,10 @@ def steps(plan, *names):
 
 def target(step):
     """Where a step leaves something; None for a step that leaves nothing in a tree."""
-    at = {"mount": 2, "bind": 2, "overlay": 3, "overlay_or_read_only": 3, "mirror": 2, "copy": 2, "symlink": 2, "mkdir": 1}.get(step[0])
+    at = {
+        "mount": 2, "bind": 2, "overlay": 3, "overlay_or_read_only": 3, "overlay_or_private_copy": 3, "mirror": 2, "copy": 2, "symlink": 2,
+        "mkdir": 1, "touch": 1,
+    }.get(step[0])  # fmt: skip
     return None if at is None else step[at]
 
 
@@ -110,6 +114,10 @@ def shown(plan, path):
     binds = [step for step in steps(plan, "bind") if not step[1].startswith(PRIVATE)]
     apart = path in dict(plan.uppers) and any(step[:3] == ("mirror", path, inside) for step in plan.recipe.steps)
     return itself or apart or any(path == step[1] or path.startswith(step[1].rstrip("/") + "/") for step in binds)
+
+
+def shm():
+    return Files(**{"/dev/shm": "directory"})
 
 
 def is_in(path, *parents):
@@ -164,12 +172,12 @@ def test_proc_sys_and_dev_are_never_the_hosts(rootless, fs, net):
     plan = a_plan(
         spec(fs=fs, net=net), a_host(mount("/sys/kernel/security", "securityfs"), mount("/proc/fs/nfsd", "nfsd"), rootless=rootless)
     )
-    for step in steps(plan, "overlay", "overlay_or_read_only", "mirror", "copy"):
-        assert not is_in(step[1], "/proc", "/sys", "/dev"), step
+    for step in steps(plan, "overlay", "overlay_or_read_only", "overlay_or_private_copy", "mirror", "copy", "apart"):
+        assert not is_in(step[1], "/proc", "/sys", "/dev") or step[:2] == ("overlay_or_private_copy", "/dev/shm"), step
     for _, source, _, read_only in steps(plan, "bind"):
         assert not is_in(source, "/dev") or source in {f"/dev/{name}" for name in DEVICES}, source
         assert not is_in(source, "/sys") or read_only, source
-        assert not is_in(source, PRIVATE) or re.fullmatch(r"/proc/(root|dev|shm|\d+\.file)", source), source
+        assert not is_in(source, PRIVATE) or re.fullmatch(r"/proc/(root|dev|shm|hosts|\d+\.file)", source), source
     assert len([step for step in steps(plan, "mount") if step[1:4] == ("proc", f"{ROOT}/proc", "proc")]) == 1
 
 
@@ -226,8 +234,7 @@ def test_a_file_that_is_a_mount_becomes_a_private_copy(rootless):
 def test_a_socket_or_fifo_is_never_the_machines(rootless):
     """Bound read-only it could still be connected to: Docker's socket in a container, or one beside mount points without root."""
     tree = Files(**{"/run/docker.sock": "node", "/run/user": "directory"})
-    found = [mount("/run/user"), *([] if rootless else [mount("/run/docker.sock")])]
-    plan = a_plan(host=a_host(*found, rootless=rootless), tree=tree)
+    plan = a_plan(host=a_host(mount("/run/user"), mount("/run/docker.sock"), rootless=rootless), tree=tree)
     assert [step[1] for step in steps(plan, "copy") if step[1] == "/run/docker.sock"] == ["/run/docker.sock"]
     assert [step for step in steps(plan, "bind") if step[1] == "/run/docker.sock"] == []
 
@@ -263,10 +270,13 @@ def test_without_root_no_overlay_has_a_mount_below_it():
     host = a_host(mount("/home/me/data"), rootless=True)
     plan = a_plan(host=host, tree=tree)
     lower = [step[1] for step in steps(plan, "overlay", "overlay_or_read_only")]
-    assert {"/home/me/data", "/home/other", "/usr", "/tmp"} <= set(lower)
-    assert not [path for path in lower for each in host.mounts if each.path.startswith(path.rstrip("/") + "/")]
-    assert ("symlink", "usr/bin", f"{ROOT}/bin") in plan.recipe.steps
+    assert lower == ["/home/me/data"]
+    apart = {step[1]: step[4] for step in steps(plan, "apart")}  # with the names that have steps of their own
+    assert apart == {"/": ("dev", "home", "proc", "sys"), "/home": ("me",), "/home/me": ("data",)}
+    assert [each.path for each in plan.apart] == list(apart)
     assert dict(plan.uppers)["/home"] == "root/home"
+    assert plan.recipe.waits  # for the test, before it is looked what is in them
+    assert not a_plan(host=a_host(mount("/home/me/data")), tree=tree).recipe.waits
 
 
 @pytest.mark.parametrize("fs", ["readonly", "host"])
@@ -284,7 +294,8 @@ def test_temporary_files_are_private_also_around_a_mount(fs):
     tree = Files(**{"/tmp/mounted": "directory", "/tmp/other": "directory"})
     plan = a_plan(spec(fs=fs), a_host(mount("/tmp/mounted"), rootless=True), tree)
     assert ("bind", f"{PRIVATE}/0.upper", f"{ROOT}/tmp", False) in plan.recipe.steps
-    assert [step[1] for step in steps(plan, "overlay", "overlay_or_read_only")] == ["/tmp/mounted", "/tmp/other"]
+    assert [step[1] for step in steps(plan, "overlay", "overlay_or_read_only")] == ["/tmp/mounted"]
+    assert [(step[1], step[2], step[4]) for step in steps(plan, "apart")] == [("/tmp", f"{ROOT}/tmp", ("mounted",))]
     assert plan.uppers[0] == ("/tmp", "0.upper")
 
 
@@ -298,7 +309,62 @@ def test_a_host_root_keeps_the_hosts_devices():
     """fs="host" shares the whole machine's files, so its /dev too, but not its shared memory."""
     bound = {step[2]: step[1] for step in steps(a_plan(spec(fs="host"), tree=Files(**{"/dev/shm": "directory"})), "bind")}
     assert f"{ROOT}/dev" not in bound
-    assert bound[f"{ROOT}/dev/shm"] == f"{PRIVATE}/shm"
+    assert f"{ROOT}/dev/shm" not in bound
+    assert [step[3] for step in steps(a_plan(spec(fs="host"), tree=shm()), "overlay_or_private_copy")] == [f"{ROOT}/dev/shm"]
+
+
+@pytest.mark.parametrize(("place", "shown"), [("/home/me", False), ("/dev/shm/x", True)])
+def test_a_strict_test_sees_nobodys_shared_memory_unless_its_own_files_are_there(place, shown):
+    """Segments are other programs' memory; a project in /dev/shm is what is to be tested."""
+    plan = a_plan(spec(profile="strict"), tree=shm(), places=["/tmp", place])
+    assert ("/dev/shm" in dict(plan.uppers)) is shown
+    assert (("bind", f"{PRIVATE}/shm", f"{ROOT}/dev/shm", False) in plan.recipe.steps) is not shown
+
+
+def test_an_old_c_library_is_given_a_tmpfs_for_shared_memory():
+    """The glibc before 2.34 looks for the magic number of a tmpfs and takes no overlay."""
+    host = dataclasses.replace(a_host(), old_libc=True)
+    assert [step[1] for step in steps(a_plan(host=host, tree=shm()), "private_copy")] == ["/dev/shm"]
+
+
+@pytest.mark.parametrize("rootless", ROOTLESS)
+@pytest.mark.parametrize("fstype", ["nsfs", "proc"])
+@pytest.mark.parametrize("kind", ["small", "directory"])
+def test_a_door_to_the_machines_namespaces_is_left_out(rootless, fstype, kind):
+    """Named namespaces are mounted files that cannot be copied, and another /proc has the machine's processes: what is below is shown."""
+    inner = {"/run/netns/blue/sys": "directory"} if kind == "directory" else {}
+    host = a_host(mount("/run/netns/blue", fstype), *map(mount, inner), rootless=rootless)
+    plan = a_plan(host=host, tree=Files(**inner, **{"/run/netns/blue": kind}))
+    named = [
+        step for step in plan.recipe.steps if any(str(each).startswith(("/run/netns/blue", f"{ROOT}/run/netns/blue")) for each in step)
+    ]
+    made = [("touch", f"{ROOT}/run/netns/blue") if kind == "small" else ("mkdir", f"{ROOT}/run/netns/blue", 0o755)]
+    assert named == (made if rootless else [])
+
+
+@pytest.mark.parametrize("fs", ["overlay", "readonly", "host"])
+def test_what_a_mount_forbids_its_overlay_forbids(fs):
+    """An overlay is a mount of its own: noexec, nosuid and nosymfollow would be lost. Without root too, also around a mount."""
+    forbids = Mount.NOEXEC | Mount.NOSUID | Mount.NOSYMFOLLOW
+    tmp = dataclasses.replace(mount("/tmp"), options=frozenset({"rw", "noexec", "nosuid", "nosymfollow"}))
+    plan = a_plan(spec(fs=fs), a_host(tmp))
+    assert [step[6] for step in steps(plan, "overlay", "overlay_or_read_only") if step[1] == "/tmp"] == [forbids]
+    plan = a_plan(spec(fs=fs), a_host(tmp, mount("/tmp/mounted"), rootless=True), Files(**{"/tmp/mounted": "directory"}))
+    assert [step[7] for step in steps(plan, "apart") if step[1] == "/tmp"] == [forbids]
+    assert [step[4] & forbids for step in steps(plan, "mount") if step[2] == f"{ROOT}/tmp"] == [forbids]
+
+
+@pytest.mark.parametrize(("hostname", "expected"), [("db", True), ("two words", False), (".x", False)])
+@pytest.mark.parametrize("fs", ["overlay", "readonly", "host"])
+def test_the_own_name_is_put_where_it_is_looked_up(fs, hostname, expected):
+    """Into the upper layer of the overlay that has /etc/hosts, so that it can be replaced, or on a shared root into a copy of it."""
+    plan = a_plan(spec(fs=fs, hostname=hostname), tree=Files(**{"/tmp": "directory"}))
+    prepared = [step[7] for step in steps(plan, "overlay") if step[7] is not None]
+    wanted = ("/etc/hosts", hostname, ("127.0.0.1",))
+    assert (prepared, [step[1:] for step in steps(plan, "own_name")]) == (
+        ([wanted] if expected else [], []) if fs == "overlay" else ([], [(f"{PRIVATE}/hosts", *wanted[1:])] if expected else [])
+    )
+    assert plan.hosts == (wanted if expected else None)
 
 
 @pytest.mark.parametrize("rootless", ROOTLESS)
@@ -318,15 +384,18 @@ def test_binds_come_last_of_all_files_and_the_pivot_last_of_all(rootless, fs):
 
 @given(disk=st.integers(1 << 16, 1 << 40))
 def test_the_disk_limit_is_the_size_of_the_private_file_system(disk):
-    """Its bytes are exactly the limit, and files have a limit too, for an empty one costs kernel memory."""
-    ((*_, options),) = [step for step in steps(a_plan(spec(disk=disk)), "mount") if step[2] == PRIVATE]
-    named = dict(each.split("=") for each in options.split(","))
-    assert named["size"] == str(disk)
-    assert 1024 <= int(named["nr_inodes"]) <= disk // 1024 + 1024
+    """Its bytes are exactly the limit, and files have a limit too, for an empty one costs kernel memory.
+
+    It is set at the very last: what the sandbox itself has put there by then is not the test's.
+    """
+    name, path, size, files = a_plan(spec(disk=disk)).recipe.steps[-2]
+    assert (name, path, size) == ("limit_disk", PRIVATE, disk)
+    assert 1024 <= files <= disk // 1024 + 1024
 
 
 def test_without_a_disk_limit_the_private_file_system_has_none():
     """No size option is said: the kernel's own default holds."""
+    assert steps(a_plan(), "limit_disk") == []
     ((*_, options),) = [step for step in steps(a_plan(), "mount") if step[2] == PRIVATE]
     assert options == "mode=0755"
 
@@ -447,12 +516,19 @@ def test_what_of_proc_is_the_whole_machines_is_protected_from_root():
     assert steps(a_plan(host=a_host(rootless=True)), "protect") == []
 
 
+@pytest.mark.parametrize(("wanted", "net", "ipc"), [({}, True, True), ({"net": False}, False, True), ({"profile": "strict"}, False, False)])
+def test_of_proc_sys_only_what_the_kernel_has_once_a_namespace_can_be_written(wanted, net, ipc):
+    """The network's only with a network of its own, and nothing in a strict test."""
+    ((*_, own),) = [(step, step[2:]) for step in steps(a_plan(spec(**wanted)), "protect") if step[1] == f"{ROOT}/proc/sys"]
+    assert (("net" in own), ("kernel/shmmax" in own), ("kernel/hostname" in own)) == (net, ipc, ipc)
+
+
 def test_the_way_to_where_tests_write_is_opened_without_root():
     """In a user namespace a directory of an unknown owner cannot be copied up: those on the way to the places are, beforehand."""
-    overlays = {
-        step[1]: step[5] for step in steps(a_plan(host=a_host(rootless=True), places=["/var/tmp", "/home/me", "/home/gone/x"]), "overlay")
-    }
-    assert (overlays["/var"], overlays["/home"], overlays["/usr"]) == (("tmp",), ("me",), ())
+    host = a_host(mount("/home"), rootless=True)
+    plan = a_plan(host=host, places=["/var/tmp", "/home/me", "/home/gone/x"])
+    assert [step[5] for step in steps(plan, "overlay", "overlay_or_read_only") if step[1] == "/home"] == [("me",)]
+    assert [step[6] for step in steps(plan, "apart")] == [("/var/tmp", "/home/me", "/home/gone/x")]
     assert {step[5] for step in steps(a_plan(places=["/var/tmp", "/home/me"]), "overlay")} == {()}
 
 

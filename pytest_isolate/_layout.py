@@ -1,0 +1,185 @@
+"""The file system of a sandbox, as steps: what of the machine's is shown how, and where what is written lands. Touches nothing.
+
+The root of a sandbox is put together below ``/proc``, the one directory whose host content no sandbox ever shows:
+a tmpfs there holds everything private (so its size is the ``disk`` limit), and ``root`` in it becomes ``/``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pytest_isolate._linux.host import Host, Tree
+from pytest_isolate._linux.mounts import MountPoint
+from pytest_isolate._linux.syscalls import Mount
+from pytest_isolate._model import Apart
+
+PRIVATE = "/proc"
+ROOT = PRIVATE + "/root"
+REBUILT = ("/proc", "/sys", "/dev")  # never taken from the host as they are
+_PSEUDO = frozenset({"autofs", "fuse.portal", "rpc_pipefs", "binfmt_misc", "fusectl"})
+# Doors to the machine's other namespaces (`ip netns add`, Docker, snap) and processes (a chroot's /proc): what lies below is shown.
+_LEFT_OUT = frozenset({"nsfs", "proc"})
+
+Step = tuple[object, ...]
+
+
+@dataclass
+class Layout:
+    """The file system part of a plan while it grows."""
+
+    host: Host
+    tree: Tree
+    places: tuple[str, ...] = ()
+    strict: bool = False  # then nothing is the machine's own, behind whose sockets and FIFOs its programs listen
+    binds: tuple[str, ...] = ()  # paths that are put there later
+    hosts: tuple[str, str, tuple[str, ...]] | None = None  # where /etc/hosts is, the own name and its addresses
+    steps: list[Step] = field(default_factory=list)
+    uppers: list[tuple[str, str]] = field(default_factory=list)
+    apart: list[Apart] = field(default_factory=list)
+
+    def overlay(self, path: str, step: str = "overlay") -> None:
+        """Show a directory with a private layer over it; the step says what there is where the kernel has none: else an error."""
+        name = str(len(self.uppers))
+        doors = self._doors(path) if self.host.rootless else ()
+        hosts = self.hosts if self.hosts is not None and self._mount_of(self.hosts[0]) is self._mount_of(path) else None
+        if hosts is not None and not is_in(hosts[0], ("" if path == "/" else path,)):
+            hosts = None
+        self.steps.append((step, path, f"{PRIVATE}/{name}", inside(path), self.host.rootless, doors, self._flags(path), hosts))
+        self.uppers.append((path, f"{name}.upper"))
+
+    def _mount_of(self, path: str) -> MountPoint | None:
+        """The mount that a path lies on."""
+        over = [each for each in self.host.mounts if is_in(path, ("" if each.path == "/" else each.path,))]
+        return max(over, key=lambda each: len(each.path), default=None)
+
+    def _flags(self, path: str) -> int:
+        """What may not be done with the files of a path, which no layer over it makes possible."""
+        mount = self._mount_of(path)
+        return 0 if mount is None else mount.flags
+
+    def _doors(self, path: str) -> tuple[str, ...]:
+        """Directories of an overlay to copy up beforehand, relative to it, outer ones first.
+
+        A write copies up the directories above it with their owner, and an owner whom our user namespace has no name for makes
+        that fail (EOVERFLOW). So those on the way to the places where tests write are put into the upper layer at once.
+        """
+        start = path.rstrip("/") + "/"
+        doors: dict[str, None] = {}
+        for place in self.places:
+            if place.startswith(start):
+                parts = place.removeprefix(start).split("/")
+                doors |= dict.fromkeys("/".join(parts[: end + 1]) for end in range(len(parts)))
+        return tuple(door for door in doors if self.tree.kind(start + door) == "directory")
+
+    def cover(self, path: str, mount: MountPoint) -> None:
+        """Show a mount that has none below it that a parent would hide, with private writes."""
+        kind = self.tree.kind(path)
+        if mount.fstype in _LEFT_OUT:
+            self._leave_out(path, kind)
+        elif kind in {"small", "node"} and mount.fstype not in _PSEUDO:
+            self._copy(path)  # a node would be a door to the program behind it, also on a read-only mount
+        elif kind == "directory" and self.strict and mount.read_only and mount.fstype not in _PSEUDO:
+            self.overlay(path, "overlay_or_read_only")
+            self.steps.append(("read_only", inside(path)))
+        elif kind in {"small", "other"} or (kind == "directory" and (mount.read_only or mount.fstype in _PSEUDO)):
+            self.steps.append(("bind", path, inside(path), True))
+        elif kind == "directory":
+            self.overlay(path, "overlay" if self._is_too_much_to_lose(path, mount) else "overlay_or_read_only")
+
+    def _leave_out(self, path: str, kind: str) -> None:
+        """An overlay shows what is below a mount by itself; where a directory is taken apart nobody can see that."""
+        if self.host.rootless and kind != "none":
+            self.steps.append(("mkdir", inside(path), 0o755) if kind == "directory" else ("touch", inside(path)))
+
+    def _copy(self, path: str) -> None:
+        """A file that is a mount: without root it lies in a directory of ours, with root over an overlay's."""
+        name = f"{len(self.uppers)}.file"
+        target = inside(path) if self.host.rootless else f"{PRIVATE}/{name}"
+        self.steps.append(("copy", path, target, self.host.rootless))
+        if self.hosts is not None and self.hosts[0] == path:
+            self.steps.append(("own_name", target, *self.hosts[1:]))
+        if not self.host.rootless:
+            self.steps.append(("bind", target, inside(path), False))
+            self._restrict(path, inside(path))
+            self.uppers.append((path, name))
+
+    def _restrict(self, path: str, target: str) -> None:
+        """A mount of ours, whose file system forbids devices and set-uid programs, forbids what the machine's does too."""
+        if (more := self._flags(path)) & ~(Mount.NOSUID | Mount.NODEV):
+            self.steps.append(("mount", "", target, "", Mount.REMOUNT | Mount.BIND | Mount.NOSUID | Mount.NODEV | more, ""))
+
+    def _is_too_much_to_lose(self, path: str, mount: MountPoint) -> bool:
+        """Overlays that are too deep for one more, where tests write: in a sandbox in a sandbox everything would be read-only."""
+        return mount.fstype == "overlay" and any(is_in(place, (path,)) for place in self.places)
+
+    def directory(self, path: str, place: str | None = None) -> None:
+        """Without root an overlay must not have mounts below it: take such a directory apart.
+
+        ``place`` is where it is made, in the private file system.
+        """
+        place = place or f"root{path if path != '/' else ''}"
+        mount = next((each for each in self.host.mounts if each.path == path), None)
+        if mount is not None and mount.fstype in _LEFT_OUT:
+            self.cover(path, mount)
+            return
+        self.steps.append(("mirror", path, inside(path), True))
+        whole = mount is not None and path != "/" and ((mount.read_only and not self.strict) or mount.fstype in _PSEUDO)
+        if mount is not None and (whole or not below(self.host.mounts, path)):
+            self.cover(path, mount)
+            return
+        if path == "/":  # pivot_root(2) wants a mount point
+            self.steps.append(("bind", ROOT, ROOT, False))
+        elif self._flags(path) & ~(Mount.NOSUID | Mount.NODEV):
+            self.steps.append(("bind", inside(path), inside(path), False))
+            self._restrict(path, inside(path))
+        self._take_apart(path, place)
+
+    def temporary(self, path: str, step: str = "overlay") -> None:
+        """Make a directory private on a root that is the host's. A test that could not write there would not have what it was promised."""
+        if not (self.host.rootless and below(self.host.mounts, path)):
+            self.overlay(path, step)
+            return
+        name = f"{len(self.uppers)}.upper"
+        self.steps.append(("mirror", path, f"{PRIVATE}/{name}", True))
+        self.steps.append(("bind", f"{PRIVATE}/{name}", inside(path), False))
+        self._restrict(path, inside(path))
+        self._take_apart(path, name)
+
+    def _take_apart(self, path: str, place: str) -> None:
+        """Mounts below are known now and get steps of their own; what else is in there the holder lists when the test begins."""
+        start = path.rstrip("/") + "/"
+        mounts = {each.path.removeprefix(start).split("/")[0] for each in below(self.host.mounts, path)} - {""}
+        mounts |= {each.removeprefix(start) for each in REBUILT if each.startswith(start) and "/" not in each.removeprefix(start)}
+        fixed = {each.removeprefix(start).split("/")[0] for each in self.binds if each.startswith(start)}
+        layers = f"{len(self.uppers)}.apart"
+        ways = tuple(each for each in self.places if each.startswith(start))
+        self.uppers.append((path, place))
+        self.apart.append(Apart(path, place, layers))
+        self.steps.append(
+            ("apart", path, inside(path), f"{PRIVATE}/{layers}",
+             tuple(sorted(mounts)), tuple(sorted(fixed)), ways, self._flags(path), self.hosts)
+        )  # fmt: skip
+        for name in sorted(mounts):
+            child = start + name
+            if child in REBUILT:
+                self.steps.append(("mkdir", inside(child), 0o755))
+            elif self.tree.kind(child) == "directory":
+                self.directory(child, f"{place}/{name}")
+            elif (mount := next((each for each in self.host.mounts if each.path == child), None)) is not None:
+                self.cover(child, mount)
+
+
+def inside(path: str) -> str:
+    """Where a path of the sandbox is while it is built."""
+    return ROOT if path == "/" else ROOT + path
+
+
+def below(mounts: tuple[MountPoint, ...], path: str) -> list[MountPoint]:
+    """The mounts below a path."""
+    start = path.rstrip("/") + "/"
+    return [each for each in mounts if each.path.startswith(start)]
+
+
+def is_in(path: str, parents: tuple[str, ...] | list[str]) -> bool:
+    """Whether a path is one of others, or below one."""
+    return any(path == parent or path.startswith(parent + "/") for parent in parents)

@@ -1,0 +1,180 @@
+"""Directories with mounts below them, without root: private ones, in which each directory of the machine's has an overlay of its own.
+
+The kernel lets nobody look below a mount that a user namespace inherited, so no overlay may have one in its lower layer.
+Theory of operation. PID 1 builds such a directory ahead of its test, keeps the machine's tree in view, and when pytest
+takes the sandbox looks once more: what came is added, what went is removed, what changed is copied anew. What is in an
+existing directory needs no look: its overlay shows the machine's. Imported by the builder: cheap modules only.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import time
+
+from pytest_isolate._errors import StepFailedError
+from pytest_isolate._linux import syscalls
+from pytest_isolate._sandbox import copies, steps
+
+TYPE_CHECKING = False  # importing typing for it would make the builder larger
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+_SETTLED = 50_000_000  # nanoseconds; a directory that changed later than that before a look may have changed behind it in the same tick
+_COPY, _OVERLAY, _READ_ONLY = "copy", "overlay", "read_only"
+
+
+class Directory:
+    """One of them. Raises ``StepFailedError``."""
+
+    def __init__(self, arguments: Sequence[Any], budget: copies.Budget) -> None:
+        self._path, self._target, self._layers, mounts, fixed, ways, self._flags, self._hosts = arguments
+        self._mounts, self._fixed, self._ways = frozenset(mounts), frozenset(fixed), ways
+        self._budget = budget
+        self._entries: dict[str, tuple[str, tuple[int, ...], int]] = {}  # name -> how it is shown, what it looked like, bytes copied
+        self._gone = 0
+        self._looked: tuple[int, ...] = ()  # the directory's times at the last look
+        os.mkdir(self._layers)
+        self._list()
+
+    def look_again(self) -> bool:
+        """Make it the directory that the machine's is now. Whether that took anything."""
+        look = os.stat(self._path)
+        if (look.st_mtime_ns, look.st_ctime_ns) == self._looked and all(map(self._is_as_it_was, self._entries)):
+            return False
+        return self._list()
+
+    def _is_as_it_was(self, name: str) -> bool:
+        how, seen, _ = self._entries[name]
+        if how == _OVERLAY:  # replacing it would have changed the directory
+            return True
+        try:
+            return _signature(os.lstat(self._source(name))) == seen
+        except OSError:
+            return False
+
+    def _source(self, name: str) -> str:
+        return f"{self._path.rstrip('/')}/{name}"
+
+    def _list(self) -> bool:
+        now, look = time.time_ns(), os.stat(self._path)
+        self._looked = (look.st_mtime_ns, look.st_ctime_ns) if max(look.st_mtime_ns, look.st_ctime_ns) + _SETTLED < now else ()
+        found: dict[str, os.stat_result] = {}
+        try:
+            with os.scandir(self._path) as entries:
+                for entry in entries:
+                    if entry.name not in self._mounts:
+                        try:
+                            found[entry.name] = entry.stat(follow_symlinks=False)
+                        except OSError:  # it went meanwhile
+                            continue
+        except PermissionError:  # may be entered but not listed: its mounts are there all the same
+            found = {}
+        changed = False
+        for name in self._entries.keys() - found.keys():
+            changed |= self._remove(name)
+        for name, entry_look in found.items():
+            known = self._entries.get(name)
+            if known is not None and _signature(entry_look) == known[1]:
+                continue
+            if known is None or self._remove(name):
+                self._add(name, entry_look)
+                changed = True
+        copies.look_like(self._target, look, user=True)
+        return changed
+
+    def _add(self, name: str, look: os.stat_result) -> None:
+        source, target, copied = self._source(name), f"{self._target}/{name}", 0
+        if os.path.lexists(target):  # put there by another step: a bind's
+            return
+        try:
+            if stat.S_ISDIR(look.st_mode):
+                how = self._overlay(name, source, target)
+            elif stat.S_ISREG(look.st_mode) and not (self._budget.allows(look) and os.access(source, os.R_OK)):
+                how = self._read_only(source, target)
+            elif stat.S_ISREG(look.st_mode) or stat.S_ISLNK(look.st_mode) or stat.S_ISSOCK(look.st_mode) or stat.S_ISFIFO(look.st_mode):
+                copies.copy(source, target, look, user=True)
+                how = _COPY
+                if stat.S_ISREG(look.st_mode):
+                    copied = look.st_size
+                    self._budget.take(look)
+                    if self._hosts is not None and self._hosts[0] == source:
+                        steps.own_name(target, *self._hosts[1:])
+            else:
+                how = self._read_only(source, target)
+        except OSError as error:
+            if error.errno in {errno.ENOENT, errno.ESTALE} and not os.path.lexists(source):
+                self._sweep(target)  # it went meanwhile, which the next look sees
+                self._looked = ()
+                return
+            raise StepFailedError("show", source, error.errno or errno.EIO) from error
+        self._entries[name] = (how, _signature(look), copied)
+
+    def _overlay(self, name: str, source: str, target: str) -> str:
+        os.mkdir(target)
+        start = source + "/"
+        doors: dict[str, None] = {}
+        for way in self._ways:
+            if way.startswith(start):
+                parts = way.removeprefix(start).split("/")
+                doors |= dict.fromkeys("/".join(parts[: end + 1]) for end in range(len(parts)))
+        real = [door for door in doors if os.path.isdir(start + door) and not os.path.islink(start + door)]
+        hosts = self._hosts if self._hosts is not None and self._hosts[0].startswith(start) else None
+        written = any(way == source or way.startswith(start) for way in self._ways)
+        perform = steps.overlay if written else steps.overlay_or_read_only
+        os.mkdir(f"{self._layers}/{name}")
+        perform(source, f"{self._layers}/{name}/", target, True, real, self._flags, hosts)
+        return _OVERLAY
+
+    @staticmethod
+    def _read_only(source: str, target: str) -> str:
+        steps.bind(source, target, read_only=True)
+        return _READ_ONLY
+
+    def _remove(self, name: str) -> bool:
+        """Remove what was shown of a name, unless a bind lies there. Whether it is gone."""
+        if name in self._fixed:
+            return False
+        how, _, copied = self._entries.pop(name)
+        target = f"{self._target}/{name}"
+        if how != _COPY:
+            syscalls.umount(target)
+        self._sweep(target)
+        self._budget.give_back(copied)
+        if how == _OVERLAY:
+            self._gone += 1
+            os.rename(f"{self._layers}/{name}", f"{self._layers}.{self._gone}")
+        return True
+
+    @staticmethod
+    def _sweep(target: str) -> None:
+        try:
+            os.unlink(target)
+        except IsADirectoryError:
+            os.rmdir(target)
+        except FileNotFoundError:
+            return
+
+    def write_down(self) -> None:
+        """Say what is in it now, for whoever asks what the test changed."""
+        made, others = {}, []
+        for name in os.listdir(self._target):
+            how = self._entries.get(name, ("",))[0]
+            look = os.lstat(f"{self._target}/{name}") if how != _OVERLAY else None
+            if look is None or how == _READ_ONLY or stat.S_ISDIR(look.st_mode):
+                others.append(name)
+            else:
+                made[name] = [look.st_ino, look.st_ctime_ns]
+        read_only = [name for name, (how, *_) in self._entries.items() if how == _READ_ONLY]
+        with open(f"{self._layers}.known", "w", encoding="ascii") as file:
+            json.dump({"copies": made, "others": others, "read_only": read_only}, file)
+
+
+def _signature(look: os.stat_result) -> tuple[int, ...]:
+    """What is another when a file is another or was written; of a directory, when it is another: its overlay shows the rest."""
+    if stat.S_ISDIR(look.st_mode):
+        return (look.st_dev, look.st_ino, look.st_mode)
+    return (look.st_dev, look.st_ino, look.st_mode, look.st_size, look.st_mtime_ns, look.st_ctime_ns)

@@ -1,0 +1,85 @@
+"""Private copies of the machine's files, for where no overlay fits. Imported by the builder: cheap modules only.
+
+Measured: 1 MiB takes 0.3 ms, a file of some KiB 0.03. What is above the bounds is not copied: each test would pay for it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+LARGEST = 1 << 20  # bytes of one file
+_MOST = 8 << 20  # bytes of all of one sandbox
+_DEEPEST = 32
+
+
+class Budget:
+    """What may still be copied for one sandbox."""
+
+    def __init__(self) -> None:
+        self.bytes = _MOST
+
+    def allows(self, look: os.stat_result) -> bool:
+        """Whether a regular file may be copied."""
+        return look.st_size <= min(LARGEST, self.bytes)
+
+    def take(self, look: os.stat_result) -> None:
+        """It is."""
+        self.bytes -= look.st_size
+
+    def give_back(self, size: int) -> None:
+        """A copy is no more."""
+        self.bytes += size
+
+
+def look_like(path: str, look: os.stat_result, *, user: bool) -> None:
+    """Give a file or directory of ours the owner, mode and times of the machine's.
+
+    Without root nobody but us has a name: where it is another's, our rights to it become the owner's.
+    """
+    mode = stat.S_IMODE(look.st_mode)
+    if not user:
+        os.chown(path, look.st_uid, look.st_gid)
+    elif look.st_uid != os.geteuid():
+        ours = mode >> 3 if look.st_gid in {os.getegid(), *os.getgroups()} else mode
+        mode = (mode & ~0o700) | ((ours & 0o7) << 6)
+    os.chmod(path, mode)
+    os.utime(path, ns=(look.st_atime_ns, look.st_mtime_ns))
+
+
+def copy(source: str, target: str, look: os.stat_result, *, user: bool) -> None:
+    """Copy a file, as it was looked at. That of a socket or FIFO has nobody at its other end, as in an overlay."""
+    if stat.S_ISLNK(look.st_mode):
+        os.symlink(os.readlink(source), target)
+        os.utime(target, ns=(look.st_atime_ns, look.st_mtime_ns), follow_symlinks=False)
+        return
+    if stat.S_ISSOCK(look.st_mode) or stat.S_ISFIFO(look.st_mode):
+        os.mknod(target, stat.S_IFMT(look.st_mode) | 0o600)
+    else:
+        original = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            with open(target, "xb", buffering=0) as ours:
+                left = look.st_size
+                while left > 0 and (data := os.read(original, left)):
+                    left -= ours.write(data) or 0
+        finally:
+            os.close(original)
+    look_like(target, look, user=user)
+
+
+def tree(source: str, target: str, budget: Budget, *, user: bool, depth: int = 0) -> None:
+    """Copy a directory with what the budget allows; what goes away meanwhile is left out."""
+    os.mkdir(target)
+    with os.scandir(source) as entries:
+        for entry in entries:
+            try:
+                look = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(look.st_mode):
+                    if depth < _DEEPEST:
+                        tree(entry.path, f"{target}/{entry.name}", budget, user=user, depth=depth + 1)
+                elif not stat.S_ISREG(look.st_mode) or budget.allows(look):
+                    copy(entry.path, f"{target}/{entry.name}", look, user=user)
+                    budget.take(look)
+            except (FileNotFoundError, PermissionError):
+                continue
+    look_like(target, os.stat(source), user=user)

@@ -1,0 +1,106 @@
+"""Where in a sandbox's private file system the things are that a test wrote."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pytest_isolate._model import Apart
+from pytest_isolate._sandbox.salvage import descend, private_path
+
+_UPPER = "/.upper"
+_LARGEST = 16 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a directory that is taken apart had when the test began, as PID 1 wrote it down.
+
+    A test that is root can reach the private file system by a file handle, so this is believed no more than what a test wrote.
+    """
+
+    copies: dict[str, tuple[int, int]] = field(default_factory=dict)  # name -> inode and change time of the copy
+    others: frozenset[str] = frozenset()  # names of all other things
+    read_only: tuple[str, ...] = ()  # files that were too large to copy, or unreadable
+
+    def unwritten(self, private: int, relative: str) -> Iterator[str]:
+        """Names in the directory that are as they were, or of which a layer of its own tells."""
+        yield from self.others
+        if (fd := descend(private, relative)) is None:
+            return
+        try:
+            for name, (inode, changed) in self.copies.items():
+                with contextlib.suppress(FileNotFoundError):
+                    look = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                    if (look.st_ino, look.st_ctime_ns) == (inode, changed):
+                        yield name
+        finally:
+            os.close(fd)
+
+
+@dataclass(frozen=True)
+class Written:
+    """The private directories of a plan."""
+
+    uppers: tuple[tuple[str, str], ...]
+    apart: tuple[Apart, ...] = ()
+    hosts: tuple[str, str, tuple[str, ...]] | None = None  # the /etc/hosts that is ours: where, and the own name and addresses in it
+
+    def covers(self, path: str) -> bool:
+        """Whether what is written to a path is private."""
+        return private_path(self.uppers, path) is not None
+
+    def find(self, private: int, path: str) -> str | None:
+        """Where in the private file system the written files of an absolute path of the sandbox are."""
+        relative = private_path(self.uppers, path)
+        for each in self.apart:
+            if relative is not None and relative == os.path.join(each.place, below := os.path.relpath(path, each.path)) and below != ".":
+                name, _, rest = below.partition("/")
+                if _is_directory(private, layer := f"{each.layers}/{name}{_UPPER}"):
+                    return os.path.join(layer, rest) if rest else layer
+        return relative
+
+    def layers(self, private: int) -> Iterator[tuple[str, str, Known | None]]:
+        """Each private directory: its path inside, where it is, and of one that is taken apart what it had."""
+        apart = {each.place: each for each in self.apart}
+        for path, relative in self.uppers:
+            if (each := apart.get(relative)) is None:
+                yield path, relative, None
+                continue
+            yield path, relative, _known(private, each)
+            for name in _names(private, each.layers):
+                yield os.path.join(path, name), f"{each.layers}/{name}{_UPPER}", None
+
+    def too_large(self, private: int) -> list[str]:
+        """Files that could not be written because they were too large to copy."""
+        return [os.path.join(each.path, name) for each in self.apart for name in _known(private, each).read_only]
+
+
+def _is_directory(private: int, relative: str) -> bool:
+    if (fd := descend(private, relative)) is None:
+        return False
+    os.close(fd)
+    return True
+
+
+def _names(private: int, relative: str) -> list[str]:
+    if (fd := descend(private, relative)) is None:
+        return []
+    try:
+        return sorted(os.listdir(fd))
+    finally:
+        os.close(fd)
+
+
+def _known(private: int, apart: Apart) -> Known:
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with open(os.open(f"{apart.layers}.known", flags, dir_fd=private), "rb") as file:
+            said = json.loads(file.read(_LARGEST))
+        copies = {str(name): (int(inode), int(changed)) for name, (inode, changed) in said["copies"].items()}
+        return Known(copies, frozenset(map(str, said["others"])), tuple(map(str, said["read_only"])))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):  # not as PID 1 wrote it
+        return Known()
