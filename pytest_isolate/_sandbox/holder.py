@@ -23,6 +23,19 @@ from pytest_isolate._linux import counters, syscalls
 from pytest_isolate._sandbox import apart, copies, steps, wire
 
 GRACE = 0.1  # seconds that a process which is about to end has before it counts as left behind
+LONGEST_GRACE = 2.0  # seconds, of which one that wants a processor and gets none has as many as it needs to run for a GRACE
+_LOOK_AGAIN = GRACE / 10
+_TICK = 1 / os.sysconf("SC_CLK_TCK")
+# What multiprocessing and joblib start once, for as long as their interpreter lives: a tracker of resources, which the end of its last
+# user's pipe ends, and loky's pool, which the next Parallel() takes. By (option, beginning of its value) of a Python's command. A test can
+# call a process of its own so: then nobody names it, and it is killed as all are.
+_HELPERS = (
+    ("-c", "from multiprocessing.resource_tracker import main"),
+    ("-c", "from loky.backend.resource_tracker import main"),
+    ("-c", "from joblib.externals.loky.backend.resource_tracker import main"),
+    ("-m", "loky.backend.popen_loky_posix"),
+    ("-m", "joblib.externals.loky.backend.popen_loky_posix"),
+)
 _LONGEST_COMMAND = 200  # characters
 _MOST_LISTED = 50
 
@@ -127,8 +140,9 @@ def _serve(channel: socket.socket) -> None:
             if "signal" in received[0]:
                 _signal(*received[0]["signal"])
             else:
-                found = _left_over(proc, poll, wake_read)
-                wire.send(channel, {"processes": found[:_MOST_LISTED], "count": len(found)})
+                found, alone = _left_over(proc, poll, wake_read)
+                listed: list[wire.Message] = [{"pid": each.pid, "command": each.command} for each in found[:_MOST_LISTED]]
+                wire.send(channel, {"processes": listed, "count": len(found), "alone": alone})
 
 
 def _read(directory: int, name: str) -> str:
@@ -151,28 +165,56 @@ def _reap() -> None:
         return  # nobody left to reap
 
 
-def _left_over(proc: int, poll: select.poll, wake_read: int) -> list[wire.Message]:
-    """Who is alive besides us, after a grace in which every death is waited for."""
-    deadline = time.monotonic() + GRACE
-    while (found := list(_processes(proc))) and (left := deadline - time.monotonic()) > 0:
-        ready = dict(poll.poll(min(left, GRACE / 10) * 1000))  # an adopted child's death wakes us, others' do not
+class _Process:
+    """What /proc says of one process."""
+
+    def __init__(self, pid: int, stat: str, arguments: list[str]) -> None:
+        fields = stat[stat.rindex(")") + 2 :].split()  # from the third of proc(5) on
+        comm = stat[stat.index("(") + 1 : stat.rindex(")")]
+        self.pid = pid
+        self.command = (" ".join(arguments).strip() or f"[{comm}]")[:_LONGEST_COMMAND]
+        self.dead = fields[0] in "ZX"
+        self.wants_processor = fields[0] in "RD"
+        self.used = (int(fields[11]) + int(fields[12])) * _TICK  # seconds of processor time
+        self.born = fields[19]
+        self.is_helper = any(
+            option == arguments[at] and arguments[at + 1].startswith(value)
+            for option, value in _HELPERS
+            for at in range(1, len(arguments) - 1)
+        )
+
+
+def _left_over(proc: int, poll: select.poll, wake_read: int) -> tuple[list[_Process], bool]:
+    """Who is alive besides us and counts, after a grace in which every death is waited for; and whether really nobody is.
+
+    One that sleeps when the grace is over stays. One that runs, or would if it were its turn, may be about to end on a machine that is
+    busy: it has its grace in time of a processor.
+    """
+    begin = time.monotonic()
+    first: dict[tuple[int, str], float] = {}  # what each had used when we first saw it
+    while found := list(_processes(proc)):
+        for each in found:
+            first.setdefault((each.pid, each.born), each.used)
+        waited = time.monotonic() - begin
+        ending = any(each.wants_processor and each.used - first[each.pid, each.born] < GRACE for each in found)
+        if waited >= (LONGEST_GRACE if ending else GRACE):
+            break
+        ready = dict(poll.poll(_LOOK_AGAIN * 1000))  # an adopted child's death wakes us, others' do not
         if wake_read in ready:
             os.read(wake_read, 4096)
             _reap()
-    return found
+    return [each for each in found if not each.is_helper], not found
 
 
-def _processes(proc: int) -> Iterator[wire.Message]:
+def _processes(proc: int) -> Iterator[_Process]:
     for name in os.listdir(proc):
         if not name.isdecimal() or name == "1":
             continue
         try:
-            stat = _read(proc, f"{name}/stat")
-            command = _read(proc, f"{name}/cmdline").replace("\0", " ").strip()
+            process = _Process(int(name), _read(proc, f"{name}/stat"), _read(proc, f"{name}/cmdline").split("\0"))
         except OSError as error:
             if error.errno not in {errno.ENOENT, errno.ESRCH}:
                 raise
             continue  # it ended between the two looks
-        comm, state = stat[stat.index("(") + 1 : stat.rindex(")")], stat[stat.rindex(")") + 2]
-        if state not in "ZX":
-            yield {"pid": int(name), "command": (command or f"[{comm}]")[:_LONGEST_COMMAND]}
+        if not process.dead:
+            yield process

@@ -149,18 +149,21 @@ class Sandbox:
         """Whether surely nobody is alive in there besides PID 1 and ``but``; False where that takes a question."""
         return "pids" in self.groups and counters.is_empty(self.groups["pids"], but)
 
-    def left_over(self) -> tuple[list[tuple[int, str]], int]:
-        """Processes still alive besides PID 1, some of them as (pid inside, command), and how many, once the test itself is over."""
+    def left_over(self) -> tuple[list[tuple[int, str]], int, bool]:
+        """Who is still alive besides PID 1 once the test itself is over: some as (pid inside, command), how many, and whether nobody is.
+
+        Helpers that end with their interpreter are not counted, but they are alive.
+        """
         if self.is_empty():
-            return [], 0  # the usual case: one read instead of a question
+            return [], 0, True  # the usual case: one read instead of a question
         try:
             wire.send(self._channel, {"list": True})
             received = wire.receive(self._channel)
         except (TimeoutError, ConnectionError):
             received = None
         if received is None:
-            return [], 0  # PID 1 is dead, and with it every other process in there
-        return [(each["pid"], each["command"]) for each in received[0]["processes"]], received[0]["count"]
+            return [], 0, True  # PID 1 is dead, and with it every other process in there
+        return [(each["pid"], each["command"]) for each in received[0]["processes"]], received[0]["count"], received[0]["alone"]
 
     def signal(self, pid: int, number: int) -> None:
         """Send a signal to a process in there, by its number in there."""

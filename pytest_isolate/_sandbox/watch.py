@@ -133,6 +133,7 @@ class Watch:
         self._entered = False
         self.over = False
         self._looked_at = 0  # bytes of memory at which we looked who holds them
+        self._alone = True  # whether nobody was left in there when the test was over
         for fd in (frames, stacks):
             os.set_blocking(fd, False)
         with contextlib.suppress(OSError):  # the user's share of large pipes is used up, or memory: a small one does as well
@@ -157,6 +158,7 @@ class Watch:
         self._goes_on, self._false_words = goes_on, 0
         self._entered = self.over = False
         self._looked_at = 0
+        self._alone = True
 
     def descriptors(self) -> list[int]:
         """What wakes whoever waits: the child's exit, an OOM event, the child's word that it sent its end frame."""
@@ -205,7 +207,7 @@ class Watch:
             stays = self._goes_on and whole and not self._exit.out_of_memory and self._exit.first("raised") is None
             if whole and not stays and not (self._exit.finished and self._sandbox.is_empty(but=self.pid)):
                 is_ready(self._pidfd, _LAST_WORDS)
-                self._exit.left_over, self._exit.left_count = self._sandbox.left_over()
+                self._exit.left_over, self._exit.left_count, self._alone = self._sandbox.left_over()
         finally:
             if self._on_interrupt is not None:
                 signal.signal(signal.SIGINT, self._on_interrupt)
@@ -237,7 +239,7 @@ class Watch:
         if self._pidfd < 0:
             return  # a Ctrl-C came while it was ended
         self._drain()  # whether it is inside
-        alone = self._exit.finished and not self._exit.left_over
+        alone = self._exit.finished and self._alone
         if not alone:  # else PID 1 is the builder's to kill, once we let go of its mounts: whoever is the last of them takes them apart
             self._sandbox.kill()
         rootless = self._sandbox.recipe.namespaces & Clone.NEWUSER  # the go-between is the test's parent, and should be there to reap it
@@ -251,7 +253,7 @@ class Watch:
         else:
             self._reap()
             self._sandbox.reap_strays()
-        if self._exit.left_over:  # with net=False or fs="host" they would disturb the next test
+        if not self._alone:  # with net=False or fs="host" they would disturb the next test
             self._sandbox.wait_dead()
         self._drain()
         held = self._pidfd, self._frames, self._stacks, self._ended
