@@ -14,6 +14,7 @@ from pytest_isolate import _coverage, _mend, _plugins, _pytest_private, _reading
 from pytest_isolate._flight import Flight, Parted
 from pytest_isolate._kept import bring_back, changes_of, keep_artifacts, lost_threads
 from pytest_isolate._model import Usage
+from pytest_isolate._remedies import said_once
 from pytest_isolate._report.json_report import Entry
 from pytest_isolate._run import Run
 from pytest_isolate._sandbox.frames import Frame, GarbledError
@@ -97,7 +98,8 @@ def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:
     flight.facts.again = bool(attempt) and attempt[-1].when == "teardown" and any(report.outcome == _RERUN for report in attempt)
     verdict = _verdict.judge(flight.spec, flight.facts)
     if verdict.broken is not None:
-        return verdict, [_error_report(flight, verdict, f"the sandbox broke: {verdict.broken}")]
+        message = f"the sandbox broke: {verdict.broken}"
+        return replace(verdict, broken=message), [_error_report(flight, verdict, message)]
     if not verdict.violations and (over := flight.run.reporting.over_budget(str(flight.item.nodeid), verdict.usage, reports)):
         verdict = replace(verdict, kind="violation", violations=tuple(over))
     for phase in PHASES:
@@ -115,6 +117,7 @@ def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:
 def _error_report(flight: Flight, verdict: Verdict, message: str) -> pytest.TestReport:
     """A sandbox that could not be built: made without pytest_runtest_makereport, so that no xfail covers it."""
     item = flight.item
+    message = said_once(flight.run.said_remedies, message, str(item.nodeid))
     text = f"isolate: {message}" if not message.startswith("isolate: ") else message
     stacks = [_stacks_section(flight.facts)] if flight.facts is not None and flight.facts.exit.stacks else []
     report = pytest.TestReport(
@@ -356,6 +359,7 @@ def entry(flight: Flight) -> Entry:
         getattr(flight.item.config, "workerinput", {}).get("workerid"),
         None if flight.item.location[1] is None else flight.item.location[1] + 1,
         _output(flight.reports) if verdict is not None and verdict.violations else None,
+        None if verdict is None or verdict.broken is None else verdict.broken.removeprefix("isolate: "),
     )
 
 

@@ -176,3 +176,18 @@ def explain(error: StepFailedError, here: Environment) -> str:
     """A failed step in words, with its remedy."""
     known = remedy(error, here) or _shortage(error)
     return f"{error}; remedy: {known}" if known else str(error)
+
+
+_HELP_BEGINS = ("; remedy: ", "; see also ")  # in a sentence of which the rest may be the same for all tests of a run
+
+
+def said_once(said: dict[str, str], message: str, nodeid: str) -> str:
+    """A sentence about a test without a sandbox: the first time as it is, later without what helps, which the first test's error has.
+
+    ``said`` is the run's: from what was said to the first test.
+    """
+    at = min((at for each in _HELP_BEGINS if (at := message.find(each)) >= 0), default=message.find("\n"))
+    if at < 0:
+        return message
+    first = said.setdefault(message[at:], nodeid)
+    return message if first == nodeid else f"{message[:at]} (what helps: see {first})"

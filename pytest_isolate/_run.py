@@ -127,6 +127,7 @@ class Run:
         self._machine: Machine | None = None
         self.on_terminate: OnTerminate | None = None
         self.said_of_plugins: set[str] = set()
+        self.said_remedies: dict[str, str] = {}  # what helps -> the first test that it would have helped
 
     @staticmethod
     def stops(session: pytest.Session) -> bool:

@@ -75,8 +75,8 @@ KEYS = {
     "wall": _time("wall_seconds", "200% or 1s", written=False),
     "pids": Key("pids_peak", _values.count(0, "processes and threads"), lambda n: f"{n:g}", lambda n: f"{n:g}", "100% or 2", True, "3"),
     "disk": _size("disk_bytes", "10% or 64K", written=True),
-    "io_read": _size("io_read_bytes", "100% or 1M", written=False),
-    "io_write": _size("io_write_bytes", "100% or 1M", written=False),
+    "io_read": _size("io_read_bytes", "150% or 1M", written=False),
+    "io_write": _size("io_write_bytes", "150% or 1M", written=False),
 }
 
 

@@ -1,6 +1,7 @@
 """``pytest-isolate compare base.json head.json``: what got heavier and lighter between two JSON reports.
 
-Exit status: 0 nothing is heavier beyond the tolerance, 1 something is, 2 a file or an argument cannot be read.
+Exit status: 0 nothing is heavier beyond the tolerance, 1 something is, 2 a file or an argument cannot be read, or tests had no sandbox
+in one of the runs and could not be compared.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pytest_isolate._report.budget_file import KEYS, Number, Tolerance, default_
 from pytest_isolate._report.github import cell
 from pytest_isolate._report.json_report import is_figure
 from pytest_isolate._report.terminal import plain
+from pytest_isolate._report.unbuilt import Unbuilt, is_unbuilt, unbuilt
 from pytest_isolate._values import counted
 
 Usages = Mapping[str, Mapping[str, Number | None]]  # by test, by the report's names
@@ -51,12 +53,24 @@ class Comparison(NamedTuple):
     vanished: Sequence[str]
 
 
+class Report(NamedTuple):
+    """One report, read."""
+
+    usages: Usages  # of each test that did all its work: that passed, or failed for its budget alone
+    unbuilt: Sequence[Unbuilt]  # tests that had no sandbox, and so did nothing
+
+    @property
+    def without_sandbox(self) -> set[str]:
+        """Their names."""
+        return {str(entry["nodeid"]) for each in self.unbuilt for entry in each.entries}
+
+
 class UnreadableError(ValueError):
     """A file that is no report, in a sentence."""
 
 
-def read(path: str) -> Usages:
-    """The usage of each test that did all its work: that passed, or failed for its budget alone. Raises ``UnreadableError``."""
+def read(path: str) -> Report:
+    """Read a file. Raises ``UnreadableError``."""
     try:
         report = json.loads(Path(path).read_text("utf-8"))
     except OSError as error:
@@ -74,7 +88,7 @@ def read(path: str) -> Usages:
                 raise UnreadableError(f"{path}: {entry['nodeid']!r}: {name} must be a number of at least 0, or null, not {figure!r:.100}")
         if entry.get("outcome") in {"passed", "xpassed"} or _only_over_budget(entry.get("violations")):
             found[entry["nodeid"]] = entry["usage"]
-    return found
+    return Report(found, unbuilt(filter(is_unbuilt, report["tests"])))
 
 
 def _only_over_budget(violations: object) -> bool:
@@ -162,7 +176,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"pytest-isolate compare: {error}\n")
         return 2
     keys = [key for key in KEYS if key in _COMPARED or key in named]
-    found = compare(base, head, {**default_tolerances(), **named}, keys)
-    lines = as_markdown(found) if options.format == "markdown" else as_text(found)
+    found = compare(base.usages, head.usages, {**default_tolerances(), **named}, keys)
+    without = base.without_sandbox | head.without_sandbox  # nobody knows what they would have used: they neither appeared nor vanished
+    found = found._replace(
+        appeared=[each for each in found.appeared if each not in without], vanished=[each for each in found.vanished if each not in without]
+    )
+    is_markdown = options.format == "markdown"
+    lines = [*_not_compared(options.base, base, is_markdown=is_markdown), *_not_compared(options.head, head, is_markdown=is_markdown)]
+    lines += as_markdown(found) if is_markdown else as_text(found)
     sys.stdout.write("\n".join(lines) + "\n")
-    return int(any(each.heavier for each in found.changes))
+    return 1 if any(each.heavier for each in found.changes) else 2 if without else 0
+
+
+def _not_compared(path: str, report: Report, *, is_markdown: bool) -> Iterator[str]:
+    for each in report.unbuilt:
+        sentence = f"{path}: {each.heading}; not compared"
+        yield from (f"**{cell(sentence)}**", "") if is_markdown else (plain(sentence),)

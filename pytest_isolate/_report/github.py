@@ -1,4 +1,4 @@
-"""GitHub Actions: an annotation for each violation, at its test's line, and a job summary in Markdown."""
+"""GitHub Actions: an annotation for each violation, at its test's line, and for each reason why there was no sandbox; a job summary."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_isolate._report.terminal import plain, show_figure, violations
+from pytest_isolate._report.unbuilt import unbuilt
 from pytest_isolate._values import counted
 
 if TYPE_CHECKING:
     import pytest
 
 _ANNOTATED = 50  # GitHub shows ten of a step and fifty of a run
+_NAMED = 10  # tests without a sandbox, for each reason
 _SUMMARY_SHOWN = 50  # GitHub drops a summary of more than 1 MiB
 _LONGEST = {"name": 300, "message": 2000}  # characters
 
@@ -51,11 +53,19 @@ def cell(text: str) -> str:
 
 
 def summary(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """The job summary's lines: what was overstepped, and the heaviest tests by memory."""
+    """The job summary's lines: which tests had no sandbox, what was overstepped, and the heaviest tests by memory."""
     found = list(violations(entries))
     yield "### Isolated tests"
     yield ""
-    yield f"{counted(len(entries), 'test')}, {counted(len(found), 'violation')}"
+    groups = unbuilt(entries)
+    errors = sum(len(each.entries) for each in groups)
+    without = f", **{errors} without a sandbox**" if errors else ""
+    yield f"{counted(len(entries), 'test')}{without}, {counted(len(found), 'violation')}"
+    for group in groups:
+        yield from ("", f"**{cell(cut(group.heading, 'message'))}**", "")
+        yield from (f"- {cell(cut(entry['nodeid'], 'name'))}" for entry in group.entries[:_NAMED])
+        if len(group.entries) > _NAMED:
+            yield f"- and {len(group.entries) - _NAMED} more"
     if found:
         yield from ("", "| test | resource | what |", "| --- | --- | --- |")
         for entry, violation in found[:_SUMMARY_SHOWN]:
@@ -73,12 +83,18 @@ def summary(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 def tell(reporter: pytest.TerminalReporter, entries: Sequence[dict[str, Any]], root: Path) -> None:
     """Annotations to the log, the summary to its file. A summary that cannot be written is said, and fails nothing."""
-    found = list(violations(entries))
-    for entry, violation in found[:_ANNOTATED]:
+    workspace = os.environ.get("GITHUB_WORKSPACE")
+    groups = unbuilt(entries)
+    for group in groups[:_ANNOTATED]:
         reporter.ensure_newline()
-        reporter.write_line(annotation(root, os.environ.get("GITHUB_WORKSPACE"), entry, violation))
-    if len(found) > _ANNOTATED:
-        more = counted(len(found) - _ANNOTATED, "more violation")
+        said = {"resource": "no sandbox", "message": group.heading}
+        reporter.write_line(annotation(root, workspace, group.entries[0], said))
+    found = list(violations(entries))
+    for entry, violation in found[: max(0, _ANNOTATED - len(groups))]:
+        reporter.ensure_newline()
+        reporter.write_line(annotation(root, workspace, entry, violation))
+    if len(groups) + len(found) > _ANNOTATED:
+        more = counted(len(groups) + len(found) - _ANNOTATED, "more violation")
         reporter.write_line(f"isolate: {more} without an annotation; the section isolate has all of them")
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if path and entries:

@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from pytest_isolate._report.terminal import violations
+from pytest_isolate._report.unbuilt import unbuilt
 from pytest_isolate._values import counted
 
 _NEEDED = ("jinja2", "bokeh")
+_NAMED = 200  # tests without a sandbox, for each reason; the table has them all
 _OUTPUT_SHOWN = 200  # violations with their output; the table has them all
 _USAGE = ("memory_peak_bytes", "cpu_seconds", "wall_seconds", "pids_peak", "disk_bytes", "io_read_bytes", "io_write_bytes")
 
@@ -44,7 +46,7 @@ def page(host: Mapping[str, Mapping[str, object]], entries: Sequence[dict[str, A
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string((Path(__file__).parent / "page.html.j2").read_text("utf-8"))
-    found = list(violations(entries))
+    found, groups = list(violations(entries)), unbuilt(entries)
     script = Path(bokeh.__file__).parent / "server" / "static" / "js" / "bokeh.min.js"
     text: str = template.render(
         bokeh=script.read_text("utf-8").replace("</script", "<\\/script"),
@@ -55,6 +57,9 @@ def page(host: Mapping[str, Mapping[str, object]], entries: Sequence[dict[str, A
         host=host,
         count=len(entries),
         counted=counted,
+        groups=groups,
+        errors=sum(len(each.entries) for each in groups),
+        named=_NAMED,
         violations=found[:_OUTPUT_SHOWN],
         violation_count=len(found),
     )

@@ -35,6 +35,7 @@ class Entry:
     worker: str | None = None  # of pytest-xdist
     line: int | None = None  # of the test in its file, from 1
     output: str | None = None  # what a test with violations said, capped
+    reason: str | None = None  # why it had no sandbox
 
     def as_json(self) -> dict[str, object]:
         """The entry in the contract's form."""
@@ -57,6 +58,7 @@ class Entry:
             "worker": self.worker,
             "line": self.line,
             "output": self.output,
+            "reason": self.reason,
         }
 
 

@@ -1,10 +1,11 @@
-"""The terminal's section "isolate": violations first, then budgets, then the heaviest tests. Quiet when there is nothing to say."""
+"""The terminal's section "isolate": no sandboxes, violations, budgets, the heaviest tests. Quiet when there is nothing to say."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_isolate._report.unbuilt import unbuilt
 from pytest_isolate._values import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def lines(
     entries: Sequence[dict[str, Any]], comparison: Comparison | None, written: str | None, top: int, width: int
 ) -> list[Text]:  # fmt: skip
     """The section's lines, none when there is nothing to say."""
-    found = [Text(f"{entry['nodeid']}: {violation['message']}", {"red": True}) for entry, violation in violations(entries)]
+    found = list(_unbuilt(entries))
+    found += [Text(f"{entry['nodeid']}: {violation['message']}", {"red": True}) for entry, violation in violations(entries)]
     if comparison is not None:
         found += _budgets(comparison)
     if written is not None:
@@ -55,6 +57,12 @@ def lines(
     if top:
         found += _heaviest(entries, top, width)
     return [Text(plain(each.text), each.markup) for each in found]
+
+
+def _unbuilt(entries: Sequence[dict[str, Any]]) -> Iterator[Text]:
+    for each in unbuilt(entries):
+        yield Text(each.heading, {"red": True, "bold": True})
+        yield from _cut([str(entry["nodeid"]) for entry in each.entries])
 
 
 def _budgets(comparison: Comparison) -> Iterator[Text]:

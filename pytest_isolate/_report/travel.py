@@ -11,7 +11,7 @@ from pytest_isolate._report.json_report import Entry, is_figure
 ATTRIBUTE = "pytest_isolate_entry"
 _NULL = type(None)
 _FORM: dict[str, type | tuple[type, ...]] = {name: type(value) for name, value in Entry("", "", "", {}, None).as_json().items()}
-_FORM |= {"started": (float, int, _NULL), "worker": (str, _NULL), "line": (int, _NULL), "output": (str, _NULL)}
+_FORM |= {"started": (float, int, _NULL), "worker": (str, _NULL), "line": (int, _NULL), "output": (str, _NULL), "reason": (str, _NULL)}
 _FORM |= {"memory_peak_process": (dict, _NULL)}
 _VIOLATION = ("resource", "message", "phase")
 

@@ -152,7 +152,9 @@ def reports(data: atheris.FuzzedDataProvider) -> None:
         REPORT.write(text if data.ConsumeBool() else text + data.ConsumeBytes(8))
         REPORT.flush()
         try:
-            found.append(compare.read(f"/proc/self/fd/{REPORT.fileno()}"))
+            report = compare.read(f"/proc/self/fd/{REPORT.fileno()}")
+            assert all(each.heading for each in report.unbuilt)
+            found.append(report.usages)
         except compare.UnreadableError:
             return
     compared = compare.compare(*found, budget_file.default_tolerances())

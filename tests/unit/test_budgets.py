@@ -94,7 +94,7 @@ def test_the_file_is_sorted_one_test_a_line_with_defaults_written_out_and_keeps_
     """The whole text, so that a diff is a line."""
     assert render(read()).splitlines() == [
         "# ours", "", "[tolerance]", 'memory = "10%"', 'cpu = "100% or 50ms"', 'wall = "200% or 1s"', 'pids = "100% or 2"',
-        'disk = "10% or 64K"', 'io_read = "100% or 1M"', 'io_write = "100% or 1M"', "", "[tests]", "# the big one",
+        'disk = "10% or 64K"', 'io_read = "150% or 1M"', 'io_write = "150% or 1M"', "", "[tests]", "# the big one",
         '"a.py::test_big" = { memory = "100M", cpu = "1000ms" }',
         '"a.py::test_p[*]" = { memory = "10M" }',
         '"a.py::test_p[7]" = { memory = "20M" }',
@@ -181,7 +181,7 @@ def test_the_tolerance_is_the_last_figure_that_is_no_violation():
         ("memory", "40M", 50 * MIB, 50 * MIB + 1),
         ("pids", "1", 3, 4),
         ("pids", "7", 14, 15),
-        ("io_read", "2M", 4 * MIB, 4 * MIB + 1),
+        ("io_read", "2M", 5 * MIB, 5 * MIB + 1),
     ],
 )
 def test_by_default_noise_is_no_violation_and_a_little_more_is(key, budget, passes, fails):

@@ -88,3 +88,31 @@ def test_a_long_name_keeps_its_end_within_the_width():
     shown = terminal.lines([{**entry("x" * 200 + "::the_end", outcome="passed"), "usage": usage}], None, None, 1, 80)
     assert shown[-1].text.endswith("::the_end")
     assert max(len(line.text) for line in shown) <= 80
+
+
+def unbuilt(nodeid, reason="no namespaces here; remedy: buy one"):
+    return {**entry(nodeid, outcome="error"), "violations": [], "verdict": "sandbox_error", "reason": reason}
+
+
+def test_tests_without_a_sandbox_head_the_summary_and_have_one_annotation_for_each_reason(tmp_path, monkeypatch):
+    """Forty errors of one reason are one sentence; a name that only differs by the test is the same reason."""
+    entries = [unbuilt(f"t.py::test[{number}]") for number in range(40)]
+    entries += [unbuilt(name, f"cannot isolate net (asked by @isolate on function {name})") for name in ("t.py::test_a", "t.py::test_b")]
+    lines = list(github.summary([*entries, entry()]))
+    assert lines[2] == "43 tests, **42 without a sandbox**, 1 violation"
+    headings = [line for line in lines if "had no sandbox" in line]
+    assert [line.split(" had")[0] for line in headings] == ["**40 tests", "**2 tests"]
+    assert lines.index(headings[1]) < lines.index("| test | resource | what |")
+    assert "- and 30 more" in lines
+    written = []
+
+    class Reporter:
+        def ensure_newline(self):
+            pass
+
+        def write_line(self, line, **_):
+            written.append(line)
+
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    github.tell(Reporter(), [*entries, entry()], tmp_path)
+    assert [line.split("title=")[1].split("::")[0].split("%3A")[0] for line in written] == ["no sandbox", "no sandbox", "memory"]

@@ -78,3 +78,14 @@ def test_the_extra_is_named_when_it_is_missing(monkeypatch):
         pytest.UsageError, match=r'no_such_library_of_charts not installed: python -m pip install "pytest-isolate-ns\[html\]"'
     ):
         html.check_installed("page.html")
+
+
+def test_tests_without_a_sandbox_come_first_with_their_reason_and_nothing_is_green():
+    """A run that isolated nothing is no run without violations; the same reason stands there once."""
+    errors = [entry(number, "failed", "error") | {"verdict": "sandbox_error", "reason": HOSTILE} for number in range(3)]
+    page = body(html.page({}, [*errors, entry(9)]))
+    assert re.search(r"4 tests, <b class=\"bad\">3 without a sandbox</b>", page)
+    assert page.count("3 tests had no sandbox: ") == 1
+    assert page.index("had no sandbox") < page.index("Timeline")
+    assert "good" not in page.split("<h2>Timeline")[0].split("</style>")[1]
+    assert "<img" not in page

@@ -48,6 +48,7 @@ def test_an_entry_has_the_contracts_form():
         "worker": "gw1",
         "line": 3,
         "output": None,
+        "reason": None,
     }  # fmt: skip
 
 

@@ -1,0 +1,39 @@
+"""Tests that had no sandbox: a run in which none could be built must not look like one in which nothing was overstepped. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from pytest_isolate._values import counted
+
+_SAME = "the sandbox could not be built: "  # as the heading has said
+_WITHOUT_REASON = "the report does not say why"  # one of an earlier version
+
+
+class Unbuilt(NamedTuple):
+    """Why some tests had no sandbox, and which."""
+
+    reason: str  # the first one's
+    entries: list[Mapping[str, Any]]
+
+    @property
+    def heading(self) -> str:
+        """All of it in one line."""
+        return f"{counted(len(self.entries), 'test')} had no sandbox: {self.reason.removeprefix(_SAME)}"
+
+
+def is_unbuilt(entry: Mapping[str, Any]) -> bool:
+    """Whether a test is an error because there was no sandbox for it, or none that can be had."""
+    return entry.get("verdict") == "sandbox_error"
+
+
+def unbuilt(entries: Iterable[Mapping[str, Any]]) -> list[Unbuilt]:
+    """By reason, those of most tests first. Reasons that differ in the name of their own test only are one."""
+    found: dict[str, Unbuilt] = {}
+    for entry in entries:
+        if is_unbuilt(entry):
+            reason = str(entry.get("reason") or _WITHOUT_REASON)
+            same = reason.replace(str(entry["nodeid"]).split("[", 1)[0], "")
+            found.setdefault(same, Unbuilt(reason, [])).entries.append(entry)
+    return sorted(found.values(), key=lambda each: -len(each.entries))
