@@ -29,7 +29,7 @@ def without_namespaces(pytester, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("workers", [(), ("-n1",)])
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n1")])
 def test_a_run_without_sandboxes_says_so_first_and_why(pytester, without_namespaces, workers):
     """In the terminal's section once, with the tests; in the report for each test; what helps in full in the first test's error only."""
     pytester.makepyfile(test_it=TESTS)
