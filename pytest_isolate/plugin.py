@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_isolate import _installation, _loading, _options, _settings
+from pytest_isolate import _installation, _loading, _options, _settings, _telling
 from pytest_isolate._dump_later import dump_later
 from pytest_isolate._run import Run
 
@@ -54,11 +54,15 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     _settings.settle(config)
     config.addinivalue_line("markers", "isolate(**keywords): run the test in namespaces, limits and an overlay of its own")
-    if config.getoption("isolate_doctor") or config.getoption("isolate_off") or config.option.collectonly or _sets_up_only(config):
+    off = config.getoption("isolate_off") or config.option.collectonly or _sets_up_only(config)
+    if config.getoption("isolate_doctor") or off:
         dump_later.uninstall()
-        return
-    dump_later.install()  # again, where a conftest named this plugin
-    config.pluginmanager.register(_hooks(Run(config)), "isolate-run")
+        run = None
+    else:
+        dump_later.install()  # again, where a conftest named this plugin
+        run = Run(config)
+        config.pluginmanager.register(_hooks(run), "isolate-run")
+    config.pluginmanager.register(_telling.telling(config, run), "isolate-telling")
 
 
 def _sets_up_only(config: pytest.Config) -> bool:
@@ -82,21 +86,6 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     from pytest_isolate import _doctor  # noqa: PLC0415 - knows the kernel
 
     return _doctor.main(config)
-
-
-def pytest_report_header(config: pytest.Config) -> str | None:
-    """Say when isolation is switched off, and when a run has not the jobs that it was asked for."""
-    if config.getoption("isolate_off"):
-        return "isolate: off, marked tests run as plain tests"
-    if config.getoption("isolate_jobs") == "1":
-        return None
-    from pytest_isolate import _fleet  # noqa: PLC0415
-
-    if (option := _fleet.why_one(config)) is not None:
-        return (
-            f"isolate: one test at a time, not --isolate-jobs={config.getoption('isolate_jobs')}: with {option} tests talk to the terminal"
-        )
-    return f"isolate: up to {_fleet.jobs_of(config)} tests at a time"
 
 
 def _capabilities(config: pytest.Config) -> dict[str, dict[str, object]]:

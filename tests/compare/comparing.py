@@ -153,6 +153,7 @@ _MASKS = (
     (re.compile(r"^(\x1b\[\d+m)*=+ (.*TIMEs.*?) =+(\x1b\[\d+m)*$"), r"=== \2 ==="),  # as wide as the time is long
 )
 _SECTION = re.compile(r"^(\x1b\[\d+m)*-{3,} (?P<name>.*?) -{3,}")
+_OF_THE_RUN = re.compile(r"isolate: (\d+ of \d+ tests|off |every test)")
 
 
 def normal(text: str) -> list[str]:
@@ -166,7 +167,7 @@ def normal(text: str) -> list[str]:
             if ours:
                 continue
         ours = ours and re.match(r"(limits|used): |tmp_path is kept in ", line) is not None
-        if ours or line.startswith(("plugins: ", "isolate: up to ", "isolate: one test at a time")):
+        if ours or line.startswith("plugins: ") or _OF_THE_RUN.match(line):
             continue
         masked = line
         for pattern, mask in _MASKS:

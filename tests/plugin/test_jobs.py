@@ -246,7 +246,7 @@ def test_b():
 """)
     result = jobs(option)
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["isolate: one test at a time, not --isolate-jobs=2: with *"])
+    result.stdout.fnmatch_lines(["isolate: 2 of 2 tests; *; one test at a time, not --isolate-jobs=2: with *"])
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "", "²"])
