@@ -33,8 +33,8 @@ def receive(channel: Channel) -> tuple[Message, list[int]] | None:
     """Wait for one message; None when the other end is gone. The descriptors come close-on-exec."""
     try:
         data, descriptors, _, _ = socket.recv_fds(channel, LARGEST, MOST_DESCRIPTORS)  # type: ignore[arg-type]
-    except ConnectionResetError:  # it left without reading what we had said
-        return None
+    except ConnectionResetError:  # it left without reading what we had said, which the kernel tells once, before what it had said itself
+        data, descriptors, _, _ = socket.recv_fds(channel, LARGEST, MOST_DESCRIPTORS)  # type: ignore[arg-type]
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
     if not data:
