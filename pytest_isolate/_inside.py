@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 import warnings
 from typing import NoReturn
 
@@ -28,6 +29,7 @@ from pytest_isolate._sandbox.entry import Before, processor_time
 from pytest_isolate._sandbox.frames import LARGEST_FRAME, Frame, Writer
 from pytest_isolate._sandbox.mirror import Mirror
 from pytest_isolate._sandbox.watch import STACK_SIGNAL
+from pytest_isolate._stacks import MOST_FRAMES, is_pytests_own
 from pytest_isolate._timers import Stopped
 
 # Bound before a test can replace them.
@@ -231,10 +233,8 @@ class Inside:
         if isinstance(raised, pytest.exit.Exception):
             self._send({"kind": "raised", "what": "exit", "message": str(raised.msg), "returncode": raised.returncode})
         elif isinstance(raised, KeyboardInterrupt):
-            self._send({"kind": "raised", "what": "interrupt", "message": str(raised), **_place_of(raised)})
+            self._send({"kind": "raised", "what": "interrupt", "message": str(raised), "stack": _stack_of(raised)})
         elif raised is not None:
-            import traceback  # noqa: PLC0415 - for a plugin that broke
-
             text = "".join(traceback.format_exception(raised))
             self._send({"kind": "raised", "what": "internal", "message": _shortened(text)})
         self._send_stop()
@@ -333,12 +333,10 @@ def _refused(error: BaseException | None) -> bool:
     return False
 
 
-def _place_of(error: BaseException) -> Frame:
-    """The innermost line of its traceback."""
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    return {} if traceback is None else {"path": traceback.tb_frame.f_code.co_filename, "line": traceback.tb_lineno}
+def _stack_of(error: BaseException) -> list[tuple[str, int, str]]:
+    """File, line and function of each of its traceback's frames, the innermost last, without pytest's own if there are others."""
+    found = [(frame.f_code.co_filename, line, frame.f_code.co_name) for frame, line in traceback.walk_tb(error.__traceback__)]
+    return ([place for place in found if not is_pytests_own(place[0])] or found)[-MOST_FRAMES:]
 
 
 def _shortened(text: str, longest: int = _LARGEST_TEXT) -> str:

@@ -27,8 +27,7 @@ def raise_where(running: Sequence[tuple[str, Watch]], error: KeyboardInterrupt) 
     if len(found) > 1:
         others = ", ".join(f"{name} ({_shown(stack)})" for name, stack in found if name != first[0])
         said.append(f"{first[0]}, and beside it {others}")
-    shown = [place if _reading.is_source(place.path) else place._replace(path="?") for place in first[1]]
-    _mend.interrupt_at(shown, KeyboardInterrupt(*filter(None, [": ".join(said)])))
+    _mend.interrupt_at(_reading.places(first[1]), KeyboardInterrupt(*filter(None, [": ".join(said)])))
 
 
 def _shown(stack: list[Place]) -> str:

@@ -54,7 +54,7 @@ def _common(first: list[str], second: list[str]) -> int:
     return next((index for index, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second)))
 
 
-def interrupt_at(places: Sequence[tuple[str, object, str]], error: KeyboardInterrupt) -> NoReturn:
+def interrupt_at(places: Sequence[tuple[str, int, str]], error: KeyboardInterrupt) -> NoReturn:
     """Raise from the places (file, line, function; the innermost last) where a child was interrupted, as if they were in this process."""
     step = _standing_at(_RAISES, places[-1], error)
     for place in reversed(places[:-1]):
@@ -78,7 +78,7 @@ _NO_COLUMNS, _MOST_UNITS = 13, 8  # kind of an entry of a location table, and ho
 _RAISES, _CALLS = _code("raise it from None"), _code("it()")
 
 
-def _standing_at(code: types.CodeType, place: tuple[str, object, str], it: object) -> Callable[[], object]:
+def _standing_at(code: types.CodeType, place: tuple[str, int, str], it: object) -> Callable[[], object]:
     path, line, function = place
-    at = line if isinstance(line, int) and 1 <= line < 1 << 24 else 1
+    at = line if 1 <= line < 1 << 24 else 1
     return types.FunctionType(code.replace(co_filename=path, co_firstlineno=at, co_name=function), {"it": it})

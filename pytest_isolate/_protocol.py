@@ -305,9 +305,9 @@ def _raise(frame: Frame) -> NoReturn:
     if frame.get("what") == "exit":
         raise pytest.exit.Exception(message, code if isinstance(code, int) else None)
     if frame.get("what") == "interrupt":
-        path = str(frame.get("path"))
-        place = (path if _reading.is_source(path) else "?", frame.get("line"), "interrupted")
-        _mend.interrupt_at([place], KeyboardInterrupt(*([message] if message else [])))
+        stack = frame.get("stack") or [("?", 1, "interrupted")]
+        assert isinstance(stack, list)
+        _mend.interrupt_at(_reading.places(stack), KeyboardInterrupt(*([message] if message else [])))
     raise ChildInternalError(message)
 
 

@@ -11,6 +11,7 @@ import os
 import re
 import reprlib
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +19,14 @@ import pytest
 
 from pytest_isolate import _mend, _pytest_private
 from pytest_isolate._sandbox.frames import Frame, GarbledError
+from pytest_isolate._stacks import MOST_FRAMES
 from pytest_isolate._verdict import PHASES
 
 UNREADABLE = "wrote a report that pytest cannot read: "  # of whom: the test's process
 _LARGEST_NUMBER = 6e10  # seconds: durations, and times that datetime can say
 _LARGEST_INTEGER = 1 << 62
 _LONGEST_PATH = 4096
+_LONGEST_NAME = 200  # of a function
 _LARGEST_SOURCE = 16 << 20  # bytes
 _KERNELS = ("/proc", "/sys", "/dev")
 # What the terminal sorts reports, and other things than reports, under: a report of such a word is not what it expects there.
@@ -145,8 +148,7 @@ _FRAMES: dict[str, dict[str, object]] = {
         "what": _either("'exit'", "'interrupt'", "'internal'"),
         "message": str,
         "returncode": _either(_is_integer, None),
-        "path": _either(str, None),
-        "line": _either(_is_integer, None),
+        "stack": _either(None, [(str, _is_integer, str)]),
     },
     "stop": {"shouldstop": str, "shouldfail": str},
     "end": {},
@@ -267,3 +269,8 @@ def is_source(path: str) -> bool:
     real = os.path.realpath(path)
     of_kernel = any(real == place or real.startswith(place + "/") for place in _KERNELS)
     return stat.S_ISREG(look.st_mode) and look.st_size <= _LARGEST_SOURCE and not of_kernel
+
+
+def places(stack: Sequence[tuple[str, int, str]]) -> list[tuple[str, int, str]]:
+    """A stack that pytest may show lines of."""
+    return [(path if is_source(path) else "?", line, function[:_LONGEST_NAME]) for path, line, function in stack[-MOST_FRAMES:]]

@@ -13,6 +13,7 @@ _PYTESTS_OWN = (
     "/_pytest/", "/pluggy/", "/pytest/__main__.py", "<frozen runpy>", "/pytest_isolate/_inside.py", "/pytest_isolate/plugin.py",
     "/xdist/remote.py", "/execnet/gateway_base.py",
 )  # fmt: skip
+MOST_FRAMES = 100  # of one stack, the innermost, as faulthandler has it
 _PLACE = re.compile(r' {2}File "(.+)", line (\d{1,7}) in (.+)')
 _THREAD = re.compile(r"(?:Current t|T)hread 0x[0-9a-f]+.* \(most recent call first\):")
 _RUNS_TESTS = "/_pytest/runner.py"
@@ -69,4 +70,9 @@ def _character(number: int, otherwise: str) -> str:
 
 
 def _is_own(line: str) -> bool:
-    return line.startswith(_FRAME) and any(part in line for part in _PYTESTS_OWN)
+    return line.startswith(_FRAME) and is_pytests_own(line)
+
+
+def is_pytests_own(path: str) -> bool:
+    """Whether the file is of pytest, pluggy or ours: below every test of a run there are the same frames."""
+    return any(part in path for part in _PYTESTS_OWN)

@@ -84,6 +84,10 @@ FRAMES = {
     "tmp_path-nul": ({"kind": "tmp_path", "path": "/a\0b"}, r"of a frame 'tmp_path' 'path' is '/a\x00b'"),
     "warning": ({"kind": "warning", "message": 5}, "of a frame 'warning' 'message' is 5"),
     "raised": ({"kind": "raised", "what": "else", "message": ""}, "of a frame 'raised' 'what' is 'else'"),
+    "raised-stack": (
+        {"kind": "raised", "what": "interrupt", "message": "", "stack": [["/a.py", "1", "f"]]},
+        "of a frame 'raised' 'stack' is [['/a.py', '1'",
+    ),
     "raised-code": ({"kind": "raised", "what": "exit", "message": "", "returncode": 1 << 80}, "of a frame 'raised' 'returncode' is"),
     "stop-type": ({"kind": "stop", "shouldstop": 5, "shouldfail": ""}, "of a frame 'stop' 'shouldstop' is 5"),
     "junit": ({"kind": "junit", "properties": 5, "attributes": []}, "of a frame 'junit' 'properties' is 5"),
@@ -208,7 +212,8 @@ import os, warnings
 def test_warns(path): warnings.warn_explicit("said", UserWarning, path, 1)
 def test_after(): pass
 def test_interrupts(request):
-    frames(request).send({{"kind": "raised", "what": "interrupt", "message": "", "path": os.path.abspath("pipe"), "line": 1}})
+    frames(request).send({{"kind": "raised", "what": "interrupt", "message": "", "stack": [
+        ["/dev/zero", 1, "f\\n" * 9999], ["/a\\0b", -1, "\\ud800"], [os.path.abspath("pipe"), 1 << 40, ""]]}})
 """
     )
     result = isolated("--isolate-all", "--fulltrace")

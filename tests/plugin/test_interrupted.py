@@ -120,3 +120,12 @@ def test_a_place_that_a_test_makes_up_is_no_file_to_read(tmp_path):
     assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
     assert "?:9999999: KeyboardInterrupt" in output
     assert "INTERNALERROR" not in output
+
+
+def test_a_test_that_interrupts_the_run_shows_its_stack(pytester, isolated):
+    """As in a plain run, with the frames between the test and the line."""
+    pytester.makepyfile(test_it="def helper():\n    raise KeyboardInterrupt('why')\ndef test_a():\n    helper()\n")
+    result = isolated("--isolate-all", "--full-trace")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert re.search(r"^> +helper\(\)$\n\n^test_it.py:4: $", result.stdout.str(), re.MULTILINE)
+    result.stdout.fnmatch_lines(["E   KeyboardInterrupt: why", "", "test_it.py:2: KeyboardInterrupt*"])
