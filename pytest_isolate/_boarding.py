@@ -13,13 +13,13 @@ from functools import partial
 
 import pytest
 
-from pytest_isolate import _forked, _plugins, _pytest_private, _strict
-from pytest_isolate._descriptors import open_now
+from pytest_isolate import _forked, _pytest_private, _strict
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._inside import Events
 from pytest_isolate._plan import Plan, resolve_user
 from pytest_isolate._run import Run
 from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit
+from pytest_isolate._sandbox.inherited import Inheritance
 from pytest_isolate._sandbox.mirror import Mirror
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._spec import Spec
@@ -90,15 +90,19 @@ def _opened(path: str) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def kept(run: Run, config: pytest.Config, sandbox: Sandbox, timers: Stopped, *, strict: bool) -> set[int]:
-    """Parent's descriptors that a child needs: capture's, log files', and unless strict those of plugins and shared fixtures."""
+def inheritance(
+    run: Run, config: pytest.Config, spec: Spec, sandbox: Sandbox, timers: Stopped, ours: set[int]
+) -> tuple[Inheritance, set[int]]:
+    """What becomes of everything that pytest has open but ``ours``, and which descriptors of it a child needs as they are.
+
+    pytest's own files stay the one that everybody writes to: the standard streams, which capture has put aside, and its logs.
+    """
+    captured = {file for _, file, _ in _pytest_private.capture_files(config)}
     standard = _pytest_private.capture_keeps(config)
-    keep = standard | _pytest_private.log_file_descriptors(config) | _dumps_to(timers, standard, strict=strict)
-    if not strict:
-        keep |= _plugins.descriptors(config)
-        now = open_now() if run.fixture_descriptors else {}
-        keep |= {fd for fd, identity in run.fixture_descriptors.items() if now.get(fd) == identity}
-    return keep - run.descriptors_of_ours(sandbox)
+    standing = {0, 1, 2} | standard | _pytest_private.log_file_descriptors(config) | _dumps_to(timers, standard, strict=spec.strict)
+    standing |= {stream.fileno() for stream in _pytest_private.debug_trace(config)}
+    ours = ours | captured | run.descriptors_of_ours()
+    return run.inherited.leave(ours, standing - ours, strict=spec.strict, disk=spec.disk, private=sandbox.private)
 
 
 def _dumps_to(timers: Stopped, standard: set[int], *, strict: bool) -> set[int]:
@@ -129,22 +133,35 @@ def restore_flags(flags: dict[int, int]) -> None:
                 fcntl.fcntl(fd, fcntl.F_SETFL, before)
 
 
-def entry(run: Run, item: pytest.Item, spec: Spec, sandbox: Sandbox, plan: Plan, *, frames: int, keep: frozenset[int]) -> Entry:
-    """All that the child does between its fork and the first line of the test. Raises ``StepFailedError``."""
+def entry(
+    run: Run,
+    item: pytest.Item,
+    spec: Spec,
+    sandbox: Sandbox,
+    plan: Plan,
+    timers: Stopped,
+    *,
+    frames: int,
+    theirs: list[int],
+    ours: set[int],
+) -> Entry:
+    """All that the child does between its fork and the first line of the test, ``theirs`` open. Raises ``StepFailedError``."""
     replace = {}
     for target, file, capturing in _pytest_private.capture_files(item.config):
-        ours = sandbox.stdout if target == 1 else sandbox.stderr
+        private = sandbox.stdout if target == 1 else sandbox.stderr
         if size := os.fstat(file).st_size:  # what shared fixtures of this test said belongs to its setup section
-            os.write(ours, os.pread(file, size, 0))
-        replace[file] = ours
+            os.write(private, os.pread(file, size, 0))
+        replace[file] = private
         if capturing:
-            replace[target] = ours
+            replace[target] = private
     identity = _identity(run, item, spec)
     confinement = _strict.confinement(spec)
     memory = None
     if spec.memory is not None and "memory" in sandbox.groups:  # last, for it opens files
         version = run.machine.host.places["memory"].version
         memory = MemoryLimit.open(sandbox.groups["memory"], version, spec.memory)
+    of_memory = memory.descriptors if memory is not None else ()
+    left, standing = inheritance(run, item.config, spec, sandbox, timers, ours.union(of_memory))
     return Entry(
         frames=frames,
         pidfd=sandbox.pidfd,
@@ -152,7 +169,8 @@ def entry(run: Run, item: pytest.Item, spec: Spec, sandbox: Sandbox, plan: Plan,
         joins=sandbox.joins,
         cwd=os.getcwd(),
         replace=replace,
-        keep=keep,
+        keep=frozenset({*theirs, *standing, sandbox.stdout}),
+        inheritance=left,
         identity=identity,
         files=spec.files,
         memory=memory,

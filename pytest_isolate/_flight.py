@@ -293,12 +293,12 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timers: Stopped, *, fur
         events = _boarding.open_events(sandbox, spec)
         theirs += [fd for fd, _ in events.values()]
         repairs = _boarding.repairs(flight.run, theirs)
-        keep = {*theirs, ended, sandbox.stdout, *_boarding.kept(flight.run, config, sandbox, timers, strict=spec.strict)}
-        if not further:
-            keep.remove(commands)
-        entry = _boarding.entry(flight.run, flight.item, spec, sandbox, plan, frames=frames_write, keep=frozenset(keep))
+        needed = [fd for fd in (*theirs, ended) if further or fd != commands]
+        entry = _boarding.entry(
+            flight.run, flight.item, spec, sandbox, plan, timers, frames=frames_write, theirs=needed, ours={*ours, *theirs}
+        )
         theirs += entry.memory.descriptors if entry.memory is not None else ()
-        _flush()
+        _flush(config)
         _pytest_private.prepared_callers(config, flight.hooks, FORWARDED)
         mirrors = _boarding.open_mirrors(config)
         measuring = _coverage.measuring(plan.written.covers)
@@ -314,6 +314,7 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timers: Stopped, *, fur
                 inside.measuring = measuring
                 inside.debuggable = not spec.strict
                 inside.mirrors = mirrors
+                inside.lost = entry.inheritance.lost
                 restore_random()
                 _begin(flight, spec, entry, inside, stacks_write, timers=timers, repairs=repairs)
                 return None
@@ -348,8 +349,8 @@ def _departing(flight: Flight, stacks: int) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
+def _flush(config: pytest.Config) -> None:
+    for stream in (sys.stdout, sys.stderr, *_pytest_private.debug_trace(config)):
         stream.flush()
 
 

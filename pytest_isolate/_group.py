@@ -76,6 +76,9 @@ class Group:
     changes: Changes = field(default_factory=Changes)
     _indexes: dict[int, int] = field(default_factory=dict)  # of the session's tests, by id
 
+    def __post_init__(self) -> None:
+        self.sandbox.beside.append(lambda: (self.commands,))
+
     def command(self, item: pytest.Item, nextitem: pytest.Item | None, *, goes_on: bool) -> None:
         """Have the child run one more test. Raises ``BrokenPipeError`` when it is dead."""
         if not self._indexes:
@@ -84,7 +87,8 @@ class Group:
 
     def close(self, *, later: bool = False) -> None:
         """End the child and let go of the sandbox, now or while the next test runs; the builder unmakes it."""
-        os.close(self.commands)
+        commands, self.commands = self.commands, -1
+        os.close(commands)
         self.watch.leave()
         for mirror in self.mirrors.values():
             mirror.close()

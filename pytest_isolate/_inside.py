@@ -39,6 +39,7 @@ FORWARDED = ("pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runt
 _DENIED = {errno.ENOSPC: "ENOSPC", errno.EDQUOT: "ENOSPC", errno.EMFILE: "EMFILE"}
 _LARGEST_TEXT = 4 << 20  # characters of one report's section; what is more is left out in the middle
 _SMALLEST_TEXT = 1 << 10
+_MOST_LOST = 20
 _SCALARS = (bool, int, float, str)
 _MONITORING_TOOL = 4  # sys.monitoring's numbers 0 to 2 and 5 have names, 4 is free
 
@@ -64,6 +65,7 @@ class Inside:
         self.ended = -1  # an event: pytest does not look at each frame as it comes
         self.measuring: Measuring | None = None
         self.mirrors: dict[str, Mirror] = {}  # of what this process keeps in its memory
+        self.lost: list[tuple[str, int]] = []  # what was open and could not be opened anew, and why
         self.debuggable = True  # else no word of the test stops its clock
         self._attempts: Recorder | None = None  # on a network of its own
         self._network_before = 0
@@ -108,6 +110,8 @@ class Inside:
     def _enter(self) -> None:
         self._properties = _pytest_private.junit_properties(self._item.config)
         frame: Frame = {"kind": "entered", "pid": _getpid(), "base": self._base_memory, "traces": self._traces}
+        if self.lost:
+            frame["lost"], self.lost = self.lost[:_MOST_LOST], []
         if self._before is not None:  # the last words of our own code: what follows is the test's, which could say anything
             frame |= {"processor": self._before.processor(), "at": _monotonic()}
             self._before = None
@@ -241,6 +245,9 @@ class Inside:
         for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
             with contextlib.suppress(Exception):  # whatever a test put there, a closed file or a number: it holds nothing of ours
                 getattr(sys, name).flush()
+        for stream in _pytest_private.debug_trace(self._item.config):
+            with contextlib.suppress(OSError, ValueError):  # a test closed it
+                stream.flush()
         properties, attributes = _pytest_private.junit_said(self._item, self._properties)
         if properties or attributes:
             self._send({"kind": "junit", "properties": properties, "attributes": attributes})

@@ -120,6 +120,14 @@ def keep_artifacts(flight: Flight, *, failed: bool) -> str | None:
     return f"what the test wrote is kept in {target}" + ("" if whole else " (not all of it: too large)")
 
 
+def lost_files(flight: Flight) -> Iterator[str]:
+    """A sentence for everything open that this test had not as it should; each is said once a run."""
+    entered = None if flight.facts is None else flight.facts.exit.first("entered")
+    lost = [] if entered is None else entered.get("lost")
+    if isinstance(lost, list):
+        yield from flight.run.inherited.troubles([(str(path), int(why)) for path, why in lost])
+
+
 def lost_threads(flight: Flight) -> Iterator[str]:
     """A sentence for each shared fixture of this test whose threads its copy does not have; each is said once a run."""
     spec = flight.spec

@@ -41,13 +41,3 @@ def _found(item: pytest.Item) -> Iterator[str]:
     monkey = sys.modules.get("gevent.monkey")
     if monkey is not None and monkey.is_module_patched("threading"):
         yield "gevent has patched threads: greenlets of shared fixtures do not run in a sandbox's copy; fixtures='fresh' starts them inside"
-
-
-def descriptors(config: pytest.Config) -> set[int]:
-    """Open descriptors that a plugin made before any test and uses inside of tests.
-
-    pytest-rerunfailures in an xdist worker tells xdist's own process over a socket how often a test has failed.
-    """
-    channel = getattr(getattr(config, "failures_db", None), "sock", None)
-    number = channel.fileno() if channel is not None else -1
-    return {number} if number >= 0 else set()

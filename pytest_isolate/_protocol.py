@@ -12,7 +12,7 @@ import pytest
 
 from pytest_isolate import _coverage, _mend, _plugins, _pytest_private, _reading, _stacks, _verdict
 from pytest_isolate._flight import Flight, Parted
-from pytest_isolate._kept import bring_back, changes_of, keep_artifacts, lost_threads
+from pytest_isolate._kept import bring_back, changes_of, keep_artifacts, lost_files, lost_threads
 from pytest_isolate._model import Usage
 from pytest_isolate._remedies import said_once
 from pytest_isolate._report.json_report import Entry
@@ -37,7 +37,7 @@ def land(flight: Flight) -> None:
     try:
         verdict, reports = _judged(flight)
         flight.verdict = verdict
-        ours = [*bring_back(flight), *lost_threads(flight)]
+        ours = [*bring_back(flight), *lost_threads(flight), *lost_files(flight)]
         with _pytest_private.around_protocol(item):  # left already on our way out of the fork
             raised = _emit(flight, reports)
             item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)

@@ -10,7 +10,7 @@ import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 
@@ -196,6 +196,15 @@ def log_file_descriptors(config: pytest.Config) -> set[int]:
         return {stream.fileno()} if stream is not None else set()
     except (OSError, ValueError, AttributeError):  # no real file behind it (os.devnull has one)
         return set()
+
+
+def debug_trace(config: pytest.Config) -> list[TextIO]:
+    """The file of ``pytest --debug``, which its hook keeps to itself: it stays open too, and has to be flushed before a fork.
+
+    What is written of it in a child is what plain pytest writes there. pluggy has no public way to say where its trace goes.
+    """
+    file = getattr(getattr(config.trace.root, "_writer", None), "__self__", None)
+    return [file] if isinstance(file, io.TextIOBase) and not file.closed else []  # type: ignore[list-item] # of open(), so text
 
 
 def report_sections(item: pytest.Item) -> list[tuple[str, str, str]]:

@@ -131,6 +131,7 @@ _FRAMES: dict[str, dict[str, object]] = {
         "traces": bool,
         "processor": _either((_is_number, _is_number), None),
         "at": _either(_is_number, None),
+        "lost": _either(None, [(str, _is_integer)]),
     },
     "broken": {"step": str, "path": str, "errno": _is_integer},
     "report": {"when": _PHASE, "report": dict, "seen": [str], "drawn": _FLAG, "failed_subtests": _either(_is_integer, None)},

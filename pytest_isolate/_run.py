@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from pytest_isolate import _options
-from pytest_isolate._descriptors import Open, is_socket, open_now
+from pytest_isolate._descriptors import is_socket, open_now
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._interruption import OnTerminate
 from pytest_isolate._rules import Rules
 
 if TYPE_CHECKING:
     from pytest_isolate._forked import Parent
+    from pytest_isolate._inherited import Inherited
     from pytest_isolate._linux.environment import Environment
     from pytest_isolate._linux.host import Host
     from pytest_isolate._linux.huge_pages import Exchange
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from pytest_isolate._report.json_report import Entry
     from pytest_isolate._report.reporting import Reporting
     from pytest_isolate._sandbox.keeper import Keeper
-    from pytest_isolate._sandbox.sandbox import Sandbox
     from pytest_isolate._spec import Defaults, Spec
 
 _REST = "pytest_isolate_entries"
@@ -118,7 +118,7 @@ class Run:
             self._reporting = self.reporting
         self.entries: list[Entry] = []
         self.foreign_entries: dict[tuple[object, ...], dict[str, object]] = {}  # of xdist's workers, as JSON
-        self.fixture_descriptors: Open = {}
+        self._inherited: Inherited | None = None
         self.stream_flags: dict[int, int] = {}  # of pytest's standard streams, as fcntl(2) says, before a test could change them
         self.fixture_threads: dict[str, Started] = {}
         self.forked: set[int] = set()  # tests' processes, of which some may still be there
@@ -209,19 +209,19 @@ class Run:
 
     @contextlib.contextmanager
     def noting(self, definition: pytest.FixtureDef[object], session: pytest.Session) -> Iterator[None]:
-        """Remember what a fixture of a wider scope opens, which a copy of it needs, and which threads it starts, which a copy lacks."""
+        """Remember which memory a fixture of a wider scope shares, and which threads it starts, which a copy of it lacks."""
         if not self.any_isolated(session):
             yield
             return
+        self.inherited.before_fixture()
         before, threads = open_now(), set(threading.enumerate())
         try:
             yield
         finally:
-            after = open_now()
-            opened = {fd: after[fd] for fd in after if after[fd] != before.get(fd)}
-            self.fixture_descriptors.update(opened)
+            self.inherited.look_for_mappings(f"made by the {definition.scope}-scoped fixture {definition.argname!r}")
             if started := set(threading.enumerate()) - threads:
-                sockets = any(is_socket(fd) for fd in opened)
+                after = open_now()
+                sockets = any(is_socket(fd) for fd in after if after[fd] != before.get(fd))
                 self.fixture_threads[definition.argname] = Started(definition.scope, tuple(started), sockets)
 
     @property
@@ -232,6 +232,15 @@ class Run:
             if not hasattr(self.config, "workerinput"):  # xdist's workers are ended by their controller
                 self.on_terminate = OnTerminate()
         return self._machine
+
+    @property
+    def inherited(self) -> Inherited:
+        """What tests inherit of what is open."""
+        if self._inherited is None:
+            from pytest_isolate._inherited import Inherited  # noqa: PLC0415 - knows the kernel
+
+            self._inherited = Inherited()
+        return self._inherited
 
     @property
     def here(self) -> Environment:
@@ -312,11 +321,11 @@ class Run:
         self.forked &= children
         return _processes.stats(children - self.forked - {self.machine.keeper.builder})
 
-    def descriptors_of_ours(self, sandbox: Sandbox) -> set[int]:
-        """Everything of ours that no test may inherit, even if a fixture was set up when it was opened."""
+    def descriptors_of_ours(self) -> set[int]:
+        """Everything of ours that no test may inherit."""
         machine = self.machine
         log = set() if machine.kernel_log is None else {machine.kernel_log.fd}
-        return {machine.table.fd, machine.children.fd, *log, *machine.keeper.descriptors(), *sandbox.descriptors()}
+        return {machine.table.fd, machine.children.fd, *log, *machine.keeper.descriptors()}
 
     def close(self) -> None:
         """Unmake everything."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import cffi
 
 DECLARATIONS = """
+void *mmap(void *address, size_t length, int protection, int flags, int fd, long offset);
 long syscall(long number, ...);
 int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data);
 int umount2(const char *target, int flags);

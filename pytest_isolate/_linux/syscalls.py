@@ -12,6 +12,10 @@ import platform
 
 from pytest_isolate._linux._libc import ffi
 
+TYPE_CHECKING = False  # importing typing for it would make the builder larger
+if TYPE_CHECKING:
+    from mmap import mmap
+
 _libc = ffi.dlopen(None)
 
 
@@ -43,6 +47,8 @@ class Mount:
 
 
 MNT_DETACH = 2
+_MAP_SHARED = 0x01
+_MAP_FIXED = 0x10
 _MADV_COLLAPSE = 25
 _MOUNT_ATTR_RDONLY = 1
 _AT_RECURSIVE = 0x8000
@@ -124,6 +130,20 @@ def bind_without_links(source: str, target: str) -> None:
 def pivot_root(new_root: str, put_old: str) -> None:
     """pivot_root(2)."""
     _check(_libc.pivot_root(os.fsencode(new_root), os.fsencode(put_old)), new_root)
+
+
+def address_of(memory: mmap) -> int:
+    """Where a mapping begins."""
+    with ffi.from_buffer(memory) as pointer:
+        return int(ffi.cast("size_t", pointer))
+
+
+def map_again(address: int, length: int, protection: int, fd: int, offset: int) -> None:
+    """Put a shared mapping of a file in the place of another one: mmap(MAP_FIXED)."""
+    result = _libc.mmap(ffi.cast("void *", address), length, protection, _MAP_SHARED | _MAP_FIXED, fd, offset)
+    if result != ffi.cast("void *", address):
+        code: int = ffi.errno
+        raise OSError(code, os.strerror(code))
 
 
 def collapse(address: int, length: int) -> None:

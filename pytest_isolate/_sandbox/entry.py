@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import syscalls
 from pytest_isolate._linux.syscalls import Clone
-from pytest_isolate._sandbox import confine
+from pytest_isolate._sandbox import confine, inherited
 from pytest_isolate._sandbox.confine import Confinement
 from pytest_isolate._sandbox.frames import Writer
+from pytest_isolate._sandbox.inherited import Inheritance
 
 _getrusage = resource.getrusage  # bound before a test can replace it
 _STDERR = 2
@@ -94,6 +95,7 @@ class Entry:
     replace: dict[int, int]  # descriptor number -> descriptor to put there
     keep: frozenset[int]
     identity: Identity
+    inheritance: Inheritance = field(default_factory=lambda: Inheritance([]))
     files: int | None = None
     memory: MemoryLimit | None = None
     environment: dict[str, str | None] = field(default_factory=dict)
@@ -244,7 +246,9 @@ def become(entry: Entry) -> Before:
         for number, source in entry.replace.items():
             os.dup2(source, number, inheritable=number <= _STDERR)
     ours = entry.memory.descriptors if entry.memory is not None else ()
-    _close_all_but({*entry.keep, *entry.replace, *range(_STDERR + 1), *ours})
+    _close_all_but({*entry.keep, *entry.replace, *range(_STDERR + 1), *ours, *entry.inheritance.numbers})
+    with Step("open anew", "what pytest has open"):
+        inherited.take_over(entry.inheritance)
     if entry.confinement is not None:
         with Step("empty", "the bounding set of capabilities"):
             confine.bound(entry.confinement)

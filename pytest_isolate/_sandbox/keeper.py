@@ -34,6 +34,7 @@ class Keeper:
         self._number = 0
         self._spare: Sandbox | None = None
         self.closing: list[Sandbox] = []  # whose tests are over
+        self.open: set[Sandbox] = set()  # all that have something open
         self.unreaped: list[int] = []  # tests that came to their end, whose exit nobody waited for
         self._learnt: dict[int, Recipe] = {}  # holds them, so that no other gets their id
         with Step("use a pidfd of", "this process"):  # or the builder would die of it, with fewer words
@@ -160,7 +161,9 @@ class Keeper:
             raise StepFailedError("ask", "the builder process for a sandbox", error.errno or 0) from error
         finally:
             theirs.close()
-        return Sandbox(self, self._number, recipe, ours)
+        sandbox = Sandbox(self, self._number, recipe, ours)
+        self.open.add(sandbox)
+        return sandbox
 
     def take(self, recipe: Recipe) -> Sandbox:
         """The sandbox ordered ahead if it is of this recipe, else a new one."""
@@ -186,13 +189,10 @@ class Keeper:
 
     def descriptors(self) -> set[int]:
         """Everything of ours that no test may inherit."""
-        sandboxes = [*self.closing, *([self._spare] if self._spare else [])]
-        return {
-            self._requests.fileno(),
-            self._pidfd,
-            *self._encoder.descriptors(),
-            *(fd for sandbox in sandboxes for fd in sandbox.descriptors()),
-        }
+        ours = {self._requests.fileno(), self._pidfd, *self._encoder.descriptors()}
+        for sandbox in self.open:
+            ours.update(sandbox.descriptors())
+        return ours
 
     def close(self) -> None:
         """End the builder, which unmakes what is left, and wait for it."""

@@ -11,9 +11,13 @@ import mmap
 import os
 import struct
 
+from pytest_isolate._linux import syscalls
+
 _SIZE = 1 << 16
 _COUNT = struct.Struct("=Q")  # bytes since the beginning of the text, of which the last ones are there, in a ring behind this number
 _ROOM = _SIZE - _COUNT.size
+#: Where they are: memory that pytest shares, and tells nobody of.
+ADDRESSES: set[int] = set()
 LEFT_OUT = b"... what came before is left out ...\n"
 
 _getpid = os.getpid  # bound before a test can replace it
@@ -25,6 +29,8 @@ class Mirror:
     def __init__(self) -> None:
         """Raises ``OSError``."""
         self._memory = mmap.mmap(-1, _SIZE)
+        self._address = syscalls.address_of(self._memory)
+        ADDRESSES.add(self._address)
         self._count = 0
         self._writer = 0
 
@@ -67,4 +73,5 @@ class Mirror:
 
     def close(self) -> None:
         """Give the memory back."""
+        ADDRESSES.discard(self._address)
         self._memory.close()

@@ -9,6 +9,7 @@ import contextlib
 import os
 import select
 import signal
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from pytest_isolate._errors import Step, StepFailedError
@@ -49,6 +50,7 @@ class Sandbox:
         self.network: tuple[int, ...] = ()  # counters of its network namespace, if it has one
         self.pidfd = self.private = self.stdout = self.stderr = self.oom_event = -1
         self._disk_base = 0  # bytes in the private file system that are not the test's
+        self.beside: list[Callable[[], Iterable[int]]] = []  # what else is open for the sake of its tests
         self._keeper, self._number, self._channel = keeper, number, channel
         channel.settimeout(BUILDING_LONGEST)
 
@@ -211,8 +213,9 @@ class Sandbox:
         is_ready(self.pidfd, None)
 
     def descriptors(self) -> tuple[int, ...]:
-        """Everything of ours that this sandbox has open."""
-        return (self._channel.fileno(), self.pidfd, self.private, self.stdout, self.stderr, self.oom_event, *self.joins, *self.network)
+        """Everything of ours that is open for this sandbox."""
+        held = (self._channel.fileno(), self.pidfd, self.private, self.stdout, self.stderr, self.oom_event, *self.joins, *self.network)
+        return (*held, *(fd for others in self.beside for fd in others()))
 
     def reap_later(self, pid: int) -> None:
         """A child of ours that is on its way out of there."""
@@ -226,6 +229,7 @@ class Sandbox:
         """Let go of everything; the builder unmakes the rest behind our back, as soon as the test is reaped."""
         if self.pidfd >= 0:
             self.reap_strays()
+        self.beside.clear()
         held = self.descriptors()[1:]
         self.pidfd = self.private = self.stdout = self.stderr = self.oom_event = -1  # first: a Ctrl-C may have it closed once more
         self.joins = self.network = ()
@@ -233,4 +237,5 @@ class Sandbox:
             if fd >= 0:
                 os.close(fd)
         self._channel.close()
+        self._keeper.open.discard(self)
         self._keeper.release(self._number)

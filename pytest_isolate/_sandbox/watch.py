@@ -117,6 +117,7 @@ class Watch:
         self.pid = pid
         with Step("pidfd_open of", "the test's process"):
             self._pidfd = os.pidfd_open(pid)
+        sandbox.beside.append(self._held)
         self._exit = Exit(pid)
         self._started = time.monotonic()
         self._forked = forked  # None from the first of the test's own code on
@@ -163,6 +164,9 @@ class Watch:
     def descriptors(self) -> list[int]:
         """What wakes whoever waits: the child's exit, an OOM event, the child's word that it sent its end frame."""
         return [fd for fd in (self._pidfd, self._sandbox.oom_event, self._ended if self._false_words <= 1 else -1) if fd >= 0]
+
+    def _held(self) -> tuple[int, ...]:
+        return self._pidfd, self._frames, self._stacks, self._ended
 
     def due(self) -> float:
         """Seconds until a look is due, whatever comes."""
@@ -256,7 +260,7 @@ class Watch:
         if not self._alone:  # with net=False or fs="host" they would disturb the next test
             self._sandbox.wait_dead()
         self._drain()
-        held = self._pidfd, self._frames, self._stacks, self._ended
+        held = self._held()
         self._pidfd = self._frames = self._stacks = self._ended = -1
         for fd in held:
             os.close(fd)

@@ -7,7 +7,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -18,6 +18,7 @@ from pytest_isolate._linux.host import Host, Tree
 from pytest_isolate._options import KEYWORDS
 from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit, become, fork, say_broken
 from pytest_isolate._sandbox.frames import Writer
+from pytest_isolate._sandbox.inherited import Inheritance
 from pytest_isolate._sandbox.keeper import Keeper
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._sandbox.watch import STACK_SIGNAL, Exit, Watch, wait_for_one
@@ -58,6 +59,7 @@ class Box:
         files: int | None = None,
         memory: int | None = None,
         meanwhile: Callable[[Sandbox], None] | None = None,
+        inherit: Inheritance | None = None,
         **changes: object,
     ) -> Result:
         """Run ``body`` in a fresh sandbox; its return value must be JSON's. ``meanwhile`` runs in a thread outside."""
@@ -82,6 +84,9 @@ class Box:
             memory=limit,
             confinement=_strict.confinement(self.spec(**changes)),
         )
+        if inherit is not None:
+            entry = replace(entry, inheritance=replace(inherit, private=sandbox.private))
+            inherit.lost = entry.inheritance.lost
         pid = fork(entry)
         if pid == 0:
             _child(entry, stacks_write, body)

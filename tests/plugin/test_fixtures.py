@@ -132,25 +132,6 @@ def test_output_of_shared_fixtures_is_in_the_tests_sections(pytester, isolated):
     assert sum("Captured stdout setup" in line for line in result.outlines) == 1
 
 
-def test_a_descriptor_of_a_shared_fixture_stays_open(pytester, isolated):
-    """Files, sockets and pipes of a shared fixture work in the copy; directories do not come along."""
-    pytester.makepyfile(
-        """
-        import os, pytest, tempfile
-        @pytest.fixture(scope="session")
-        def opened():
-            with tempfile.TemporaryFile() as file:
-                directory = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
-                yield file, directory
-                os.close(directory)
-        def test_file(opened): opened[0].write(b"x"); opened[0].flush()
-        def test_directory(opened):
-            with pytest.raises(OSError): os.fstat(opened[1])
-        """
-    )
-    isolated("--isolate-all").assert_outcomes(passed=2)
-
-
 def test_hooks_that_undo_each_other_leave_the_parent_clean(pytester, isolated):
     """A set-up hook runs before the fork, so its teardown hook runs in the parent as well."""
     pytester.makeconftest(

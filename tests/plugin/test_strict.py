@@ -21,20 +21,24 @@ def no_seccomp(pytester, monkeypatch):
 @pytest.mark.needs("strict")
 @pytest.mark.parametrize(("profile", "kept"), [("None", True), ("'strict'", False)])
 def test_descriptors_of_fixtures_are_closed(pytester, outcomes, profile, kept):
-    """What a session fixture opened is a copy's to use, but under strict, where it would be a door to the machine's file."""
+    """What pytest has open is open in a test, but under strict, where its number fails and is nobody else's."""
     pytester.makepyfile(f"""
-        import os, pytest
+        import errno, os, pytest
         from pytest_isolate import isolate
+        imported = os.open("/tmp", os.O_RDONLY | os.O_DIRECTORY)
         @pytest.fixture(scope="session")
         def log(tmp_path_factory):
             with open(tmp_path_factory.getbasetemp() / "log", "w") as file:
                 yield file
         @isolate(profile={profile})
-        def test_it(log):
+        def test_it(log, tmp_path):
+            others = [open(tmp_path / str(number), "w") for number in range(20)]
+            assert not {{log.fileno(), imported}} & {{other.fileno() for other in others}}
             try:
-                os.fstat(log.fileno())
-            except OSError:
-                assert not {kept}
+                os.write(log.fileno(), b"x")
+                os.listdir(imported)
+            except OSError as error:
+                assert not {kept} and error.errno == errno.EBADF
             else:
                 assert {kept}
     """)

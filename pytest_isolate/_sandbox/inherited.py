@@ -1,0 +1,228 @@
+"""What pytest had open, open in the test: done by the child once it is inside, before it is anybody else.
+
+A file that has a path is opened by it, inside, so that a write is the test's own; one without gets a copy on the private file system;
+a number that can have neither gets a descriptor that fails with EBADF, so that nobody else's file comes to stand there.
+An overlay copies a file up, whole, when it is opened for writing, so that is bounded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pytest_isolate._linux import syscalls
+from pytest_isolate._linux.descriptors import ACCESS, MEMORY, Opened
+from pytest_isolate._linux.mappings import Mapping
+
+_STATUS = os.O_APPEND | os.O_NONBLOCK | os.O_DSYNC | os.O_SYNC | os.O_DIRECT | os.O_NOATIME | os.O_PATH
+_MAY_LACK = os.O_DIRECT | os.O_NOATIME  # what only some file systems have, and only an owner may have
+_NOTHING = "/dev/null"  # whose O_PATH descriptor can neither be read nor written, listed nor entered
+_NOT_HERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
+_SHARED_MEMORY = "/dev/shm/"  # of which a sandbox shows copies
+
+Lost = tuple[str, int]  # path, and the errno that says why it is not as it was
+
+
+@dataclass
+class Inheritance:
+    """What to do with what pytest has open, and afterwards what could not be done."""
+
+    files: list[Opened]
+    closed: tuple[int, ...] = ()  # numbers that fail from now on
+    mappings: tuple[Mapping, ...] = ()
+    most: int = 0  # bytes that may be copied
+    private: int = -1  # directory of the private file system
+    lost: list[Lost] = field(default_factory=list)
+
+    @property
+    def numbers(self) -> set[int]:
+        """The descriptors that it needs as they are."""
+        return {*(file.number for file in self.files), *self.closed, *([self.private] if self.private >= 0 else ())}
+
+
+def take_over(inheritance: Inheritance) -> None:
+    """Do all of it, and let go of the private directory. Raises ``OSError`` only where not even a number can be kept."""
+    if inheritance.files or inheritance.mappings:
+        _Heir(inheritance).take_over()
+    if inheritance.closed:
+        nothing = os.open(_NOTHING, os.O_PATH | os.O_CLOEXEC)
+        for number in inheritance.closed:
+            os.dup2(nothing, number, inheritable=False)
+        os.close(nothing)
+    if inheritance.private >= 0:
+        os.close(inheritance.private)
+
+
+class _Heir:
+    def __init__(self, inheritance: Inheritance) -> None:
+        self._given = inheritance
+        self._left = inheritance.most
+        self._paid: set[tuple[int, int]] = set()  # files that are copied, or need not be
+        self._copies: dict[tuple[int, int], int] = {}  # of files without a name
+        self._written = {file.identity for file in inheritance.files if file.writable}
+
+    def take_over(self) -> None:
+        files = self._given.files
+        # writers first: who opens a file for reading before an overlay copies it up goes on reading what it was
+        for file in [*(each for each in files if each.writable), *(each for each in files if not each.writable)]:
+            if file.twin < 0:
+                self._take(file)
+        for file in files:
+            if file.twin >= 0:
+                os.dup2(file.twin, file.number, file.inheritable)
+        for mapping in self._given.mappings:
+            self._map(mapping)
+        for copy in self._copies.values():
+            os.close(copy)
+
+    def _take(self, file: Opened) -> None:
+        try:
+            new = self._opened(file)
+        except OSError as error:
+            new = self._second_best(file, error)
+        if new < 0:
+            return
+        if not (file.flags & os.O_PATH or file.of_kernel or stat.S_ISDIR(file.mode)):
+            os.lseek(new, os.lseek(file.number, 0, os.SEEK_CUR), os.SEEK_SET)
+        os.dup2(new, file.number, file.inheritable)
+        os.close(new)
+
+    def _opened(self, file: Opened) -> int:
+        """A descriptor of what the test sees under this path, or a copy. Raises ``OSError``."""
+        if not file.gone:
+            try:
+                if file.writable and not file.of_kernel:  # a look first, for to open it may be to copy it
+                    found = os.stat(file.path, follow_symlinks=False)
+                    if not _is_same(file, found):
+                        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), file.path)
+                    self._pay(file, found)
+                new = _open(file.path, file)
+            except OSError as error:
+                if error.errno not in _NOT_HERE or file.of_kernel:
+                    raise
+            else:
+                if file.writable or file.of_kernel or _is_same(file, os.fstat(new)):
+                    return new
+                os.close(new)
+        return self._without_name(file)
+
+    def _pay(self, file: Opened | Mapping, found: os.stat_result) -> None:
+        """Take what an overlay copies, if it is one, from what may be copied. Raises ``OSError``."""
+        if file.identity in self._paid or found.st_dev == file.device or file.path.startswith(_SHARED_MEMORY):
+            return
+        self._spend(found.st_size, file.path)
+        self._paid.add(file.identity)
+
+    def _spend(self, size: int, path: str) -> None:
+        if size > self._left:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+        self._left -= size
+
+    def _without_name(self, file: Opened) -> int:
+        """A private copy, or the file itself where nobody has it open to write. Raises ``OSError``."""
+        if stat.S_ISDIR(file.mode):
+            return self._empty_directory(file)
+        if file.identity not in self._written:
+            return _open(f"/proc/self/fd/{file.number}", file)  # for an offset of its own
+        if file.identity not in self._copies:
+            self._copies[file.identity] = self._copy(file)
+        return _open(f"/proc/self/fd/{self._copies[file.identity]}", file)
+
+    def _copy(self, file: Opened) -> int:
+        source = os.open(f"/proc/self/fd/{file.number}", os.O_RDONLY | os.O_CLOEXEC)  # for looking at holes moves the offset
+        copy = -1
+        try:
+            size = os.fstat(source).st_size
+            if file.path.startswith(MEMORY):
+                copy = os.memfd_create(file.path.removeprefix(MEMORY), os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            else:
+                copy = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=self._given.private)
+            os.ftruncate(copy, size)
+            os.fchmod(copy, stat.S_IMODE(file.mode))
+            for begin, end in _data(source, size):
+                self._spend(end - begin, file.path)
+                os.lseek(copy, begin, os.SEEK_SET)
+                while begin < end and (sent := os.sendfile(copy, source, begin, end - begin)):
+                    begin += sent  # noqa: PLW2901 - the rest of this piece
+        except OSError:
+            if copy >= 0:
+                os.close(copy)
+            raise
+        finally:
+            os.close(source)
+        return copy
+
+    def _empty_directory(self, file: Opened) -> int:
+        """For a directory that was removed, or is none of the sandbox's: nothing is in it, and nothing can be."""
+        name = f"removed-{file.number}"
+        os.mkdir(name, 0o700, dir_fd=self._given.private)
+        try:
+            return os.open(name, _flags(file), dir_fd=self._given.private)
+        finally:
+            os.rmdir(name, dir_fd=self._given.private)
+
+    def _second_best(self, file: Opened, error: OSError) -> int:
+        """To read a file that cannot be written; else a descriptor that fails. -1: the one that there is."""
+        if file.of_kernel and not file.writable and stat.S_ISREG(file.mode):
+            return -1  # of a process that is not in here, as it was; it can only be read
+        self._given.lost.append((file.path, error.errno or errno.EIO))
+        path = f"/proc/self/fd/{file.number}" if file.gone else file.path
+        with contextlib.suppress(OSError):  # the reason that counts is noted
+            if file.writable and not file.of_kernel:
+                return _open(path, file._replace(flags=file.flags & ~ACCESS | os.O_RDONLY))
+        return os.open(_NOTHING, os.O_PATH | os.O_CLOEXEC)
+
+    def _map(self, mapping: Mapping) -> None:
+        """Have memory that shows a file show the test's: what it writes there is private then, too."""
+        try:
+            found = os.stat(mapping.path, follow_symlinks=False)
+            if not (found.st_ino == mapping.inode or mapping.identity in self._paid or mapping.path.startswith(_SHARED_MEMORY)):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), mapping.path)
+            if mapping.writable:
+                self._pay(mapping, found)
+            fd = os.open(mapping.path, (os.O_RDWR if mapping.writable else os.O_RDONLY) | os.O_CLOEXEC)
+            try:
+                syscalls.map_again(mapping.begin, mapping.end - mapping.begin, mapping.protection, fd, mapping.offset)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            self._given.lost.append((mapping.path, error.errno or errno.EIO))
+
+
+def _open(path: str, file: Opened) -> int:
+    flags = _flags(file)
+    try:
+        return os.open(path, flags)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.EPERM} or not flags & _MAY_LACK:
+            raise
+    return os.open(path, flags & ~_MAY_LACK)
+
+
+def _flags(file: Opened) -> int:
+    return file.flags & (ACCESS | _STATUS) | os.O_CLOEXEC | (os.O_DIRECTORY if stat.S_ISDIR(file.mode) else 0)
+
+
+def _is_same(file: Opened, found: os.stat_result) -> bool:
+    """Whether it is the file, or the sandbox's copy of it: nobody has changed one in here yet."""
+    if stat.S_IFMT(found.st_mode) != stat.S_IFMT(file.mode):
+        return False
+    return stat.S_ISDIR(file.mode) or found.st_ino == file.inode or found.st_size == file.size
+
+
+def _data(fd: int, size: int) -> Iterator[tuple[int, int]]:
+    """Where a file has no holes."""
+    end = 0
+    while end < size:
+        try:
+            begin = os.lseek(fd, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # but holes up to its end
+                raise
+            return
+        end = os.lseek(fd, begin, os.SEEK_HOLE)
+        yield begin, end
