@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,9 +124,9 @@ def keep_artifacts(flight: Flight, *, failed: bool) -> str | None:
 def lost_files(flight: Flight) -> Iterator[str]:
     """A sentence for everything open that this test had not as it should; each is said once a run."""
     entered = None if flight.facts is None else flight.facts.exit.first("entered")
-    lost = [] if entered is None else entered.get("lost")
-    if isinstance(lost, list):
-        yield from flight.run.inherited.troubles([(str(path), int(why)) for path, why in lost])
+    if entered is not None:
+        lost: Any = entered.get("lost") or ()
+        yield from flight.run.inherited.troubles([(path, why) for path, why in lost])
 
 
 def lost_threads(flight: Flight) -> Iterator[str]:

@@ -215,7 +215,7 @@ def test_pytests_own_logs_stay_the_machines(pytester, isolated):
 
 
 def test_a_redirected_output_is_written_by_all_tests(pytester, monkeypatch):
-    """pytest's standard streams in a file: what tests print with ``-s`` comes one after the other, whoever else has that file open."""
+    """With pytest's standard streams in a file what tests print with ``-s`` comes one after the other, whoever else has that file open."""
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     pytester.makepyfile("""
         import os, pytest
