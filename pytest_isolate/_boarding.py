@@ -91,7 +91,7 @@ def _opened(path: str) -> int:
 
 
 def inheritance(
-    run: Run, config: pytest.Config, spec: Spec, sandbox: Sandbox, timers: Stopped, ours: set[int]
+    run: Run, config: pytest.Config, spec: Spec, sandbox: Sandbox, *, timers: Stopped, ours: set[int]
 ) -> tuple[Inheritance, set[int]]:
     """What becomes of everything that pytest has open but ``ours``, and which descriptors of it a child needs as they are.
 
@@ -139,8 +139,8 @@ def entry(
     spec: Spec,
     sandbox: Sandbox,
     plan: Plan,
-    timers: Stopped,
     *,
+    timers: Stopped,
     frames: int,
     theirs: list[int],
     ours: set[int],
@@ -161,7 +161,7 @@ def entry(
         version = run.machine.host.places["memory"].version
         memory = MemoryLimit.open(sandbox.groups["memory"], version, spec.memory)
     of_memory = memory.descriptors if memory is not None else ()
-    left, standing = inheritance(run, item.config, spec, sandbox, timers, ours.union(of_memory))
+    left, standing = inheritance(run, item.config, spec, sandbox, timers=timers, ours=ours.union(of_memory))
     return Entry(
         frames=frames,
         pidfd=sandbox.pidfd,

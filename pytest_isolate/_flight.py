@@ -295,7 +295,7 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timers: Stopped, *, fur
         repairs = _boarding.repairs(flight.run, theirs)
         needed = [fd for fd in (*theirs, ended) if further or fd != commands]
         entry = _boarding.entry(
-            flight.run, flight.item, spec, sandbox, plan, timers, frames=frames_write, theirs=needed, ours={*ours, *theirs}
+            flight.run, flight.item, spec, sandbox, plan, timers=timers, frames=frames_write, theirs=needed, ours={*ours, *theirs}
         )
         theirs += entry.memory.descriptors if entry.memory is not None else ()
         _flush(config)
