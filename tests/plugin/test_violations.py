@@ -349,11 +349,12 @@ def test_mounted_file_systems_and_files_are_private_too(pytester, canary):
             assert (CANARY / "file").read_text() == (CANARY / "fs" / "source").read_text() == "mounted"
         """
     )
-    script = (  # in a mount namespace of its own: the machine's mounts are nobody's playground
-        f"mount -t tmpfs none {canary}/fs && printf mounted > {canary}/fs/source && mount --bind {canary}/fs/source {canary}/file && "
-        f"exec {sys.executable} -m pytest -p isolate -p no:cacheprovider --isolate-all"
-    )
-    pytester.run("unshare", "--mount", "sh", "-c", script).assert_outcomes(passed=2)
+    # in a mount namespace of its own: the machine's mounts are nobody's playground
+    script = """
+        cd "$1" && shift && mount -t tmpfs none fs && printf mounted > fs/source && mount --bind fs/source file && cd "$OLDPWD" && exec "$@"
+    """
+    pytest_ = [sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider", "--isolate-all"]
+    pytester.run("unshare", "--mount", "sh", "-c", script, "sh", str(canary), *pytest_).assert_outcomes(passed=2)
     assert (canary / "file").read_text() == "untouched"
 
 

@@ -38,7 +38,7 @@ def test_the_type_knows_no_word_that_is_refused(name, word):
     _options.KEYWORDS[name].parse(word)
 
 
-@pytest.mark.parametrize(("name", "keyword"), _options.KEYWORDS.items(), ids=str)
+@pytest.mark.parametrize(("name", "keyword"), _options.KEYWORDS.items(), ids=_options.KEYWORDS)
 def test_the_type_knows_every_word_that_the_sentence_offers(name, keyword):
     """The words of a choice are those of the type."""
     with pytest.raises(ValueError, match="it must be") as caught:
