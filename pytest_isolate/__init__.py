@@ -10,7 +10,7 @@ The map of the package, imports pointing one way, downwards:
 - ``_fleet``: several tests in flight.
 - ``_strict``: which system calls a strict test does without; ``_sandbox.confine`` closes its walls.
 - ``_timers``, ``_dump_later``: timers that a fork clears or would hang by.
-- ``_forked``, ``_processes``: what else a copy of a running Python does wrong.
+- ``_forked``, ``_processes``, ``_openmp``: what else a copy of a running Python does wrong.
 - ``_coverage``, ``_attempts``, ``_allocations``: what a child measures and tells. ``_plugins``: other plugins that need something of us.
 - ``_doctor``, ``_report``: what is told to people and machines. ``_remedies``: what helps against a failed step.
 - ``_reading``: what a child wrote, checked before anybody else sees it.

@@ -64,6 +64,7 @@ def open_mirrors(config: pytest.Config) -> dict[str, Mirror]:
 
 def repairs(run: Run, opened: list[int]) -> _forked.Repairs:
     """What the child has to put right in its copy of this Python. ``opened`` grows by the descriptors that it needs for that."""
+    run.machine.openmp.pause()
     processes = run.processes()
     opened += [process.fd for process in processes.values()]
     return _forked.repairs(processes, threads=threading.active_count() > 1)

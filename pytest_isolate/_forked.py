@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import select
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
 from pytest_isolate import _processes
 
 _TRACKERS = ("multiprocessing.resource_tracker", "joblib.externals.loky.backend.resource_tracker", "loky.backend.resource_tracker")
+_LOOPS = frozenset({"asyncio", "trio", "gevent", "tornado", "uvloop"})  # modules with an epoll(7) that outlives a test
+_REGISTERED = re.compile(r"^tfd: +(\d+) events: +([0-9a-f]+)", re.MULTILINE)
 _INIT = 1  # pid of the process in which a sandbox begins
 
 
@@ -32,9 +36,32 @@ def repairs(processes: _processes.Stats, *, threads: bool) -> Repairs:
     if getattr(_forkserver(), "_forkserver_pid", None) is not None:
         found.append(_forget_forkserver)
     found += [partial(_forget_tracker, name) for name in _TRACKERS if getattr(_tracker(name), "_fd", None) is not None]
+    if not _LOOPS.isdisjoint(sys.modules):
+        found += [partial(_own_epoll, fd) for fd in _epolls()]
     if processes:
         found.append(partial(_processes.adopt, processes))
     return found
+
+
+def _epolls() -> Iterator[int]:
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # the descriptor of the listing itself
+            if os.readlink(f"/proc/self/fd/{name}") == "anon_inode:[eventpoll]":
+                yield int(name)
+
+
+def _own_epoll(fd: int) -> None:
+    """An event loop's set of descriptors is one for all copies: a loop that is closed in a test would never wake up again in pytest."""
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
+            entries = _REGISTERED.findall(file.read())
+    except FileNotFoundError:  # not kept for the child
+        return
+    with select.epoll() as epoll:
+        for number, events in entries:
+            with contextlib.suppress(OSError):  # closed, in the child or by its owner, who had a copy of it
+                epoll.register(int(number), int(events, 16))
+        os.dup2(epoll.fileno(), fd, inheritable=False)
 
 
 class Parent:

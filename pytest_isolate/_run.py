@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_isolate._linux.huge_pages import Exchange
     from pytest_isolate._linux.kernel_log import KernelLog
     from pytest_isolate._linux.mounts import MountPoint, MountTable
+    from pytest_isolate._openmp import OpenMP
     from pytest_isolate._plan import Plan
     from pytest_isolate._processes import Children, Stats
     from pytest_isolate._report.json_report import Entry
@@ -54,6 +55,7 @@ class Machine:
         from pytest_isolate._linux.huge_pages import Exchange  # noqa: PLC0415
         from pytest_isolate._linux.kernel_log import KernelLog  # noqa: PLC0415
         from pytest_isolate._linux.mounts import MountTable  # noqa: PLC0415
+        from pytest_isolate._openmp import OpenMP  # noqa: PLC0415
         from pytest_isolate._processes import Children  # noqa: PLC0415
         from pytest_isolate._sandbox.keeper import Keeper  # noqa: PLC0415
 
@@ -75,6 +77,7 @@ class Machine:
         self.parent.answer()
         self.plans: dict[tuple[object, ...], Plan] = {}
         self.huge_pages: Exchange = Exchange()
+        self.openmp: OpenMP = OpenMP()
 
     def let_go(self) -> None:
         """Let go of everything besides the keeper."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes.util
+
 import pytest
 
 PARENT = """
@@ -134,3 +136,50 @@ def test_a_module_that_a_thread_was_importing_can_be_imported(pytester, isolated
         test_it="def test_it():\n    import halfway\n    assert halfway.value == 1",
     )
     isolated("--isolate-all").assert_outcomes(passed=1)
+
+
+LOOP = """
+import asyncio, threading, time, pytest
+@pytest.fixture(scope="module")
+def loop():
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(asyncio.sleep(0))
+    yield loop
+    async def wake():
+        future = loop.create_future()
+        threading.Timer(0.05, loop.call_soon_threadsafe, (future.set_result, 1)).start()
+        loop.call_later(5, lambda: future.done() or future.set_result("woken by its own clock"))
+        return await future
+    assert loop.run_until_complete(wake()) == 1
+    loop.close()
+def test_closes_it(loop): loop.close()
+@pytest.mark.isolate(timeout="5s")
+def test_uses_it(loop): loop.run_until_complete(loop.run_in_executor(None, time.sleep, 0.05))
+"""
+
+
+def test_an_event_loop_that_a_test_closes_goes_on_in_pytest_and_in_other_tests(pytester, isolated):
+    """What it waits for is in the kernel, in an object that all copies of it would share."""
+    pytester.makepyfile(LOOP)
+    isolated("--isolate-all").assert_outcomes(passed=2)
+
+
+REGIONS = """
+import ctypes, threading
+library = ctypes.CDLL("libgomp.so.1")
+def region():
+    seen = []
+    body = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: seen.append(threading.get_native_id()))
+    library.GOMP_parallel(body, None, 2, 0)
+    return len(seen)
+assert region() == 2
+"""
+
+
+def test_a_parallel_region_of_openmp_ends_in_a_test(pytester, isolated):
+    """GNU's keeps its threads for the next region, and a copy of pytest would wait for those that it has not."""
+    if ctypes.util.find_library("gomp") is None:
+        pytest.skip("needs GNU's OpenMP, libgomp.so.1")
+    pytester.makeconftest(REGIONS)
+    pytester.makepyfile("import conftest\ndef test_it(): assert conftest.region() == 2\ndef test_next(): assert conftest.region() == 2")
+    isolated("--isolate-all", "--isolate-timeout=5s").assert_outcomes(passed=2)
