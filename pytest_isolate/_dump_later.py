@@ -8,11 +8,9 @@ be asked whether it is set, or how: the two functions are therefore replaced, in
 
 from __future__ import annotations
 
-import contextlib
 import faulthandler
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,15 +79,6 @@ class DumpLater:
         left = armed.due + later - time.monotonic()
         if left > 0 or armed.repeat:  # a repeated one has no first interval of its own
             faulthandler.dump_traceback_later(armed.timeout if armed.repeat else left, armed.repeat, armed.file, **armed.more)
-
-    @contextlib.contextmanager
-    def standing_still(self) -> Iterator[None]:
-        """While this process waits for other tests than the one whose time is measured."""
-        armed, began = self.suspend(), time.monotonic()
-        try:
-            yield
-        finally:
-            self.resume(armed, time.monotonic() - began)
 
 
 def _replace(arm: Any, cancel: Any) -> None:  # noqa: ANN401 - to mypy a function has the type that it was defined with

@@ -20,7 +20,6 @@ from contextlib import AbstractContextManager
 import pytest
 
 from pytest_isolate import _flight, _protocol, _pytest_private
-from pytest_isolate._dump_later import dump_later
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._flight import Flight, Handed
 from pytest_isolate._inside import FORWARDED
@@ -29,6 +28,7 @@ from pytest_isolate._remedies import explain
 from pytest_isolate._run import Run
 from pytest_isolate._sandbox.watch import wait_for_one
 from pytest_isolate._spec import Spec
+from pytest_isolate._timers import standing_still
 
 _MOST_WAITING = 8  # tests per job that are over and wait for one before them; each holds its sandbox's files
 _MEMORY_AVAILABLE = re.compile(r"^MemAvailable: +(\d+) kB", re.MULTILINE)
@@ -161,7 +161,7 @@ class Fleet:
         flying = self._flying()
         running = [(str(flight.item.nodeid), flight.group.watch) for flight in flying if flight.group is not None]
         try:
-            with dump_later.standing_still():
+            with standing_still():
                 wait_for_one([watch for _, watch in running])
         except KeyboardInterrupt as error:
             raise_where(running, error)

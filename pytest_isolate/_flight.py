@@ -23,7 +23,6 @@ from typing import Any
 import pytest
 
 from pytest_isolate import _allocations, _attempts, _boarding, _coverage, _forked, _pytest_private, _reading
-from pytest_isolate._dump_later import dump_later
 from pytest_isolate._errors import PASSING, StepFailedError
 from pytest_isolate._group import Group, Key, goes_on, key_of
 from pytest_isolate._inside import FORWARDED, Inside
@@ -41,7 +40,7 @@ from pytest_isolate._sandbox.frames import Writer
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._sandbox.watch import STACK_SIGNAL, Watch, wait_for_one
 from pytest_isolate._spec import BadValueError, Spec
-from pytest_isolate._timers import Stopped
+from pytest_isolate._timers import Stopped, standing_still
 from pytest_isolate._verdict import Facts, Verdict
 
 
@@ -169,7 +168,7 @@ def take_off(flight: Flight) -> None:
     assert flight.spec is not None
     try:
         if flight.group is None or not _go_on(flight, flight.spec, flight.group):
-            with dump_later.standing_still():  # building a sandbox is no part of the test
+            with standing_still():  # building a sandbox is no part of the test
                 _prepare(flight, flight.spec)
             if flight.plain:
                 return

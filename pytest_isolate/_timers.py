@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pytest_isolate._dump_later import Armed, dump_later
@@ -34,7 +37,17 @@ class Stopped:
             signal.setitimer(signal.ITIMER_PROF, *self.profiling)
         dump_later.resume(self.dump)
 
-    def start_again(self) -> None:
+    def start_again(self, later: float = 0.0) -> None:
         """In pytest, when the test is over."""
         signal.setitimer(signal.ITIMER_REAL, *self.real)
-        dump_later.resume(self.dump)
+        dump_later.resume(self.dump, later)
+
+
+@contextlib.contextmanager
+def standing_still() -> Iterator[None]:
+    """While this process does what is no part of the test whose time is measured: waits for others, or builds a sandbox."""
+    timers, began = Stopped.here(), time.monotonic()
+    try:
+        yield
+    finally:
+        timers.start_again(time.monotonic() - began)

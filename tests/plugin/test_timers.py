@@ -115,6 +115,30 @@ def test_timers_of_processor_time_go_on_inside(pytester, isolated):
     isolated("--isolate-all").assert_outcomes(passed=1)
 
 
+BUILDS_SLOWLY = """
+import signal, time, pytest
+from pytest_isolate._sandbox.keeper import Keeper
+take = Keeper.take
+def take_slowly(self, recipe):
+    time.sleep(1.5)
+    return take(self, recipe)
+Keeper.take = take_slowly
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    signal.setitimer(signal.ITIMER_REAL, 1)
+"""
+
+
+def test_building_a_sandbox_is_no_part_of_the_test(pytester, isolated):
+    """A limit that pytest-timeout or pytest's own plugin sets is for the test, and not for us, on whatever machine."""
+    pytester.makeini("[pytest]\nfaulthandler_timeout = 1")
+    pytester.makeconftest(BUILDS_SLOWLY)
+    pytester.makepyfile("import signal\ndef test_it(): assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 1")
+    result = isolated("--isolate-all")
+    result.assert_outcomes(passed=1)
+    result.stderr.no_fnmatch_line("*Timeout (*")
+
+
 def test_faulthandler_is_as_it_was_when_nothing_is_isolated(pytester, isolated):
     """Its functions are replaced in runs that isolate only."""
     pytester.makepyfile(
