@@ -40,6 +40,7 @@ _DENIED = {errno.ENOSPC: "ENOSPC", errno.EDQUOT: "ENOSPC", errno.EMFILE: "EMFILE
 _LARGEST_TEXT = 4 << 20  # characters of one report's section; what is more is left out in the middle
 _SMALLEST_TEXT = 1 << 10
 _MOST_LOST = 20
+_MOST_SECTIONS = 9  # of one attempt: three of each phase
 _SCALARS = (bool, int, float, str)
 _MONITORING_TOOL = 4  # sys.monitoring's numbers 0 to 2 and 5 have names, 4 is free
 
@@ -71,6 +72,7 @@ class Inside:
         self._network_before = 0
         self._network: list[int] = []  # counters of it, where an attempt is a violation
         self._told_tmp_path = False
+        self._unsaid = False  # whether a plugin keeps reports of this attempt until it is over
         self._own_stop: object = False  # the session's ``shouldfail`` as --maxfail made it in here
 
     def begin(
@@ -146,6 +148,8 @@ class Inside:
                 if isinstance(report, pytest.TestReport) and report.failed:  # a comparison of megabytes is in it
                     report.longrepr = _shortened(report.longreprtext, longest)
         session = self._item.session
+        if type(report) is pytest.TestReport:
+            self._unsaid = False
         if (log := self.mirrors.get("log")) is not None and type(report) is pytest.TestReport:
             log.clear()  # it is in the report
         if not session.shouldfail:
@@ -173,12 +177,20 @@ class Inside:
 
     def see_call(self, call: pytest.CallInfo[None]) -> None:
         """Look for a denial in what a phase raised, and tell of a ``tmp_path`` that was there before the fork."""
+        self._unsaid = True
         if call.excinfo is not None:
             if self._attempts is not None and _refused(call.excinfo.value) and self._attempts.refused_port is not None:
                 self._send({"kind": "refused", "port": self._attempts.refused_port})
             self._see(call.excinfo.value, set())
         if (path := (_pytest_private.function_arguments(self._item) or {}).get("tmp_path")) is not None:
             self.tell_tmp_path(path)
+
+    def begin_phase(self, when: str) -> None:
+        """Tell where the test is and what it has said so far, where no report of the phase before has done that."""
+        if self._unsaid:
+            said = _pytest_private.report_sections(self._item)
+            sections = [(f"Captured {kind} {phase}", _shortened(text, _LARGEST_TEXT >> 4)) for phase, kind, text in said[-_MOST_SECTIONS:]]
+            self._send({"kind": "phase", "when": when, "sections": sections})
 
     def tell_tmp_path(self, path: object) -> None:
         """Tell where the test's ``tmp_path`` is, as soon as it is: a test that is killed tells nothing any more."""

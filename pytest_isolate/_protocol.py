@@ -53,8 +53,10 @@ def land(flight: Flight) -> None:
 def _emit(flight: Flight, reports: list[pytest.TestReport]) -> Frame | None:
     """Emit the reports, the last one after this process's own teardown. Gives what the test raised out of pytest's protocol."""
     item = flight.item
-    attempt = range(_last_attempt(reports), len(reports))  # the teardown of one before it comes in its place
-    at = next((at for at in reversed(attempt) if reports[at].when == "teardown"), len(reports))
+    died = flight.verdict is not None and flight.verdict.dead_in is not None
+    at = next((at for at in reversed(range(len(reports))) if reports[at].when == "teardown"), len(reports))
+    if at < _last_attempt(reports) or (died and at < len(reports) - 1):  # the teardown of an attempt before the last comes in its place
+        at = len(reports)
     reports, last = [*reports[:at], *reports[at + 1 :]], reports[at : at + 1]
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
@@ -93,9 +95,7 @@ def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:
             flight.group.measuring.add([_coverage.read(frame) for frame in flight.facts.exit.frames if frame["kind"] == "coverage"])
     except GarbledError as error:
         flight.facts.unreadable = f"{_reading.UNREADABLE}{error}"
-    attempt = reports[_last_attempt(reports) :]
-    flight.facts.reported = tuple(report.when or "" for report in attempt)
-    flight.facts.again = bool(attempt) and attempt[-1].when == "teardown" and any(report.outcome == _RERUN for report in attempt)
+    _note_last_attempt(flight.facts, reports)
     verdict = _verdict.judge(flight.spec, flight.facts)
     if verdict.broken is not None:
         message = f"the sandbox broke: {verdict.broken}"
@@ -112,6 +112,15 @@ def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:
         if report.failed:
             report.sections.append(("isolate", "\n".join(filter(None, [section(flight, verdict, report), artifacts]))))
     return verdict, reports
+
+
+def _note_last_attempt(facts: Facts, reports: list[pytest.TestReport]) -> None:
+    """How far the test came; a plugin may have run it several times."""
+    attempt = reports[_last_attempt(reports) :]
+    facts.reported = tuple(report.when or "" for report in attempt)
+    facts.again = bool(attempt) and attempt[-1].when == "teardown" and any(report.outcome == _RERUN for report in attempt)
+    if (unsaid := _unsaid(facts.exit.frames)) is not None:
+        facts.unsaid = str(unsaid["when"])
 
 
 def _error_report(flight: Flight, verdict: Verdict, message: str) -> pytest.TestReport:
@@ -134,7 +143,8 @@ def _with_violations(
     """Fail a phase by what it overstepped: the phase's own report, or a new one where the test died before it made one."""
     phase, start = violations[0].phase, _last_attempt(reports)
     assert flight.facts is not None
-    if dead and flight.facts.again:
+    unsaid = _unsaid(flight.facts.exit.frames) if dead else None
+    if dead and (flight.facts.again or unsaid is not None):
         start = len(reports)
     attempt = reports[start:]
     before = next((report for report in reversed(attempt) if report.when == phase and type(report) is pytest.TestReport), None)
@@ -144,7 +154,7 @@ def _with_violations(
     if before is None:
         spoken = sum(report.duration for report in reports)
         failed.duration = max(0.0, flight.facts.exit.wall_seconds - spoken)
-        failed.sections = [*_sections_so_far(reports), *failed.sections]
+        failed.sections = [*(_sections_so_far(reports) if unsaid is None else _pairs(unsaid["sections"])), *failed.sections]
         if dead:
             failed.sections += _last_words(flight, phase)
         failed.user_properties = list(reports[-1].user_properties) if reports else failed.user_properties
@@ -163,8 +173,19 @@ def _with_violations(
 _RERUN = "rerun"  # the outcome that pytest-rerunfailures gives an attempt that is not the last
 
 
+def _unsaid(frames: list[Frame]) -> Frame | None:
+    """Where a test is by its own word, and what it had said before, if a plugin kept the reports of that attempt."""
+    last = next((frame for frame in reversed(frames) if frame["kind"] in {"report", "phase"}), None)
+    return last if last is not None and last["kind"] == "phase" else None
+
+
+def _pairs(sections: object) -> list[tuple[str, str]]:
+    assert isinstance(sections, list)  # checked
+    return [(name, text) for name, text in sections]
+
+
 def _last_attempt(reports: list[pytest.TestReport]) -> int:
-    """Where the reports of the last attempt begin: a plugin may have run the test several times."""
+    """Where the reports of the last attempt begin."""
     return next((at for at in reversed(range(len(reports))) if reports[at].when == "setup"), 0)
 
 

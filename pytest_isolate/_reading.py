@@ -133,6 +133,7 @@ _FRAMES: dict[str, dict[str, object]] = {
         "at": _either(_is_number, None),
         "lost": _either(None, [(str, _is_integer)]),
     },
+    "phase": {"when": _PHASE, "sections": [(str, str)]},
     "broken": {"step": str, "path": str, "errno": _is_integer},
     "report": {"when": _PHASE, "report": dict, "seen": [str], "drawn": _FLAG, "failed_subtests": _either(_is_integer, None)},
     "warning": {"message": str, "module": str, "category": str, "filename": str, "lineno": _either(_is_integer, None)},

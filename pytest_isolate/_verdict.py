@@ -41,6 +41,7 @@ class Facts:
     kill: Kill | None = None  # what the kernel wrote about an out-of-memory kill
     reported: tuple[str, ...] = ()  # phases whose reports arrived and could be read, of the last attempt if a plugin reran it
     again: bool = False  # whether that attempt was over and another one was to follow
+    unsaid: str | None = None  # the phase that it was in when it last spoke, if what came before it was not reported
     builder: str | None = None  # how the builder died, and with it the sandbox
     threads: tuple[str, ...] = ()  # names of pytest's other threads at the fork
     here: Environment = field(default_factory=Environment)  # for what helps against a broken sandbox
@@ -67,7 +68,7 @@ def judge(spec: Spec, facts: Facts) -> Verdict:
     usage = _usage(facts)
     if (broken := _broken(facts)) is not None:
         return Verdict("sandbox_error", (), usage, broken=broken)
-    dead_in = None if _is_whole(facts) else _phase_after(() if facts.again else facts.reported)
+    dead_in = None if _is_whole(facts) else facts.unsaid or _phase_after(() if facts.again else facts.reported)
     violations = list(_limits(spec, facts, dead_in))
     kind = "violation" if violations else "ok"
     if facts.exit.timed_out:

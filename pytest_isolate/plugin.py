@@ -217,7 +217,10 @@ class Isolation:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> None:
         """A parent never runs an isolated test's body, whatever a hook in between did to our exception."""
-        self._fork_if_pending(item)
+        if self._flight is not None and self._flight.inside is not None:
+            self._flight.inside.begin_phase("call")
+        else:
+            self._fork_if_pending(item)
 
     def _fork_if_pending(self, item: pytest.Item) -> None:
         flight = self._flight
@@ -256,6 +259,8 @@ class Isolation:
     @pytest.hookimpl(tryfirst=True, specname="pytest_runtest_teardown")
     def pytest_runtest_teardown_first(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """Nobody is in flight while shared fixtures are torn down."""
+        if self._flight is not None and self._flight.inside is not None:
+            self._flight.inside.begin_phase("teardown")
         if self._fleet is not None and not self._is_inside():
             self._fleet.settle_before_teardown(item, nextitem)
 

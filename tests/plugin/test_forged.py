@@ -82,6 +82,8 @@ FRAMES = {
     "broken": ({"kind": "broken", "step": "mount", "path": "/", "errno": 1}, "a frame 'broken' comes after the test began"),
     "tmp_path": ({"kind": "tmp_path"}, "of a frame 'tmp_path' 'path' is None"),
     "tmp_path-nul": ({"kind": "tmp_path", "path": "/a\0b"}, r"of a frame 'tmp_path' 'path' is '/a\x00b'"),
+    "phase": ({"kind": "phase", "when": "else", "sections": []}, "of a frame 'phase' 'when' is 'else'"),
+    "phase-sections": ({"kind": "phase", "when": "call", "sections": [["a", 5]]}, "of a frame 'phase' 'sections' is [['a', 5]]"),
     "warning": ({"kind": "warning", "message": 5}, "of a frame 'warning' 'message' is 5"),
     "raised": ({"kind": "raised", "what": "else", "message": ""}, "of a frame 'raised' 'what' is 'else'"),
     "raised-stack": (

@@ -106,26 +106,35 @@ def test_rerunfailures_keeps_the_order_of_attempts(both):
 
 
 @pytest.mark.plugins(pytest_rerunfailures="rerunfailures")
-def test_rerunfailures_and_a_death_in_a_later_attempt(run):
-    """A death in a later attempt is reported behind the attempts before it, with its own output."""
+@pytest.mark.parametrize("dies", ["setup", "call", "teardown"])
+def test_rerunfailures_and_a_death_in_a_later_attempt(run, dies):
+    """A death in a later attempt is reported behind the attempts before it, in its phase and with all that it had said."""
     files = {
-        "test_flaky.py": """
-            import os
+        "test_flaky.py": f"""
+            import os, pytest
             runs = []
-            def test_flaky():
+            def say(phase):
+                print("attempt", len(runs), phase)
+                if len(runs) == 2 and phase == "{dies}": os.abort()
+            @pytest.fixture
+            def mortal():
                 runs.append(1)
-                print("attempt", len(runs))
-                if len(runs) == 2: os.abort()
-                assert 0
+                say("setup")
+                yield
+                say("teardown")
+            def test_flaky(mortal):
+                say("call")
+                assert len(runs) == 2
             """
     }
     ran = run("isolated", files, "--isolate-all", "--reruns=2", "-o", "junit_logging=all")
-    (first, [(said, _, output)]), (second, [(_, message, _), (_, _, last)]) = _attempts(ran)
-    assert (first, said, second) == ("test_flaky", "system-out", "test_flaky")
-    assert "attempt 1" in output
+    (first, [(said, _, output)]), (second, [(tag, message, _), *_, (_, _, last)]) = _attempts(ran)
+    assert (first, said, second, tag) == ("test_flaky", "system-out", "test_flaky", "failure" if dies == "call" else "error")
+    assert "attempt 1 teardown" in output
     assert "attempt 2" not in output
-    assert "was ended by signal 6" in message
-    assert "attempt 2" in last
+    assert f"was ended by signal 6 (SIGABRT, Aborted) in {dies}, before" in message
+    phases = ["setup", "call", "teardown"]
+    assert [f"attempt 2 {phase}" in last for phase in phases] == [phases.index(phase) <= phases.index(dies) for phase in phases]
 
 
 @pytest.mark.plugins(pytest_rerunfailures="rerunfailures", pytest_xdist="xdist")
