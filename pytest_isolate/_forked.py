@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from pytest_isolate import _processes
+from pytest_isolate._errors import Step
 
 _TRACKERS = ("multiprocessing.resource_tracker", "joblib.externals.loky.backend.resource_tracker", "loky.backend.resource_tracker")
 _LOOPS = frozenset({"asyncio", "trio", "gevent", "tornado", "uvloop"})  # modules with an epoll(7) that outlives a test
@@ -37,7 +38,8 @@ def repairs(processes: _processes.Stats, *, threads: bool) -> Repairs:
         found.append(_forget_forkserver)
     found += [partial(_forget_tracker, name) for name in _TRACKERS if getattr(_tracker(name), "_fd", None) is not None]
     if not _LOOPS.isdisjoint(sys.modules):
-        found += [partial(_own_epoll, fd) for fd in _epolls()]
+        with Step("look at", "/proc/self/fd"):
+            found += [partial(_own_epoll, fd) for fd in _epolls()]
     if processes:
         found.append(partial(_processes.adopt, processes))
     return found

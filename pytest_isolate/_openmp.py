@@ -12,6 +12,8 @@ import re
 import sys
 from collections.abc import Callable
 
+from pytest_isolate._errors import Step
+
 _LIBRARY = re.compile(r"(/[^\n]*/libgomp[^/\n]*\.so[^/\n]*)$", re.MULTILINE)
 _SOFT = 1  # omp_pause_soft
 
@@ -31,7 +33,7 @@ class OpenMP:
             pause(_SOFT)
 
     def _look(self) -> None:
-        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
+        with Step("read", "/proc/self/maps"), open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
             found = set(_LIBRARY.findall(file.read()))
         for path in found - self._pauses.keys():
             import ctypes  # noqa: PLC0415 - where there is one

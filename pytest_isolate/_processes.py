@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
+from pytest_isolate._errors import Step, StepFailedError
+
 # Bound before a test can replace them.
 _pread, _sleep, _monotonic = os.pread, time.sleep, time.monotonic
 _EXIT_CODE = 52 - 3  # of proc(5)'s fields behind the name, the first of which is the third
@@ -32,13 +34,19 @@ class Children:
 
     def __init__(self) -> None:
         self.fd = -1  # of the list of the main thread's, which is all where no other thread is
-        with contextlib.suppress(FileNotFoundError):
-            self.fd = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
+        self._listed = True
 
     def pids(self) -> set[int]:
-        """Those of whatever thread."""
-        if self.fd < 0:
-            return set()
+        """Those of whatever thread. Raises ``StepFailedError``."""
+        with Step("read", "pytest's children in /proc/self/task"):
+            if self.fd < 0 and self._listed:
+                try:
+                    self.fd = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
+                except FileNotFoundError:
+                    self._listed = False
+            return self._pids() if self._listed else set()
+
+    def _pids(self) -> set[int]:
         found = set(_read_pids(self.fd))
         if threading.active_count() > 1:
             for thread in os.listdir("/proc/self/task"):
@@ -73,10 +81,15 @@ Stats = dict[int, Stat]
 def stats(pids: Iterable[int]) -> Stats:
     """In pytest: how it stands with each of its children that is there."""
     found: Stats = {}
-    for pid in pids:
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # somebody in this process has just reaped it
-            fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-            found[pid] = Stat(fd, _ended(fd))
+    try:
+        for pid in pids:
+            with Step("open", f"/proc/{pid}/stat"), contextlib.suppress(FileNotFoundError, ProcessLookupError):  # just reaped, by a thread
+                fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+                found[pid] = Stat(fd, _ended(fd))
+    except StepFailedError:
+        for stat in found.values():
+            os.close(stat.fd)
+        raise
     return found
 
 

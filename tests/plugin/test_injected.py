@@ -13,7 +13,7 @@ pytestmark = pytest.mark.kernel
 #: In the run's own conftest: strace is on one process, and all that it starts, for one step of the first test and no longer.
 INJECTING = """
 import contextlib, os, subprocess
-from pytest_isolate import _flight, _run
+from pytest_isolate import _flight, _openmp, _run
 from pytest_isolate._linux import huge_pages  # else the imports of these would be the first to open a file
 from pytest_isolate._sandbox import keeper
 
