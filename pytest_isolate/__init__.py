@@ -10,6 +10,7 @@ The map of the package, imports pointing one way, downwards:
 - ``_fleet``: several tests in flight.
 - ``_strict``: which system calls a strict test does without; ``_sandbox.confine`` closes its walls.
 - ``_timers``, ``_dump_later``: timers that a fork clears or would hang by.
+- ``_inherited``: what is open, for ``_sandbox.inherited`` to open it anew inside.
 - ``_forked``, ``_processes``, ``_openmp``: what else a copy of a running Python does wrong.
 - ``_coverage``, ``_attempts``, ``_allocations``: what a child measures and tells. ``_plugins``: other plugins that need something of us.
 - ``_doctor``, ``_report``: what is told to people and machines. ``_remedies``: what helps against a failed step.

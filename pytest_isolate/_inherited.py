@@ -5,10 +5,12 @@ docs/descriptors.md says what becomes of each kind.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterator
 
+from pytest_isolate._errors import Step
 from pytest_isolate._linux import mappings
 from pytest_isolate._linux.descriptors import Look
 from pytest_isolate._linux.mappings import Mapping
@@ -34,7 +36,8 @@ class Inherited:
 
     def look_for_mappings(self, whose: str) -> None:
         """Find shared memory, and note whose the new ones are. Half a millisecond: for once, and after shared fixtures."""
-        self._mappings = {(each.begin, each.path): each for each in mappings.shared() if each.begin not in ADDRESSES}
+        with contextlib.suppress(OSError):  # no descriptor is left: then nothing is said of them, or shown anew
+            self._mappings = {(each.begin, each.path): each for each in mappings.shared() if each.begin not in ADDRESSES}
         for mapping in self._mappings.values():
             self._of.setdefault(mapping.path, whose)
         self._writable = self._writable or set()
@@ -45,24 +48,25 @@ class Inherited:
             self.look_for_mappings(_BEFORE)
 
     def leave(self, ours: set[int], standing: set[int], *, strict: bool, disk: int | None, private: int) -> tuple[Inheritance, set[int]]:
-        """What to do in a child with all that is open but ``ours``, and which of it fork gives by itself.
+        """What to do in a child with all that is open but ``ours``, and which of it fork gives by itself. Raises ``StepFailedError``.
 
         ``standing``: what pytest itself needs as it is, and with it every other descriptor of these files.
         """
         never = {(look.st_dev, look.st_ino) for look in map(_stat, standing) if look is not None}
-        found = self._look.now(ours | standing, never)
+        with Step("look at", "what pytest has open"):
+            found = self._look.now(ours | standing, never)
         writable = {file.identity for file in found.files if file.writable}
         if self._writable is None or not writable <= self._writable:  # a mapping needs a descriptor first, which mostly stays
             self.look_for_mappings(_BEFORE if self._writable is None else "opened between two tests")
         self._writable = writable
         shown = tuple(each for each in self._mappings.values() if not each.gone and (each.writable or each.identity in writable))
+        most = MOST_COPIED if disk is None else min(MOST_COPIED, disk // 2)
         if strict:
-            return Inheritance([], tuple(found.others.union(file.number for file in found.files)), shown, MOST_COPIED, private), standing
-        memory = {each.path for each in self._mappings.values() if each.gone}  # goes with its descriptor
+            return Inheritance([], tuple(found.others.union(file.number for file in found.files)), shown, most, private), standing
+        memory = {each.path for each in self._mappings.values() if each.gone and each.writable}  # goes with its descriptor
         files = [file for file in found.files if not (file.gone and file.path in memory)]
         others = found.others.union(file.number for file in found.files if file.gone and file.path in memory)
         self._sizes = {file.path: file.size for file in files}
-        most = MOST_COPIED if disk is None else min(MOST_COPIED, disk // 2)
         return Inheritance(files, (), shown, most, private), others | standing
 
     def troubles(self, lost: list[Lost]) -> Iterator[str]:

@@ -204,7 +204,9 @@ class Isolation:
             if fixturedef.argname == "tmp_path" and self._flight is not None and self._flight.inside is not None:
                 self._flight.inside.tell_tmp_path(value)
             return value
-        if self._fleet is not None and not self._is_inside():
+        if self._is_inside():
+            return (yield)
+        if self._fleet is not None:
             self._fleet.settle()  # nobody is in flight while shared fixtures change
         with self._run.noting(fixturedef, request.session):
             return (yield)

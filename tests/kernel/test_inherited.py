@@ -256,3 +256,29 @@ def test_a_number_above_the_limit_of_files_stays(box, file):
         high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 300)
         assert box.run(lambda: os.read(high, 5).decode(), inherit=heritage(fd, high), files=20).value == "first"
         os.close(high)
+
+
+def test_memory_that_shows_a_file_too_large_to_copy_stays_shared_and_is_said(box, file):
+    """What no copy can be made of is as fork leaves it, and by its name in what is told."""
+    with file.open("r+b") as open_file, mmap.mmap(open_file.fileno(), 0) as memory:
+        inherit = heritage(most=0)
+
+        def use():
+            memory[:5] = b"FIRST"
+            return inherit.lost
+
+        assert [str(file), errno.EFBIG] in box.run(use, inherit=inherit).value
+        assert memory[:5] == b"FIRST"
+
+
+def test_a_look_sees_a_file_that_was_renamed_and_a_number_that_was_given_away(canary, file):
+    """What was noted before a fork is believed for the next one only as long as it is true."""
+    look = Look()
+    with opened(file, os.O_RDONLY) as fd:
+        paths = lambda: {each.path for each in look.now(set(range(3))).files if each.number == fd}  # noqa: E731
+        assert paths() == paths() == {str(file)}
+        file.rename(canary / "renamed")
+        assert paths() == {str(canary / "renamed")}
+        with opened(canary / "file", os.O_RDONLY) as other:
+            os.dup2(other, fd)
+            assert paths() == {str(canary / "file")}
