@@ -33,6 +33,7 @@ class Layout:
     strict: bool = False  # then nothing is the machine's own, behind whose sockets and FIFOs its programs listen
     binds: tuple[str, ...] = ()  # paths that are put there later
     hosts: tuple[str, str, tuple[str, ...]] | None = None  # where /etc/hosts is, the own name and its addresses
+    hosts_text: str | None = None  # what is to be in it, where that is not too much to be told each PID 1
     steps: list[Step] = field(default_factory=list)
     uppers: list[tuple[str, str]] = field(default_factory=list)
     apart: list[Apart] = field(default_factory=list)
@@ -41,9 +42,9 @@ class Layout:
         """Show a directory with a private layer over it; the step says what there is where the kernel has none: else an error."""
         name = str(len(self.uppers))
         doors = self._doors(path) if self.host.rootless else ()
-        hosts = self.hosts if self.hosts is not None and self._mount_of(self.hosts[0]) is self._mount_of(path) else None
-        if hosts is not None and not is_in(hosts[0], ("" if path == "/" else path,)):
-            hosts = None
+        hosts, place = None, "" if self.hosts is None else self.hosts[0]
+        if self.hosts is not None and place.startswith(path.rstrip("/") + "/") and self._mount_of(place) is self._mount_of(path):
+            hosts = (*self.hosts, self.hosts_text)
         self.steps.append((step, path, f"{PRIVATE}/{name}", inside(path), self.host.rootless, doors, self._flags(path), hosts))
         self.uppers.append((path, f"{name}.upper"))
 
@@ -97,7 +98,7 @@ class Layout:
         target = inside(path) if self.host.rootless else f"{PRIVATE}/{name}"
         self.steps.append(("copy", path, target, self.host.rootless))
         if self.hosts is not None and self.hosts[0] == path:
-            self.steps.append(("own_name", target, *self.hosts[1:]))
+            self.steps.append(("own_name", target, *self.hosts[1:], self.hosts_text))
         if not self.host.rootless:
             self.steps.append(("bind", target, inside(path), False))
             self._restrict(path, inside(path))
@@ -155,9 +156,10 @@ class Layout:
         ways = tuple(each for each in self.places if each.startswith(start))
         self.uppers.append((path, place))
         self.apart.append(Apart(path, place, layers))
+        hosts = None if self.hosts is None else (*self.hosts, self.hosts_text)
         self.steps.append(
             ("apart", path, inside(path), f"{PRIVATE}/{layers}",
-             tuple(sorted(mounts)), tuple(sorted(fixed)), ways, self._flags(path), self.hosts)
+             tuple(sorted(mounts)), tuple(sorted(fixed)), ways, self._flags(path), hosts)
         )  # fmt: skip
         for name in sorted(mounts):
             child = start + name

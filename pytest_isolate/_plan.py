@@ -29,10 +29,10 @@ _BYTES_PER_INODE = 1024
 _NO_PROGRAMS = Mount.NOSUID | Mount.NODEV | Mount.NOEXEC
 _SHARED_MEMORY = "/dev/shm"
 # Of /proc/sys: what the kernel has once for each ipc and uts namespace. All that is seen of net is one network namespace's.
+# Each takes a mount (10 us), so those that only checkpoints use (kernel/*_next_id) and the one without effect (auto_msgmni) stay closed.
 _OWN_SETTINGS = (
-    "fs/mqueue", "kernel/domainname", "kernel/hostname", "kernel/auto_msgmni", "kernel/msg_next_id", "kernel/msgmax", "kernel/msgmnb",
-    "kernel/msgmni", "kernel/sem", "kernel/sem_next_id", "kernel/shm_next_id", "kernel/shm_rmid_forced", "kernel/shmall", "kernel/shmmax",
-    "kernel/shmmni",
+    "fs/mqueue", "kernel/domainname", "kernel/hostname", "kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem",
+    "kernel/shm_rmid_forced", "kernel/shmall", "kernel/shmmax", "kernel/shmmni",
 )  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def plan(spec: Spec, host: Host, tree: Tree, loopback: list[str], places: list[s
     private whatever ``fs`` says.
     """
     layout = Layout(host, tree, tuple(places), spec.strict, tuple(path for path, _ in spec.bind))
-    layout.hosts = _hosts(spec, host, tree)
+    _hosts(layout, spec)
     layout.steps += _private_file_system()
     if spec.fs == "overlay":
         _overlay_root(layout)
@@ -117,12 +117,15 @@ def _inodes(disk: int) -> int:
     return disk // _BYTES_PER_INODE + _BYTES_PER_INODE
 
 
-def _hosts(spec: Spec, host: Host, tree: Tree) -> tuple[str, str, tuple[str, ...]] | None:
-    """Where the own name is to resolve, and to what; None for a name that no line of a file can hold."""
+def _hosts(layout: Layout, spec: Spec) -> None:
+    """Where the own name is to resolve, and to what. Not a name that no line of a file can hold."""
+    host, tree, place = layout.host, layout.tree, layout.tree.real(names.HOSTS)
+    if not names.fits(spec.hostname) or tree.kind(os.path.dirname(place)) != "directory":
+        return
     addresses = ("127.0.0.1", "::1") if spec.net and host.knows_ipv6 else ("127.0.0.1",) if spec.net else host.loopback
-    place = tree.real(names.HOSTS)
-    usable = names.fits(spec.hostname) and tree.kind(os.path.dirname(place)) == "directory"
-    return (place, spec.hostname, addresses) if usable else None
+    layout.hosts = (place, spec.hostname, addresses)
+    if tree.kind(place) != "other":
+        layout.hosts_text = names.with_own(tree.text(place), spec.hostname, addresses)
 
 
 def _overlay_root(layout: Layout) -> None:
@@ -153,7 +156,7 @@ def _shared_root(layout: Layout, spec: Spec, temporary: str) -> None:
     if not (layout.strict and spec.fs == "readonly") and layout.hosts is not None and layout.tree.kind(place := layout.hosts[0]) == "small":
         copy = f"{PRIVATE}/hosts"  # on the host's root a file of ours: what is written to it stays here, also with fs="host"
         layout.steps += [("copy", place, copy, layout.host.rootless)]
-        layout.steps += [("own_name", copy, *layout.hosts[1:]), ("bind", copy, inside(place), spec.fs == "readonly")]
+        layout.steps += [("own_name", copy, *layout.hosts[1:], layout.hosts_text), ("bind", copy, inside(place), spec.fs == "readonly")]
 
 
 def _devices(host: Host, tree: Tree) -> Iterator[Step]:

@@ -122,6 +122,10 @@ class Tree:
         """A path without symbolic links."""
         return os.path.realpath(path)
 
+    def text(self, path: str) -> str:
+        """What is in a small file; nothing where there is none."""
+        return names.read(path)
+
     def link(self, path: str) -> str:
         """Where a symbolic link points."""
         return os.readlink(path)

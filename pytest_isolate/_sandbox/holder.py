@@ -77,18 +77,17 @@ def _build(channel: socket.socket, recipe: wire.Message) -> tuple[int, ...]:
     private: str = recipe["private"]
     kept: tuple[int, ...] = ()
     directories: list[apart.Directory] = []
-    budget, waits = copies.Budget(), recipe["waits"]
+    budget = copies.Budget()
     for step in recipe["steps"]:
         if step[0] == "apart":
             directories.append(apart.Directory(step[1:], budget))
             continue
-        if waits and step[0] in {"limit_disk", "pivot"}:  # the last ones
-            _wait_for_test(channel, directories)
-            waits = False
-        if step[0] == "pivot":  # after it there is no path to the private file system any more
+        if step[0] in {"limit_disk", "pivot"} and not kept:  # the last ones, after which no path leads to the private file system
             with Step("open", f"the private file system at {private}"):
                 directory = os.open(private, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            kept = (directory, *(_unnamed_file(private) for _ in range(2)), *_network_files(recipe, step[1]))
+            kept = (directory, *(_unnamed_file(private) for _ in range(2)), *_network_files(recipe, f"{private}/root"))
+            if recipe["waits"]:
+                _wait_for_test(channel, directories)
         steps.perform(step)
     return kept
 

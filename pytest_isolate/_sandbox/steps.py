@@ -137,26 +137,31 @@ def overlay(lower: str, private: str, target: str, user: bool, doors: Sequence[s
 
 def _prepare_hosts(lower: str, upper: str, user: bool, doors: Sequence[str], hosts: Sequence[Any]) -> None:
     """Put an /etc/hosts with our own name into an upper layer, as if it had been copied up there."""
-    place, hostname, addresses = hosts
+    place, *known = hosts
     *way, name = os.path.relpath(place, lower).split("/")
     for end in range(1, len(way) + 1):
         if (part := "/".join(way[:end])) not in doors:
             mirror(f"{lower}/{part}", f"{upper}/{part}", user)
     target = "/".join([upper, *way, name])
-    with open(target, "xb") as file:
-        file.write(names.with_own(names.read(place), hostname, tuple(addresses)).encode("utf-8", "surrogateescape"))
+    _write_hosts(place, target, *known)
     try:
         copies.look_like(target, os.stat(place), user=user)
     except FileNotFoundError:  # a machine without one
         os.chmod(target, 0o644)
 
 
-def own_name(path: str, hostname: str, addresses: Sequence[str]) -> None:
+def _write_hosts(source: str, target: str, hostname: str, addresses: Sequence[str], text: str | None) -> None:
+    if text is None:  # too long to be told
+        text = names.with_own(names.read(source), hostname, tuple(addresses))
+    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    os.write(fd, text.encode("utf-8", "surrogateescape"))
+    os.close(fd)
+
+
+def own_name(path: str, hostname: str, addresses: Sequence[str], text: str | None) -> None:
     """The same in a copy of that file."""
     look = os.stat(path)
-    text = names.with_own(names.read(path), hostname, tuple(addresses))
-    with open(path, "wb") as file:
-        file.write(text.encode("utf-8", "surrogateescape"))
+    _write_hosts(path, path, hostname, addresses, text)
     os.utime(path, ns=(look.st_atime_ns, look.st_mtime_ns))
 
 

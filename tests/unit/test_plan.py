@@ -53,6 +53,9 @@ class Files(Tree):
     def disks(self):
         return ["8:0", "8:16"]
 
+    def text(self, path):
+        return "10.0.0.1\tother db\n" if path in self.kinds else ""
+
     def add(self, path, kind):
         """Add a file and the directories above it."""
         parts = path.split("/")
@@ -361,8 +364,11 @@ def test_the_own_name_is_put_where_it_is_looked_up(fs, hostname, expected):
     plan = a_plan(spec(fs=fs, hostname=hostname), tree=Files(**{"/tmp": "directory"}))
     prepared = [step[7] for step in steps(plan, "overlay") if step[7] is not None]
     wanted = ("/etc/hosts", hostname, ("127.0.0.1",))
+    text = f"10.0.0.1\tother\n127.0.0.1\t{hostname}\n"
     assert (prepared, [step[1:] for step in steps(plan, "own_name")]) == (
-        ([wanted] if expected else [], []) if fs == "overlay" else ([], [(f"{PRIVATE}/hosts", *wanted[1:])] if expected else [])
+        ([(*wanted, text)] if expected else [], [])
+        if fs == "overlay"
+        else ([], [(f"{PRIVATE}/hosts", *wanted[1:], text)] if expected else [])
     )
     assert plan.hosts == (wanted if expected else None)
 
