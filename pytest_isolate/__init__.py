@@ -15,6 +15,7 @@ The map of the package, imports pointing one way, downwards:
 - ``_coverage``, ``_attempts``, ``_allocations``: what a child measures and tells. ``_plugins``: other plugins that need something of us.
 - ``_doctor``, ``_report``: what is told to people and machines. ``_remedies``: what helps against a failed step.
 - ``_reading``: what a child wrote, checked before anybody else sees it.
+- ``_layout``: the file system part of a plan. ``_hints``: what of the machine a failing test missed, by its words.
 - ``_verdict``, ``_plan``, ``_mend``: pure; from facts to a judgement, from wishes to steps, from what came through to what was said.
 - ``_telling``: what a run says of itself. ``_settings``, ``_rules``, ``_pyproject``: options, and what files of a project say.
 - ``_options``, ``_values``, ``_violations``: what users type, and the exceptions they can name.
