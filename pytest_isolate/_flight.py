@@ -18,7 +18,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -177,6 +177,8 @@ def take_off(flight: Flight) -> None:
         flight.broken = flight.run.builders_death(died=True) or explain(error, flight.run.here)
     except Handed:
         raise
+    except KeyboardInterrupt as error:  # at any moment since the fork, or since a child was told to go on
+        _interrupted(flight, error)
     except Exception:  # ours, not the test's: it must not look like the test's failure
         if flight.inside is not None:
             raise
@@ -184,6 +186,16 @@ def take_off(flight: Flight) -> None:
     if flight.inside is None:
         flight.arguments = _pytest_private.function_arguments(flight.item)
         raise Handed
+
+
+def _interrupted(flight: Flight, error: KeyboardInterrupt) -> NoReturn:
+    """Say where the test stands, and end it: nobody will land it."""
+    if flight.inside is not None or flight.group is None:
+        raise error
+    try:
+        raise_where([(str(flight.item.nodeid), flight.group.watch)], error)
+    finally:
+        flight.group.watch.finish()
 
 
 def _go_on(flight: Flight, spec: Spec, group: Group) -> bool:
@@ -387,11 +399,8 @@ def _fly(flight: Flight, spec: Spec, group: Group, *, further: bool) -> None:
         return
     try:
         wait_for_one([group.watch])
-    except KeyboardInterrupt as error:
-        try:
-            raise_where([(str(flight.item.nodeid), group.watch)], error)
-        finally:
-            group.watch.finish()
+    except KeyboardInterrupt:  # the test is asked first where it stands
+        raise
     except BaseException:  # nobody will land it
         group.watch.finish()
         raise

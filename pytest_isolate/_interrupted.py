@@ -10,7 +10,7 @@ from pytest_isolate import _mend, _reading
 from pytest_isolate._sandbox.watch import Watch
 from pytest_isolate._stacks import Place, places
 
-_ASKING_LONGEST = 0.4  # seconds for all of them: one that blocks the signal must not hold up whoever wants an end
+_ASKING_LONGEST = 0.5  # seconds for all of them: one that blocks the signal must not hold up whoever wants an end
 
 
 def raise_where(running: Sequence[tuple[str, Watch]], error: KeyboardInterrupt) -> NoReturn:

@@ -224,6 +224,7 @@ class Watch:
     def where(self, longest: float) -> str:
         """Every thread's stack of a test that is not over, for at most so many seconds."""
         if self._pidfd >= 0 and not self.over:
+            self._drain()  # whether it is inside
             with contextlib.suppress(ProcessLookupError):  # it has just ended
                 self._dump_stacks(longest)
         return self._stack_bytes.decode("utf-8", "replace")

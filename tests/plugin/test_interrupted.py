@@ -129,3 +129,21 @@ def test_a_test_that_interrupts_the_run_shows_its_stack(pytester, isolated):
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert re.search(r"^> +helper\(\)$\n\n^test_it.py:4: $", result.stdout.str(), re.MULTILINE)
     result.stdout.fnmatch_lines(["E   KeyboardInterrupt: why", "", "test_it.py:2: KeyboardInterrupt*"])
+
+
+AT_THE_FORK = """
+from pytest_isolate import _flight
+def interrupted(*arguments, **more):
+    with open("started") as started: started.read()
+    raise KeyboardInterrupt
+_flight._fly = interrupted
+"""
+
+
+def test_an_interruption_before_pytest_waits_names_the_line_too(tmp_path):
+    """The test runs from its fork on, and pytest has other things to do first."""
+    run = Started(tmp_path / "run", WAITING.replace("def test_before(): pass", ""), AT_THE_FORK)
+    output = run.end()
+    assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
+    assert "test_it.py:4: KeyboardInterrupt" in output
+    assert run.gone_within(2), run.alive()
