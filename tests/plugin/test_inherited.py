@@ -228,3 +228,28 @@ def test_a_redirected_output_is_written_by_all_tests(pytester, monkeypatch):
     text = (pytester.path / "output").read_text()
     assert [text.count(f"said by {turn}\n") for turn in range(3)] == [1, 1, 1]
     assert "3 passed" in text
+
+
+def test_shared_memory_with_a_name_is_the_tests_own(pytester, isolated):
+    """A session fixture's SharedMemory: its buffer and what is attached by its name are one memory, in each test another one."""
+    pytester.makepyfile("""
+        import multiprocessing, pytest
+        from multiprocessing import shared_memory
+        lock = multiprocessing.Lock()
+        @pytest.fixture(scope="session")
+        def memory():
+            made = shared_memory.SharedMemory(create=True, size=100)
+            yield made
+            assert made.buf[0] == 0
+            made.close()
+            made.unlink()
+        @pytest.mark.parametrize("turn", range(2))
+        def test_it(memory, turn):
+            with lock:
+                assert memory.buf[0] == 0
+                memory.buf[0] = 1
+            attached = shared_memory.SharedMemory(memory.name)
+            assert attached.buf[0] == 1
+            attached.close()
+    """)
+    isolated("--isolate-all").assert_outcomes(passed=2, warnings=0)
