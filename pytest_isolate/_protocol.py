@@ -16,6 +16,7 @@ from pytest_isolate._kept import bring_back, changes_of, keep_artifacts, lost_fi
 from pytest_isolate._model import Usage
 from pytest_isolate._remedies import said_once
 from pytest_isolate._report.json_report import Entry
+from pytest_isolate._reruns import last_attempt, note_last_attempt, unsaid_of
 from pytest_isolate._run import Run
 from pytest_isolate._sandbox.frames import Frame, GarbledError
 from pytest_isolate._section import asked, section
@@ -55,7 +56,7 @@ def _emit(flight: Flight, reports: list[pytest.TestReport]) -> Frame | None:
     item = flight.item
     died = flight.verdict is not None and flight.verdict.dead_in is not None
     at = next((at for at in reversed(range(len(reports))) if reports[at].when == "teardown"), len(reports))
-    if at < _last_attempt(reports) or (died and at < len(reports) - 1):  # the teardown of an attempt before the last comes in its place
+    if at < last_attempt(reports) or (died and at < len(reports) - 1):  # the teardown of an attempt before the last comes in its place
         at = len(reports)
     reports, last = [*reports[:at], *reports[at + 1 :]], reports[at : at + 1]
     for report in reports:
@@ -95,7 +96,7 @@ def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:
             flight.group.measuring.add([_coverage.read(frame) for frame in flight.facts.exit.frames if frame["kind"] == "coverage"])
     except GarbledError as error:
         flight.facts.unreadable = f"{_reading.UNREADABLE}{error}"
-    _note_last_attempt(flight.facts, reports)
+    note_last_attempt(flight.facts, reports)
     verdict = _verdict.judge(flight.spec, flight.facts)
     if verdict.broken is not None:
         message = f"the sandbox broke: {verdict.broken}"
@@ -112,15 +113,6 @@ def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:
         if report.failed:
             report.sections.append(("isolate", "\n".join(filter(None, [section(flight, verdict, report), artifacts]))))
     return verdict, reports
-
-
-def _note_last_attempt(facts: Facts, reports: list[pytest.TestReport]) -> None:
-    """How far the test came; a plugin may have run it several times."""
-    attempt = reports[_last_attempt(reports) :]
-    facts.reported = tuple(report.when or "" for report in attempt)
-    facts.again = bool(attempt) and attempt[-1].when == "teardown" and any(report.outcome == _RERUN for report in attempt)
-    if (unsaid := _unsaid(facts.exit.frames)) is not None:
-        facts.unsaid = str(unsaid["when"])
 
 
 def _error_report(flight: Flight, verdict: Verdict, message: str) -> pytest.TestReport:
@@ -141,9 +133,9 @@ def _with_violations(
     flight: Flight, reports: list[pytest.TestReport], violations: list[Violation], *, dead: bool
 ) -> list[pytest.TestReport]:
     """Fail a phase by what it overstepped: the phase's own report, or a new one where the test died before it made one."""
-    phase, start = violations[0].phase, _last_attempt(reports)
+    phase, start = violations[0].phase, last_attempt(reports)
     assert flight.facts is not None
-    unsaid = _unsaid(flight.facts.exit.frames) if dead else None
+    unsaid = unsaid_of(flight.facts.exit.frames) if dead else None
     if dead and (flight.facts.again or unsaid is not None):
         start = len(reports)
     attempt = reports[start:]
@@ -170,23 +162,9 @@ def _with_violations(
     return [failed if report is before else report for report in reports]
 
 
-_RERUN = "rerun"  # the outcome that pytest-rerunfailures gives an attempt that is not the last
-
-
-def _unsaid(frames: list[Frame]) -> Frame | None:
-    """Where a test is by its own word, and what it had said before, if a plugin kept the reports of that attempt."""
-    last = next((frame for frame in reversed(frames) if frame["kind"] in {"report", "phase"}), None)
-    return last if last is not None and last["kind"] == "phase" else None
-
-
 def _pairs(sections: object) -> list[tuple[str, str]]:
     assert isinstance(sections, list)  # checked
     return [(name, text) for name, text in sections]
-
-
-def _last_attempt(reports: list[pytest.TestReport]) -> int:
-    """Where the reports of the last attempt begin."""
-    return next((at for at in reversed(range(len(reports))) if reports[at].when == "setup"), 0)
 
 
 def _report_of(flight: Flight, violation: Violation) -> pytest.TestReport:
