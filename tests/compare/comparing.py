@@ -11,13 +11,12 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import warm
 
 PROJECTS = Path(__file__).with_name("projects")
 PLAIN = ("-p", "no:isolate")
@@ -105,7 +104,6 @@ class Comparison:
     def _once(self, case: Case, args: tuple[str, ...]) -> Seen:
         junit = self._pytester.path / "junit.xml"
         junit.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "pytest", f"--junitxml={junit}", *args]
         environment = {
             **{
                 name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV", "TOX", "CI"))
@@ -117,10 +115,10 @@ class Comparison:
             "PYTHONUNBUFFERED": "1",  # as on a terminal: a pipe's buffer is emptied before the fork, in a plain run at its end
             "PYTHONHASHSEED": "0",  # pytest colours levels of logs by sets
         }
-        run = subprocess.run(command, cwd=self._project / case.cwd, env=environment, capture_output=True, timeout=120, check=False)
-        text = run.stdout.decode("utf-8", "surrogateescape") + "stderr:\n" + run.stderr.decode("utf-8", "surrogateescape")
+        status, output, errors = warm.run([f"--junitxml={junit}", *args], str(self._project / case.cwd), environment, 120)
+        text = output.decode("utf-8", "surrogateescape") + "stderr:\n" + errors.decode("utf-8", "surrogateescape")
         lines = _without_outcomes(normal(text)) if case.late else normal(text)
-        return Seen(run.returncode, _cases(junit), tuple(lines), tuple(self._files(case)))
+        return Seen(status, _cases(junit), tuple(lines), tuple(self._files(case)))
 
     def _files(self, case: Case) -> list[str]:
         found = []

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import IO
 
 import pytest
+import warm
 
 
 @pytest.fixture
 def isolated(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pytest.RunResult]:
     """Run pytest with the plugin, and nothing of the outer run in the environment."""
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    popen = pytester.popen
+
+    def forked(command: Sequence[str], stdout: IO[str], stderr: IO[str], **more: object) -> object:
+        if tuple(command[:2]) != (sys.executable, "-mpytest"):
+            return popen(command, stdout, stderr, **more)
+        path = os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH", "")]))  # as pytester sets it
+        with open(os.devnull, "rb") as stdin:
+            streams = (stdin.fileno(), stdout.fileno(), stderr.fileno())
+            return warm.Pytest([str(each) for each in command[2:]], os.getcwd(), {**os.environ, "PYTHONPATH": path}, streams)
+
+    monkeypatch.setattr(pytester, "popen", forked)
 
     def run(*args: str) -> pytest.RunResult:
         xdist = ["-p", "xdist"] if any(arg.startswith(("-n", "--dist")) for arg in args) else []
