@@ -1,8 +1,8 @@
 """What a copy of a running Python does wrong, and what its child does about it at its beginning. docs/forking.md has all that was tried.
 
 Python's own handlers of forks put right most of it: the locks of ``threading``, ``logging``, ``concurrent.futures`` and of imports,
-and the seed of ``random``. What is here they leave. The private names are those of Python 3.10 to 3.14; where one is
-missing, nothing is done.
+and the seed of ``random``. What is here they leave. The private names are those of Python 3.11 and 3.13; where one
+is missing, nothing is done.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ from pytest_isolate._errors import Step
 _TRACKERS = ("multiprocessing.resource_tracker", "joblib.externals.loky.backend.resource_tracker", "loky.backend.resource_tracker")
 _LOOPS = frozenset({"asyncio", "trio", "gevent", "tornado", "uvloop"})  # modules with an epoll(7) that outlives a test
 _REGISTERED = re.compile(r"^tfd: +(\d+) events: +([0-9a-f]+)", re.MULTILINE)
+_POOLS = (  # modules, and a name of each that is empty while none of its pools has threads, or is always there
+    ("concurrent.futures.thread", "_threads_queues"),
+    ("concurrent.futures.process", "_threads_wakeups"),
+    ("multiprocessing.pool", "Pool"),
+)
 _INIT = 1  # pid of the process in which a sandbox begins
 
 
@@ -33,7 +38,9 @@ def repairs(processes: _processes.Stats, *, threads: bool) -> Repairs:
     """In pytest, where looking is cheap: what its next child has to do. ``processes``: as of ``_processes.stats``."""
     found: Repairs = []
     if threads:
-        found += [_free_modules, _refuse_work_for_nobody]
+        found.append(_free_modules)
+        if any(getattr(sys.modules.get(module), name, None) for module, name in _POOLS):
+            found.append(_refuse_work_for_nobody)
     if getattr(_forkserver(), "_forkserver_pid", None) is not None:
         found.append(_forget_forkserver)
     found += [partial(_forget_tracker, name) for name in _TRACKERS if getattr(_tracker(name), "_fd", None) is not None]
@@ -123,8 +130,9 @@ def _forget_tracker(module: str) -> None:
     tracker = _tracker(module)
     _close(tracker._fd)
     tracker._fd = tracker._pid = None
-    tracker._lock._at_fork_reinit()
-    if module != _TRACKERS[0]:  # joblib's counts, and removes what nobody uses any more
+    if hasattr(tracker, "_lock"):
+        tracker._lock._at_fork_reinit()
+    if module != _TRACKERS[0] or not hasattr(tracker, "_send"):  # joblib's counts, and removes what nobody uses any more
         return
     send, untold = tracker._send, set()
 
@@ -147,21 +155,24 @@ def _refuse_work_for_nobody() -> None:
         _check_before(module.ThreadPoolExecutor, "submit", lambda pool: _lost_of_threads(pool, lost))
     module = sys.modules.get("concurrent.futures.process")
     if gone := set(getattr(module, "_threads_wakeups", ())):
-        _check_before(module.ProcessPoolExecutor, "submit", lambda pool: {pool._executor_manager_thread} & gone)
+        _check_before(module.ProcessPoolExecutor, "submit", lambda pool: {getattr(pool, "_executor_manager_thread", None)} & gone)
     module = sys.modules.get("multiprocessing.pool")
     if module is not None:
-        before = set(threading._dangling) - {threading.current_thread()}  # type: ignore[attr-defined]
+        before = set(getattr(threading, "_dangling", ())) - {threading.current_thread()}
         _check_before(module.Pool, "_check_running", lambda pool: {getattr(pool, "_task_handler", None)} & before)
 
 
 def _lost_of_threads(pool: Any, lost: set[threading.Thread]) -> set[threading.Thread]:  # noqa: ANN401 - of a class that may not be loaded
     """Those for whom work would be left: one that counts as idle, or all, with no more to come."""
-    threads = lost & pool._threads
-    return threads if pool._idle_semaphore._value or len(threads) == pool._max_workers else set()
+    threads = lost & getattr(pool, "_threads", set())
+    idle = getattr(getattr(pool, "_idle_semaphore", None), "_value", 0)
+    return threads if idle or len(threads) == getattr(pool, "_max_workers", None) else set()
 
 
 def _check_before(cls: Any, name: str, lost_of: Any) -> None:  # noqa: ANN401 - of a class that may not be loaded
-    method = getattr(cls, name)
+    method = getattr(cls, name, None)
+    if method is None:
+        return
 
     def checked(self: Any, /, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - whatever the method has
         __tracebackhide__ = True

@@ -3,7 +3,8 @@
 Their numbers mean nothing inside, or somebody else. So pytest opens what the kernel says of each before the fork, and in the child the
 objects of ``subprocess``, ``multiprocessing`` and ``asyncio`` that were made before it read that: a process is alive while it is. The
 kernel takes no signal from inside of a sandbox for a process outside: that is refused in words, and no process that happens to have
-the same number inside is ever signalled. Private names of the standard library as in Python 3.10 to 3.14.
+the same number inside is ever signalled. The private names are
+those of Python 3.11 and 3.13; where one is missing, nothing is done.
 """
 
 from __future__ import annotations
@@ -126,24 +127,30 @@ class _Outside:
 
 def adopt(stats: Stats) -> None:
     """In the child: have what was started before the fork answer for processes outside, and what is started from now on as ever."""
-    mark = subprocess.Popen._execute_child  # type: ignore[attr-defined]
-
-    def execute_child(self: object, *args: object, **kwargs: object) -> None:
-        setattr(self, _INSIDE, True)
-        mark(self, *args, **kwargs)
-
-    setattr(subprocess.Popen, mark.__name__, execute_child)
     answers = _Answers(stats)
-    for name in ("_internal_poll", "_wait", "send_signal"):
-        _divert(subprocess.Popen, name, lambda popen: popen, getattr(answers, name))
-    transport = getattr(sys.modules.get("asyncio.base_subprocess"), "BaseSubprocessTransport", None)
-    if transport is not None:  # from 3.13 on it does not ask the Popen
-        _divert(transport, "send_signal", lambda transport: transport._proc, answers.send_signal)
+    if all(hasattr(subprocess.Popen, name) for name in ("_execute_child", "_internal_poll", "_wait")):
+        _mark_own(subprocess.Popen)
+        for name in ("_internal_poll", "_wait", "send_signal"):
+            _divert(subprocess.Popen, name, lambda popen: popen, getattr(answers, name))
+        transport = getattr(sys.modules.get("asyncio.base_subprocess"), "BaseSubprocessTransport", None)
+        if hasattr(transport, "send_signal"):  # from 3.13 on it does not ask the Popen
+            _divert(transport, "send_signal", lambda transport: getattr(transport, "_proc", None), answers.send_signal)
     for process in getattr(sys.modules.get("multiprocessing.process"), "_children", ()):
-        _answer_for_process(process, stats)
+        if hasattr(getattr(process, "_popen", None), "pid"):
+            _answer_for_process(process, stats)
 
 
-def _divert(cls: type, name: str, popen_of: Callable[[Any], Any], answer: Callable[..., object]) -> None:
+def _mark_own(cls: Any) -> None:  # noqa: ANN401 - its private method is no attribute to mypy
+    method = cls._execute_child
+
+    def _execute_child(self: object, *args: object, **kwargs: object) -> None:
+        setattr(self, _INSIDE, True)
+        method(self, *args, **kwargs)
+
+    cls._execute_child = _execute_child
+
+
+def _divert(cls: Any, name: str, popen_of: Callable[[Any], Any], answer: Callable[..., object]) -> None:  # noqa: ANN401
     method = getattr(cls, name)
 
     def diverted(self: object, *args: object, **kwargs: object) -> object:
