@@ -241,7 +241,8 @@ def _build(flight: Flight, spec: Spec) -> None:
     """Take or order the sandbox. When it fails and the machine's mounts changed meanwhile, or the builder died, do it once more."""
     run = flight.run
     if "tmp_path_factory" in getattr(flight.item, "fixturenames", ()):
-        _pytest_private.temporary_base(flight.item.config)  # or each child makes one of its own; before PID 1 looks what there is
+        with contextlib.suppress(OSError):  # somebody else's directory: pytest's own fixture says so, inside
+            _pytest_private.temporary_base(flight.item.config)  # or each child makes one of its own; before PID 1 looks what there is
     for again in (False, True):
         plan = flight.plan = run.plan(spec, flight.item.session)
         try:

@@ -350,3 +350,44 @@ def test_a_device_that_only_the_machine_has_is_named_with_what_helps(pytester, i
     result = isolated("--isolate-all")
     hint = 'device: the machine has /dev/loop-control, a sandbox has it only if it is asked for: bind=["/dev/loop-control"]'
     assert [line for line in result.outlines if line.startswith("device:")] == [hint]
+
+
+def test_files_mounted_below_etc_are_private_copies(pytester, among_mounts):
+    """As Docker mounts them, so that /etc is taken apart: they can be written, the own name resolves, the rest is as it was."""
+    pytester.makepyfile(
+        """
+        import os, socket
+        from pathlib import Path
+
+        def test_write():
+            Path("/etc/resolv.conf").write_text("mine")
+
+        def test_write_again():
+            assert Path("/etc/resolv.conf").read_text() == "nameserver 192.0.2.1\\n"
+            assert socket.gethostbyname(socket.gethostname()) == "127.0.0.1"
+            assert socket.gethostbyname("mounted") == "192.0.2.2"
+            assert set(os.listdir("/etc")) >= {"hosts", "passwd", "ssl"}
+        """
+    )
+    result = among_mounts(
+        "echo nameserver 192.0.2.1 > resolv && mount --bind resolv /etc/resolv.conf && "
+        "echo 192.0.2.2 mounted > hosts && mount --bind hosts /etc/hosts"
+    )
+    result.assert_outcomes(passed=2)
+    assert (pytester.path / "resolv").read_text() == "nameserver 192.0.2.1\n"
+
+
+@pytest.mark.needs("root")
+def test_temporary_files_in_somebody_elses_directory_fail_as_in_a_plain_run(pytester, monkeypatch):
+    """It is tmp_path that cannot be had, and pytest's own words say why; the sandbox is not broken."""
+    pytester.makepyfile("def test_one(tmp_path): pass")
+    theirs = pytester.mkdir("temporary") / "pytest-of-root"
+    theirs.mkdir()
+    os.chown(theirs, 12345, 12345)
+    monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(theirs.parent))
+    monkeypatch.setenv("LOGNAME", "root")
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    result = pytester.run(*PYTEST, timeout=60)  # not pytester's own way, which gives a --basetemp
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*OSError: The temporary directory * is not owned by the current user.*"])
+    assert "pytest-isolate itself failed" not in result.stdout.str()
