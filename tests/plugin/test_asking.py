@@ -21,7 +21,7 @@ import pytest
             "isolate: timeout='soon' (by @isolate *): it must be a number of seconds, or text such as '250ms', '5s' or '2m'",
         ),
         ("pids=0", "isolate: pids=0 (by @isolate on function *): it must be a whole number, at least 1: the test itself is one"),
-        ("net='maybe'", "isolate: net='maybe' (by @isolate on function *): it must be True, False or 'deny'"),
+        ("net='maybe'", "isolate: net='maybe' (by @isolate on function *): it must be True (*), 'deny' (*) or 'host' (*)"),
         ("bind=['/no/such']", "isolate: bind=[[]'/no/such'[]] (by @isolate *): it must be a list of paths that exist; '/no/such' does not"),
         ("profile='none'", "isolate: profile='none' (by @isolate on function *): it is not defined in *, which has: none"),
         ("fs='loop'", "isolate: fs='loop' (by @isolate on function *): it must be 'overlay' or 'readonly' or 'host'"),
@@ -222,11 +222,9 @@ def test_the_other_plugin_of_this_name_is_refused(pytester, isolated, monkeypatc
 def test_a_report_path_that_cannot_be_written_fails_at_the_start(pytester, isolated):
     """Not after an hour of tests."""
     pytester.makepyfile("def test_a(): pass")
-    result = isolated("--isolate-report=/no/such/directory/report.json")
+    result = isolated("--isolate-report=/dev/null/report.json")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(
-        ["*--isolate-report=/no/such/directory/report.json: /no/such/directory/report.json cannot be written: No such file*"]
-    )
+    result.stderr.fnmatch_lines(["*--isolate-report=/dev/null/report.json: /dev/null/report.json cannot be written: Not a directory*"])
 
 
 def test_it_loads_by_name_without_autoload(pytester, monkeypatch):

@@ -106,10 +106,11 @@ def test_a_report_that_cannot_be_made_leaves_the_old_one(tmp_path):
     assert path.read_text() == "old"
 
 
-def test_a_report_into_a_directory_that_is_not_there_raises(tmp_path):
-    """The caller hears of it."""
-    with pytest.raises(FileNotFoundError):
-        write(tmp_path / "gone/report.json", HOST, [])
+def test_a_report_below_a_file_raises(tmp_path):
+    """A missing folder is made; where none can be, the caller hears of it."""
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        write(tmp_path / "file/report.json", HOST, [])
 
 
 def test_what_is_no_ordinary_file_is_not_replaced_by_one(tmp_path):
