@@ -131,7 +131,15 @@ def test_a_shared_database_is_as_the_fixture_left_it(pytester, isolated):
     isolated("--isolate-all").assert_outcomes(passed=4)
 
 
-@pytest.mark.parametrize("options", [(), ("--isolate-jobs=2",), ("--isolate-scope=module",), ("--isolate-memory=1G", "--isolate-pids=50")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--isolate-jobs=2",),
+        ("--isolate-scope=module",),
+        pytest.param(("--isolate-memory=1G", "--isolate-pids=50"), marks=pytest.mark.needs("memory", "pids")),
+    ],
+)
 def test_nothing_of_ours_is_among_what_a_test_has_open(pytester, isolated, options):
     """What stays is what pytest itself has, and what a child needs to report; the builder's channel, other sandboxes and pidfds do not."""
     pytester.makepyfile("""

@@ -114,7 +114,7 @@ def test_strict_changes_no_keyword(pytester):
     """It closes walls; what a test asks for besides, such as ``net=False``, is the asker's."""
     from pytest_isolate._spec import Defaults
 
-    specs = [Defaults(pytester.parseconfig(*options)).spec([]) for options in ((), ("--isolate-profile=strict",))]
+    specs = [Defaults(pytester.parseconfig("-p", "isolate", *options)).spec([]) for options in ((), ("--isolate-profile=strict",))]
     assert [name for name in KEYWORDS if getattr(specs[0], name) != getattr(specs[1], name)] == ["profile"]
     assert [spec.strict for spec in specs] == [False, True]
 
