@@ -6,16 +6,25 @@ import sys
 from pathlib import Path
 
 
-def table(path: Path, name: str) -> object:
-    """``[tool.pytest_isolate]``'s value of that name, None without one. Raises ``ValueError`` with a sentence."""
+def speaks_of(path: Path, name: str) -> bool:
+    """Whether the file may have such a value: without a parser."""
     try:
         text = path.read_bytes()
     except FileNotFoundError:
+        return False
+    except OSError:  # whoever reads it says so
+        return True
+    return b"pytest_isolate" in text and name.encode() in text
+
+
+def table(path: Path, name: str) -> object:
+    """``[tool.pytest_isolate]``'s value of that name, None without one. Raises ``ValueError`` with a sentence."""
+    if not speaks_of(path, name):
         return None
+    try:
+        text = path.read_bytes()
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-    if b"pytest_isolate" not in text or name.encode() not in text:
-        return None
     if sys.version_info >= (3, 11):
         import tomllib  # noqa: PLC0415
     else:

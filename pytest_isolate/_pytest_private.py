@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -210,6 +211,11 @@ def debug_trace(config: pytest.Config) -> list[TextIO]:
 def report_sections(item: pytest.Item) -> list[tuple[str, str, str]]:
     """What was captured so far, as (phase, kind, text): ``Item.add_report_section`` is public, reading back is not."""
     return item._report_sections
+
+
+def restore_serialization(manager: pytest.PytestPluginManager) -> None:
+    """For -p no:reports: that plugin is the way in which pytest itself takes a report from one process to another, and nothing else."""
+    manager.register(sys.modules["_pytest.reports"], "isolate-reports")
 
 
 def temporary_base(config: pytest.Config) -> Path:

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from pytest_isolate import _options
+from pytest_isolate import _options, _pyproject
 from pytest_isolate._descriptors import is_socket, open_now
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._interruption import OnTerminate
-from pytest_isolate._rules import Rules
 
 if TYPE_CHECKING:
     from pytest_isolate._forked import Parent
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from pytest_isolate._processes import Children, Stats
     from pytest_isolate._report.json_report import Entry
     from pytest_isolate._report.reporting import Reporting
+    from pytest_isolate._rules import Rules
     from pytest_isolate._sandbox.keeper import Keeper
     from pytest_isolate._spec import Defaults, Spec
 
@@ -102,6 +102,19 @@ class Machine:
             self.plans.clear()
 
 
+def _rules_of(config: pytest.Config) -> Rules | None:
+    """Those of the project. Raises ``pytest.UsageError``."""
+    if not _pyproject.speaks_of(config.rootpath / "pyproject.toml", "rules"):
+        return None
+    from pytest_isolate._rules import Rules  # noqa: PLC0415 - for projects with some
+
+    try:
+        found = Rules(config.rootpath)
+    except ValueError as error:
+        raise pytest.UsageError(f"isolate: {error}") from None
+    return found if found.all else None
+
+
 class Run:
     """One pytest process with this plugin."""
 
@@ -110,11 +123,8 @@ class Run:
         self.all = bool(config.getoption("isolate_all"))
         self.reports = bool(config.getoption("isolate_report") or config.getoption("isolate_html"))  # whether details are for anybody
         self._defaults: Defaults | None = None
-        try:
-            self._rules = Rules(config.rootpath)
-        except ValueError as error:
-            raise pytest.UsageError(f"isolate: {error}") from None
-        if self._rules.all or _options.given(config):  # a bad value there ends the run before it starts
+        self._rules = _rules_of(config)
+        if self._rules is not None or _options.given(config):  # a bad value there ends the run before it starts
             self.defaults.check()
         self._reporting: Reporting | None = None
         if any(config.getoption(name) for name in _options.REPORTING):  # what cannot be read or written is said at the start
@@ -200,7 +210,7 @@ class Run:
         """Whether a test asked for a sandbox, a rule asks for it, or all do."""
         if item.get_closest_marker("isolate") is not None:
             return True
-        if self._rules.all and (said := self._rules.isolates(str(item.nodeid))) is not None:
+        if self._rules is not None and (said := self._rules.isolates(str(item.nodeid))) is not None:
             return said
         return self.all
 

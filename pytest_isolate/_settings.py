@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -14,20 +14,17 @@ from pytest_isolate._values import Parser
 SCALAR: Any = str | bool | int | float if pytest.version_tuple >= (9, 2) else "string"
 
 
-class Setting(NamedTuple):
-    """One option, by its name in ``config.option`` and in the ini file."""
+class Setting:
+    """One option, by its name in ``config.option`` and in the ini file. Without a metavar it is a flag."""
 
-    name: str
-    parse: Parser
-    default: object
-    help: str
-    metavar: str | None = None  # None: a flag
-    is_path: bool = False
-
-    @property
-    def option(self) -> str:
-        """As it is typed."""
-        return "--" + self.name.replace("_", "-")
+    def __init__(self, name: str, parse: Parser, default: object, text: str, metavar: str | None = None, *, is_path: bool = False) -> None:
+        self.name = name
+        self.parse = parse
+        self.default = default
+        self.help = text
+        self.metavar = metavar
+        self.is_path = is_path
+        self.option = "--" + name.replace("_", "-")
 
 
 def _word(value: object) -> str:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_isolate import _pyproject, _settings
 from pytest_isolate._options import KEYWORDS
-from pytest_isolate._rules import Rule, Rules
 from pytest_isolate._values import first_link
+
+if TYPE_CHECKING:
+    from pytest_isolate._rules import Rule, Rules
 
 Node = Any  # pytest's nodes have no public base class
 

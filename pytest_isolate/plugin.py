@@ -103,6 +103,10 @@ class Isolation:
         self._group: Group | None = None  # the sandbox of the test before, if it goes on with the next
         self._fleet: Fleet | None = None  # with --isolate-jobs
         self._stopped = False
+        if run.config.pluginmanager.is_blocked("reports"):
+            from pytest_isolate import _pytest_private  # noqa: PLC0415
+
+            _pytest_private.restore_serialization(run.config.pluginmanager)
         if run.config.getoption("isolate_jobs") != "1":
             from pytest_isolate import _fleet  # noqa: PLC0415
 
