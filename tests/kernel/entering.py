@@ -210,11 +210,13 @@ def read_only_root() -> None:
 def dockers_mounts() -> None:
     """Make /sys and parts of /proc read-only, and mask others."""
     read_only_sys()
+    here = os.getcwd()  # which a step of PID 1 need not keep
     for name in ("bus", "fs", "irq", "sys", "sysrq-trigger"):
         steps.protect(f"/proc/{name}")
     masked = ("acpi", "asound", "interrupts", "kcore", "keys", "latency_stats", "sched_debug", "scsi", "timer_list", "timer_stats")
     for path in (*(f"/proc/{name}" for name in masked), "/sys/firmware", "/sys/devices/virtual/powercap"):
         steps.mask(path)
+    os.chdir(here)
 
 
 def _rules() -> pyseccomp.SyscallFilter:
