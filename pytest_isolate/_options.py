@@ -80,6 +80,13 @@ def add_options(parser: pytest.Parser) -> None:
         parser.addini(keyword.dest, keyword.help, type=kind, default=None)
 
 
+def complete(config: pytest.Config) -> None:
+    """Before pytest 9, options of a plugin that a test module loads are missing: the command line has been read."""
+    for name in ("isolate_doctor", *(each.name for each in _settings.SETTINGS), *(each.dest for each in KEYWORDS.values())):
+        if not hasattr(config.option, name):
+            setattr(config.option, name, None)
+
+
 def given(config: pytest.Config) -> bool:
     """Whether the command line or the ini file sets any keyword."""
     return any(

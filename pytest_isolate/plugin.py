@@ -52,6 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.unregister(sys.modules[__name__])
         dump_later.uninstall()
         return
+    _options.complete(config)
     _settings.settle(config)
     config.addinivalue_line("markers", "isolate(**keywords): run the test in namespaces, limits and an overlay of its own")
     off = config.getoption("isolate_off") or config.option.collectonly or _sets_up_only(config)
