@@ -66,7 +66,7 @@ class _Heir:
         self._written = {file.identity for file in inheritance.files if file.writable}
 
     def take_over(self) -> None:
-        files = self._given.files
+        files = [file for file in self._given.files if self._is_still(file)]
         # writers first: who opens a file for reading before an overlay copies it up goes on reading what it was
         for file in [*(each for each in files if each.writable), *(each for each in files if not each.writable)]:
             if file.twin < 0:
@@ -78,6 +78,19 @@ class _Heir:
             self._map(mapping)
         for copy in self._copies.values():
             os.close(copy)
+
+    @staticmethod
+    def _is_still(file: Opened) -> bool:
+        """Whether the number is what it was when pytest looked, which another thread of pytest may have changed until the fork."""
+        try:
+            about = os.fstat(file.number)
+        except OSError:  # closed
+            return False
+        if (about.st_dev, about.st_ino) == file.identity:
+            return True
+        if stat.S_ISREG(about.st_mode) or stat.S_ISDIR(about.st_mode):  # nobody looked at it: it would be a door to the machine's
+            os.close(file.number)
+        return False
 
     def _take(self, file: Opened) -> None:
         try:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import mmap
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,6 +70,23 @@ def test_a_file_has_its_number_offset_and_flags_and_writes_are_private(box, file
             assert box.run(use, inherit=heritage(fd)).value == [6, before, False, written]
         assert os.lseek(fd, 0, os.SEEK_CUR) == 6
     assert file.read_text() == "first\nsecond\n"
+
+
+@pytest.mark.parametrize("made", [lambda path: os.pipe()[0], lambda path: os.open(path.parent, os.O_RDONLY)], ids=["pipe", "directory"])
+def test_a_number_that_was_given_away_before_the_fork_is_not_taken_for_the_file(box, file, made):
+    """A thread of pytest may close a file and open something else: what fork makes of that stays, a door to the machine's files does not."""
+    fd = os.open(file, os.O_RDWR)
+    inherit = heritage(fd)
+    os.close(fd)
+    other = made(file)
+    try:
+        os.dup2(other, fd)
+        kept = stat.S_ISFIFO(os.fstat(fd).st_mode)
+        assert box.run(lambda: errno_of(lambda: os.fstat(fd)), inherit=inherit).value == (0 if kept else errno.EBADF)
+    finally:
+        os.close(other)
+        if other != fd:
+            os.close(fd)
 
 
 def test_numbers_of_one_description_share_their_offset_and_others_do_not(box, file):
