@@ -10,7 +10,7 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 
-from pytest_isolate._sandbox.copies import LARGEST
+from pytest_isolate._sandbox.copies import LARGEST, MOST
 from pytest_isolate._values import format_size
 
 _MOST_TEXT = 1 << 18  # characters that are searched, the last ones
@@ -53,6 +53,7 @@ def too_large(text: str, files: Sequence[str], mounts: Sequence[str]) -> Iterato
         folder = os.path.dirname(path).rstrip("/") + "/"
         beside = next((mount for mount in mounts if mount.startswith(folder)), "a mount")
         yield (
-            f"files: {path} is read-only in the sandbox: without root files beside a mount ({beside}) are copied for each test, and those "
-            f'above {format_size(LARGEST)} (or 8 MiB in all) are not; bind=["{path}"] shares it, in a directory of its own it is private'
+            f"files: {path} is read-only in the sandbox: without root files beside a mount ({beside}) are copied for each test, and "
+            f"those above {format_size(LARGEST)} (or {format_size(MOST)} in all) are not; "
+            f'bind=["{path}"] shares it, in a directory of its own it is private'
         )

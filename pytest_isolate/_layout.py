@@ -153,7 +153,7 @@ class Layout:
         mounts |= {each.removeprefix(start) for each in REBUILT if each.startswith(start) and "/" not in each.removeprefix(start)}
         fixed = {each.removeprefix(start).split("/")[0] for each in self.binds if each.startswith(start)}
         layers = f"{len(self.uppers)}.apart"
-        ways = tuple(each for each in self.places if each.startswith(start))
+        ways = tuple(each for each in self.places if each == path or each.startswith(start))
         self.uppers.append((path, place))
         self.apart.append(Apart(path, place, layers))
         hosts = None if self.hosts is None else (*self.hosts, self.hosts_text)

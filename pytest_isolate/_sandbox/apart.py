@@ -3,7 +3,8 @@
 The kernel lets nobody look below a mount that a user namespace inherited, so no overlay may have one in its lower layer.
 Theory of operation. PID 1 builds such a directory ahead of its test, keeps the machine's tree in view, and when pytest
 takes the sandbox looks once more: what came is added, what went is removed, what changed is copied anew. What is in an
-existing directory needs no look: its overlay shows the machine's. Imported by the builder: cheap modules only.
+existing directory needs no look: its overlay shows the machine's. But it is a mount point, which nobody can remove or rename; so
+where tests make and remove directories, next to their own, a little one is copied. Imported by the builder: cheap modules only.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SETTLED = 50_000_000  # nanoseconds; a directory that changed later than that before a look may have changed behind it in the same tick
-_COPY, _OVERLAY, _READ_ONLY = "copy", "overlay", "read_only"
+_COPY, _TREE, _OVERLAY, _READ_ONLY = "copy", "tree", "overlay", "read_only"
 
 
 class Directory:
@@ -34,7 +35,7 @@ class Directory:
         self._path, self._target, self._layers, mounts, fixed, ways, self._flags, self._hosts = arguments
         self._mounts, self._fixed, self._ways = frozenset(mounts), frozenset(fixed), ways
         self._budget = budget
-        self._entries: dict[str, tuple[str, tuple[int, ...], int]] = {}  # name -> how it is shown, what it looked like, bytes copied
+        self._entries: dict[str, tuple[str, object, int]] = {}  # name -> how it is shown, what it looked like, bytes copied
         self._gone = 0
         self._looked: tuple[int, ...] = ()  # the directory's times at the last look
         os.mkdir(self._layers)
@@ -52,9 +53,16 @@ class Directory:
         if how == _OVERLAY:  # replacing it would have changed the directory
             return True
         try:
-            return _signature(os.lstat(self._source(name))) == seen
+            return self._signature(name, os.lstat(self._source(name)), how) == seen
         except OSError:
             return False
+
+    def _signature(self, name: str, look: os.stat_result, how: str) -> object:
+        """What is another when what is shown of a name has to be."""
+        if how != _TREE:
+            return _signature(look)
+        found = copies.little(self._source(name), self._budget)
+        return None if found is None else (_signature(look), sorted((path, _signature(each)) for path, each in found.items()))
 
     def _source(self, name: str) -> str:
         return f"{self._path.rstrip('/')}/{name}"
@@ -76,9 +84,9 @@ class Directory:
         changed = False
         for name in self._entries.keys() - found.keys():
             changed |= self._remove(name)
-        for name, entry_look in found.items():
+        for name, entry_look in sorted(found.items(), key=lambda item: item[1].st_size):  # what is small first: more of it is copied
             known = self._entries.get(name)
-            if known is not None and _signature(entry_look) == known[1]:
+            if known is not None and self._signature(name, entry_look, known[0]) == known[1]:
                 continue
             if known is None or self._remove(name):
                 self._add(name, entry_look)
@@ -91,7 +99,11 @@ class Directory:
         if os.path.lexists(target):  # put there by another step: a bind's
             return
         try:
-            if stat.S_ISDIR(look.st_mode):
+            if stat.S_ISDIR(look.st_mode) and (inside := self._little(source)) is not None:
+                how = _TREE
+                copies.tree(source, target, self._budget, user=True)
+                copied = sum(each.st_size for each in inside.values() if stat.S_ISREG(each.st_mode))
+            elif stat.S_ISDIR(look.st_mode):
                 how = self._overlay(name, source, target)
             elif stat.S_ISREG(look.st_mode) and not (self._budget.allows(look) and os.access(source, os.R_OK)):
                 how = self._read_only(source, target)
@@ -107,11 +119,16 @@ class Directory:
                 how = self._read_only(source, target)
         except OSError as error:
             if error.errno in {errno.ENOENT, errno.ESTALE} and not os.path.lexists(source):
-                self._sweep(target)  # it went meanwhile, which the next look sees
+                copies.remove(target)  # it went meanwhile, which the next look sees
                 self._looked = ()
                 return
             raise StepFailedError("show", source, error.errno or errno.EIO) from error
-        self._entries[name] = (how, _signature(look), copied)
+        self._entries[name] = (how, self._signature(name, look, how), copied)
+
+    def _little(self, source: str) -> dict[str, os.stat_result] | None:
+        if self._path not in self._ways or any(way == source or way.startswith(source + "/") for way in self._ways):
+            return None
+        return copies.little(source, self._budget)
 
     def _overlay(self, name: str, source: str, target: str) -> str:
         os.mkdir(target)
@@ -140,29 +157,24 @@ class Directory:
             return False
         how, _, copied = self._entries.pop(name)
         target = f"{self._target}/{name}"
-        if how != _COPY:
+        if how in {_OVERLAY, _READ_ONLY}:
             syscalls.umount(target)
-        self._sweep(target)
+        copies.remove(target)
         self._budget.give_back(copied)
         if how == _OVERLAY:
             self._gone += 1
             os.rename(f"{self._layers}/{name}", f"{self._layers}.{self._gone}")
         return True
 
-    @staticmethod
-    def _sweep(target: str) -> None:
-        try:
-            os.unlink(target)
-        except IsADirectoryError:
-            os.rmdir(target)
-        except FileNotFoundError:
-            return
-
     def write_down(self) -> None:
         """Say what is in it now, for whoever asks what the test changed."""
-        made, others = {}, []
+        made: dict[str, list[int]] = {}
+        others = []
         for name in os.listdir(self._target):
             how = self._entries.get(name, ("",))[0]
+            if how == _TREE:
+                made |= _made(self._target, name)
+                continue
             look = os.lstat(f"{self._target}/{name}") if how != _OVERLAY else None
             if look is None or how == _READ_ONLY or stat.S_ISDIR(look.st_mode):
                 others.append(name)
@@ -171,6 +183,16 @@ class Directory:
         read_only = [name for name, (how, *_) in self._entries.items() if how == _READ_ONLY]
         with open(f"{self._layers}.known", "w", encoding="ascii") as file:
             json.dump({"copies": made, "others": others, "read_only": read_only}, file)
+
+
+def _made(directory: str, name: str) -> dict[str, list[int]]:
+    """Inode and change time of a copy and of all that is in it."""
+    look = os.lstat(f"{directory}/{name}")
+    found = {name: [look.st_ino, look.st_ctime_ns]}
+    if stat.S_ISDIR(look.st_mode):
+        for below in os.listdir(f"{directory}/{name}"):
+            found |= _made(directory, f"{name}/{below}")
+    return found
 
 
 def _signature(look: os.stat_result) -> tuple[int, ...]:

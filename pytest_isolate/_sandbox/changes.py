@@ -91,24 +91,34 @@ def _is_our_hosts(private: int, written: Written) -> bool:
         return stat.S_ISREG(os.fstat(fd).st_mode) and file.read(len(expected) + 1) == expected
 
 
-def _compare(fd: int, path: str, changes: Changes, known: Known) -> None:
-    """What came into a directory that is taken apart, was written or went; what is in its directories is in layers of their own."""
+def _compare(fd: int, path: str, changes: Changes, known: Known, start: str = "") -> None:
+    """What came into a directory that is taken apart, was written or went; what is in its larger directories is in layers of their own."""
     there = set()
     with os.scandir(fd) as entries:
         for entry in entries:
-            there.add(entry.name)
+            there.add(name := start + entry.name)
             if changes.enough():
                 return
-            if entry.name in known.others:
-                continue
-            if entry.name not in known.copies:
-                _look(fd, entry.name, os.path.join(path, entry.name), changes, 0, new=True)
+            if name in known.others:
                 continue
             look = entry.stat(follow_symlinks=False)
-            if (look.st_ino, look.st_ctime_ns) != known.copies[entry.name]:
+            if name not in known.copies or known.copies[name][0] != look.st_ino:
+                _look(fd, entry.name, os.path.join(path, entry.name), changes, start.count("/"), new=name not in known.copies)
+            elif stat.S_ISDIR(look.st_mode):
+                try:
+                    directory = os.open(entry.name, DIRECTORY, dir_fd=fd)
+                except PermissionError:  # a test can close its own directories to us
+                    changes.more = True
+                    continue
+                try:
+                    _compare(directory, os.path.join(path, entry.name), changes, known, f"{name}/")
+                finally:
+                    os.close(directory)
+            elif look.st_ctime_ns != known.copies[name][1]:
                 changes.note(changes.modified, os.path.join(path, entry.name))
     for name in known.copies.keys() - there:
-        changes.note(changes.deleted, os.path.join(path, name))
+        if name.startswith(start) and "/" not in (last := name.removeprefix(start)):
+            changes.note(changes.deleted, os.path.join(path, last))
 
 
 def _walk(fd: int, path: str, changes: Changes, depth: int, *, new: bool = False) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import stat
 
-LARGEST = 1 << 20  # bytes of one file
-_MOST = 8 << 20  # bytes of all of one sandbox
+LARGEST = 8 << 20  # bytes of one file
+MOST = 32 << 20  # bytes of all of one sandbox
+_LITTLE = 64  # entries of a directory that is copied whole
 _DEEPEST = 32
 
 
@@ -17,7 +18,7 @@ class Budget:
     """What may still be copied for one sandbox."""
 
     def __init__(self) -> None:
-        self.bytes = _MOST
+        self.bytes = MOST
 
     def allows(self, look: os.stat_result) -> bool:
         """Whether a regular file may be copied."""
@@ -60,11 +61,46 @@ def copy(source: str, target: str, look: os.stat_result, *, user: bool) -> None:
         try:
             with open(target, "xb", buffering=0) as ours:
                 left = look.st_size
-                while left > 0 and (data := os.read(original, left)):
-                    left -= ours.write(data) or 0
+                while left > 0 and (sent := os.sendfile(ours.fileno(), original, None, left)):
+                    left -= sent
         finally:
             os.close(original)
     look_like(target, look, user=user)
+
+
+def little(path: str, budget: Budget) -> dict[str, os.stat_result] | None:
+    """What is in a directory, by relative path, if it may all be copied and is little; else None."""
+    found: dict[str, os.stat_result] = {}
+    left, below = budget.bytes, [""]
+    while below:
+        start = below.pop()
+        try:
+            with os.scandir(f"{path}/{start}") as entries:
+                for entry in entries:
+                    look = found[start + entry.name] = entry.stat(follow_symlinks=False)
+                    is_file = stat.S_ISREG(look.st_mode)
+                    if stat.S_ISDIR(look.st_mode):
+                        below.append(f"{start}{entry.name}/")
+                    elif not (is_file and os.access(entry.path, os.R_OK)) and not stat.S_ISLNK(look.st_mode):
+                        return None
+                    left -= look.st_size if is_file else 0
+                    if left < 0 or len(found) > _LITTLE:
+                        return None
+        except OSError:  # not for us to list, or gone meanwhile, which the next look sees
+            return None
+    return found
+
+
+def remove(path: str) -> None:
+    """Remove what we made, whatever it is, if it is there."""
+    try:
+        os.unlink(path)
+    except IsADirectoryError:
+        for name in os.listdir(path):
+            remove(f"{path}/{name}")
+        os.rmdir(path)
+    except FileNotFoundError:
+        return
 
 
 def tree(source: str, target: str, budget: Budget, *, user: bool, depth: int = 0) -> None:

@@ -28,6 +28,7 @@ class Budget:
     bytes: int = _MOST_BYTES
     spent: bool = False  # whether something had to stay inside
     among: bool = False  # whether directories may be there already
+    without: frozenset[Path] = frozenset()  # targets of what stays inside
 
     def take_file(self) -> bool:
         """One more file, if there may be one."""
@@ -49,7 +50,7 @@ def copy_out(private: int, relative: str, target: Path, *, among: bool = False, 
     """Copy the directory ``relative`` of the private file system to ``target``, which must not exist.
 
     ``among``: it may, and in it directories that this call copies files into: layers of one tree are put together.
-    ``without`` these names directly in it.
+    ``without`` these paths, relative to it.
 
     Returns what was left of the caps; None when there is no such directory. Raises ``OSError`` if the machine's disk
     refuses.
@@ -57,10 +58,10 @@ def copy_out(private: int, relative: str, target: Path, *, among: bool = False, 
     if (fd := descend(private, relative)) is None:
         return None
     budget = Budget()
-    budget.among = among
+    budget.among, budget.without = among, frozenset(target / each for each in without)
     try:
         target.mkdir(mode=0o700, parents=among, exist_ok=among)
-        _copy_directory(fd, target, budget, without=without)
+        _copy_directory(fd, target, budget)
     finally:
         os.close(fd)
     return budget
@@ -143,10 +144,10 @@ def descend(private: int, relative: str) -> int | None:
     return fd
 
 
-def _copy_directory(fd: int, target: Path, budget: Budget, depth: int = 0, *, without: frozenset[str] = frozenset()) -> None:
+def _copy_directory(fd: int, target: Path, budget: Budget, depth: int = 0) -> None:
     with os.scandir(fd) as entries:
         for entry in entries:
-            if entry.name in without:
+            if target / entry.name in budget.without:
                 continue
             if depth >= DEEPEST or not budget.take_file():
                 budget.spent = True

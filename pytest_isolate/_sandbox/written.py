@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -22,23 +22,30 @@ class Known:
     A test that is root can reach the private file system by a file handle, so this is believed no more than what a test wrote.
     """
 
-    copies: dict[str, tuple[int, int]] = field(default_factory=dict)  # name -> inode and change time of the copy
+    copies: dict[str, tuple[int, int]] = field(default_factory=dict)  # relative path -> inode and change time of the copy
     others: frozenset[str] = frozenset()  # names of all other things
     read_only: tuple[str, ...] = ()  # files that were too large to copy, or unreadable
 
     def unwritten(self, private: int, relative: str) -> Iterator[str]:
-        """Names in the directory that are as they were, or of which a layer of its own tells."""
+        """Relative paths in the directory that are as they were, or of which a layer of its own tells."""
         yield from self.others
-        if (fd := descend(private, relative)) is None:
-            return
+        changed = set()
+        for path in self.copies:
+            if not self._is_as_it_was(private, relative, path):
+                changed |= {path, *itertools.accumulate(path.split("/"), "{}/{}".format)}
+        yield from self.copies.keys() - changed
+
+    def _is_as_it_was(self, private: int, relative: str, path: str) -> bool:
+        folder, _, name = path.rpartition("/")
+        if (fd := descend(private, os.path.join(relative, folder))) is None:
+            return False
         try:
-            for name, (inode, changed) in self.copies.items():
-                with contextlib.suppress(FileNotFoundError):
-                    look = os.stat(name, dir_fd=fd, follow_symlinks=False)
-                    if (look.st_ino, look.st_ctime_ns) == (inode, changed):
-                        yield name
+            look = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
         finally:
             os.close(fd)
+        return (look.st_ino, look.st_ctime_ns) == self.copies[path]
 
 
 @dataclass(frozen=True)

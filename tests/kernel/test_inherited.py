@@ -72,9 +72,9 @@ def test_a_file_has_its_number_offset_and_flags_and_writes_are_private(box, file
     assert file.read_text() == "first\nsecond\n"
 
 
-@pytest.mark.parametrize("made", [lambda path: os.pipe()[0], lambda path: os.open(path.parent, os.O_RDONLY)], ids=["pipe", "directory"])
+@pytest.mark.parametrize("made", [lambda _: os.pipe()[0], lambda path: os.open(path.parent, os.O_RDONLY)], ids=["pipe", "directory"])
 def test_a_number_that_was_given_away_before_the_fork_is_not_taken_for_the_file(box, file, made):
-    """A thread of pytest may close a file and open something else: what fork makes of that stays, a door to the machine's files does not."""
+    """A thread of pytest may close a file and open something else: what fork makes of that stays, a door to files does not."""
     fd = os.open(file, os.O_RDWR)
     inherit = heritage(fd)
     os.close(fd)

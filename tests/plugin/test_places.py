@@ -180,6 +180,48 @@ def test_only_what_a_test_did_around_a_mount_is_told_and_kept(pytester, among_mo
     assert found == ["changed.txt", "folder/inner.txt", "fresh/deep.txt", "new.txt"]
 
 
+def test_a_little_directory_beside_a_mount_can_be_removed_and_renamed(pytester, among_mounts):
+    """It is no mount point there, as a larger one's overlay is; a fixture's change in it is seen, and what a test did is told."""
+    pytester.makepyfile(
+        """
+        import os, shutil
+        from pathlib import Path
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def changed():
+            Path("old/inner/file").write_text("by a fixture")
+
+        def test_removed():
+            shutil.rmtree("old")
+            os.rename("other", "renamed")
+            assert Path("renamed/link").resolve() == Path("renamed/file").resolve()
+
+        def test_there_again(changed):
+            assert Path("old/inner/file").read_text() == "by a fixture"
+            assert not Path("renamed").exists()
+            Path("old/inner/file").write_text("by a test")
+            Path("old/new").touch()
+        """
+    )
+    result = among_mounts(
+        "mkdir -p mounted old/inner other && mount -t tmpfs none mounted && echo x > old/inner/file && echo x > old/kept"
+        " && echo x > other/file && ln -s file other/link",
+        "--isolate-report=report.json",
+        "--isolate-keep=all",
+    )
+    result.assert_outcomes(passed=2)
+    first, second = (each["files"] for each in json.loads((pytester.path / "report.json").read_text())["tests"])
+    here = f"{pytester.path}/"
+    assert {path.removeprefix(here) for path in first["deleted"]} >= {"old", "other"}
+    assert {path.removeprefix(here) for path in first["created"]} == {"renamed", "renamed/file", "renamed/link"}
+    assert [path.removeprefix(here) for path in second["modified"]] == ["old/inner/file"]
+    assert [path.removeprefix(here) for path in second["created"]] == ["old/new"]
+    assert not second["deleted"]
+    kept = {path.name for path in (pytester.path / "isolate-artifacts").rglob("old/**/*") if path.is_file()}
+    assert kept == {"file", "new"}
+
+
 def test_a_file_too_large_to_copy_is_read_only_and_a_failing_write_names_it(pytester, among_mounts):
     """Beside a mount each file is copied for each test, up to a bound; above it the failing test says which one, why, and what helps."""
     pytester.makepyfile(
@@ -189,7 +231,7 @@ def test_a_file_too_large_to_copy_is_read_only_and_a_failing_write_names_it(pyte
                 file.write(b"x")
         """
     )
-    result = among_mounts("mkdir mounted && mount -t tmpfs none mounted && head -c 1200000 /dev/zero > large.bin")
+    result = among_mounts("mkdir mounted && mount -t tmpfs none mounted && head -c 9000000 /dev/zero > large.bin")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([f"files: {pytester.path}/large.bin is read-only in the sandbox: *{pytester.path}/mounted*bind=*"])
 
