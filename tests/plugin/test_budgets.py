@@ -184,12 +184,12 @@ def test_a_byte_order_mark_is_no_part_of_the_file(pytester, isolated, budgets):
         ),
         ((UPDATE,), "--isolate-update-budgets needs --isolate-budgets=PATH*"),
         (
-            ("--isolate-budgets=gone/b.toml", UPDATE),
-            "--isolate-budgets=gone/b.toml: */gone/b.toml cannot be written: No such file or directory; name a file in a directory*",
+            ("--isolate-budgets=test_it.py/b.toml", UPDATE),
+            "--isolate-budgets=test_it.py/b.toml: */b.toml cannot be written: Not a directory; name a file in a directory*",
         ),
-        (("--isolate-report=gone/r.json",), "--isolate-report=gone/r.json: */gone/r.json cannot be written: No such file or directory; *"),
+        (("--isolate-report=test_it.py/r.json",), "--isolate-report=test_it.py/r.json: */r.json cannot be written: Not a directory; *"),
         (("--isolate-html=/proc/p.html",), "--isolate-html=/proc/p.html: /proc/p.html cannot be written: *"),
-        (("-n1", "--isolate-report=gone/r.json"), "--isolate-report=gone/r.json: */gone/r.json cannot be written: *"),
+        (("-n1", "--isolate-report=test_it.py/r.json"), "--isolate-report=test_it.py/r.json: */r.json cannot be written: *"),
         (("--isolate-top=none",), "--isolate-top=none: it must be a whole number, at least 1*"),
     ],
 )
