@@ -23,16 +23,16 @@ from pytest_isolate._linux.mounts import MountTable
 
 PROJECT = Path(__file__).resolve().parents[2]
 IMAGE = "isolate-test"
-SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
+SUITE = "bookworm"
 SECONDS = 400  # for Debian's packages, on a slow line
 #: Program -> Debian's package.
 PROGRAMS = {"dockerd": "docker.io", "docker": "docker.io", "debootstrap": "debootstrap", "unshare": "util-linux", "setpriv": "util-linux"}
 #: In the new namespaces: a Debian with Python on a tmpfs, then the daemon in the place of this shell, its own sockets out of sight.
 BEGIN = """
 set -e
-work=$1 group=$2 suite=$3 mirror=$4
+work=$1 group=$2 suite=$3
 mount -t tmpfs -o mode=755 none "$work/private"
-debootstrap --variant=minbase --include=python3 "$suite" "$work/private/root" "$mirror" >&2
+debootstrap --variant=minbase --include=python3 "$suite" "$work/private/root" >&2
 mount -t tmpfs -o mode=755 none /run
 exec dockerd --iptables=false --bridge=none --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$group" \
   --data-root "$work/private/data" --exec-root "$work/private/exec" --pidfile "$work/private/pid" --host "unix://$work/socket"
@@ -66,7 +66,7 @@ class Docker:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, (self._work / "log").open("wb") as log:
             notify.bind(str(self._work / "notify"))
             namespaces = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]
-            script = ["sh", "-c", BEGIN, "sh", str(self._work), self._work.name, SUITE, MIRROR]
+            script = ["sh", "-c", BEGIN, "sh", str(self._work), self._work.name, SUITE]
             self._daemon = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *namespaces, *script],
                 env={**os.environ, "NOTIFY_SOCKET": str(self._work / "notify"), "DEBIAN_FRONTEND": "noninteractive"},
