@@ -122,7 +122,8 @@ class Directory:
                 copies.remove(target)  # it went meanwhile, which the next look sees
                 self._looked = ()
                 return
-            raise StepFailedError("show", source, error.errno or errno.EIO) from error
+            step = ("overlay", target) if stat.S_ISDIR(look.st_mode) else ("show", source)  # as the step of that name says it
+            raise StepFailedError(*step, error.errno or errno.EIO) from error
         self._entries[name] = (how, self._signature(name, look, how), copied)
 
     def _little(self, source: str) -> dict[str, os.stat_result] | None:
