@@ -11,7 +11,7 @@ from __future__ import annotations
 import faulthandler
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -23,7 +23,7 @@ class Armed:
     repeat: bool
     file: Any  # an open file or its number
     more: dict[str, Any]
-    due: float = field(default=0.0)  # on the monotonic clock
+    due: float  # on the monotonic clock
 
     @property
     def fd(self) -> int:
@@ -55,9 +55,12 @@ class DumpLater:
             _replace(*self._original)
             self._original, self.armed = None, None
 
-    def _dump_traceback_later(self, timeout: float, repeat: bool = False, file: Any = None, **more: Any) -> None:  # noqa: ANN401, FBT002 - as faulthandler has it
+    def _dump_traceback_later(
+        self, timeout: float, repeat: bool = False, file: Any = None, exit: bool = False, **more: Any  # noqa: A002, ANN401, FBT002 - as faulthandler has it
+    ) -> None:  # fmt: skip
         assert self._original is not None
         file = sys.stderr if file is None else file
+        more["exit"] = exit  # and what Python 3.15 and later have
         self._original[0](timeout, repeat, file, **more)
         self.armed = Armed(timeout, repeat, file, more, time.monotonic() + timeout)
 

@@ -16,6 +16,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import NoReturn
 
 import pytest
 
@@ -26,7 +27,7 @@ from pytest_isolate._inside import FORWARDED
 from pytest_isolate._interrupted import raise_where
 from pytest_isolate._remedies import explain
 from pytest_isolate._run import Run
-from pytest_isolate._sandbox.watch import wait_for_one
+from pytest_isolate._sandbox.watch import Watch, wait_for_one
 from pytest_isolate._spec import Spec
 from pytest_isolate._timers import standing_still
 
@@ -93,8 +94,7 @@ class Fleet:
     def take_in(self, flight: Flight, raised: BaseException | None) -> None:
         """A test has left pytest's protocol: by its fork, or by its end if something before the fork ended it."""
         if isinstance(raised, KeyboardInterrupt):
-            self._interrupted(flight)
-            raise raised
+            self._interrupted(flight, raised)
         if raised is not None and not isinstance(raised, Handed):
             self.land_all()
             _protocol.say_held(flight)
@@ -109,10 +109,15 @@ class Fleet:
             self.settle()
         self.land_ready(session)
 
-    def _interrupted(self, flight: Flight) -> None:
+    def _interrupted(self, flight: Flight, error: KeyboardInterrupt) -> NoReturn:
         """A person's Ctrl-C came between two waits: nobody is waited for, this test neither, if it was just forked."""
-        self.abandon()
-        flight.abandon()
+        try:
+            if flight.group is None:  # it came before that; who was waiting for others has said where they stand
+                raise error
+            raise_where(_running([*self._flying(), flight]), error)
+        finally:
+            self.abandon()
+            flight.abandon()
 
     def settle_before_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """The same, if that teardown is of shared fixtures too; a run that stops waits for nobody."""
@@ -159,7 +164,7 @@ class Fleet:
 
     def _wait(self) -> None:
         flying = self._flying()
-        running = [(str(flight.item.nodeid), flight.group.watch) for flight in flying if flight.group is not None]
+        running = _running(flying)
         try:
             with standing_still():
                 wait_for_one([watch for _, watch in running])
@@ -174,6 +179,10 @@ class Fleet:
             return True
         promised = sum(flight.spec.memory or 0 for flight in flying if flight.spec is not None)
         return promised + spec.memory <= self._available or not promised
+
+
+def _running(flights: list[Flight]) -> list[tuple[str, Watch]]:
+    return [(str(flight.item.nodeid), flight.group.watch) for flight in flights if flight.group is not None]
 
 
 def _finish(flight: Flight) -> None:

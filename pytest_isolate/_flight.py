@@ -189,8 +189,8 @@ def take_off(flight: Flight) -> None:
 
 
 def _interrupted(flight: Flight, error: KeyboardInterrupt) -> NoReturn:
-    """Say where the test stands, and end it: nobody will land it."""
-    if flight.inside is not None or flight.group is None:
+    """Say where the test stands, and end it: nobody will land it. With jobs that is the fleet's to do, for all of them."""
+    if flight.inside is not None or flight.group is None or flight.may_fly:
         raise error
     try:
         raise_where([(str(flight.item.nodeid), flight.group.watch)], error)
@@ -281,7 +281,7 @@ def _fork(flight: Flight, spec: Spec) -> None:
     further = goes_on(flight.run, flight.key, flight.nextitem)
     timers = Stopped.here()
     try:
-        flight.group = _cross(flight, spec, sandbox, timers, further=further)
+        _cross(flight, spec, sandbox, timers, further=further)
         if flight.group is not None:
             flight.run.forked.add(flight.group.watch.pid)
             flight.run.order_ahead(None if further else flight.nextitem)
@@ -291,8 +291,11 @@ def _fork(flight: Flight, spec: Spec) -> None:
             timers.start_again()
 
 
-def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timers: Stopped, *, further: bool) -> Group | None:
-    """Fork. Returns None in the child, which is inside then. Raises ``StepFailedError``, with no child and nothing left open."""
+def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timers: Stopped, *, further: bool) -> None:
+    """Fork. In pytest the child is ``flight.group`` then; the child is inside.
+
+    Raises ``StepFailedError``, with no child and nothing left open; a Ctrl-C leaves the child, which can be asked where it stands.
+    """
     plan, config = flight.plan, flight.item.config
     assert plan is not None
     flight.run.machine.huge_pages.before_fork()
@@ -329,18 +332,21 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timers: Stopped, *, fur
                 inside.lost = entry.inheritance.lost
                 restore_random()
                 _begin(flight, spec, entry, inside, stacks_write, timers=timers, repairs=repairs)
-                return None
-        for mirror in mirrors.values():
-            mirror.keep_from_forks()
-        debuggable = _pytest_private.has_terminal(config) and not spec.strict
-        watch = Watch(pid, sandbox, frames, stacks, ended, forked=forked, debuggable=debuggable, trusted=not spec.strict)
-        return Group(flight.key, sandbox, plan, watch, commands_write, measuring, mirrors, flight.threads)
+                return
+            for mirror in mirrors.values():
+                mirror.keep_from_forks()
+            watch = Watch(
+                pid, sandbox, frames, stacks, ended, forked=forked,
+                debuggable=_pytest_private.has_terminal(config) and not spec.strict, trusted=not spec.strict,
+            )  # fmt: skip
+            flight.group = Group(flight.key, sandbox, plan, watch, commands_write, measuring, mirrors, flight.threads)
     except BaseException:  # Ctrl-C too
-        if pid > 0:
-            sandbox.kill()
-            entry_module.end(pid)
-        if flight.inside is None:
-            _boarding.close(*ours)
+        if flight.group is None:  # else all of it is the group's
+            if pid > 0:
+                sandbox.kill()
+                entry_module.end(pid)
+            if flight.inside is None:
+                _boarding.close(*ours)
         raise
     finally:
         if flight.inside is None:

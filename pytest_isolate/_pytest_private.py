@@ -242,11 +242,11 @@ def has_teardown_hooks(item: pytest.Item) -> bool:
 def around_protocol(item: pytest.Item) -> Iterator[None]:
     """What pytest's own plugins put around a test's protocol, for the part of it that the parent does after it has left that protocol.
 
-    Without it the warnings of wider scopes' teardown are lost and their assertions are not explained. Both plugins do
-    it in a wrapper of ``pytest_runtest_protocol``, which there is no public way to enter twice.
+    Without it the warnings of wider scopes' teardown are lost, their assertions are not explained, and one that hangs shows no stack
+    after ``faulthandler_timeout``. All do it in a wrapper of ``pytest_runtest_protocol``, which there is no public way to enter twice.
     """
     wrappers = []
-    for name in ("warnings", "assertion"):
+    for name in ("warnings", "assertion", "faulthandler"):
         plugin = item.config.pluginmanager.getplugin(name)
         if plugin is not None:
             wrappers.append(plugin.pytest_runtest_protocol(item=item))

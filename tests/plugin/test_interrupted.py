@@ -138,11 +138,27 @@ def interrupted(*arguments, **more):
     raise KeyboardInterrupt
 _flight._fly = interrupted
 """
+WHILE_IT_FORKS = """
+import os, signal
+from pytest_isolate._sandbox import entry
+fork = entry.fork
+def fork_and_be_interrupted(asked):
+    if pid := fork(asked):
+        with open("started") as started: started.read()
+        os.kill(os.getpid(), signal.SIGINT)
+    return pid
+entry.fork = fork_and_be_interrupted
+"""
 
 
-def test_an_interruption_before_pytest_waits_names_the_line_too(tmp_path):
-    """The test runs from its fork on, and pytest has other things to do first."""
-    run = Started(tmp_path / "run", WAITING.replace("def test_before(): pass", ""), AT_THE_FORK)
+@pytest.mark.parametrize(
+    ("conftest", "args"),
+    [(AT_THE_FORK, ()), (WHILE_IT_FORKS, ()), (WHILE_IT_FORKS, ("--isolate-jobs=2",))],
+    ids=["after", "fork", "fork-jobs"],
+)
+def test_an_interruption_before_pytest_waits_names_the_line_too(tmp_path, conftest, args):
+    """The test runs from its fork on, and pytest has other things to do first; while it forks a signal waits."""
+    run = Started(tmp_path / "run", WAITING.replace("def test_before(): pass", ""), conftest, *args)
     output = run.end()
     assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
     assert "test_it.py:4: KeyboardInterrupt" in output

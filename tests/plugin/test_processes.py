@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 FIXTURES = """
-import asyncio, multiprocessing, os, signal, subprocess, sys, time, pytest
+import asyncio, multiprocessing, os, signal, subprocess, sys, threading, time, pytest
 ECHO = "import sys\\nfor line in sys.stdin:\\n    if line == 'quit\\\\n': sys.exit(7)\\n    print(line.strip().upper(), flush=True)"
 @pytest.fixture(scope="module")
 def echo():
@@ -16,6 +16,20 @@ def ending():
     with subprocess.Popen([sys.executable, "-c", ECHO], stdin=subprocess.PIPE, text=True) as process:
         yield process
         assert process.wait(timeout=20) == 7
+@pytest.fixture(scope="module")
+def of_a_thread():
+    started, go, processes = threading.Event(), threading.Event(), []
+    def start_and_stay():
+        processes.append(subprocess.Popen(["cat"], stdin=subprocess.PIPE))
+        started.set()
+        go.wait()
+    thread = threading.Thread(target=start_and_stay)
+    thread.start()
+    started.wait()
+    with processes[0] as process:
+        yield process
+    go.set()
+    thread.join()
 @pytest.fixture(scope="module")
 def ended():
     process = subprocess.Popen(["sh", "-c", "exit 3"])
@@ -47,6 +61,8 @@ def test_number_is_anothers_inside(echo):
         assert other.poll() is None
         other.kill()
         assert other.wait() == -signal.SIGKILL
+@pytest.mark.filterwarnings("ignore:isolate. the module-scoped fixture:pytest.PytestWarning")
+def test_that_a_thread_started(of_a_thread): assert of_a_thread.poll() is None
 def test_ended(ended):
     assert ended.poll() == ended.wait(timeout=5) == ended.returncode == 3
     ended.kill()
@@ -62,7 +78,7 @@ def test_sees_it_end(ending):
 def test_a_popen_of_a_shared_fixture_is_alive_and_gets_no_signal(pytester, isolated):
     """A signal would go to nobody, or to whoever has that number inside. An end is seen, with its status as root."""
     pytester.makepyfile(POPEN)
-    isolated("--isolate-all").assert_outcomes(passed=7)
+    isolated("--isolate-all").assert_outcomes(passed=8)
 
 
 PROCESSES = (
