@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 _MOST = 100  # different destinations of one test
 _LONGEST = 300  # characters of a name or a place
+_LARGEST = 1 << 32  # numbers that a child may say: pytest adds and writes them
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost", ""})
 
 
@@ -137,10 +138,10 @@ def _valid(frame: object) -> Iterator[Attempt]:
         address, port, is_name, count, where = each
         if (
             isinstance(address, str)
-            and (port is None or type(port) is int)
+            and (port is None or (type(port) is int and abs(port) < _LARGEST))
             and isinstance(is_name, bool)
             and type(count) is int
-            and count > 0
+            and 0 < count < _LARGEST
             and isinstance(where, str)
         ):
             yield Attempt(address[:_LONGEST], port, count, where[:_LONGEST], is_name)

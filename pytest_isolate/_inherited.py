@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Iterator
 
 from pytest_isolate._errors import Step
@@ -20,6 +21,7 @@ from pytest_isolate._values import format_size
 
 #: An overlay copies a file up when it is opened for writing, 0.4 ms for each MiB: up to here it is no more than some tests take.
 MOST_COPIED = 64 << 20
+_NULL = os.makedev(1, 3)
 _BEFORE = "opened before the first test"
 
 
@@ -59,15 +61,22 @@ class Inherited:
         if self._writable is None or not writable <= self._writable:  # a mapping needs a descriptor first, which mostly stays
             self.look_for_mappings(_BEFORE if self._writable is None else "opened between two tests")
         self._writable = writable
-        shown = tuple(each for each in self._mappings.values() if not each.gone and (each.writable or each.identity in writable))
+        if self._shown(writable):  # which may be gone by now, and other memory in its place
+            self.look_for_mappings("opened between two tests")
+        shown = self._shown(writable)
         most = MOST_COPIED if disk is None else min(MOST_COPIED, disk // 2)
         if strict:
-            return Inheritance([], tuple(found.others.union(file.number for file in found.files)), shown, most, private), standing
+            closed = tuple(found.others.union(file.number for file in found.files))
+            nulls = tuple(number for number in standing if _is_null(_stat(number)))
+            return Inheritance([], closed, shown, most, private, nulls), standing
         memory = {each.path for each in self._mappings.values() if each.gone and each.writable}  # goes with its descriptor
         files = [file for file in found.files if not (file.gone and file.path in memory)]
         others = found.others.union(file.number for file in found.files if file.gone and file.path in memory)
         self._sizes = {file.path: file.size for file in files}
         return Inheritance(files, (), shown, most, private), others | standing
+
+    def _shown(self, writable: set[tuple[int, int]]) -> tuple[Mapping, ...]:
+        return tuple(each for each in self._mappings.values() if not each.gone and (each.writable or each.identity in writable))
 
     def troubles(self, lost: list[Lost]) -> Iterator[str]:
         """A sentence for all that tests have not as they should; each is said once a run."""
@@ -106,6 +115,10 @@ def _reason(why: int) -> str:
     if why == errno.EFBIG:
         return f"a copy for each test would be larger than {format_size(MOST_COPIED)}, or half of disk="
     return os.strerror(why)
+
+
+def _is_null(look: os.stat_result | None) -> bool:
+    return look is not None and stat.S_ISCHR(look.st_mode) and look.st_rdev == _NULL
 
 
 def _stat(number: int) -> os.stat_result | None:

@@ -33,8 +33,7 @@ def require() -> None:
                 raise pytest.Collector.CollectError(_sentence(file, manager))
             return
         if issubclass(type(holder), pytest.PytestPluginManager):
-            if not _is_loaded(holder):
-                _guard(holder, file)
+            _guard(holder, file)  # also if it is loaded: with -p no:isolate it leaves again when the run is configured
             return
         frame = frame.f_back
 

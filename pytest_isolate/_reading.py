@@ -25,6 +25,7 @@ from pytest_isolate._verdict import PHASES
 UNREADABLE = "wrote a report that pytest cannot read: "  # of whom: the test's process
 _LARGEST_NUMBER = 6e10  # seconds: durations, and times that datetime can say
 _LARGEST_INTEGER = 1 << 62
+_LARGEST_ERRNO = 4095  # of the kernel's, include/linux/err.h
 _LONGEST_PATH = 4096
 _LONGEST_NAME = 200  # of a function
 _LARGEST_SOURCE = 16 << 20  # bytes
@@ -54,6 +55,19 @@ def _is_number(value: object) -> bool:
 
 def _is_integer(value: object) -> bool:
     return type(value) is int and abs(value) < _LARGEST_INTEGER
+
+
+def _is_process(value: object) -> bool:
+    """Whether it is the number of one process, and not of PID 1, nor what kill(2) takes for several."""
+    return type(value) is int and 1 < value < 1 << 31
+
+
+def _is_amount(value: object) -> bool:
+    return _is_integer(value) and value >= 0  # type: ignore[operator] # a number
+
+
+def _is_errno(value: object) -> bool:
+    return type(value) is int and 0 <= value <= _LARGEST_ERRNO
 
 
 def _is_path(value: object) -> bool:
@@ -126,15 +140,15 @@ _OF_PYTEST = {*_REPORT, "location", "$report_type", "_report_type", "rerun"}
 #: Kind of a frame -> its fields. What is not named here does not count.
 _FRAMES: dict[str, dict[str, object]] = {
     "entered": {
-        "pid": _is_integer,
-        "base": _is_integer,
+        "pid": _is_process,
+        "base": _is_amount,
         "traces": bool,
         "processor": _either((_is_number, _is_number), None),
         "at": _either(_is_number, None),
-        "lost": _either(None, [(str, _is_integer)]),
+        "lost": _either(None, [(str, _is_errno)]),
     },
     "phase": {"when": _PHASE, "sections": [(str, str)]},
-    "broken": {"step": str, "path": str, "errno": _is_integer},
+    "broken": {"step": str, "path": str, "errno": _is_errno},
     "report": {"when": _PHASE, "report": dict, "seen": [str], "drawn": _FLAG, "failed_subtests": _either(_is_integer, None)},
     "warning": {"message": str, "module": str, "category": str, "filename": str, "lineno": _either(_is_integer, None)},
     "oversized": {"message": str},

@@ -15,7 +15,7 @@ _PYTESTS_OWN = (
 )  # fmt: skip
 MOST_FRAMES = 100  # of one stack, the innermost, as faulthandler has it
 _PLACE = re.compile(r' {2}File "(.+)", line (\d{1,7}) in (.+)')
-_THREAD = re.compile(r"(?:Current t|T)hread 0x[0-9a-f]+.* \(most recent call first\):")
+_THREAD = re.compile(r"(?:Current t|T)hread 0x[0-9a-f]{1,16}(?![0-9a-f]).* \(most recent call first\):")
 _RUNS_TESTS = "/_pytest/runner.py"
 _ESCAPED = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
 

@@ -107,8 +107,10 @@ def _look(number: int, flags: int, about: os.stat_result) -> Opened | None:
         return None  # nobody can write to it any more
     if path.endswith(_DELETED) and (gone or not _is(path, about)):
         path, gone = path.removesuffix(_DELETED), True
-    elif not gone and not path.startswith(_KERNELS) and not _is(path, about):  # a message queue, what lies in another namespace
-        return None
+    elif not gone and not path.startswith(_KERNELS) and not _is(path, about):
+        if stat.S_ISREG(about.st_mode) and (path.rindex("/") == 0 or not flags & ACCESS):  # a message queue; what can only be read
+            return None
+        gone = True  # below a mount that came later, in another namespace, or where this user may not go: nobody finds it by its path
     return Opened(
         number,
         flags,

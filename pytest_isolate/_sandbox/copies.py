@@ -57,7 +57,7 @@ def copy(source: str, target: str, look: os.stat_result, *, user: bool) -> None:
     if stat.S_ISSOCK(look.st_mode) or stat.S_ISFIFO(look.st_mode):
         os.mknod(target, stat.S_IFMT(look.st_mode) | 0o600)
     else:
-        original = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        original = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)  # it may be another by now
         try:
             with open(target, "xb", buffering=0) as ours:
                 left = look.st_size

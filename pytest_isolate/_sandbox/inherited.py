@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ _MAY_LACK = os.O_DIRECT | os.O_NOATIME  # what only some file systems have, and 
 _NOTHING = "/dev/null"  # whose O_PATH descriptor can neither be read nor written, listed nor entered
 _NOT_HERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
 _SHARED_MEMORY = "/dev/shm/"  # of which a sandbox shows copies
+_PIECE = 1 << 20  # bytes that are copied at once
 
 Lost = tuple[str, int]  # path, and the errno that says why it is not as it was
 
@@ -36,12 +38,13 @@ class Inheritance:
     mappings: tuple[Mapping, ...] = ()
     most: int = 0  # bytes that may be copied
     private: int = -1  # directory of the private file system
+    nulls: tuple[int, ...] = ()  # numbers of /dev/null, whose mode and times would be the machine's
     lost: list[Lost] = field(default_factory=list)
 
     @property
     def numbers(self) -> set[int]:
         """The descriptors that it needs as they are."""
-        return {*(file.number for file in self.files), *self.closed, *([self.private] if self.private >= 0 else ())}
+        return {*(file.number for file in self.files), *self.closed, *self.nulls, *([self.private] if self.private >= 0 else ())}
 
 
 def take_over(inheritance: Inheritance) -> None:
@@ -53,6 +56,10 @@ def take_over(inheritance: Inheritance) -> None:
         for number in inheritance.closed:
             os.dup2(nothing, number, inheritable=False)
         os.close(nothing)
+    for number in inheritance.nulls:
+        null = os.open(_NOTHING, fcntl.fcntl(number, fcntl.F_GETFL) & ACCESS | os.O_CLOEXEC)
+        os.dup2(null, number, os.get_inheritable(number))
+        os.close(null)
     if inheritance.private >= 0:
         os.close(inheritance.private)
 
@@ -63,6 +70,7 @@ class _Heir:
         self._left = inheritance.most
         self._paid: set[tuple[int, int]] = set()  # files that are copied, or need not be
         self._copies: dict[tuple[int, int], int] = {}  # of files without a name
+        self._memories: dict[tuple[int, int], int] = {}  # the same for files that are shown in memory
         self._written = {file.identity for file in inheritance.files if file.writable}
 
     def take_over(self) -> None:
@@ -76,7 +84,7 @@ class _Heir:
                 os.dup2(file.twin, file.number, file.inheritable)
         for mapping in self._given.mappings:
             self._map(mapping)
-        for copy in self._copies.values():
+        for copy in (*self._copies.values(), *self._memories.values()):
             os.close(copy)
 
     @staticmethod
@@ -190,24 +198,56 @@ class _Heir:
         return os.open(_NOTHING, os.O_PATH | os.O_CLOEXEC)
 
     def _map(self, mapping: Mapping) -> None:
-        """Have memory that shows a file show the test's: what it writes there is private then, too."""
+        """Have memory that shows a file show the test's, or a copy: what it writes there is private then, too."""
         try:
-            found = os.stat(mapping.path, follow_symlinks=False)
-            if not (found.st_ino == mapping.inode or mapping.identity in self._paid or mapping.path.startswith(_SHARED_MEMORY)):
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), mapping.path)
-            if mapping.writable:
-                self._pay(mapping, found)
-            fd = os.open(mapping.path, (os.O_RDWR if mapping.writable else os.O_RDONLY) | os.O_CLOEXEC)
-            try:
-                syscalls.map_again(mapping.begin, mapping.end - mapping.begin, mapping.protection, fd, mapping.offset)
-            finally:
-                os.close(fd)
+            self._map_file(mapping)
         except OSError as error:
-            self._given.lost.append((mapping.path, error.errno or errno.EIO))
+            try:
+                self._map_copy(mapping)
+            except OSError:  # the first reason counts, but for this one
+                self._given.lost.append((mapping.path, error.errno or errno.EIO))
+
+    def _map_file(self, mapping: Mapping) -> None:
+        found = os.stat(mapping.path, follow_symlinks=False)
+        if not (found.st_ino == mapping.inode or mapping.identity in self._paid or mapping.path.startswith(_SHARED_MEMORY)):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), mapping.path)
+        if mapping.writable:
+            self._pay(mapping, found)
+        access = os.O_RDWR if mapping.writable else os.O_RDONLY
+        fd = os.open(mapping.path, access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            syscalls.map_again(mapping.begin, mapping.end - mapping.begin, mapping.protection, fd, mapping.offset)
+        finally:
+            os.close(fd)
+
+    def _map_copy(self, mapping: Mapping) -> None:
+        """The file is not here, as shared memory of pytest's is not under profile="strict": what its memory holds is copied."""
+        self._spend(mapping.end - mapping.begin, mapping.path)
+        if mapping.identity not in self._memories:
+            self._memories[mapping.identity] = os.memfd_create("copy", os.MFD_CLOEXEC)
+        copy = self._memories[mapping.identity]
+        begin, end = mapping.begin, mapping.end
+        os.ftruncate(copy, max(os.fstat(copy).st_size, mapping.offset + end - begin))
+        with open("/proc/self/mem", "rb", buffering=0) as memory, contextlib.suppress(OSError):  # behind the end of the file is nothing
+            while begin < end and (data := os.pread(memory.fileno(), min(_PIECE, end - begin), begin)):
+                os.pwrite(copy, data, mapping.offset + begin - mapping.begin)
+                begin += len(data)
+        syscalls.map_again(mapping.begin, end - mapping.begin, mapping.protection, copy, mapping.offset)
 
 
 def _open(path: str, file: Opened) -> int:
-    flags = _flags(file)
+    if path != file.path or file.of_kernel:
+        return _open_with(_flags(file), path)
+    there = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)  # below a bind a test before may have put a link or a FIFO there
+    try:
+        if stat.S_IFMT(os.fstat(there).st_mode) != stat.S_IFMT(file.mode):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return _open_with(_flags(file), f"/proc/self/fd/{there}")
+    finally:
+        os.close(there)
+
+
+def _open_with(flags: int, path: str) -> int:
     try:
         return os.open(path, flags)
     except OSError as error:

@@ -49,9 +49,10 @@ def bind_without_links(source: str, target: str, read_only: bool) -> None:
 
 
 def device(source: str, target: str) -> None:
-    """Show a device of the machine in a directory that we have just made."""
+    """Show a device of the machine in a directory that we have just made. Read-only, for its mode and times are the machine's."""
     touch(target)
     syscalls.mount(source, target, "", Mount.BIND)
+    syscalls.make_read_only(target)
 
 
 def _make_room(source: str, target: str) -> None:

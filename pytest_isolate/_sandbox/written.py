@@ -109,5 +109,5 @@ def _known(private: int, apart: Apart) -> Known:
             said = json.loads(file.read(_LARGEST))
         copies = {str(name): (int(inode), int(changed)) for name, (inode, changed) in said["copies"].items()}
         return Known(copies, frozenset(map(str, said["others"])), tuple(map(str, said["read_only"])))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):  # not as PID 1 wrote it
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):  # not as PID 1 wrote it
         return Known()

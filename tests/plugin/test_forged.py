@@ -166,6 +166,60 @@ def test_after(name): pass
     result.assert_outcomes(failed=len(FRAMES), passed=len(FRAMES))
 
 
+def test_no_number_that_a_test_forges_is_too_long_to_write(pytester, isolated):
+    """Attempts to leave its network, of so many digits each that Python refuses to write their sum."""
+    pytester.makepyfile(
+        test_it=f"""{FORGE}
+def test_forged(request):
+    sys.set_int_max_str_digits(0)
+    frames(request).send({{"kind": "network", "attempts": [["name", None, True, 9 * 10**4299, ""]] * 20}})
+    assert False
+def test_after(): pass
+"""
+    )
+    isolated("--isolate-all", *OUTPUTS).assert_outcomes(failed=1, passed=1)
+
+
+ENTERED = {"kind": "entered", "pid": 2, "base": 0, "traces": False}
+#: What the first test of a shared sandbox has its child say for the second one.
+ENTRIES = {
+    "errno": {**ENTERED, "lost": [["opened", 1 << 40]]},
+    "broken": {"kind": "broken", "step": "mount", "path": "/", "errno": 1 << 40},
+    "group": {**ENTERED, "pid": 0},
+    "base": {**ENTERED, "base": -1},
+}
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_what_a_test_forges_for_the_next_one_of_its_sandbox(pytester, isolated, name):
+    """The child that is told to go on is the first test's by then: its word that the second one begins harms that test at most.
+
+    A process of the number 0 is every process of PID 1's group, and with it the builder of all sandboxes.
+    """
+    pytester.makepyfile(
+        test_it=f"""{FORGE}
+import os, time
+from pytest_isolate import isolate
+kept = open("opened", "w")
+class TestShared:
+    pytestmark = isolate(scope="class", timeout="300ms")
+    def test_first(self, request):
+        entry = {ENTRIES[name]!r}
+        entry["lost"] = [[kept.name if path == "opened" else path, why] for path, why in entry.get("lost", [])] or None
+        entry["lost"] = entry["lost"] and [[os.path.abspath(path), why] for path, why in entry["lost"]]
+        inside = request.config.pluginmanager.getplugin("isolate-run")._flight.inside
+        inside._enter = lambda: inside._writer.send(entry)
+    def test_second(self): time.sleep({60 if name == "group" else 0})
+def test_after(): pass
+"""
+    )
+    result = isolated("--isolate-all", "-v")
+    result.stdout.fnmatch_lines(["*::test_first PASSED*", "*::test_second *", "*::test_after PASSED*"])
+    assert "the builder" not in result.stdout.str()
+    if name == "group":
+        result.stdout.fnmatch_lines(["*TimeoutExceeded: timeout: limit 300 ms*"])
+
+
 ODD = "half \ud800 nul \0 escape \x1b[2J bell \a "
 
 

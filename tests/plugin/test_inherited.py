@@ -261,3 +261,118 @@ def test_shared_memory_with_a_name_is_the_tests_own(pytester, isolated):
             attached.close()
     """)
     isolated("--isolate-all").assert_outcomes(passed=2, warnings=0)
+
+
+def test_memory_of_a_file_that_was_given_back_is_nobodys(pytester, isolated):
+    """What pytest has at the same address by the next test is not replaced by the file that was shown there."""
+    pytester.makepyfile("""
+        import mmap, pytest
+        SIZE = 4 << 20
+        @pytest.fixture(scope="class")
+        def shown(tmp_path_factory):
+            path = tmp_path_factory.mktemp("shown") / "file"
+            path.write_bytes(b"F" * SIZE)
+            with path.open("r+b") as file, mmap.mmap(file.fileno(), SIZE) as memory:
+                yield memory
+            global other
+            other = mmap.mmap(-1, SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            other[:] = b"O" * SIZE
+        class TestShown:
+            def test_it(self, shown): assert shown[:1] == b"F"
+        def test_after(): assert other[:1] == b"O"
+    """)
+    isolated("--isolate-all").assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("there", ["os.mkfifo", "lambda path: os.symlink('/etc/passwd', path)"])
+def test_what_a_test_puts_in_the_place_of_an_open_file_is_not_opened(pytester, isolated, there):
+    """Below a bind, by a directory of another name: nobody waits for a FIFO's other end, and the next test has the file that was open."""
+    pytester.makepyfile(f"""
+        import os
+        from pytest_isolate import isolate
+        FOLDER = os.path.abspath("shared/folder")
+        os.makedirs(FOLDER)
+        with open(FOLDER + "/file", "w") as new:
+            new.write("text")
+        file = open(FOLDER + "/file")
+        @isolate
+        def test_before(): assert file.read() == "text"
+        @isolate(bind=[os.path.abspath("shared")])
+        def test_replaces():
+            os.rename(FOLDER, FOLDER + ".old")
+            os.mkdir(FOLDER)
+            ({there})(FOLDER + "/file")
+        @isolate
+        def test_after(): assert file.read() == "text"
+    """)
+    isolated("--isolate-all").assert_outcomes(passed=3)
+
+
+@pytest.mark.needs("strict")
+def test_shared_memory_of_a_strict_test_is_a_copy(pytester, isolated):
+    """It does not see the machine's /dev/shm, so there is no file to show: what the memory held is its own from then on."""
+    pytester.makepyfile("""
+        import pytest
+        from multiprocessing import shared_memory
+        memory = shared_memory.SharedMemory(create=True, size=5000)
+        memory.buf[:] = b"m" * len(memory.buf)
+        @pytest.fixture(scope="module")
+        def unlinked():
+            yield
+            assert bytes(memory.buf[:2]) == b"mm"
+            memory.close()
+            memory.unlink()
+        @pytest.mark.parametrize("turn", range(2))
+        def test_it(turn, unlinked):
+            assert bytes(memory.buf[:5000]) == b"m" * 5000
+            memory.buf[0] = 0
+            assert memory.buf[0] == 0
+    """)
+    isolated("--isolate-all", "--isolate-profile=strict").assert_outcomes(passed=2)
+
+
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("profile", ["default", pytest.param("strict", marks=pytest.mark.needs("strict"))])
+def test_the_machines_null_device_keeps_its_mode_and_times(pytester, isolated, profile):
+    """Root owns it, and by its name there are its data alone; under strict also by every number that is open."""
+    pytester.makepyfile(f"""
+        import os
+        def test_it():
+            open("/dev/null", "w").write("x")
+            numbers = [int(name) for name in os.listdir("/proc/self/fd")] if {profile == "strict"} else []
+            for path in ("/dev/null", *numbers):
+                try:
+                    if os.stat(path).st_rdev == os.makedev(1, 3):
+                        os.utime(path, (1, 1))
+                except OSError:
+                    pass
+    """)
+    before = os.stat("/dev/null").st_mtime_ns
+    options = () if profile == "default" else ("--isolate-profile=strict",)
+    try:
+        isolated("--isolate-all", *options).assert_outcomes(passed=1)
+        assert os.stat("/dev/null").st_mtime_ns == before
+    finally:
+        os.utime("/dev/null", ns=(before, before))
+
+
+@pytest.mark.needs("root")
+def test_what_lies_below_a_later_mount_is_no_door_to_the_machine(pytester, monkeypatch):
+    """Its path leads elsewhere: a directory is an empty one, and a file that can be written a copy."""
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    hidden = pytester.mkdir("hidden")
+    (hidden / "file").write_text("text")
+    pytester.makepyfile("""
+        import os, pytest
+        def test_it():
+            assert os.listdir(7) == []
+            with pytest.raises(FileNotFoundError):
+                os.open("new", os.O_CREAT | os.O_WRONLY, dir_fd=7)
+            assert os.read(8, 9) == b"text"
+            os.write(8, b"planted")
+    """)
+    script = 'exec 7<hidden 8<>hidden/file; mount -t tmpfs none hidden; exec "$@"'
+    command = ("unshare", "-m", "sh", "-c", script, "sh", *pytester._getpytestargs())
+    pytester.run(*command, "-p", "isolate", "-p", "no:cacheprovider", "--isolate-all").assert_outcomes(passed=1)
+    assert [path.name for path in hidden.iterdir()] == ["file"]
+    assert (hidden / "file").read_text() == "text"

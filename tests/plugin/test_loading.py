@@ -189,3 +189,17 @@ def test_the_sentence_comes_when_files_of_ours_are_anothers_or_gone(pytester, mo
     run = pytester.run(sys.executable, "-c", hides)
     assert run.ret == pytest.ExitCode.USAGE_ERROR
     run.stderr.fnmatch_lines([f"ERROR: {says}python -m pip *"])
+
+
+def test_marks_of_a_conftest_that_loads_what_the_command_line_switches_off(pytester):
+    """It is loaded while the conftest below uses ``isolate``, and leaves when the run is configured: nothing runs all the same."""
+    pytester.makeconftest("pytest_plugins = ['pytest_isolate.plugin']\n")
+    below = pytester.mkdir("below")
+    (below / "conftest.py").write_text(
+        "from pytest_isolate import isolate\ndef pytest_collection_modifyitems(items): [each.add_marker(isolate) for each in items]\n"
+    )
+    (below / "test_it.py").write_text("def test_it(): open('ran', 'w').close()\n")
+    run = pytester.runpytest_subprocess("-p", "no:isolate", "below")
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    run.stderr.fnmatch_lines(["ERROR: below/test_it.py::test_it: below/conftest.py uses isolate, *switched off by -p no:isolate*"])
+    assert not (pytester.path / "ran").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,3 +67,10 @@ def test_no_dump_breaks_the_reading(stacks):
     """A test writes there what it likes."""
     assert all(0 <= place.line < 10**7 for place in places(stacks))
     readable(stacks)
+
+
+def test_a_dump_that_a_test_wrote_is_read_in_no_time():
+    """A head of a thread that never ends: it is looked through once, not once for each of its digits."""
+    began = time.process_time()
+    assert places("Thread 0x" + "0" * 60_000) == []
+    assert time.process_time() - began < 0.5
