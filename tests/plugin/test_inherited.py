@@ -284,7 +284,7 @@ def test_memory_of_a_file_that_was_given_back_is_nobodys(pytester, isolated):
     isolated("--isolate-all").assert_outcomes(passed=2)
 
 
-@pytest.mark.parametrize("there", ["os.mkfifo", "lambda path: os.symlink('/etc/passwd', path)"])
+@pytest.mark.parametrize("there", ["os.mkfifo", "lambda path: os.symlink(OTHER, path)"], ids=["fifo", "link"])
 def test_what_a_test_puts_in_the_place_of_an_open_file_is_not_opened(pytester, isolated, there):
     """Below a bind, by a directory of another name: nobody waits for a FIFO's other end, and the next test has the file that was open."""
     pytester.makepyfile(f"""
@@ -294,6 +294,9 @@ def test_what_a_test_puts_in_the_place_of_an_open_file_is_not_opened(pytester, i
         os.makedirs(FOLDER)
         with open(FOLDER + "/file", "w") as new:
             new.write("text")
+        OTHER = os.path.abspath("of the same size")
+        with open(OTHER, "w") as new:
+            new.write("evil")
         file = open(FOLDER + "/file")
         @isolate
         def test_before(): assert file.read() == "text"
