@@ -18,8 +18,9 @@ The map of the package, imports pointing one way, downwards:
 - ``_interrupted``: where tests stand when a Ctrl-C comes. ``_reruns``: the last attempt of a test that a plugin runs several times.
 - ``_layout``: the file system part of a plan. ``_hints``: what of the machine a failing test missed, by its words.
 - ``_verdict``, ``_plan``, ``_mend``: pure; from facts to a judgement, from wishes to steps, from what came through to what was said.
+- ``_descriptors``: sockets, by which a fixture's server is known. ``_elsewhere``: the hooks on systems that are not Linux.
 - ``_telling``: what a run says of itself. ``_settings``, ``_rules``, ``_pyproject``: options, and what files of a project say.
-- ``_options``, ``_values``, ``_violations``: what users type, and the exceptions they can name.
+- ``_options``, ``_spec``, ``_values``, ``_typing``, ``_violations``: what users type, for one test, and exceptions they can name.
 - ``_pytest_private``: every use of pytest's internals, with its reason.
 - ``_sandbox``: builder, holder, entry, watch; knows nothing of pytest.
 - ``_linux``: system calls, mounts, control groups, netlink; what this machine is (``host``), and where it is (``environment``).

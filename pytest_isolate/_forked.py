@@ -1,8 +1,8 @@
 """What a copy of a running Python does wrong, and what its child does about it at its beginning. docs/forking.md has all that was tried.
 
 Python's own handlers of forks put right most of it: the locks of ``threading``, ``logging``, ``concurrent.futures`` and of imports,
-and the seed of ``random``. What is here they leave. The private names are those of Python 3.11 and 3.13; where one
-is missing, nothing is done.
+and the seed of ``random``. What is here they leave. The private names are those of Python 3.10 to 3.14; where one
+is missing, nothing is done (tests/unit/test_forked.py).
 """
 
 from __future__ import annotations
@@ -120,9 +120,9 @@ def _free_modules() -> None:
 def _forget_forkserver() -> None:
     """It is outside, and what it starts would be. One starts inside when it is needed; ``waitpid`` for this one would fail."""
     server = _forkserver()
-    _close(server._forkserver_alive_fd)
+    _close(getattr(server, "_forkserver_alive_fd", None))
     server._forkserver_address = server._forkserver_alive_fd = server._forkserver_pid = None
-    server._lock = threading.Lock()
+    _unlock(server)
 
 
 def _forget_tracker(module: str) -> None:
@@ -130,8 +130,7 @@ def _forget_tracker(module: str) -> None:
     tracker = _tracker(module)
     _close(tracker._fd)
     tracker._fd = tracker._pid = None
-    if hasattr(tracker, "_lock"):
-        tracker._lock._at_fork_reinit()
+    _unlock(tracker)
     if module != _TRACKERS[0] or not hasattr(tracker, "_send"):  # joblib's counts, and removes what nobody uses any more
         return
     send, untold = tracker._send, set()
@@ -148,18 +147,24 @@ def _forget_tracker(module: str) -> None:
     tracker._send = send_if_anybody_listens
 
 
+def _unlock(owner: Any) -> None:  # noqa: ANN401 - of a module that may not be loaded
+    """A thread that is not here may have held its lock."""
+    if (unlock := getattr(getattr(owner, "_lock", None), "_at_fork_reinit", None)) is not None:
+        unlock()
+
+
 def _refuse_work_for_nobody() -> None:
     """Pools that were warmed in pytest have no threads here: what is given to them would be waited for, for ever."""
     module: Any = sys.modules.get("concurrent.futures.thread")
     if lost := set(getattr(module, "_threads_queues", ())):
-        _check_before(module.ThreadPoolExecutor, "submit", lambda pool: _lost_of_threads(pool, lost))
+        _check_before(module, "ThreadPoolExecutor", "submit", lambda pool: _lost_of_threads(pool, lost))
     module = sys.modules.get("concurrent.futures.process")
     if gone := set(getattr(module, "_threads_wakeups", ())):
-        _check_before(module.ProcessPoolExecutor, "submit", lambda pool: {getattr(pool, "_executor_manager_thread", None)} & gone)
+        _check_before(module, "ProcessPoolExecutor", "submit", lambda pool: {getattr(pool, "_executor_manager_thread", None)} & gone)
     module = sys.modules.get("multiprocessing.pool")
     if module is not None:
         before = set(getattr(threading, "_dangling", ())) - {threading.current_thread()}
-        _check_before(module.Pool, "_check_running", lambda pool: {getattr(pool, "_task_handler", None)} & before)
+        _check_before(module, "Pool", "_check_running", lambda pool: {getattr(pool, "_task_handler", None)} & before)
 
 
 def _lost_of_threads(pool: Any, lost: set[threading.Thread]) -> set[threading.Thread]:  # noqa: ANN401 - of a class that may not be loaded
@@ -169,7 +174,8 @@ def _lost_of_threads(pool: Any, lost: set[threading.Thread]) -> set[threading.Th
     return threads if idle or len(threads) == getattr(pool, "_max_workers", None) else set()
 
 
-def _check_before(cls: Any, name: str, lost_of: Any) -> None:  # noqa: ANN401 - of a class that may not be loaded
+def _check_before(module: object, of: str, name: str, lost_of: Any) -> None:  # noqa: ANN401 - of a class that may not be loaded
+    cls = getattr(module, of, None)
     method = getattr(cls, name, None)
     if method is None:
         return

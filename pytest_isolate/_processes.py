@@ -3,8 +3,7 @@
 Their numbers mean nothing inside, or somebody else. So pytest opens what the kernel says of each before the fork, and in the child the
 objects of ``subprocess``, ``multiprocessing`` and ``asyncio`` that were made before it read that: a process is alive while it is. The
 kernel takes no signal from inside of a sandbox for a process outside: that is refused in words, and no process that happens to have
-the same number inside is ever signalled. The private names are
-those of Python 3.11 and 3.13; where one is missing, nothing is done.
+the same number inside is ever signalled. The private names are those of Python 3.10 to 3.14; where one is missing, nothing is done.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class Children:
         self._listed = True
 
     def pids(self) -> set[int]:
-        """Those of whatever thread. Raises ``StepFailedError``."""
+        """The processes that any of its threads started. Raises ``StepFailedError``."""
         with Step("read", "pytest's children in /proc/self/task"):
             if self.fd < 0 and self._listed:
                 try:

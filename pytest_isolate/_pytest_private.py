@@ -86,14 +86,18 @@ def wide_parameters(item: pytest.Item) -> tuple[tuple[str, int], ...]:
     return tuple((name, index) for name, index in sorted(callspec.indices.items()) if scopes[name].value != "function")
 
 
+def _capturing(config: pytest.Config) -> Any:  # noqa: ANN401 - of a class that cannot be named
+    """The capture of the standard streams, which there is no public way to look at; None without one."""
+    return getattr(config.pluginmanager.getplugin("capturemanager"), "_global_capturing", None)
+
+
 def capture_files(config: pytest.Config) -> list[tuple[int, int, bool]]:
     """The files behind pytest's global fd capture, as (captured descriptor, its file's descriptor, capturing now).
 
     A child must not share their offset with the parent, and the output of a killed child can be read only from a
     file that the parent holds too; there is no public way to say which file to capture to.
     """
-    manager = config.pluginmanager.getplugin("capturemanager")
-    capturing = getattr(manager, "_global_capturing", None)
+    capturing = _capturing(config)
     found = []
     for stream in (getattr(capturing, "out", None), getattr(capturing, "err", None)):
         target = getattr(stream, "targetfd", None)
@@ -125,8 +129,7 @@ def kept_in_memory(config: pytest.Config) -> dict[str, Any]:
     found = {}
     if (handler := getattr(config.pluginmanager.getplugin("logging-plugin"), "report_handler", None)) is not None:
         found["log"] = handler
-    manager = config.pluginmanager.getplugin("capturemanager")
-    capturing = getattr(manager, "_global_capturing", None)
+    capturing = _capturing(config)
     for name, stream in (("stdout", getattr(capturing, "out", None)), ("stderr", getattr(capturing, "err", None))):
         if stream is not None and not hasattr(stream, "targetfd"):  # --capture=sys
             found[name] = stream.tmpfile
@@ -174,8 +177,7 @@ def _mirror_stream(stream: Any, mirror: Mirror) -> None:  # noqa: ANN401 - of a 
 
 def capture_keeps(config: pytest.Config) -> set[int]:
     """Descriptors without which the capture of a child fails: where it restores the standard streams from."""
-    manager = config.pluginmanager.getplugin("capturemanager")
-    capturing = getattr(manager, "_global_capturing", None)
+    capturing = _capturing(config)
     streams = [getattr(capturing, name, None) for name in ("in_", "out", "err")]
     saved = {stream.targetfd_save for stream in streams if stream is not None and hasattr(stream, "targetfd_save")}
     stdin = streams[0]
@@ -184,8 +186,7 @@ def capture_keeps(config: pytest.Config) -> set[int]:
 
 def has_terminal(config: pytest.Config) -> bool:
     """Whether a person can type to this run: its standard input, which capture has put aside, is a terminal."""
-    manager = config.pluginmanager.getplugin("capturemanager")
-    stdin = getattr(getattr(manager, "_global_capturing", None), "in_", None)
+    stdin = getattr(_capturing(config), "in_", None)
     return os.isatty(getattr(stdin, "targetfd_save", 0))
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from pytest_isolate import _options, _pyproject
-from pytest_isolate._descriptors import is_socket, open_now
+from pytest_isolate._descriptors import sockets
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._interruption import OnTerminate
 
@@ -227,15 +227,13 @@ class Run:
             yield
             return
         self.inherited.before_fixture()
-        before, threads = open_now(), set(threading.enumerate())
+        before, threads = sockets(), set(threading.enumerate())
         try:
             yield
         finally:
             self.inherited.look_for_mappings(f"made by the {definition.scope}-scoped fixture {definition.argname!r}")
             if started := set(threading.enumerate()) - threads:
-                after = open_now()
-                sockets = any(is_socket(fd) for fd in after if after[fd] != before.get(fd))
-                self.fixture_threads[definition.argname] = Started(definition.scope, tuple(started), sockets)
+                self.fixture_threads[definition.argname] = Started(definition.scope, tuple(started), bool(sockets() - before))
 
     @property
     def machine(self) -> Machine:

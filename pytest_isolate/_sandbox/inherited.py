@@ -50,7 +50,7 @@ class Inheritance:
 def take_over(inheritance: Inheritance) -> None:
     """Do all of it, and let go of the private directory. Raises ``OSError`` only where not even a number can be kept."""
     if inheritance.files or inheritance.mappings:
-        _Heir(inheritance).take_over()
+        _Opening(inheritance).take_over()
     if inheritance.closed:
         nothing = os.open(_NOTHING, os.O_PATH | os.O_CLOEXEC)
         for number in inheritance.closed:
@@ -64,7 +64,7 @@ def take_over(inheritance: Inheritance) -> None:
         os.close(inheritance.private)
 
 
-class _Heir:
+class _Opening:
     def __init__(self, inheritance: Inheritance) -> None:
         self._given = inheritance
         self._left = inheritance.most
@@ -75,14 +75,13 @@ class _Heir:
 
     def take_over(self) -> None:
         files = [file for file in self._given.files if self._is_still(file)]
-        # writers first: who opens a file for reading before an overlay copies it up goes on reading what it was
-        for file in [*(each for each in files if each.writable), *(each for each in files if not each.writable)]:
+        for file in files:
             if file.twin < 0:
                 self._take(file)
         for file in files:
             if file.twin >= 0:
                 os.dup2(file.twin, file.number, file.inheritable)
-        for mapping in self._given.mappings:
+        for mapping in self._given.mappings:  # when what is written is copied up: a mapping goes on showing what it showed first
             self._map(mapping)
         for copy in (*self._copies.values(), *self._memories.values()):
             os.close(copy)

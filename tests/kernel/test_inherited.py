@@ -31,8 +31,8 @@ def opened(path: str | Path, flags: int) -> Iterator[int]:
         os.close(fd)
 
 
-def heritage(*numbers: int, most: int = MOST) -> Inheritance:
-    """Of these descriptors alone."""
+def of_numbers(*numbers: int, most: int = MOST) -> Inheritance:
+    """What to do with these descriptors alone."""
     found = Look().now(set(range(3)))
     shown = tuple(each for each in mappings.shared() if not each.gone and each.writable)
     return Inheritance([each for each in found.files if each.number in numbers], (), shown, most)
@@ -67,7 +67,7 @@ def test_a_file_has_its_number_offset_and_flags_and_writes_are_private(box, file
 
         written = "first\nsecond\ninside" if extra == os.O_APPEND else "first\ninside\n"
         for _ in range(2):
-            assert box.run(use, inherit=heritage(fd)).value == [6, before, False, written]
+            assert box.run(use, inherit=of_numbers(fd)).value == [6, before, False, written]
         assert os.lseek(fd, 0, os.SEEK_CUR) == 6
     assert file.read_text() == "first\nsecond\n"
 
@@ -76,7 +76,7 @@ def test_a_file_has_its_number_offset_and_flags_and_writes_are_private(box, file
 def test_a_number_that_was_given_away_before_the_fork_is_not_taken_for_the_file(box, file, made):
     """A thread of pytest may close a file and open something else: what fork makes of that stays, a door to files does not."""
     fd = os.open(file, os.O_RDWR)
-    inherit = heritage(fd)
+    inherit = of_numbers(fd)
     os.close(fd)
     other = made(file)
     try:
@@ -99,19 +99,19 @@ def test_numbers_of_one_description_share_their_offset_and_others_do_not(box, fi
             os.read(first, 6)
             return [os.read(fd, 5).decode() for fd in (twin, other)] + [os.get_inheritable(twin), os.get_inheritable(first)]
 
-        assert box.run(use, inherit=heritage(first, other, twin)).value == ["secon", "first", True, False]
+        assert box.run(use, inherit=of_numbers(first, other, twin)).value == ["secon", "first", True, False]
         os.close(twin)
 
 
 def test_a_reader_sees_what_a_writer_of_the_same_file_writes(box, file):
-    """Also when it was opened before: an overlay would go on showing it the machine's."""
+    """Also when it was opened before, and the file was not copied up yet."""
     with opened(file, os.O_RDONLY) as reader, opened(file, os.O_WRONLY | os.O_APPEND) as writer:
 
         def use():
             os.write(writer, b"third")
             return os.read(reader, 100).decode()
 
-        assert box.run(use, inherit=heritage(reader, writer)).value == "first\nsecond\nthird"
+        assert box.run(use, inherit=of_numbers(reader, writer)).value == "first\nsecond\nthird"
 
 
 def test_a_directory_is_the_one_inside(box, canary):
@@ -123,7 +123,7 @@ def test_a_directory_is_the_one_inside(box, canary):
             os.close(os.open("through", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
             return [sorted(os.listdir(fd)), os.stat(f"{str(canary)[1:]}/new", dir_fd=root).st_size]
 
-        value = box.run(use, inherit=heritage(fd, root)).value
+        value = box.run(use, inherit=of_numbers(fd, root)).value
         assert value == [["file", "new", "secret", "through"] if (canary / "secret").exists() else ["file", "new", "through"], 1]
     assert not (canary / "through").exists()
 
@@ -142,7 +142,7 @@ def test_a_file_without_a_name_is_a_copy(box, memory):
         return [os.pread(fd, 7, 0).decode(), os.pread(fd, 4, 16 << 20).decode(), about.st_size, about.st_blocks * 512 < MOST]
 
     for _ in range(2):
-        assert box.run(use, inherit=heritage(fd)).value == ["begin!\0", "end", (16 << 20) + 3, True]
+        assert box.run(use, inherit=of_numbers(fd)).value == ["begin!\0", "end", (16 << 20) + 3, True]
     assert [os.pread(fd, 6, 0), os.lseek(fd, 0, os.SEEK_CUR)] == [b"begin\0", 5]
     os.close(fd)
 
@@ -156,7 +156,7 @@ def test_descriptors_of_one_file_without_a_name_are_of_one_copy(box, file):
             os.write(writer, b"THERE")
             return [os.read(reader, 6).decode(), errno_of(lambda: os.write(reader, b"x")), errno_of(lambda: os.read(writer, 1))]
 
-        assert box.run(use, inherit=heritage(reader, writer)).value == ["THERE\n", errno.EBADF, errno.EBADF]
+        assert box.run(use, inherit=of_numbers(reader, writer)).value == ["THERE\n", errno.EBADF, errno.EBADF]
         assert os.pread(reader, 5, 0) == b"first"
 
 
@@ -165,7 +165,7 @@ def test_a_file_whose_name_another_file_has_by_now_is_the_old_one(box, file, can
     with opened(file, os.O_RDWR) as fd:
         (canary / "newer").write_text("newer")
         (canary / "newer").rename(file)
-        box_value = box.run(lambda: [os.read(fd, 5).decode(), os.write(fd, b"x")], inherit=heritage(fd)).value
+        box_value = box.run(lambda: [os.read(fd, 5).decode(), os.write(fd, b"x")], inherit=of_numbers(fd)).value
         assert box_value == ["first", 1]
         assert os.pread(fd, 20, 0) == b"first\nsecond\n"
     assert file.read_text() == "newer"
@@ -180,35 +180,35 @@ def test_a_removed_directory_is_empty(box, canary):
         def use():
             return [os.listdir(fd), errno_of(lambda: os.open("../file", os.O_WRONLY, dir_fd=fd))]
 
-        assert box.run(use, inherit=heritage(fd)).value == [[], errno.ENOENT]
+        assert box.run(use, inherit=of_numbers(fd)).value == [[], errno.ENOENT]
 
 
 def test_a_file_too_large_to_copy_can_be_read_and_is_said(box, file):
     """A write to it fails, and two of its descriptors cost one copy."""
-    inherit = heritage(most=12)
+    inherit = of_numbers(most=12)
     with opened(file, os.O_RDWR) as fd:
-        inherit.files = heritage(fd).files
+        inherit.files = of_numbers(fd).files
 
         def use():
             return [os.read(fd, 5).decode(), errno_of(lambda: os.write(fd, b"x")), inherit.lost]
 
         assert box.run(use, inherit=inherit).value == ["first", errno.EBADF, [[str(file), errno.EFBIG]]]
         with opened(file, os.O_WRONLY) as other:
-            both = heritage(fd, other, most=13)
+            both = of_numbers(fd, other, most=13)
             assert box.run(lambda: [os.write(fd, b"x"), os.write(other, b"y"), both.lost], inherit=both).value == [1, 1, []]
 
 
 def test_a_file_in_a_bound_directory_is_the_machines(box, file, canary):
     """Of any size: nothing is copied."""
     with opened(file, os.O_WRONLY) as fd:
-        assert box.run(lambda: os.write(fd, b"FIRST"), inherit=heritage(fd, most=0), bind=((str(canary), False),)).value == 5
+        assert box.run(lambda: os.write(fd, b"FIRST"), inherit=of_numbers(fd, most=0), bind=((str(canary), False),)).value == 5
     assert file.read_text() == "FIRST\nsecond\n"
 
 
 def test_on_a_read_only_machine_a_file_can_be_read_and_that_is_said(box):
     """``fs="readonly"``."""
     with tempfile.NamedTemporaryFile(dir="/var/tmp", prefix=".written-") as kept:
-        inherit = heritage(kept.fileno())
+        inherit = of_numbers(kept.fileno())
         body = lambda: [errno_of(lambda: os.write(kept.fileno(), b"x")), inherit.lost]  # noqa: E731
         assert box.run(body, inherit=inherit, fs="readonly").value == [errno.EBADF, [[kept.name, errno.EROFS]]]
 
@@ -216,7 +216,7 @@ def test_on_a_read_only_machine_a_file_can_be_read_and_that_is_said(box):
 def test_memory_that_shows_a_file_shows_the_tests(box, file):
     """A write to a shared mapping is private, seen through the file inside, and by nobody else."""
     with file.open("r+b") as open_file, mmap.mmap(open_file.fileno(), 0) as memory:
-        inherit = heritage(open_file.fileno())
+        inherit = of_numbers(open_file.fileno())
         assert [each.path for each in inherit.mappings if each.path == str(file)] == [str(file)]
 
         def use():
@@ -256,7 +256,7 @@ def test_a_file_of_proc_is_the_tests_own(box):
             status = os.pread(own, 4096, 0).decode()
             return [f"\nPid:\t{os.getpid()}\n" in status, os.pread(machines, 8, 0).decode()]
 
-        assert box.run(use, inherit=heritage(own, machines)).value == [True, "MemTotal"]
+        assert box.run(use, inherit=of_numbers(own, machines)).value == [True, "MemTotal"]
 
 
 @pytest.mark.needs("root")
@@ -264,7 +264,7 @@ def test_another_user_goes_on_with_what_root_opened(box, canary):
     """As after setuid(2): the descriptor is what counts."""
     (canary / "file").chmod(0o600)
     with opened(canary / "file", os.O_RDWR) as fd:
-        value = box.run(lambda: [os.getuid(), os.write(fd, b"x")], inherit=heritage(fd), identity=Identity(65534, 65534)).value
+        value = box.run(lambda: [os.getuid(), os.write(fd, b"x")], inherit=of_numbers(fd), identity=Identity(65534, 65534)).value
         assert value == [65534, 1]
 
 
@@ -272,14 +272,14 @@ def test_a_number_above_the_limit_of_files_stays(box, file):
     """``files`` is about what the test opens."""
     with opened(file, os.O_RDONLY) as fd:
         high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 300)
-        assert box.run(lambda: os.read(high, 5).decode(), inherit=heritage(fd, high), files=20).value == "first"
+        assert box.run(lambda: os.read(high, 5).decode(), inherit=of_numbers(fd, high), files=20).value == "first"
         os.close(high)
 
 
 def test_memory_that_shows_a_file_too_large_to_copy_stays_shared_and_is_said(box, file):
     """What no copy can be made of is as fork leaves it, and by its name in what is told."""
     with file.open("r+b") as open_file, mmap.mmap(open_file.fileno(), 0) as memory:
-        inherit = heritage(most=0)
+        inherit = of_numbers(most=0)
 
         def use():
             memory[:5] = b"FIRST"

@@ -74,6 +74,10 @@ def test_the_tmp_path_of_a_failed_teardown_is_kept_as_pytest_keeps_it(pytester, 
 SAID = """
 import logging, os, signal, sys, time, pytest
 
+@pytest.fixture(scope="module")
+def shared():
+    print("words of the shared")
+    logging.getLogger("db").warning("record of the shared")
 @pytest.fixture
 def prepared():
     print("words of set-up")
@@ -89,7 +93,7 @@ def test_crash(prepared):
     logging.getLogger("db").error("record of call %d", 7)
     logging.info("not at this level")
     os.kill(os.getpid(), signal.SIGKILL)
-def test_setup(prepared, dies): pass
+def test_setup(shared, prepared, dies): pass
 @pytest.mark.isolate(timeout="300ms")
 def test_late():
     quiet = logging.getLogger("quiet")
@@ -105,7 +109,7 @@ def test_many():
 
 @pytest.mark.parametrize("capture", ["fd", "sys", "tee-sys"])
 def test_records_and_output_before_a_death_are_shown(pytester, isolated, capture):
-    """Under pytest's own headings, in its own format and at its own level, those of earlier phases too."""
+    """Under pytest's own headings, in its own format and at its own level, those of earlier phases and of shared fixtures too."""
     pytester.makepyfile(SAID)
     pytester.makeini("[pytest]\nlog_format = %(levelname)s<%(name)s>%(message)s")
     output = isolated("--isolate-all", "-q", f"--capture={capture}").stdout.str()
@@ -121,8 +125,8 @@ def test_records_and_output_before_a_death_are_shown(pytester, isolated, capture
         "Captured log call": "ERROR<db>record of call 7",
     }
     assert sections["test_setup"] == {
-        "Captured stdout setup": "words of set-up",
-        "Captured log setup": "WARNING<db>record of set-up\nWARNING<root>record of dying set-up",
+        "Captured stdout setup": "words of the shared\nwords of set-up",
+        "Captured log setup": "WARNING<db>record of the shared\nWARNING<db>record of set-up\nWARNING<root>record of dying set-up",
     }
     assert sections["test_late"] == {"Captured log call": "WARNING<root>record before the end"}
     first, *_, last = sections["test_many"]["Captured log call"].splitlines()

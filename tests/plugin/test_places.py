@@ -29,7 +29,7 @@ def among_mounts(pytester, monkeypatch):
 
 
 COMING_AND_GOING = """
-import os, sqlite3
+import os, sqlite3, time
 from pathlib import Path
 import pytest
 
@@ -45,6 +45,7 @@ def database():
 
 @pytest.fixture(scope="module")
 def built():
+    time.sleep(0.3)  # or the sandbox that is built ahead is not there yet, and sees all this at its first look
     (HERE / "build").mkdir()
     (HERE / "build" / "out.txt").write_text("built")
     (HERE / "stale.txt").unlink()

@@ -112,12 +112,13 @@ def test_a_bad_tolerance_is_status_2(report, capsys):
 
 @pytest.mark.parametrize("style", ["text", "markdown"])
 def test_a_run_without_sandboxes_is_no_clean_comparison(tmp_path, report, capsys, style):
-    """Nothing was measured: it says so, with the reason, and the status is that of what cannot be compared. Nobody vanished."""
+    """Nothing was measured: it says so, with the reason, and the status is that of what cannot be compared. Nobody appeared or vanished."""
     base, head = report("b", one={"cpu_seconds": 1.0}, two={"cpu_seconds": 1.0}), tmp_path / "h"
     error = {"outcome": "error", "verdict": "sandbox_error", "usage": {}, "reason": "no namespaces here"}
     errors = [error | {"nodeid": name} for name in ("one", "two")]
     head.write_text(json.dumps({"schema": 1, "tests": errors}))
-    assert compare.main(["compare", base, str(head), f"--format={style}"]) == 2
-    first, *_, last = capsys.readouterr().out.splitlines()
-    assert "2 tests had no sandbox: no namespaces here; not compared" in first
-    assert last == "0 heavier, 0 lighter beyond the tolerance; 0 tests appeared, 0 vanished"
+    for paths in ([base, str(head)], [str(head), base]):
+        assert compare.main(["compare", *paths, f"--format={style}"]) == 2
+        first, *_, last = capsys.readouterr().out.splitlines()
+        assert "2 tests had no sandbox: no namespaces here; not compared" in first
+        assert last == "0 heavier, 0 lighter beyond the tolerance; 0 tests appeared, 0 vanished"

@@ -95,9 +95,9 @@ def unbuilt(nodeid, reason="no namespaces here; remedy: buy one"):
 
 
 def test_tests_without_a_sandbox_head_the_summary_and_have_one_annotation_for_each_reason(tmp_path, monkeypatch):
-    """Forty errors of one reason are one sentence; a name that only differs by the test is the same reason."""
-    entries = [unbuilt(f"t.py::test[{number}]") for number in range(40)]
-    entries += [unbuilt(name, f"cannot isolate net (asked by @isolate on function {name})") for name in ("t.py::test_a", "t.py::test_b")]
+    """Forty errors of one reason are one sentence, and come first; a name that only differs by the test is the same reason."""
+    entries = [unbuilt(name, f"cannot isolate net (asked by @isolate on function {name})") for name in ("t.py::test_a", "t.py::test_b")]
+    entries += [unbuilt(f"t.py::test[{number}]") for number in range(40)]
     lines = list(github.summary([*entries, entry()]))
     assert lines[2] == "43 tests, **42 without a sandbox**, 1 violation"
     headings = [line for line in lines if "had no sandbox" in line]
