@@ -17,7 +17,7 @@ from pytest_isolate import _forked, _pytest_private, _strict
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._inside import Events
 from pytest_isolate._plan import Plan, resolve_user
-from pytest_isolate._run import Run
+from pytest_isolate._run import Run, working_directory
 from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit
 from pytest_isolate._sandbox.inherited import Inheritance
 from pytest_isolate._sandbox.mirror import Mirror
@@ -168,7 +168,7 @@ def entry(
         pidfd=sandbox.pidfd,
         namespaces=plan.recipe.namespaces,
         joins=sandbox.joins,
-        cwd=os.getcwd(),
+        cwd=working_directory(),
         replace=replace,
         keep=frozenset({*theirs, *standing, sandbox.stdout}),
         inheritance=left,

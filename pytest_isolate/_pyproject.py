@@ -4,23 +4,43 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
+
+_TABLES = ("profiles", "rules")
 
 
-def speaks_of(path: Path, name: str) -> bool:
-    """Whether the file may have such a value: without a parser."""
+def is_there(path: Path) -> bool:
+    """Whether the file may speak of this plugin, by either name: without a parser."""
     try:
         text = path.read_bytes()
     except FileNotFoundError:
         return False
     except OSError:  # whoever reads it says so
         return True
-    return b"pytest_isolate" in text and name.encode() in text
+    return b"pytest_isolate" in text or b"tool.pytest-isolate" in text
+
+
+def check(path: Path) -> None:
+    """Refuse what nobody would read: a typing error there would have tests run on the machine. Raises ``ValueError`` with a sentence."""
+    tool = _tool(path)
+    if "pytest-isolate" in tool:
+        raise ValueError(f"{path}: nobody reads [tool.pytest-isolate]: the table is [tool.pytest_isolate]")
+    found = tool.get("pytest_isolate", {})
+    for key in found if isinstance(found, dict) else ():
+        if key not in _TABLES:
+            raise ValueError(
+                f"{path}: nobody reads [tool.pytest_isolate] {key}: there are [[tool.pytest_isolate.rules]] and "
+                "[tool.pytest_isolate.profiles.NAME]; values for all isolated tests are ini values of pytest, such as isolate_memory"
+            )
 
 
 def table(path: Path, name: str) -> object:
     """``[tool.pytest_isolate]``'s value of that name, None without one. Raises ``ValueError`` with a sentence."""
-    if not speaks_of(path, name):
-        return None
+    found = _tool(path).get("pytest_isolate") if is_there(path) else None
+    return found.get(name) if isinstance(found, dict) else None
+
+
+def _tool(path: Path) -> dict[str, Any]:
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -30,9 +50,7 @@ def table(path: Path, name: str) -> object:
     else:
         import tomli as tomllib  # noqa: PLC0415
     try:
-        found: object = tomllib.loads(text.decode("utf-8"))
+        found: object = tomllib.loads(text.decode("utf-8")).get("tool")
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
-    for key in ("tool", "pytest_isolate"):
-        found = found.get(key) if isinstance(found, dict) else None
-    return found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}

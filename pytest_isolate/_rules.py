@@ -65,6 +65,8 @@ def _rule(number: int, written: Mapping[str, object], rootpath: Path) -> Rule:
     if not isinstance(isolates, bool):
         raise ValueError(f"{name}: isolate={isolates!r}: it must be true, or false for tests that a wider rule or isolate_all isolates")
     for pattern in patterns:
+        if pattern.startswith("/"):
+            raise ValueError(f"{name}: tests={pattern!r}: a pattern is relative to {rootpath}, as the ids of tests are")
         if (place := _place(pattern)) and not os.path.exists(rootpath / place):
             raise ValueError(f"{name}: tests={pattern!r}: there is no {place} in {rootpath}, so it can match no test")
     keywords = {key: value for key, value in written.items() if key not in {"tests", "isolate"}}

@@ -104,15 +104,22 @@ class Machine:
 
 def _rules_of(config: pytest.Config) -> Rules | None:
     """Those of the project. Raises ``pytest.UsageError``."""
-    if not _pyproject.speaks_of(config.rootpath / "pyproject.toml", "rules"):
+    if not _pyproject.is_there(path := config.rootpath / "pyproject.toml"):
         return None
     from pytest_isolate._rules import Rules  # noqa: PLC0415 - for projects with some
 
     try:
+        _pyproject.check(path)
         found = Rules(config.rootpath)
     except ValueError as error:
         raise pytest.UsageError(f"isolate: {error}") from None
     return found if found.all else None
+
+
+def working_directory() -> str:
+    """Where pytest stands. Raises ``StepFailedError``."""
+    with Step("find", "the directory in which pytest stands, which a fixture or a test may have removed"):
+        return os.getcwd()
 
 
 class Run:
@@ -298,7 +305,7 @@ class Run:
         """Directories that tests are likely to write in or below, the one for temporary files first."""
         from pytest_isolate import _pytest_private  # noqa: PLC0415 - for isolated tests only
 
-        places = [tempfile.gettempdir(), os.getcwd(), str(self.config.rootpath), os.path.expanduser("~"), "/var/tmp", sys.prefix]
+        places = [tempfile.gettempdir(), working_directory(), str(self.config.rootpath), os.path.expanduser("~"), "/var/tmp", sys.prefix]
         places += dict.fromkeys(str(item.path.parent) for item in items)
         told = (
             self.config.getoption("basetemp", None),

@@ -79,13 +79,18 @@ def duration(value: object) -> float:
     return float(value)
 
 
+_MOST = 1 << 22  # processes (PID_MAX_LIMIT) or open files, of the largest machine
+
+
 def count(minimum: int, why: str) -> Parser:
-    """A whole number, at least ``minimum``."""
+    """A whole number, at least ``minimum``, no more than a machine can have."""
 
     def parse(value: object) -> int:
         value = _as_text_number(value)
         if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
             raise ValueError(f"it must be a whole number, at least {minimum}: {why}")
+        if value > _MOST:
+            raise ValueError(f"it must be at most {_MOST}: no machine has more")
         return value
 
     return parse

@@ -256,7 +256,7 @@ def become(entry: Entry) -> Before:
         _take_identity(entry.identity)
     if entry.files is not None:
         with Step("limit", f"open files to {entry.files}"):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (entry.files, entry.files))
+            _limit_files(entry.files)
     _set_environment(entry)
     if entry.confinement is not None:
         with Step("confine", "the test by profile='strict'"):
@@ -265,6 +265,13 @@ def become(entry: Entry) -> Before:
         return Before(0, joined)
     with Step("limit", f"memory to {entry.memory.above} bytes more"):
         return Before(entry.memory.apply(), joined)
+
+
+def _limit_files(most: int) -> None:
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    except ValueError as error:  # Python's word for EPERM: above what this user, or any process of this machine, may have
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM)) from error
 
 
 def _close_all_but(keep: set[int]) -> None:

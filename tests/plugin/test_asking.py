@@ -252,3 +252,32 @@ def test_a_nested_run_isolates_again(pytester, isolated):
     )
     isolated("--isolate-all", "test_a_nested_run_isolates_again.py").assert_outcomes(passed=1)
     assert Path(inner).exists()
+
+
+def test_a_limit_of_files_that_nobody_may_have_is_an_error_in_words(pytester, isolated):
+    """More than the kernel gives any process, root's too."""
+    pytester.makepyfile("def test_a(): pass")
+    result = isolated("--isolate-all", "--isolate-files=4000000")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["isolate: the sandbox broke: limit open files to 4000000: not permitted [[]EPERM[]]*"])
+
+
+def test_a_working_directory_that_is_gone_is_an_error_in_words(pytester, isolated):
+    """Every test behind it says so, and none that the plugin itself failed."""
+    pytester.makepyfile(
+        """
+        import os, pytest
+        @pytest.fixture(scope="module")
+        def nowhere(tmp_path_factory):
+            directory = tmp_path_factory.mktemp("nowhere")
+            os.chdir(directory)
+            os.rmdir(directory)
+        def test_before(): pass
+        def test_behind(nowhere): pass
+        def test_further(nowhere): pass
+        """
+    )
+    result = isolated("--isolate-all")
+    result.assert_outcomes(passed=1, errors=2)
+    result.stdout.fnmatch_lines(["isolate: the sandbox could not be built: find the directory in which pytest stands*"])
+    result.stdout.no_fnmatch_line("*itself failed*")

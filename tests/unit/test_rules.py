@@ -61,6 +61,7 @@ def test_a_pattern_names_what_a_shell_and_pytest_would_take_it_for(rules_of, pat
         ("[[tool.pytest_isolate.rules]]\ntests = ['tests', 1]", "it must be a pattern"),
         ("[[tool.pytest_isolate.rules]]\ntests = 'tests'\nisolate = 'no'", "isolate='no': it must be true, or false"),
         ("[[tool.pytest_isolate.rules]]\ntests = 'tests/intergration/**'", "there is no tests/intergration in "),
+        ("[[tool.pytest_isolate.rules]]\ntests = '/srv/tests'", "a pattern is relative to "),
         ("[[tool.pytest_isolate.rules", "cannot be read: "),
     ],
 )
@@ -136,3 +137,18 @@ def test_a_bad_value_of_a_rule_ends_the_run_at_its_start(run_of, line, says):
     """As on the command line: nobody waits for the first test that it matches."""
     with pytest.raises(pytest.UsageError, match=says):
         run_of(f"[[tool.pytest_isolate.rules]]\ntests = '*'\n{line}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[[tool.pytest_isolate.rule]]\ntests = '*'", r"nobody reads \[tool.pytest_isolate\] rule: there are .*rules.*profiles"),
+        ("[tool.pytest_isolate.profile.small]\nmemory = '64M'", r"nobody reads \[tool.pytest_isolate\] profile"),
+        ("[tool.pytest_isolate]\nmemory = '64M'", "ini values of pytest, such as isolate_memory"),
+        ("[[tool.pytest-isolate.rules]]\ntests = '*'", r"the table is \[tool.pytest_isolate\]"),
+    ],
+)
+def test_a_table_that_nobody_reads_ends_the_run_at_its_start(run_of, text, says):
+    """It was written to isolate tests, which would run on the machine."""
+    with pytest.raises(pytest.UsageError, match=says):
+        run_of(text)

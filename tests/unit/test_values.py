@@ -157,6 +157,12 @@ def test_a_count_is_taken_from_its_minimum_on_and_not_one_less(minimum, more):
     assert sentence_of(parse, minimum - 1) == sentence_of(parse, str(minimum - 1)) == expected
 
 
+def test_a_count_that_no_machine_has_is_refused():
+    """The kernel would refuse it as out of range, which looks as if this machine could not."""
+    assert _values.count(1, "because")(1 << 22) == 1 << 22
+    assert sentence_of(_values.count(1, "because"), "99999999999999999999") == "it must be at most 4194304: no machine has more"
+
+
 @pytest.mark.parametrize("value", [5.0, "5.0", "many", True, None])
 def test_what_is_no_whole_number_is_no_count(value):
     """A fraction, a bool and a word are not counts."""
