@@ -44,7 +44,7 @@ def prepare(work: Path, name: str, suite: dict[str, Any]) -> Path:
         return next(source.iterdir())
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "install", requirement, *suite.get("needs", [])], check=True)
-    subprocess.run([*pip, "download", "--no-deps", "--no-binary", ":all:", "-d", work, requirement], check=True)
+    subprocess.run([*pip, "download", "--no-deps", "--no-binary", name, "-d", work, requirement], check=True)
     (archive,) = work.glob("*.tar.gz")
     with tarfile.open(archive) as tar:
         safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # of which Debian 12 knows nothing
