@@ -105,9 +105,8 @@ class Fleet:
         last = flight.nextitem is None or _pytest_private.leaves_shared_fixtures(flight.item, flight.nextitem)
         if flight.in_the_air and not last:
             _protocol.part(flight)
-        while last and self._flying():
-            self._wait()
-            self.land_ready(session)  # a Ctrl-C in the wait for the last ones must not cost those before them
+        if last:
+            self.settle()
         self.land_ready(session)
 
     def _interrupted(self, flight: Flight, error: KeyboardInterrupt) -> NoReturn:

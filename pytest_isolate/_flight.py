@@ -204,8 +204,9 @@ def _go_on(flight: Flight, spec: Spec, group: Group) -> bool:
     timers = Stopped.here()
     flight.started = time.time()
     try:
+        _watch(spec, group, further=further)  # first: whoever interrupts a test that was told to run is told where it stands
         group.command(flight.item, flight.nextitem, goes_on=further)
-        _fly(flight, spec, group, further=further)
+        _wait(flight, group)
     except BrokenPipeError:
         pass
     finally:
@@ -285,7 +286,8 @@ def _fork(flight: Flight, spec: Spec) -> None:
         if flight.group is not None:
             flight.run.forked.add(flight.group.watch.pid)
             flight.run.order_ahead(None if further else flight.nextitem)
-            _fly(flight, spec, flight.group, further=further)
+            _watch(spec, flight.group, further=further)
+            _wait(flight, flight.group)
     finally:
         if flight.inside is None:
             timers.start_again()
@@ -396,11 +398,15 @@ def _begin(flight: Flight, spec: Spec, entry: Entry, inside: Inside, stacks: int
             os._exit(1)
 
 
-def _fly(flight: Flight, spec: Spec, group: Group, *, further: bool) -> None:
-    """Have the test watched, until it is over unless it may fly."""
+def _watch(spec: Spec, group: Group, *, further: bool) -> None:
+    """Have the next test of a child watched."""
     cpu_time = None if spec.cpu_time is None else spec.cpu_time + (group.counters.cpu_seconds or 0.0)
     alarm = None if spec.memory is None else (int(spec.memory * _allocations.SHARE), _allocations.ALARM)
     group.watch.start(spec.timeout, cpu_time, alarm=alarm, goes_on=further)
+
+
+def _wait(flight: Flight, group: Group) -> None:
+    """Wait until the test is over, unless it may run beside others."""
     if flight.may_fly:
         flight.in_the_air = True
         return

@@ -175,7 +175,7 @@ _flight.{} = interrupted
 """
 
 
-@pytest.mark.parametrize("before", ["Watch", "Group", "_fly"])
+@pytest.mark.parametrize("before", ["Watch", "Group", "_watch"])
 def test_an_interruption_behind_the_fork_ends_the_test(tmp_path, before):
     """It comes when the test runs already and nobody looks after it yet, and nobody waits for that one then, which waits for ever."""
     run = Started(tmp_path / "run", WAITING, AT_THE_FORK.format(before))

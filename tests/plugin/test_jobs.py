@@ -223,7 +223,7 @@ def test_an_interruption_while_pytest_does_not_wait_ends_all_that_fly(project, j
         def pytest_runtest_setup(item):
             if item.name == "test_b":
                 if {when == "setup"}: raise KeyboardInterrupt
-                _flight._fly = interrupted
+                _flight._watch = interrupted
         def interrupted(*arguments, **more): raise KeyboardInterrupt
     """)
     project("""

@@ -184,7 +184,19 @@ def test_the_sentence_comes_when_files_of_ours_are_anothers_or_gone(pytester, mo
     (entry_point,) = (each for each in importlib.metadata.entry_points(group="pytest11") if each.name == "isolate")
     (ours / "entry_points.txt").write_text(f"[pytest11]\nisolate = {entry_point.value}\n")
     pytester.makepyfile(test_it="def test_it(): pass\n")
-    hides = "import sys, pytest; sys.meta_path = [each for each in sys.meta_path if 'editable' not in str(each)]; sys.exit(pytest.main())"
+    hides = f"""
+import importlib.machinery, sys
+class Here:
+    def find_spec(name, path=None, target=None):
+        if name != "pytest_isolate" or {init is not None}:
+            return None
+        spec = importlib.machinery.ModuleSpec(name, None, is_package=True)  # without an __init__: ours that is installed would win
+        spec.submodule_search_locations = [{str(package)!r}]
+        return spec
+sys.meta_path = [Here, *(each for each in sys.meta_path if "editable" not in str(each))]
+import pytest
+sys.exit(pytest.main())
+"""
     monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
     run = pytester.run(sys.executable, "-c", hides)
     assert run.ret == pytest.ExitCode.USAGE_ERROR

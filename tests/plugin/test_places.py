@@ -92,9 +92,10 @@ head -c 102400 /dev/zero > large.bin && echo x > stale.txt && echo x > settings.
 
 
 @pytest.mark.parametrize("more", [[], ["--isolate-jobs=2"]], ids=["alone", "jobs"])
-def test_a_directory_with_a_mount_below_is_as_it_is_when_the_test_begins(pytester, among_mounts, more):
+def test_a_directory_with_a_mount_below_is_as_it_is_when_the_test_begins(pytester, among_mounts, monkeypatch, more):
     """Files and directories that fixtures make, replace and remove between tests, though sandboxes are built ahead."""
     pytester.makepyfile(COMING_AND_GOING)
+    monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(pytester.mkdir("temporary")))  # the true root may have one in /tmp
     result = among_mounts(LAID_OUT, *more)
     result.assert_outcomes(passed=7)
     assert (pytester.path / "build" / "out.txt").read_text() == "built"
