@@ -73,7 +73,8 @@ def protect(path: str, *own: str) -> None:
     """Bind a path of /proc on itself, read-only, but for what the sandbox has of its own. Not every kernel has every one of them."""
     if not os.path.exists(path):
         return
-    os.chdir(path)  # from where the unprotected ones can still be named
+    if own:
+        os.chdir(path)  # from where the unprotected ones can still be named
     bind(path, path, read_only=True)
     for name in own:
         try:
