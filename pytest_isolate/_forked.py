@@ -44,7 +44,7 @@ def repairs(processes: _processes.Stats, *, threads: bool) -> Repairs:
     if getattr(_forkserver(), "_forkserver_pid", None) is not None:
         found.append(_forget_forkserver)
     found += [partial(_forget_tracker, name) for name in _TRACKERS if getattr(_tracker(name), "_fd", None) is not None]
-    if not _LOOPS.isdisjoint(sys.modules):
+    if not _LOOPS.isdisjoint(sys.modules) and hasattr(select, "epoll"):  # which gevent takes away: its own loop knows of forks
         with Step("look at", "/proc/self/fd"):
             found += [partial(_own_epoll, fd) for fd in _epolls()]
     if processes:
