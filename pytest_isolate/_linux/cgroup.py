@@ -13,9 +13,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import signal
 
 from pytest_isolate._errors import Step, StepFailedError
+from pytest_isolate._linux import signals
 
 PREFIX = "pytest-isolate-"
 LEAF = "pytest-isolate.leaf"
@@ -139,7 +139,7 @@ def kill_all(directory: str) -> None:
     except StepFailedError:  # v1, or a kernel before 5.14
         for pid in _read(os.path.join(directory, "cgroup.procs")).split():
             try:
-                os.kill(int(pid), signal.SIGKILL)
+                os.kill(int(pid), signals.SIGKILL)
             except ProcessLookupError:
                 continue  # it ended by itself
 
@@ -147,8 +147,16 @@ def kill_all(directory: str) -> None:
 def remove(directory: str) -> bool:
     """Remove a group and those below it. False while a process in there is not quite dead yet."""
     try:
-        children = [entry.path for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)]
-        for child in children:
+        os.rmdir(directory)  # in most there is nothing
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno not in {errno.EBUSY, errno.ENOTEMPTY}:
+            raise StepFailedError("rmdir", directory, error.errno or 0) from error
+    else:
+        return True
+    try:
+        for child in [entry.path for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)]:
             remove(child)
         os.rmdir(directory)
     except FileNotFoundError:

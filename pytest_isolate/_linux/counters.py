@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from pytest_isolate._linux import proc_net
 from pytest_isolate._linux.cgroup import Hierarchy
 
 Number = TypeVar("Number", int, float)
@@ -57,6 +58,7 @@ def _difference(now: Number | None, before: Number | None) -> Number | None:
 _LARGEST = 1 << 12  # bytes of a file
 _LARGEST_OF_NETWORK, _LARGEST_OF_DISKS = 1 << 14, 1 << 16  # the latter has some lines a disk
 _NO_ROUTE_6 = b"Ip6OutNoRoutes"
+network_files = proc_net.network_files
 
 
 def _content(path: str, largest: int = _LARGEST) -> bytes | None:
@@ -119,11 +121,6 @@ def largest_process(group: str) -> tuple[str, int] | None:
         if private:
             found.append((sum(map(int, private)) << 10, name.decode("utf-8", "backslashreplace").rstrip("\n")))
     return max(found)[::-1] if found else None
-
-
-def network_files(proc: str) -> list[str]:
-    """The files of a network namespace that count what had no route, seen from a process in it; without IPv6 there is one."""
-    return [path for path in (f"{proc}/net/snmp", f"{proc}/net/snmp6") if os.path.exists(path)]
 
 
 def unroutable(descriptors: Iterable[int]) -> int:

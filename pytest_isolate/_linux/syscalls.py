@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import platform
 
 from pytest_isolate._linux._libc import ffi
 
@@ -162,9 +161,9 @@ def clone(namespaces: int) -> tuple[int, int]:
     The raw call runs none of Python's or glibc's fork handlers, so it is for the builder alone: one
     thread, no locks, nothing registered with ``os.register_at_fork``.
     """
-    number = _SYS_CLONE.get(platform.machine())
+    number = _SYS_CLONE.get(machine := os.uname().machine)
     if number is None:
-        raise OSError(errno.ENOSYS, f"clone(2) is not known for the processor {platform.machine()}")
+        raise OSError(errno.ENOSYS, f"clone(2) is not known for the processor {machine}")
     pidfd = ffi.new("int *", -1)
     flags = ffi.cast("unsigned long", namespaces | Clone.PIDFD | _SIGCHLD)
     null = ffi.cast("void *", 0)

@@ -10,7 +10,6 @@ where tests make and remove directories, next to their own, a little one is copi
 from __future__ import annotations
 
 import errno
-import json
 import os
 import stat
 import time
@@ -169,7 +168,7 @@ class Directory:
 
     def write_down(self) -> None:
         """Say what is in it now, for whoever asks what the test changed."""
-        made: dict[str, list[int]] = {}
+        made: dict[str, tuple[int, int]] = {}
         others = []
         for name in os.listdir(self._target):
             how = self._entries.get(name, ("",))[0]
@@ -180,16 +179,18 @@ class Directory:
             if look is None or how == _READ_ONLY or stat.S_ISDIR(look.st_mode):
                 others.append(name)
             else:
-                made[name] = [look.st_ino, look.st_ctime_ns]
-        read_only = [name for name, (how, *_) in self._entries.items() if how == _READ_ONLY]
-        with open(f"{self._layers}.known", "w", encoding="ascii") as file:
-            json.dump({"copies": made, "others": others, "read_only": read_only}, file)
+                made[name] = (look.st_ino, look.st_ctime_ns)
+        lines = [f"copy {inode} {changed} {name}" for name, (inode, changed) in made.items()]
+        lines += [f"other 0 0 {name}" for name in others]
+        lines += [f"read_only 0 0 {name}" for name, (how, *_) in self._entries.items() if how == _READ_ONLY]
+        with open(f"{self._layers}.known", "wb", buffering=0) as file:
+            file.write(os.fsencode("\0".join(lines)))
 
 
-def _made(directory: str, name: str) -> dict[str, list[int]]:
+def _made(directory: str, name: str) -> dict[str, tuple[int, int]]:
     """Inode and change time of a copy and of all that is in it."""
     look = os.lstat(f"{directory}/{name}")
-    found = {name: [look.st_ino, look.st_ctime_ns]}
+    found = {name: (look.st_ino, look.st_ctime_ns)}
     if stat.S_ISDIR(look.st_mode):
         for below in os.listdir(f"{directory}/{name}"):
             found |= _made(directory, f"{name}/{below}")

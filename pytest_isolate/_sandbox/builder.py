@@ -9,15 +9,14 @@ gone, by whatever death: the builder kills the holders, and with each its namesp
 
 from __future__ import annotations
 
+import gc
 import os
 import select
-import signal
-import socket
 import sys
 import time
 
 from pytest_isolate._errors import Step, StepFailedError
-from pytest_isolate._linux import cgroup, syscalls
+from pytest_isolate._linux import cgroup, signals, syscalls
 from pytest_isolate._sandbox import holder, wire
 
 _UNMAKING_LONGEST = 5.0  # seconds
@@ -27,11 +26,11 @@ _LOOK_AGAIN = 10  # milliseconds; v1 has no event for a group that became empty
 class Builder:
     """All that lives in this process: sandboxes by number, each a pidfd and its groups."""
 
-    def __init__(self, requests: socket.socket) -> None:
+    def __init__(self, requests: wire.Channel) -> None:
         self._requests = requests
         self._groups: cgroup.RunGroups | None = None
-        self._sandboxes: dict[int, tuple[int, int, dict[str, str]]] = {}
-        self._recipes: dict[int, wire.Message] = {}
+        self._sandboxes: dict[str, tuple[int, int, dict[str, str]]] = {}
+        self._recipes: dict[str, wire.Recipe] = {}
         self._dying: list[str] = []  # groups to remove as soon as they are empty
         self._ending: dict[int, int] = {}  # killed holders not yet reaped: pidfd -> pid
         self._poll = select.poll()
@@ -43,15 +42,15 @@ class Builder:
         """Answer requests until pytest is gone, then unmake everything."""
         try:
             while (received := self._next_request()) is not None:
-                message, descriptors = received
-                if "build" in message:
-                    self._build(message, descriptors[0])
-                elif "learn" in message:
-                    self._recipes[message["learn"]] = message["recipe"]
-                elif "release" in message:
-                    self._release(message["release"])
-                elif "groups" in message:
-                    self._open_groups(message["groups"])
+                (kind, *fields), descriptors = received
+                if kind == "build":
+                    self._build(fields[0], fields[1], descriptors[0])
+                elif kind == "learn":
+                    self._recipes[fields[0]] = wire.unpacked(fields[1])
+                elif kind == "release":
+                    self._release(*fields)
+                elif kind == "groups":
+                    self._open_groups(fields)
         finally:
             for number in list(self._sandboxes):
                 self._release(number)
@@ -67,24 +66,22 @@ class Builder:
             if self._parent in ready:
                 return None
 
-    def _open_groups(self, places: dict[str, list[str]]) -> None:
+    def _open_groups(self, fields: list[str]) -> None:
+        places = zip(fields[::3], fields[1::3], fields[2::3])  # noqa: B905 - pytest's word
         try:
-            self._groups = cgroup.RunGroups(
-                {name: cgroup.Hierarchy(int(version), directory) for name, (version, directory) in places.items()}
-            )
+            self._groups = cgroup.RunGroups({name: cgroup.Hierarchy(int(version), directory) for name, version, directory in places})
         except StepFailedError as error:
-            wire.send(self._requests, {"failed": [error.step, error.path, error.errno]})
+            wire.send(self._requests, "failed", error.step, error.path, error.errno)
         else:
-            wire.send(self._requests, {"ready": True})
+            wire.send(self._requests, "ready")
 
-    def _build(self, message: wire.Message, descriptor: int) -> None:
-        channel = socket.socket(fileno=descriptor)
-        number: int = message["build"]
-        recipe = self._recipes[message["recipe"]]
+    def _build(self, number: str, name: str, descriptor: int) -> None:
+        channel = wire.Channel(fileno=descriptor)
+        recipe = self._recipes[name]
         groups: dict[str, str] = {}
         try:
             if self._groups is not None:
-                groups = self._groups.make(str(number), recipe["limits"])
+                groups = self._groups.make(number, recipe["limits"])
             with Step("clone into", "new namespaces"):
                 pid, pidfd = syscalls.clone(recipe["namespaces"])
         except StepFailedError as error:
@@ -104,7 +101,7 @@ class Builder:
         channel.close()
         self._clean()
 
-    def _announce(self, channel: socket.socket, pidfd: int, groups: dict[str, str]) -> None:
+    def _announce(self, channel: wire.Channel, pidfd: int, groups: dict[str, str]) -> None:
         """Give pytest what it needs of a sandbox, or say why it cannot be had: then its "release" comes, as for every other."""
         joins: list[int] = []
         try:
@@ -112,18 +109,18 @@ class Builder:
                 with Step("open", path := _join_file(group)):
                     joins.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
             with Step("send", "the sandbox's descriptors to pytest"):
-                wire.send(channel, {"groups": groups}, (pidfd, *joins))
+                wire.send(channel, "groups", *[field for group in groups.items() for field in group], descriptors=(pidfd, *joins))
         except StepFailedError as error:
             _say_failed(channel, error)
         finally:
             for fd in joins:
                 os.close(fd)
 
-    def _release(self, number: int) -> None:
+    def _release(self, number: str) -> None:
         if (sandbox := self._sandboxes.pop(number, None)) is None:
             return  # it was never built
         pid, pidfd, groups = sandbox
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        signals.pidfd_send_signal(pidfd, signals.SIGKILL)
         # Not waited for: PID 1 ends after every process of its namespace is reaped, and the test itself is another's child.
         self._ending[pidfd] = pid
         self._poll.register(pidfd, select.POLLIN)
@@ -158,9 +155,9 @@ class Builder:
         self._dying = [group for group in self._dying if not cgroup.remove(group)]
 
 
-def _say_failed(channel: socket.socket, error: StepFailedError) -> None:
+def _say_failed(channel: wire.Channel, error: StepFailedError) -> None:
     try:
-        wire.send(channel, {"failed": [error.step, error.path, error.errno]})
+        wire.send(channel, "failed", error.step, error.path, error.errno)
     except ConnectionError:
         return  # pytest does not want it any more: PID 1 may have failed too, and said so first
 
@@ -177,10 +174,11 @@ def _join_file(group: str) -> str:
 
 def main() -> None:
     """Entry point of the process; standard input is the channel of requests."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is pytest's to answer
-    with socket.socket(fileno=os.dup(0)) as requests:
-        null = os.open(os.devnull, os.O_RDWR)
-        os.dup2(null, 0)
-        os.close(null)
-        Builder(requests).serve()
+    signals.signal(signals.SIGINT, signals.SIG_IGN)  # Ctrl-C is pytest's to answer
+    gc.disable()  # a collection in a holder would write to, and so copy, every page of this process; nothing here makes many cycles
+    requests = wire.Channel(fileno=os.dup(0))
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.close(null)
+    Builder(requests).serve()
     sys.exit(0)

@@ -2,29 +2,30 @@
 
 Theory of operation. The builder clones this process straight into new namespaces. It performs the steps
 of the recipe, opens what pytest wants to keep hold of (the private file system, two files for output)
-and sends these. From then on it waits for two things: SIGCHLD, to reap, and packets on its channel.
-The end of the channel is the end of pytest, or its wish that the sandbox end: PID 1 leaves, and the kernel
-kills every other process of the namespace.
+and sends these. From then on it waits for packets on its channel; it ignores SIGCHLD, by which the kernel reaps
+for it whoever is left to it. The end of the channel is the end of pytest, or its wish that the sandbox end: PID 1 leaves, and the
+kernel kills every other process of the namespace.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import select
-import signal
-import socket
 import sys
 import time
-from collections.abc import Iterator
 
 from pytest_isolate._errors import Step, StepFailedError
-from pytest_isolate._linux import counters, syscalls
+from pytest_isolate._linux import signals, syscalls
+from pytest_isolate._linux.proc_net import network_files
 from pytest_isolate._sandbox import apart, copies, steps, wire
+
+TYPE_CHECKING = False  # importing typing for it would make the builder larger
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 GRACE = 0.1  # seconds that a process which is about to end has before it counts as left behind
 LONGEST_GRACE = 2.0  # seconds, of which one that wants a processor and gets none has as many as it needs to run for a GRACE
-_LOOK_AGAIN = GRACE / 10
+_LOOK_AGAIN, _SOON = GRACE / 10, GRACE / 100
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 # What multiprocessing and joblib start once, for as long as their interpreter lives: a tracker of resources, which the end of its last
 # user's pipe ends, and loky's pool, which the next Parallel() takes. By (option, beginning of its value) of a Python's command. A test can
@@ -40,7 +41,7 @@ _LONGEST_COMMAND = 200  # characters
 _MOST_LISTED = 50
 
 
-def main(channel: socket.socket, recipe: wire.Message) -> None:
+def main(channel: wire.Channel, recipe: wire.Recipe) -> None:
     """Run as PID 1 until the channel ends. Never returns, whatever happens: above it is the builder's code, which it is a fork of."""
     try:
         _run(channel, recipe)
@@ -52,21 +53,22 @@ def main(channel: socket.socket, recipe: wire.Message) -> None:
         os._exit(1)
 
 
-def _run(channel: socket.socket, recipe: wire.Message) -> None:
+def _run(channel: wire.Channel, recipe: wire.Recipe) -> None:
+    signals.signal(signals.SIGCHLD, signals.SIG_IGN)
     try:
         with Step("prctl(PR_SET_PDEATHSIG) in", "PID 1"):
-            syscalls.die_with_parent_thread(signal.SIGKILL)
+            syscalls.die_with_parent_thread(signals.SIGKILL)
         kept = _build(channel, recipe)
     except StepFailedError as error:
-        wire.send(channel, {"failed": [error.step, error.path, error.errno]})
+        wire.send(channel, "failed", error.step, error.path, error.errno)
         return
-    wire.send(channel, {"ready": True}, kept)
+    wire.send(channel, "ready", descriptors=kept)
     for descriptor in kept:
         os.close(descriptor)
     _serve(channel)
 
 
-def _build(channel: socket.socket, recipe: wire.Message) -> tuple[int, ...]:
+def _build(channel: wire.Channel, recipe: wire.Recipe) -> tuple[int, ...]:
     user = recipe["user_map"]
     if user is not None:  # rootless: nobody but ourselves has a name in here
         inside_uid, inside_gid, uid, gid = user
@@ -92,23 +94,23 @@ def _build(channel: socket.socket, recipe: wire.Message) -> tuple[int, ...]:
     return kept
 
 
-def _wait_for_test(channel: socket.socket, directories: list[apart.Directory]) -> None:
+def _wait_for_test(channel: wire.Channel, directories: list[apart.Directory]) -> None:
     """All is built ahead; when pytest takes the sandbox for its test, look at what may have changed since."""
     for directory in directories:
         directory.write_down()
-    if wire.receive(channel) is None:
+    if wire.receive(channel, wire.SHORT) is None:
         os._exit(0)  # nobody wanted it
     for directory in directories:
         if directory.look_again():
             directory.write_down()
 
 
-def _network_files(recipe: wire.Message, root: str) -> list[int]:
+def _network_files(recipe: wire.Recipe, root: str) -> list[int]:
     """What the namespace counts can be read from these after its end too."""
     if not recipe["namespaces"] & syscalls.Clone.NEWNET:
         return []
     with Step("open", f"the network's counters in {root}/proc"):
-        return [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in counters.network_files(f"{root}/proc")]
+        return [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in network_files(f"{root}/proc")]
 
 
 def _unnamed_file(directory: str) -> int:
@@ -116,32 +118,17 @@ def _unnamed_file(directory: str) -> int:
         return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
 
 
-def _serve(channel: socket.socket) -> None:
+def _serve(channel: wire.Channel) -> None:
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # the true one, whatever a test that is root mounts there
-    wake_read, wake_write = os.pipe()
-    os.set_blocking(wake_read, False)
-    os.set_blocking(wake_write, False)
-    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    poll = select.poll()
-    poll.register(channel, select.POLLIN)
-    poll.register(wake_read, select.POLLIN)
-    while True:
-        ready = dict(poll.poll())
-        if wake_read in ready:
-            os.read(wake_read, 4096)
-            _reap()
-        if channel.fileno() in ready:
-            received = wire.receive(channel)
-            if received is None:
-                os._exit(0)
-            if "signal" in received[0]:
-                _signal(*received[0]["signal"])
-            else:
-                found, alone = _left_over(proc, poll, wake_read)
-                listed: list[wire.Message] = [{"pid": each.pid, "command": each.command} for each in found[:_MOST_LISTED]]
-                wire.send(channel, {"processes": listed, "count": len(found), "alone": alone})
+    while (received := wire.receive(channel, wire.SHORT)) is not None:
+        kind, *fields = received[0]
+        if kind == "signal":
+            _send_signal(*map(int, fields))
+        else:
+            found, alone = _left_over(proc)
+            listed = [field for each in found[:_MOST_LISTED] for field in (each.pid, each.command)]
+            wire.send(channel, "processes", len(found), int(alone), *listed)
+    os._exit(0)
 
 
 def _read(directory: int, name: str) -> str:
@@ -149,21 +136,13 @@ def _read(directory: int, name: str) -> str:
         return os.fsdecode(file.read())
 
 
-def _signal(pid: int, number: int) -> None:
+def _send_signal(pid: int, number: int) -> None:
     if pid <= 1:  # 0 is our process group, in which the builder is
         return
     try:
         os.kill(pid, number)  # a number of our own namespace: whatever the test said its pid was, it cannot aim outside
     except (ProcessLookupError, OverflowError):
         return  # it ended meanwhile, or a test of a group said that it is a process that cannot be, which pytest sees by itself
-
-
-def _reap() -> None:
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        return  # nobody left to reap
 
 
 class _Process:
@@ -185,7 +164,7 @@ class _Process:
         )
 
 
-def _left_over(proc: int, poll: select.poll, wake_read: int) -> tuple[list[_Process], bool]:
+def _left_over(proc: int) -> tuple[list[_Process], bool]:
     """Who is alive besides us and counts, after a grace in which every death is waited for; and whether really nobody is.
 
     One that sleeps when the grace is over stays. One that runs, or would if it were its turn, may be about to end on a machine that is
@@ -200,10 +179,7 @@ def _left_over(proc: int, poll: select.poll, wake_read: int) -> tuple[list[_Proc
         ending = any(each.wants_processor and each.used - first[each.pid, each.born] < GRACE for each in found)
         if waited >= (LONGEST_GRACE if ending else GRACE):
             break
-        ready = dict(poll.poll(_LOOK_AGAIN * 1000))  # an adopted child's death wakes us, others' do not
-        if wake_read in ready:
-            os.read(wake_read, 4096)
-            _reap()
+        time.sleep(min(waited + _SOON, _LOOK_AGAIN))  # most of those who are about to end do so at once
     return [each for each in found if not each.is_helper], not found
 
 

@@ -70,15 +70,16 @@ class Keeper:
             return
         self._requests.settimeout(BUILDING_LONGEST)
         try:
-            wire.send(self._requests, {"groups": {name: [str(each.version), each.directory] for name, each in self.places.items()}})
+            places = [field for name, each in self.places.items() for field in (name, each.version, each.directory)]
+            wire.send(self._requests, "groups", *places)
             received = wire.receive(self._requests)
         except OSError:  # it died before it read, or says nothing
             received = None
         self._requests.settimeout(None)
-        if received is None or "failed" in received[0]:
-            step, path, errno = received[0]["failed"] if received else ("start", "the builder", 32)
+        if received is None or received[0][0] == "failed":
+            _, step, path, errno = received[0] if received else ("", "start", "the builder", "32")
             self.close()
-            raise StepFailedError(step, path, errno)
+            raise StepFailedError(step, path, int(errno))
 
     def death(self, within: float = 0.0) -> str | None:
         """How the builder died, in words; None while it lives. With it died its sandboxes, and every test in them.
@@ -149,9 +150,9 @@ class Keeper:
             ours, theirs = wire.pair()
         try:
             if id(recipe) not in self._learnt:  # a recipe is long: it is said once, then only its number
-                wire.send(self._requests, {"learn": id(recipe), "recipe": vars(recipe)})
+                wire.send(self._requests, "learn", id(recipe), wire.packed(vars(recipe)))
                 self._learnt[id(recipe)] = recipe
-            wire.send(self._requests, {"build": self._number, "recipe": id(recipe)}, (theirs.fileno(),))
+            wire.send(self._requests, "build", self._number, id(recipe), descriptors=(theirs.fileno(),))
         except ConnectionError as error:
             ours.close()
             self.death(_LEAVING_LONGEST)
@@ -183,7 +184,7 @@ class Keeper:
     def release(self, number: int) -> None:
         """Tell the builder that it may unmake a sandbox."""
         try:
-            wire.send(self._requests, {"release": number})
+            wire.send(self._requests, "release", number)
         except OSError:  # the builder died, and its holders with it; or it hears of it at the end, and PID 1 by the end of its channel
             return
 

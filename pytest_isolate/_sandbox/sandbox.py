@@ -58,7 +58,7 @@ class Sandbox:
         """Wait for the builder's and the holder's answers. Raises ``StepFailedError``: the sandbox could not be built."""
         if self.recipe.waits:
             with contextlib.suppress(ConnectionError):  # it could not be built: the answer is there to be read
-                wire.send(self._channel, {"now": True})
+                wire.send(self._channel, "now")
         while self.private < 0 or self.pidfd < 0:
             try:
                 received = wire.receive(self._channel)
@@ -68,18 +68,18 @@ class Sandbox:
                 raise StepFailedError("wait for", f"the sandbox to be built (at most {BUILDING_LONGEST:.0f} s)", 110) from error
             if received is None:
                 raise StepFailedError("wait for", "the sandbox to be built: " + self._who_died(), 32)
-            message, descriptors = received
-            if "failed" in message:
-                step, path, errno = message["failed"]
-                raise StepFailedError(step, path, errno)
-            if "ready" in message:
+            (kind, *fields), descriptors = received
+            if kind == "failed":
+                step, path, errno = fields
+                raise StepFailedError(step, path, int(errno))
+            if kind == "ready":
                 self.private, self.stdout, self.stderr, *network = descriptors
                 self.network = tuple(network)
                 self._disk_base = self._disk_blocks()
             else:
                 self.pidfd, *joins = descriptors
                 self.joins = tuple(joins)
-                self.groups = message["groups"]
+                self.groups = dict(zip(fields[::2], fields[1::2], strict=True))
 
     def _who_died(self) -> str:
         return self._keeper.death(DYING_LONGEST) or "its PID 1 has died"
@@ -159,18 +159,19 @@ class Sandbox:
         if self.is_empty():
             return [], 0, True  # the usual case: one read instead of a question
         try:
-            wire.send(self._channel, {"list": True})
+            wire.send(self._channel, "list")
             received = wire.receive(self._channel)
         except (TimeoutError, ConnectionError):
             received = None
         if received is None:
             return [], 0, True  # PID 1 is dead, and with it every other process in there
-        return [(each["pid"], each["command"]) for each in received[0]["processes"]], received[0]["count"], received[0]["alone"]
+        _, count, alone, *processes = received[0]
+        return [(int(pid), command) for pid, command in zip(processes[::2], processes[1::2], strict=True)], int(count), bool(int(alone))
 
     def signal(self, pid: int, number: int) -> None:
         """Send a signal to a process in there, by its number in there."""
         try:
-            wire.send(self._channel, {"signal": [pid, number]})
+            wire.send(self._channel, "signal", pid, number)
         except ConnectionError:
             return  # PID 1 is dead, and with it every other process in there
 

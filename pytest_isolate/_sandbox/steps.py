@@ -7,10 +7,10 @@ Imported by the builder: only cheap modules of the standard library here.
 
 from __future__ import annotations
 
+import _socket
 import errno
 import os
-import socket
-import struct
+import sys
 
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux import names, syscalls
@@ -215,25 +215,28 @@ def limit_disk(path: str, size: int, files: int) -> None:
 
 def write(path: str, text: str) -> None:
     """Write to a file of /proc."""
-    with open(path, "w", encoding="ascii") as file:
-        file.write(text)
+    with open(path, "wb", buffering=0) as file:
+        file.write(text.encode("ascii"))
 
 
 def hostname(name: str) -> None:
     """sethostname(2)."""
-    socket.sethostname(name)
+    _socket.sethostname(name)
 
 
 def loopback(messages: list[str]) -> None:
     """Send prepared rtnetlink requests (hexadecimal) and read the kernel's answer to each."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as rtnetlink:
+    rtnetlink = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, 0)
+    try:
         for message in messages:
             rtnetlink.send(bytes.fromhex(message))
             answer = rtnetlink.recv(8192)
-            _, kind = struct.unpack_from("=IH", answer)
-            (code,) = struct.unpack_from("=i", answer, 16)
+            kind = int.from_bytes(answer[4:6], sys.byteorder)
+            code = int.from_bytes(answer[16:20], sys.byteorder, signed=True)
             if kind == _NLMSG_ERROR and code:
                 raise OSError(-code, os.strerror(-code))
+    finally:
+        rtnetlink.close()
 
 
 def pivot(new_root: str) -> None:

@@ -1,51 +1,70 @@
-"""Messages between pytest, the builder and the holders: one JSON object a packet, descriptors beside it.
+"""Messages between pytest, the builder and the holders: a kind and fields of text in one packet, descriptors beside it.
 
-These three trust each other: no test's code runs in them. Imported by the builder: cheap modules only.
+These three trust each other: no test's code runs in them. Imported by the builder, which is forked for every sandbox: each object
+that a module makes is in memory that such a fork may have to copy, so this does without ``json``, ``socket`` and what these import.
 """
 
 from __future__ import annotations
 
 import _socket
-import json
-import os
-import socket
-from collections.abc import Mapping
+import marshal
+import sys
 
 TYPE_CHECKING = False  # importing typing for it would make the builder larger
 if TYPE_CHECKING:
     from typing import Any
 
-    Message = dict[str, Any]
+    Message = list[str]  # what it is, then its fields
+    Recipe = dict[str, Any]
 
 # Not socket.socket, in whose place pytest-socket puts a class that refuses and gevent one that switches greenlets.
 Channel = _socket.socket
 
-LARGEST = 1 << 20  # bytes; a sandbox's steps with hundreds of mounts are a tenth of it
+LARGEST = 1 << 20  # bytes; a sandbox's steps with hundreds of mounts are a fifth of it
+SHORT = 1 << 12  # bytes of what a holder is asked: room for the largest is mapped and unmapped for each message
 MOST_DESCRIPTORS = 16
+_INT = 4  # bytes of a descriptor's number
+_ROOM = _socket.CMSG_SPACE(MOST_DESCRIPTORS * _INT)
 
 
-def send(channel: Channel, message: Mapping[str, object], descriptors: tuple[int, ...] = ()) -> None:
+def send(channel: Channel, kind: str, *fields: str | int, descriptors: tuple[int, ...] = ()) -> None:
     """Send one message. Raises ``OSError`` when the other end is gone."""
-    socket.send_fds(channel, [json.dumps(message).encode()], descriptors)  # type: ignore[arg-type] # it only calls its sendmsg
+    data = "\0".join([kind, *map(str, fields)]).encode("utf-8", "surrogateescape")
+    numbers = b"".join(fd.to_bytes(_INT, sys.byteorder) for fd in descriptors)
+    channel.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, numbers)] if numbers else [])
 
 
-def receive(channel: Channel) -> tuple[Message, list[int]] | None:
+def receive(channel: Channel, largest: int = LARGEST) -> tuple[Message, list[int]] | None:
     """Wait for one message; None when the other end is gone. The descriptors come close-on-exec."""
     try:
-        data, descriptors, _, _ = socket.recv_fds(channel, LARGEST, MOST_DESCRIPTORS)  # type: ignore[arg-type]
+        data, ancillary, *_ = channel.recvmsg(largest, _ROOM, _socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:  # it left without reading what we had said, which the kernel tells once, before what it had said itself
-        data, descriptors, _, _ = socket.recv_fds(channel, LARGEST, MOST_DESCRIPTORS)  # type: ignore[arg-type]
-    for descriptor in descriptors:
-        os.set_inheritable(descriptor, False)
+        data, ancillary, *_ = channel.recvmsg(largest, _ROOM, _socket.MSG_CMSG_CLOEXEC)
+    descriptors = [
+        int.from_bytes(numbers[at : at + _INT], sys.byteorder)
+        for level, kind, numbers in ancillary
+        if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS
+        for at in range(0, len(numbers) - _INT + 1, _INT)
+    ]
     if not data:
         return None
-    message: Message = json.loads(data)
-    return message, descriptors
+    return data.decode("utf-8", "surrogateescape").split("\0"), descriptors
+
+
+def packed(recipe: Recipe) -> str:
+    """A recipe as one field. Only pytest says it, to a Python that is the same as its own."""
+    return marshal.dumps(recipe).hex()
+
+
+def unpacked(field: str) -> Recipe:
+    """What ``packed`` packed."""
+    recipe: Recipe = marshal.loads(bytes.fromhex(field))  # noqa: S302 - pytest's word, which started us
+    return recipe
 
 
 def pair() -> tuple[Channel, Channel]:
     """Two ends of one channel that keeps packets apart, with room for a long recipe."""
-    ours, theirs = _socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     for end in (ours, theirs):
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST)
+        end.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, LARGEST)
     return ours, theirs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -106,8 +105,10 @@ def _known(private: int, apart: Apart) -> Known:
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with open(os.open(f"{apart.layers}.known", flags, dir_fd=private), "rb") as file:
-            said = json.loads(file.read(_LARGEST))
-        copies = {str(name): (int(inode), int(changed)) for name, (inode, changed) in said["copies"].items()}
-        return Known(copies, frozenset(map(str, said["others"])), tuple(map(str, said["read_only"])))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):  # not as PID 1 wrote it
+            text = os.fsdecode(file.read(_LARGEST))
+        lines = [(kind, int(inode), int(changed), name) for kind, inode, changed, name in (line.split(" ", 3) for line in text.split("\0"))]
+        copies = {name: (inode, changed) for kind, inode, changed, name in lines if kind == "copy"}
+        others, read_only = ([name for kind, _, _, name in lines if kind == what] for what in ("other", "read_only"))
+        return Known(copies, frozenset(others), tuple(read_only))
+    except (OSError, ValueError):  # not as PID 1 wrote it
         return Known()
