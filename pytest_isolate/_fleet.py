@@ -24,7 +24,7 @@ from pytest_isolate import _flight, _protocol, _pytest_private
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._flight import Flight, Handed
 from pytest_isolate._inside import FORWARDED
-from pytest_isolate._interrupted import raise_where
+from pytest_isolate._interrupted import is_between, raise_where
 from pytest_isolate._remedies import explain
 from pytest_isolate._run import Run
 from pytest_isolate._sandbox.watch import Watch, wait_for_one
@@ -111,13 +111,28 @@ class Fleet:
 
     def _interrupted(self, flight: Flight, error: KeyboardInterrupt) -> NoReturn:
         """A person's Ctrl-C came between two waits: nobody is waited for, this test neither, if it was just forked."""
+        if flight.group is None:  # it came before that; if nobody has said where the others stand, the end of the run does
+            flight.abandon()
+            raise error
         try:
-            if flight.group is None:  # it came before that; who was waiting for others has said where they stand
-                raise error
             raise_where(_running([*self._flying(), flight]), error)
         finally:
             self.abandon()
             flight.abandon()
+
+    def place(self, interrupted: pytest.ExceptionInfo[BaseException], latest: Flight | None) -> None:
+        """Have a Ctrl-C that met pytest's code or ours name the tests that run meanwhile. ``latest`` may have been forked just now."""
+        error = interrupted.value
+        flying = self._flying()
+        if latest is not None and all(flight is not latest for flight in flying):
+            flying.append(latest)
+        if isinstance(error, KeyboardInterrupt) and is_between(error):
+            try:
+                raise_where(_running(flying), error)
+            except KeyboardInterrupt as placed:
+                if placed is not error and placed.__traceback__ is not None:
+                    error.args = placed.args
+                    interrupted.traceback = type(interrupted.traceback)(placed.__traceback__)
 
     def settle_before_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """The same, if that teardown is of shared fixtures too; a run that stops waits for nobody."""

@@ -430,7 +430,7 @@ def finish(flight: Flight) -> None:
     exit_.frames, unreadable = _reading.checked(exit_.frames, strict=spec.strict)
     entered = exit_.first("entered") or {}
     base = entered.get("base")
-    counters, disk_used, unroutable = sandbox.counters(), sandbox.disk_used(), sandbox.unroutable()
+    counters, disk_used, unroutable = sandbox.counters(exit_.processor), sandbox.disk_used(), sandbox.unroutable()
     left = None if unroutable is None else unroutable - group.unroutable
     flight.facts = Facts(
         exit_,

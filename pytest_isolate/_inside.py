@@ -115,7 +115,7 @@ class Inside:
         if self.lost:
             frame["lost"], self.lost = self.lost[:_MOST_LOST], []
         if self._before is not None:  # the last words of our own code: what follows is the test's, which could say anything
-            frame |= {"processor": self._before.processor(), "at": _monotonic()}
+            frame |= {"at": _monotonic(), "processor": self._before.processor()}
             self._before = None
         self._writer.send(frame)
 

@@ -343,6 +343,12 @@ class Isolation:
         """Under xdist: take in what a worker knows besides its tests' reports."""
         self._run.from_worker(getattr(node, "workeroutput", {}))
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """With jobs tests run while pytest does anything else."""
+        if self._fleet is not None:
+            self._fleet.place(excinfo, self._flight)
+
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Unmake everything; write the report, or hand it to the process that does."""
         if self._fleet is not None:

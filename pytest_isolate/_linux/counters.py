@@ -15,6 +15,7 @@ from pytest_isolate._linux import proc_net
 from pytest_isolate._linux.cgroup import Hierarchy
 
 Number = TypeVar("Number", int, float)
+Processor = tuple[float | None, float | None, float | None]
 _NANOSECOND, _MICROSECOND = 1e-9, 1e-6
 
 
@@ -142,11 +143,11 @@ def is_empty(group: str, but: int | None = None) -> bool:
     return not content or (but is not None and content == b"%d\n" % but)
 
 
-def read(groups: dict[str, str], places: dict[str, Hierarchy]) -> Counters:
-    """Read everything that the groups of one sandbox, by controller, have to say."""
+def read(groups: dict[str, str], places: dict[str, Hierarchy], processor: Processor | None = None) -> Counters:
+    """Read everything that the groups of one sandbox, by controller, have to say; ``processor`` where that was read before."""
     memory, pids = groups.get("memory"), groups.get("pids")
     version = places["memory"].version if memory else 0
-    cpu = _cpu_seconds(groups, places)
+    cpu = processor_seconds(groups, places) if processor is None else processor
     io_read, io_write = _io(groups)
     return Counters(
         memory_peak=_number(f"{memory}/{'memory.peak' if version == 2 else 'memory.max_usage_in_bytes'}") if memory else None,
@@ -163,11 +164,11 @@ def read(groups: dict[str, str], places: dict[str, Hierarchy]) -> Counters:
 
 def cpu_seconds(groups: dict[str, str], places: dict[str, Hierarchy]) -> float | None:
     """Processor time of all processes that are or were in the groups."""
-    return _cpu_seconds(groups, places)[0]
+    return processor_seconds(groups, places)[0]
 
 
-def _cpu_seconds(groups: dict[str, str], places: dict[str, Hierarchy]) -> tuple[float | None, float | None, float | None]:
-    """In all, in user mode, in the kernel."""
+def processor_seconds(groups: dict[str, str], places: dict[str, Hierarchy]) -> Processor:
+    """The same, in all, in user mode, in the kernel."""
     if "cpuacct" in groups:  # v1 only; v2 counts in cpu.stat
         numbers = [_number(f"{groups['cpuacct']}/cpuacct.usage{kind}") for kind in ("", "_user", "_sys")]
         unit = _NANOSECOND

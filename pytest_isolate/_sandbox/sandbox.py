@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import cgroup, counters
+from pytest_isolate._linux.counters import Processor
 from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._model import Recipe
 from pytest_isolate._sandbox import wire
@@ -112,9 +113,9 @@ class Sandbox:
         """The file of the memory group that counts kills."""
         return counters.oom_file(self.groups["memory"], self._keeper.places["memory"].version)
 
-    def counters(self) -> counters.Counters:
-        """What was used and denied so far."""
-        return counters.read(self.groups, self._keeper.places)
+    def counters(self, processor: Processor | None = None) -> counters.Counters:
+        """What was used and denied so far; ``processor`` seconds as they were read when the test was over."""
+        return counters.read(self.groups, self._keeper.places, processor)
 
     def memory_now(self) -> int | None:
         """Bytes charged to the sandbox now; None where that is not counted."""
@@ -125,6 +126,10 @@ class Sandbox:
         """Who holds most of it now: command and bytes; None where that is not counted."""
         group = self.groups.get("memory")
         return None if group is None else counters.largest_process(group)
+
+    def processor_seconds(self) -> Processor:
+        """Processor time used so far, in all, in user mode, in the kernel."""
+        return counters.processor_seconds(self.groups, self._keeper.places)
 
     def cpu_seconds(self) -> float:
         """Processor time used so far; 0 where that is not counted."""

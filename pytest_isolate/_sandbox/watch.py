@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_isolate._errors import Step
+from pytest_isolate._linux.counters import Processor
 from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._sandbox import native
 from pytest_isolate._sandbox.frames import Decoder, Frame, GarbledError
@@ -64,6 +65,7 @@ class Exit:
     memory: list[tuple[float, int]] = field(default_factory=list)  # (seconds since the start, bytes), some of the way
     largest: tuple[str, int] | None = None  # (command, bytes) of the process that held most when memory was at its highest
     wall_seconds: float = 0.0
+    processor: Processor | None = None  # seconds at the same moment; None if somebody used more until all was ended
 
     @property
     def ended(self) -> bool:
@@ -188,7 +190,10 @@ class Watch:
             self._entered, self._deadline = True, self._begin()
         if self._is_over(ready):
             self.over = True
-            self._exit.wall_seconds = self._exit.wall_seconds or time.monotonic() - self._began
+            if not self._exit.wall_seconds:
+                # processor time first: what its process and our own look at it use from here on is not the test's
+                self._exit.processor = self._sandbox.processor_seconds()
+                self._exit.wall_seconds = time.monotonic() - self._began
             return
         if (now := time.monotonic()) >= self._sample_at:  # with several in flight others wake us more often
             self._sample_at = now + self._look_again
@@ -229,6 +234,12 @@ class Watch:
                 self._dump_stacks(longest)
         return self._stack_bytes.decode("utf-8", "replace")
 
+    def has_ended(self) -> bool:
+        """Whether there is nothing left to interrupt, by its own word or because it is gone, whether anybody has looked since or not."""
+        if self._pidfd >= 0 and not self.over:
+            self._drain()
+        return self.over or self._exit.ended or not self.alive
+
     @property
     def alive(self) -> bool:
         """Whether there is a child that can go on with another test."""
@@ -246,6 +257,7 @@ class Watch:
         self._drain()  # whether it is inside
         alone = self._exit.finished and self._alone
         if not alone:  # else PID 1 is the builder's to kill, once we let go of its mounts: whoever is the last of them takes them apart
+            self._exit.processor = None
             self._sandbox.kill()
         rootless = self._sandbox.recipe.namespaces & Clone.NEWUSER  # the go-between is the test's parent, and should be there to reap it
         inside = self._exit.frames or (rootless and is_ready(self._pidfd, _KILL_LONGEST))

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 
 class Started:
-    """A run of pytest in a process of its own, with everything that it starts known by a word in its environment."""
+    """A run of pytest in a process of its own, with everything that it starts known by a word in its environment.
+
+    It ends with the test that started it, whatever that comes to (``end_all``).
+    """
+
+    _running: ClassVar[list[Started]] = []
 
     def __init__(self, directory: Path, source: str, conftest: str = "", *args: str, within: Sequence[str] = ()) -> None:
         self.directory = directory
@@ -29,6 +36,7 @@ class Started:
         self.process = subprocess.Popen(
             command, cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )
+        self._running.append(self)
 
     def wait_for_test(self) -> None:
         """Until the test inside says that it has begun."""
@@ -39,13 +47,37 @@ class Started:
         output, _ = self.process.communicate(timeout=60)
         return output
 
+    @classmethod
+    def end_all(cls) -> None:
+        """Kill whoever a test has left, pytest first, and wait until they are gone."""
+        started, cls._running[:] = list(cls._running), []
+        for run in started:
+            run._kill()
+        for run in started:
+            if not run.gone_within(10):
+                raise AssertionError(f"left behind by a run of pytest that was killed: {run.alive()}")
+            run.process.communicate(timeout=10)
+
+    def _kill(self) -> None:
+        self.process.kill()
+        for pid in self._pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def alive(self) -> list[str]:
         """Processes of this run, by their environment, which forks share."""
+        found = []
+        for pid in self._pids():
+            with contextlib.suppress(OSError):  # it ended while we looked
+                found.append(f"{pid} {Path(f'/proc/{pid}/cmdline').read_bytes()[:80]!r}")
+        return found
+
+    def _pids(self) -> list[int]:
         found = []
         for path in Path("/proc").glob("[0-9]*/environ"):
             with contextlib.suppress(OSError):  # it ended while we looked, or is another user's
                 if self.mark.encode() in path.read_bytes():
-                    found.append(f"{path.parent.name} {(path.parent / 'cmdline').read_bytes()[:80]!r}")
+                    found.append(int(path.parent.name))
         return found
 
     def groups(self, host) -> list[Path]:

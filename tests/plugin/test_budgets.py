@@ -424,6 +424,35 @@ def test_wall_and_processor_time_begin_with_the_tests_own_code(pytester, isolate
         assert nothing["cpu_seconds"] <= nothing["wall_seconds"]
 
 
+LATE_LOOK = """
+from pytest_isolate._sandbox import watch
+finish = watch.Watch.finish
+def finish_late(self):
+    watch.is_ready(self._pidfd, 10)  # what a busy machine does now and then
+    return finish(self)
+watch.Watch.finish = finish_late
+"""
+
+
+@pytest.mark.needs("cpu")
+def test_processor_time_ends_when_wall_time_does(pytester, isolated):
+    """What its process uses on its way out is counted too, and is not the test's, however late pytest comes to look."""
+    pytester.makeconftest(LATE_LOOK)
+    pytester.makepyfile("""
+        import os, time
+        from pytest_isolate import _inside
+        def leave(status):
+            end = time.process_time() + 0.5
+            while time.process_time() < end: pass
+            os._exit(status)
+        def test_nothing(): _inside._exit = leave
+    """)
+    isolated("--isolate-all", "--isolate-report=report.json").assert_outcomes(passed=1)
+    (usage,) = (each["usage"] for each in json.loads((pytester.path / "report.json").read_text())["tests"])
+    assert 0 < usage["cpu_seconds"] <= usage["wall_seconds"]
+    assert usage["cpu_seconds"] < 0.5
+
+
 @pytest.mark.needs("cpu")
 def test_no_test_says_by_itself_how_much_processor_time_was_not_its_own(pytester, isolated):
     """A test that shares its sandbox with the next can have its process say anything before that: nothing is taken off for it."""

@@ -149,6 +149,68 @@ def fork_and_be_interrupted(asked):
     return pid
 entry.fork = fork_and_be_interrupted
 """
+#: What is interrupted is a line of ours, so the conftest has the code of another file.
+WHILE_ANOTHER_ENDS = """
+import os, signal
+from pytest_isolate import _flight
+finish = _flight.finish
+def finish_and_be_interrupted(flight):
+    _flight.finish = finish
+    with open("started") as started: started.read()
+    os.kill(os.getpid(), signal.SIGINT)
+_flight.finish = finish_and_be_interrupted
+"""
+BEFORE_THE_FLEET_HAS_IT = """
+import contextlib, os, signal
+from pytest_isolate._fleet import Fleet
+holding = Fleet.holding
+@contextlib.contextmanager
+def holding_and_interrupted(fleet, flight, receiver):
+    with holding(fleet, flight, receiver): yield
+    if flight.item.name == "test_wait":
+        with open("started") as started: started.read()
+        os.kill(os.getpid(), signal.SIGINT)
+Fleet.holding = holding_and_interrupted
+"""
+WHILE_THE_NEXT_BEGINS = """
+import os, signal
+from pytest_isolate.plugin import Isolation
+fork = Isolation._fork_if_pending
+def interrupted(plugin, item):
+    if item.name == "test_next":
+        with open("started") as started: started.read()
+        os.kill(os.getpid(), signal.SIGINT)
+    return fork(plugin, item)
+Isolation._fork_if_pending = interrupted
+"""
+
+
+@pytest.mark.parametrize("conftest", [WHILE_ANOTHER_ENDS, BEFORE_THE_FLEET_HAS_IT, WHILE_THE_NEXT_BEGINS])
+def test_an_interruption_between_two_waits_names_the_line_too(tmp_path, conftest):
+    """With jobs pytest does something else most of the time, and no line of that says anything."""
+    source = WAITING + "def test_next(): pass\n" if conftest == WHILE_THE_NEXT_BEGINS else WAITING
+    ours = f"import pytest_isolate.plugin as ours\nexec(compile({conftest!r}, ours.__file__, 'exec'))"
+    run = Started(tmp_path / "run", source, ours, "--full-trace", "--isolate-jobs=2")
+    output = run.end()
+    assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
+    assert re.search(r"^> +helper\(\)$\n\n^test_it.py:7: $", output, re.MULTILINE), output
+    assert re.search(r"^E +KeyboardInterrupt$\n\n^test_it.py:4: KeyboardInterrupt$", output, re.MULTILINE), output
+    assert run.gone_within(2), run.alive()
+
+
+def test_a_hook_that_interrupts_the_run_keeps_its_line(tmp_path):
+    """It is somebody's own code that says why the run ends, whoever is in flight."""
+    conftest = """
+def pytest_runtest_setup(item):
+    if item.name == "test_next":
+        with open("started") as started: started.read()
+        raise KeyboardInterrupt("mine")
+"""
+    run = Started(tmp_path / "run", WAITING + "def test_next(): pass\n", conftest, "--isolate-jobs=2")
+    output = run.end()
+    assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
+    assert re.search(r"conftest.py:5: KeyboardInterrupt: mine$", output, re.MULTILINE), output
+    assert run.gone_within(2), run.alive()
 
 
 @pytest.mark.parametrize(

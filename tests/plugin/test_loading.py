@@ -194,7 +194,7 @@ class Here:
         spec.submodule_search_locations = [{str(package)!r}]
         return spec
 sys.meta_path = [Here, *(each for each in sys.meta_path if "editable" not in str(each))]
-import pytest
+import pytest, pytest_isolate  # now, for pytest's own finder, which it puts before all others, knows sys.path alone
 sys.exit(pytest.main())
 """
     monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
