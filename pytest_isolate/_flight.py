@@ -264,7 +264,7 @@ def _settle(flight: Flight, spec: Spec, missing: Missing) -> None:
     asked = f"this machine cannot isolate {missing.keyword} (asked {spec.origin(missing.keyword)})"
     sentence = f"{asked}: {missing.reason}; {helps} pytest --isolate-doctor and on_missing="
     if spec.on_missing == "skip":
-        pytest.skip(sentence)
+        _pytest_private.skip_where_the_test_is(sentence)
     if spec.on_missing == "error":
         flight.broken = sentence
     else:

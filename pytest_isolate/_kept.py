@@ -20,10 +20,13 @@ from pytest_isolate import _pytest_private
 from pytest_isolate._flight import Flight
 from pytest_isolate._mend import xml_text
 from pytest_isolate._sandbox.changes import Changes, read
+from pytest_isolate._sandbox.copies import LARGEST, MOST
 from pytest_isolate._sandbox.salvage import copy_out, merge_out
+from pytest_isolate._values import format_size
 
 _MOST_PROPERTIES = 10_000
 _LONGEST_NAME = 150
+_MOST_LEFT_OUT = 3  # that are named
 _OWN_BASE = re.compile(r"pytest-\d+")
 
 
@@ -127,6 +130,20 @@ def lost_files(flight: Flight) -> Iterator[str]:
     if entered is not None:
         lost: Any = entered.get("lost") or ()
         yield from flight.run.inherited.troubles([(path, why) for path, why in lost])
+    if flight.plan is None or flight.sandbox is None or flight.run.said_of_copies:
+        return
+    if left_out := flight.plan.written.left_out(flight.sandbox.private):
+        flight.run.said_of_copies = True
+        yield _left_out(left_out)
+
+
+def _left_out(paths: list[str]) -> str:
+    shown = ", ".join(path.encode("utf-8", "backslashreplace").decode() for path in paths[:_MOST_LEFT_OUT])
+    more = f" and {len(paths) - _MOST_LEFT_OUT} more" if len(paths) > _MOST_LEFT_OUT else ""
+    return (
+        f"isolate: no sandbox has {shown}{more}: this machine takes no overlay for /dev/shm, so it is copied for each test, and files "
+        f'above {format_size(LARGEST)} (or {format_size(MOST)} in all) are not; bind=["/dev/shm"] shares the machine\'s'
+    )
 
 
 def lost_threads(flight: Flight) -> Iterator[str]:

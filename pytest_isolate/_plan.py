@@ -14,6 +14,7 @@ from pytest_isolate._model import Apart, Missing, Recipe
 from pytest_isolate._remedies import group_remedy
 from pytest_isolate._sandbox.written import Written
 from pytest_isolate._spec import Spec
+from pytest_isolate._values import most_files
 
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _DEV_LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
@@ -25,7 +26,6 @@ _MASKED = (
 )  # fmt: skip
 _MASKED_SYS = ("devices/virtual/powercap", "firmware", "fs", "kernel", "module", "power")
 _QUOTA_PERIOD = 100_000  # microseconds, the kernel's default
-_BYTES_PER_INODE = 1024
 _NO_PROGRAMS = Mount.NOSUID | Mount.NODEV | Mount.NOEXEC
 _SHARED_MEMORY = "/dev/shm"
 # Of /proc/sys: what the kernel has once for each ipc and uts namespace. All that is seen of net is one network namespace's.
@@ -80,7 +80,7 @@ def plan(spec: Spec, host: Host, tree: Tree, loopback: list[str], places: list[s
     if spec.net:
         layout.steps.append(("loopback", loopback))
     if spec.disk is not None:  # at the very last: what is in there by then is not the test's
-        layout.steps.append(("limit_disk", PRIVATE, spec.disk, _inodes(spec.disk)))
+        layout.steps.append(("limit_disk", PRIVATE, spec.disk, most_files(spec.disk)))
     layout.steps.append(("pivot", ROOT))
     namespaces = Clone.NEWPID | Clone.NEWNS | Clone.NEWIPC | Clone.NEWUTS
     if spec.net:
@@ -110,11 +110,6 @@ def resolve_user(user: str | int) -> tuple[int, int, tuple[int, ...]]:
 def _private_file_system() -> Iterator[Step]:
     yield ("mount", "", "/", "", Mount.SLAVE | Mount.REC, "")
     yield ("mount", "tmpfs", PRIVATE, "tmpfs", Mount.NOSUID | Mount.NODEV, "mode=0755")
-
-
-def _inodes(disk: int) -> int:
-    """How many files fit in so many bytes: an empty one costs the kernel memory too."""
-    return disk // _BYTES_PER_INODE + _BYTES_PER_INODE
 
 
 def _hosts(layout: Layout, spec: Spec) -> None:

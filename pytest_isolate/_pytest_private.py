@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 import pytest
 
@@ -217,6 +217,11 @@ def report_sections(item: pytest.Item) -> list[tuple[str, str, str]]:
 def restore_serialization(manager: pytest.PytestPluginManager) -> None:
     """For -p no:reports: that plugin is the way in which pytest itself takes a report from one process to another, and nothing else."""
     manager.register(sys.modules["_pytest.reports"], "isolate-reports")
+
+
+def skip_where_the_test_is(why: str) -> NoReturn:
+    """As ``pytest.mark.skip`` does: ``pytest.skip`` names the line that calls it, which is ours and tells nobody which test it was."""
+    raise pytest.skip.Exception(why, _use_item_location=True)
 
 
 def temporary_base(config: pytest.Config) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +50,19 @@ class Rules:
             found = ((rule, rule.matching(nodeid)) for rule in reversed(self.all))
             self._known[nodeid] = tuple((rule, pattern) for rule, pattern in found if pattern is not None)
         return self._known[nodeid]
+
+    def unmatched(self, nodeids: Sequence[str]) -> Iterator[str]:
+        """A sentence for each pattern that names something in files of these tests which is not there: mistyped, or renamed since."""
+        for rule in self.all:
+            for pattern, compiled in rule.patterns:
+                path, separator, _ = pattern.partition("::")
+                files = _compiled(path)
+                below = [nodeid for nodeid in nodeids if files.fullmatch(nodeid)] if separator else []
+                if below and not any(map(compiled.fullmatch, below)):
+                    yield (
+                        f"rule {rule.number} of pyproject.toml, tests={pattern!r}, matches none of the {len(below)} tests of {path}, "
+                        "and so does nothing: pytest --collect-only -q lists their ids"
+                    )
 
     def isolates(self, nodeid: str) -> bool | None:
         """Whether the nearest rule isolates a test; None without one."""

@@ -147,6 +147,7 @@ class Run:
         self._machine: Machine | None = None
         self.on_terminate: OnTerminate | None = None
         self.said_of_plugins: set[str] = set()
+        self.said_of_copies = False  # what sandboxes lack of shared memory
         self.said_remedies: dict[str, str] = {}  # what helps -> the first test that it would have helped
 
     @staticmethod
@@ -220,6 +221,11 @@ class Run:
         if self._rules is not None and (said := self._rules.isolates(str(item.nodeid))) is not None:
             return said
         return self.all
+
+    def unmatched_rules(self, items: Sequence[pytest.Item]) -> Iterator[str]:
+        """A sentence for each rule that names something in a collected file which is not in it."""
+        if self._rules is not None:
+            yield from self._rules.unmatched([str(item.nodeid) for item in items])
 
     def any_isolated(self, session: pytest.Session) -> bool:
         """Whether any test of a session is isolated, as it was when this was first asked."""

@@ -64,6 +64,14 @@ class Telling:
             return None
         return "isolate: " + "; ".join([f"{isolated} of {len(items)} tests", *_machine(), *_jobs(self._config)])
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
+        """Before anything is deselected: a rule for a test that is not there. Where pytest collects parts of files, nobody can know."""
+        parts = any("::" in arg for arg in self._config.args) or self._config.getoption("lf", False)
+        if self._run is not None and not parts and _is_first(self._config):
+            for text in self._run.unmatched_rules(items):
+                _warn(self._config, text, str(self._config.rootpath / "pyproject.toml"))
+
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """How many tests were isolated; that none was, if options were typed for it."""
@@ -83,14 +91,19 @@ class Telling:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         """Name what pytest ignores: not before, because it imports an ``__init__`` when the first test below is set up."""
-        if getattr(self._config, "workerinput", {}).get("workerid", "gw0") == "gw0":  # its workers all see the same
+        if _is_first(self._config):
             for file in _ignored(self._config):
-                _warn(self._config, file)
+                _warn(self._config, _ignored_mark(self._config, file), file)
 
 
 def _typed(config: pytest.Config) -> list[str]:
     """What a person typed: not the ini file's addopts, which are the same in every run."""
     return [*map(str, config.invocation_params.args), *os.environ.get("PYTEST_ADDOPTS", "").split()]
+
+
+def _is_first(config: pytest.Config) -> bool:
+    """Whether to say what xdist's workers all see."""
+    return bool(getattr(config, "workerinput", {}).get("workerid", "gw0") == "gw0")
 
 
 def _has_workers(config: pytest.Config) -> bool:
@@ -149,14 +162,17 @@ def _isolates(marks: object) -> bool:
     )
 
 
-def _warn(config: pytest.Config, file: str) -> None:
-    """Recorded, never raised: with -W error a hook that raises would end the run in INTERNALERROR."""
+def _ignored_mark(config: pytest.Config, file: str) -> str:
     folder = os.path.relpath(os.path.dirname(file), config.rootpath)
     tests = "**" if folder == "." else f"{folder}/**"
-    text = (
-        f"isolate: pytest ignores the pytestmark of {os.path.relpath(file, config.rootpath)}, so it isolates nothing: "
+    return (
+        f"pytest ignores the pytestmark of {os.path.relpath(file, config.rootpath)}, so it isolates nothing: "
         f'write [[tool.pytest_isolate.rules]] with tests = "{tests}" into pyproject.toml'
     )
-    message = warnings.WarningMessage(pytest.PytestWarning(text), pytest.PytestWarning, file, 1)
+
+
+def _warn(config: pytest.Config, text: str, file: str) -> None:
+    """Recorded, never raised: with -W error a hook that raises would end the run in INTERNALERROR."""
+    message = warnings.WarningMessage(pytest.PytestWarning(f"isolate: {text}"), pytest.PytestWarning, file, 1)
     kwargs = {"warning_message": message, "nodeid": "", "when": "collect", "location": None}
     config.hook.pytest_warning_recorded.call_historic(kwargs=kwargs)

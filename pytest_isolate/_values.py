@@ -238,6 +238,14 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def most_files(disk: int) -> int:
+    """How many files a limit of so many bytes allows: an empty one costs the kernel memory too."""
+    return disk // _BYTES_PER_FILE + _BYTES_PER_FILE
+
+
+_BYTES_PER_FILE = 1024
+
+
 def format_size(number: int) -> str:
     """Bytes for people: the largest power of 1024 that keeps at least one whole unit."""
     for unit in ("B", "KiB", "MiB", "GiB"):

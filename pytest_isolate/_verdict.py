@@ -18,7 +18,7 @@ from pytest_isolate._model import Usage
 from pytest_isolate._remedies import explain
 from pytest_isolate._sandbox.watch import ENTERING_LONGEST, Exit
 from pytest_isolate._spec import Spec
-from pytest_isolate._values import format_duration, format_size
+from pytest_isolate._values import format_duration, format_size, most_files
 from pytest_isolate._violations import Violation
 
 PHASES = ("setup", "call", "teardown")
@@ -32,7 +32,7 @@ class Facts:
     exit: Exit
     counters: Counters
     disk_used: int
-    disk_full: bool
+    disk_full: str  # of what nothing was left: "bytes", "files" or ""
     base_memory: int
     base_cpu: tuple[float, float] = (0.0, 0.0)  # seconds before the test's own code, in user mode and in the kernel
     disk_before: int = 0  # bytes that tests before it in the same sandbox had written
@@ -238,8 +238,7 @@ def _limits(spec: Spec, facts: Facts, dead_in: str | None) -> Iterator[Violation
     if spec.disk is not None and (facts.disk_full or _saw(facts, "ENOSPC")):
         yield _violations.DiskExceeded(
             "disk",
-            f"disk: limit {format_size(spec.disk)}, set {spec.origin('disk')}; "
-            f"{format_size(facts.disk_used)} were written when the test was over and the kernel refused more to a process of it",
+            f"disk: limit {format_size(spec.disk)}, set {spec.origin('disk')}; {_disk(spec.disk, facts)}",
             _phase_of(facts, "ENOSPC", dead_in), spec.disk, facts.disk_used,
         )  # fmt: skip
     if spec.net == "deny" and facts.attempts:
@@ -255,6 +254,18 @@ def _limits(spec: Spec, facts: Facts, dead_in: str | None) -> Iterator[Violation
             "the kernel refused one more to the test's process",
             _phase_of(facts, "EMFILE", dead_in), spec.files, spec.files,
         )  # fmt: skip
+
+
+def _disk(limit: int, facts: Facts) -> str:
+    used, files = format_size(facts.disk_used), most_files(limit)
+    if facts.disk_full == "files":
+        return (
+            f"the {files} files and directories that it allows (one for each KiB and 1024) were there when the test was over, with {used} "
+            "in them, and the kernel refused one more to a process of it"
+        )
+    said = f"{used} were written when the test was over and the kernel refused more to a process of it"
+    unclear = not facts.disk_full and facts.disk_used <= limit // 2
+    return f"{said}: bytes, or one of the {files} files and directories that it allows" if unclear else said
 
 
 def _timeout(spec: Spec, facts: Facts, phase: str) -> Violation:

@@ -104,8 +104,9 @@ def remove(path: str) -> None:
         return
 
 
-def tree(source: str, target: str, budget: Budget, *, user: bool, depth: int = 0) -> None:
-    """Copy a directory with what the budget allows; what goes away meanwhile is left out."""
+def tree(source: str, target: str, budget: Budget, *, user: bool, depth: int = 0) -> list[str]:
+    """Copy a directory with what the budget allows; what goes away meanwhile is left out. Gives the files that were too large."""
+    left_out: list[str] = []
     os.mkdir(target)
     with os.scandir(source) as entries:
         for entry in entries:
@@ -113,10 +114,13 @@ def tree(source: str, target: str, budget: Budget, *, user: bool, depth: int = 0
                 look = entry.stat(follow_symlinks=False)
                 if stat.S_ISDIR(look.st_mode):
                     if depth < _DEEPEST:
-                        tree(entry.path, f"{target}/{entry.name}", budget, user=user, depth=depth + 1)
+                        left_out += tree(entry.path, f"{target}/{entry.name}", budget, user=user, depth=depth + 1)
                 elif not stat.S_ISREG(look.st_mode) or budget.allows(look):
                     copy(entry.path, f"{target}/{entry.name}", look, user=user)
                     budget.take(look)
+                else:
+                    left_out.append(entry.path)
             except (FileNotFoundError, PermissionError):
                 continue
     look_like(target, os.stat(source), user=user)
+    return left_out

@@ -143,10 +143,10 @@ class Sandbox:
         look = os.statvfs(self.private)
         return (look.f_blocks - look.f_bfree) * look.f_frsize
 
-    def disk_full(self) -> bool:
-        """Whether not one further block can be written."""
+    def disk_full(self) -> str:
+        """Of what not one more can be had on the private file system: ``"bytes"``, ``"files"``, or nothing."""
         look = os.statvfs(self.private)
-        return look.f_bfree == 0 or look.f_ffree == 0
+        return "bytes" if look.f_bfree == 0 else "files" if look.f_ffree == 0 else ""
 
     def unroutable(self) -> int | None:
         """How often something in there had no way out of its network; None on the host's network."""

@@ -12,6 +12,8 @@ from pytest_isolate._sandbox.salvage import descend, private_path
 
 _UPPER = "/.upper"
 _LARGEST = 16 << 20  # bytes
+_LARGEST_NAMES = 1 << 14  # bytes
+_COPIED = "/dev/shm"  # where some machines have no overlay
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,21 @@ class Written:
             yield path, relative, _known(private, each)
             for name in _names(private, each.layers):
                 yield os.path.join(path, name), f"{each.layers}/{name}{_UPPER}", None
+
+    def left_out(self, private: int) -> list[str]:
+        """Files of a directory of copies that are not there, because they were too large."""
+        for path, relative in self.uppers:
+            if path != _COPIED:
+                continue
+            try:
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                fd = os.open(f"{relative.removesuffix('.upper')}.left_out", flags, dir_fd=private)
+            except OSError:  # nothing was, as nearly always
+                continue
+            with open(fd, "rb", buffering=0) as file:
+                names = os.fsdecode(file.read(_LARGEST_NAMES) or b"").split("\0")
+            return [name for name in names if name.startswith(f"{_COPIED}/")]
+        return []
 
     def too_large(self, private: int) -> list[str]:
         """Files that could not be written because they were too large to copy."""

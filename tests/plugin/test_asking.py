@@ -177,6 +177,8 @@ def test_on_missing_says_what_happens_then(pytester, no_network_namespaces, on_m
     """A missing capability skips with its reason, or runs the test without, with a warning that says so."""
     pytester.makepyfile("from pytest_isolate import isolate\n@isolate\ndef test_net(): pass")
     result = no_network_namespaces("-rs", f"--isolate-on-missing={on_missing}")
+    if on_missing == "skip":
+        result.stdout.fnmatch_lines(["SKIPPED [[]1[]] test_on_missing_says_what_happens_then.py:*: this machine cannot isolate *"])
     result.assert_outcomes(**expected)
     assert "this machine cannot isolate sandbox" in result.stdout.str()
 

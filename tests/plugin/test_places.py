@@ -246,6 +246,22 @@ def in_shared_memory():
     shutil.rmtree(directory)
 
 
+def test_shared_memory_that_is_too_large_to_copy_is_named_once(pytester, isolated, in_shared_memory):
+    """Where no overlay can be had each test has copies, and of what is not copied a run says so."""
+    pytester.makeconftest("from pytest_isolate._linux import host\nhost._is_old_libc = lambda: True")
+    (in_shared_memory / "little").write_text("x")
+    with (in_shared_memory / "large").open("wb") as large:
+        large.truncate(9 << 20)
+    pytester.makepyfile(f"""
+        import os, pytest
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_lists(number): assert os.listdir({str(in_shared_memory)!r}) == ["little"]
+    """)
+    result = isolated("--isolate-all")
+    result.assert_outcomes(passed=2, warnings=1)
+    result.stdout.fnmatch_lines([f"*isolate: no sandbox has *{in_shared_memory}/large*: this machine takes no overlay for /dev/shm*"])
+
+
 IN_SHARED_MEMORY = """
 import tempfile
 from multiprocessing.shared_memory import SharedMemory

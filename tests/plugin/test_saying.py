@@ -117,3 +117,19 @@ def test_a_rule_of_the_project_isolates_a_directory(run, pytester):
     assert run("-q", source="def test_plain(): pass\n")[-1] == "isolate: 1 of 2 tests isolated"
     run.result.assert_outcomes(passed=1, failed=1)
     run.result.stdout.fnmatch_lines(["*disk: limit 128 KiB, set by rule 1 of pyproject.toml (sub);*"])
+
+
+@pytest.mark.parametrize("args", [(), ("-W", "error"), ("-p", "xdist", "-n2")], ids=" ".join)
+def test_a_rule_for_a_test_that_is_not_there_is_named(run, pytester, args):
+    """Mistyped or renamed, it would leave a test on the machine: said once. Of files that are not collected, or not whole, nobody knows."""
+    (pytester.path / "pyproject.toml").write_text("[[tool.pytest_isolate.rules]]\ntests = ['test_it.py::test_b', 'test_it.py::test_c*']\n")
+    (pytester.path / "test_other.py").write_text("def test_d(): pass\n")
+    pytester.makepyfile(test_it="def test_a(): pass\ndef test_b(): pass\n")
+    run(*args, source="")
+    run.result.assert_outcomes(passed=3, warnings=1)
+    said = "rule 1 of pyproject.toml, tests='test_it.py::test_c*', matches none of the 2 tests of test_it.py, and so does nothing: "
+    assert f"PytestWarning: isolate: {said}pytest --collect-only -q lists their ids\n" in str(run.result.stdout)
+    run(*args, "test_other.py", "test_it.py::test_a", source="")
+    run.result.assert_outcomes(passed=2)
+    run(*args, "test_other.py", source="")
+    run.result.assert_outcomes(passed=1)

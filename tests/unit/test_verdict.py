@@ -1,5 +1,6 @@
 """From the facts of a test that is over to a judgement in sentences."""
 
+import fnmatch
 import signal
 
 import pytest
@@ -24,7 +25,7 @@ def report(when, *seen):
     return {"kind": "report", "when": when, "report": {}, "seen": list(seen)}
 
 
-def facts(*reports, ended=True, entered=True, counters=None, disk=0, full=False, base=0, **exit_):
+def facts(*reports, ended=True, entered=True, counters=None, disk=0, full="", base=0, **exit_):
     """Facts of a test with these reports; by default it ran to its end and left nothing."""
     frames = [ENTERED] * entered + list(reports) + [END] * ended
     exit_ = {"status": 0, "wall_seconds": 1.5} | exit_
@@ -89,7 +90,7 @@ def test_pids_without_a_peak_makes_none_up():
     assert violation.used is None
 
 
-@pytest.mark.parametrize("how", [{"full": True}, {}])
+@pytest.mark.parametrize("how", [{"full": "bytes"}, {}])
 def test_disk_is_exceeded_when_it_is_full_or_was_seen_to_be(how):
     """A file system without a free block, or ENOSPC that the test met and caught."""
     reports = (report("setup"), report("call", *([] if how else ["ENOSPC"])), report("teardown"))
@@ -99,6 +100,15 @@ def test_disk_is_exceeded_when_it_is_full_or_was_seen_to_be(how):
     )
     assert type(violation) is _violations.DiskExceeded
     assert (violation.resource, violation.limit, violation.used) == ("disk", MB, MB - 4096)
+
+
+@pytest.mark.parametrize(("full", "said"), [("files", "the 2048 files and directories that it allows *, with 4 KiB in them, *"),
+                                            ("", "4 KiB were written *refused more *: bytes, or one of the 2048 files *")])  # fmt: skip
+def test_disk_is_also_a_number_of_files(full, said):
+    """Empty files use it up as bytes do, and a sentence about bytes would be a riddle."""
+    reports = (report("setup"), report("call", "ENOSPC"), report("teardown"))
+    violation = only(judge(spec(disk=MB), facts(*reports, disk=4096, full=full)))
+    assert fnmatch.fnmatch(str(violation), f"disk: limit 1 MiB, set {HERE}; {said}")
 
 
 def test_files_is_exceeded_when_a_descriptor_was_refused():
