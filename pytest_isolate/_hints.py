@@ -5,10 +5,13 @@ The words are a test's: they are searched for paths, and what is said of those i
 
 from __future__ import annotations
 
+import errno
+import grp
 import os
+import pwd
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from pytest_isolate._sandbox.copies import LARGEST, MOST
 from pytest_isolate._values import format_size
@@ -19,6 +22,8 @@ _DEVICE = re.compile(r"/dev(?:/[\w.+-]{1,64}){1,4}")
 _MISSED = re.compile(
     r"No such file or directory|ENOENT|exists\(|is_char_device\(|is_block_device\(|does not exist|not found", re.IGNORECASE
 )
+_NO_NAME = os.strerror(errno.EOVERFLOW)
+_QUOTED = re.compile(r"""['"]([^'"]{1,4096})['"]""")
 _READ_ONLY = re.compile(r"read-?only (?:file ?system|database)|EROFS", re.IGNORECASE)
 
 
@@ -41,6 +46,41 @@ def is_device(path: str) -> bool:
         return False
     inside = {"shm", "mqueue", "pts", "fd", "null", "zero", "full", "random", "urandom", "tty", "stdin", "stdout", "stderr", "ptmx"}
     return path.split("/")[2] not in inside and (stat.S_ISCHR(look.st_mode) or stat.S_ISBLK(look.st_mode) or stat.S_ISDIR(look.st_mode))
+
+
+def unnamed(text: str) -> Iterator[str]:
+    """A sentence for each directory below which a write failed because its owner has no name in a sandbox without root."""
+    named: dict[str, None] = {}
+    for line in text[-_MOST_TEXT:].splitlines():
+        if _NO_NAME in line:
+            named |= dict.fromkeys(_QUOTED.findall(line))
+    found = dict.fromkeys(theirs for path in named if "\0" not in path and (theirs := _foreign(os.path.abspath(path))) is not None)
+    for directory, owner in list(found)[:_MOST_HINTS]:
+        yield (
+            f"owner: {directory} belongs to {owner}, who has no name in a sandbox without root, so nothing below it can be written "
+            f'(EOVERFLOW); bind=["{directory}"] has the test write to the machine\'s own'
+        )
+
+
+def _foreign(path: str) -> tuple[str, str] | None:
+    """The nearest directory above a path that is another user's or group's, and whose; none that an overlay begins with."""
+    while (path := os.path.dirname(path)).count("/") > 1:
+        try:
+            look = os.stat(path)
+        except OSError:  # not there, or not for this user to know
+            continue
+        if look.st_uid != os.geteuid():
+            return path, f"user {_name(pwd.getpwuid, look.st_uid)}"
+        if look.st_gid != os.getegid():
+            return path, f"group {_name(grp.getgrgid, look.st_gid)}"
+    return None
+
+
+def _name(known: Callable[[int], Sequence[object]], number: int) -> str:
+    try:
+        return f"{known(number)[0]} ({number})"
+    except KeyError:
+        return str(number)
 
 
 def too_large(text: str, files: Sequence[str], mounts: Sequence[str]) -> Iterator[str]:

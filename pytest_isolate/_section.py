@@ -61,6 +61,8 @@ def _missed(flight: Flight, report: pytest.TestReport) -> Iterator[str]:
     text = "\n".join([*(text for _, text in report.sections), report.longreprtext])
     if spec.fs != "host":
         yield from _hints.devices(text)
+    if flight.run.machine.host.rootless and spec.fs == "overlay":
+        yield from _hints.unnamed(text)
     if plan.apart:
         mounts = [mount.path for mount in flight.run.machine.host.mounts]
         yield from _hints.too_large(text, plan.written.too_large(sandbox.private), mounts)

@@ -262,6 +262,29 @@ def test_shared_memory_that_is_too_large_to_copy_is_named_once(pytester, isolate
     result.stdout.fnmatch_lines([f"*isolate: no sandbox has *{in_shared_memory}/large*: this machine takes no overlay for /dev/shm*"])
 
 
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("owner", [(12345, 0), (0, 12345)], ids=["user", "group"])
+@pytest.mark.parametrize("write", ["open('theirs/below/x', 'w')", "subprocess.run(['touch', 'theirs/below/x'], check=True)"])
+def test_a_directory_of_another_owner_is_named(pytester, monkeypatch, owner, write):
+    """Without root the kernel has no owner for what a write copies up, and EOVERFLOW tells nobody so."""
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    below = pytester.path / "theirs" / "below"
+    below.mkdir(parents=True)
+    (below / "x").touch()
+    for path in (below, below / "x"):
+        path.chmod(0o777)
+    os.chown(below.parent, *owner)
+    below.parent.chmod(0o777)
+    pytester.makepyfile(f"import subprocess\ndef test_write(): {write}\ndef test_other(): open('theirs/none')\n")
+    command = [sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider", "--isolate-all"]
+    result = pytester.run("unshare", "--user", "--map-root-user", *command)
+    result.assert_outcomes(failed=2)
+    kind = "user" if owner[0] else "group"
+    (said,) = [line for line in result.outlines if line.startswith("owner: ")]
+    assert said.startswith(f"owner: {below.parent} belongs to {kind} ")
+    assert said.endswith(f'bind=["{below.parent}"] has the test write to the machine\'s own')
+
+
 IN_SHARED_MEMORY = """
 import tempfile
 from multiprocessing.shared_memory import SharedMemory
