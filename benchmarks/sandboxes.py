@@ -80,7 +80,7 @@ def main() -> None:
         for checkout, figures in found.items():
             environment = {**os.environ, "ISOLATE_BENCH_SANDBOXES": str(arguments.count)}
             if checkout:
-                environment["PYTHONPATH"] = str(Path(checkout).resolve())
+                environment["PYTHONPATH"] = os.path.abspath(checkout)
             done = subprocess.run([sys.executable, __file__], env=environment, stdout=subprocess.PIPE, check=True)
             figures.append(json.loads(done.stdout))
     first, *_ = found

@@ -1,7 +1,7 @@
 """A pytest plugin (``-p unmeasured``) that takes out what only measures: what is left holds limits and tells outcomes.
 
 Taken out: the control groups that count processor time and block I/O, every counter but those of denials, the network's
-counters and the audit hook that names attempts, the looks at memory on the way, and the figures in each report. What the holder does
+counters and the audit hook that names attempts, the looks at memory on the way, and the figures in each report. What the builder does
 for it, two open files of the network, stays: it happens beside the tests.
 """
 

@@ -147,7 +147,7 @@ class Layout:
         self._take_apart(path, name)
 
     def _take_apart(self, path: str, place: str) -> None:
-        """Mounts below are known now and get steps of their own; what else is in there the holder lists when the test begins."""
+        """Mounts below are known now and get steps of their own; what else is in there the builder lists when the test begins."""
         start = path.rstrip("/") + "/"
         mounts = {each.path.removeprefix(start).split("/")[0] for each in below(self.host.mounts, path)} - {""}
         mounts |= {each.removeprefix(start) for each in REBUILT if each.startswith(start) and "/" not in each.removeprefix(start)}

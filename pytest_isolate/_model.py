@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the builder and the holder need to know of one sandbox. Two equal recipes make interchangeable sandboxes."""
+    """What the builder needs to know of one sandbox. Two equal recipes make interchangeable sandboxes."""
 
     namespaces: int
     user_map: tuple[int, int, int, int] | None  # uid and gid inside, uid and gid outside

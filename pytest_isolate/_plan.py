@@ -185,6 +185,7 @@ def _shared_memory(layout: Layout) -> None:
 
 def _processes(spec: Spec, host: Host) -> Iterator[Step]:
     yield ("mount", "proc", f"{ROOT}/proc", "proc", _NO_PROGRAMS, "")
+    yield ("count_from", f"{ROOT}/proc/sys/kernel/ns_last_pid", 1)  # the test is pid 2, though another process has been here
     if spec.strict or not host.rootless:  # in a user namespace the kernel itself refuses these writes
         for name in _KERNEL_WIDE:
             own = () if name != "sys" or spec.strict else ("net", *_OWN_SETTINGS) if spec.net else _OWN_SETTINGS

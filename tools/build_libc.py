@@ -17,6 +17,11 @@ int mount(const char *source, const char *target, const char *type, unsigned lon
 int umount2(const char *target, int flags);
 int pivot_root(const char *new_root, const char *put_old);
 int setns(int fd, int nstype);
+int unshare(int flags);
+int clone(int (*fn)(void *), void *stack, int flags, void *arg, int *pidfd);
+void *fdopen(int fd, const char *mode);
+int setvbuf(void *stream, char *buffer, int mode, size_t size);
+int fgetc(void *stream);
 int madvise(void *address, size_t length, int advice);
 int prctl(int option, ...);
 int capget(void *header, void *data);

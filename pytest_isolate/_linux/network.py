@@ -1,7 +1,7 @@
 """The rtnetlink messages that a sandbox's network needs, encoded by pyroute2's own classes.
 
 pyroute2's modules would make every fork of pytest dearer, so this runs as a process of its own, once, while the builder
-starts; the holder only sends the bytes. Virtual networks of several hosts, when they come, will be further messages made here.
+starts; the builder only sends the bytes. Virtual networks of several hosts, when they come, will be further messages made here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The system calls Python has no wrapper for: flags in the kernel's names, ``errno`` turned into ``OSError``.
 
-Imported by the builder too, which must stay small because it is forked for every sandbox: only cheap
+Imported by the builder too, which is to start fast: only cheap
 modules of the standard library here.
 """
 
@@ -21,7 +21,6 @@ _libc = ffi.dlopen(None)
 class Clone:
     """``CLONE_*`` of ``<linux/sched.h>``: which namespaces to make or to join. Plain numbers: an ``IntFlag`` cost each fork 0.1 ms."""
 
-    PIDFD = 0x00001000
     NEWNS = 0x00020000
     NEWUTS = 0x04000000
     NEWIPC = 0x08000000
@@ -53,7 +52,6 @@ _MOUNT_ATTR_RDONLY = 1
 _AT_RECURSIVE = 0x8000
 _AT_FDCWD = -100
 _SYS_MOUNT_SETATTR = 442  # one number on every architecture, as all calls since 424
-_SYS_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "ppc64le": 120}
 _SYS_OPEN_TREE = 428
 _SYS_MOVE_MOUNT = 429
 _SYS_OPENAT2 = 437
@@ -76,7 +74,6 @@ _SECCOMP_MODE_FILTER = 2
 _BPF_INSTRUCTION = 8  # bytes
 _MOST_CAPABILITIES = 64
 _CAPABILITY_VERSION_3 = 0x20080522
-_SIGCHLD = 17
 
 
 def _check(result: int, path: str | None = None) -> int:
@@ -155,20 +152,9 @@ def setns(fd: int, namespaces: int) -> None:
     _check(_libc.setns(fd, namespaces))
 
 
-def clone(namespaces: int) -> tuple[int, int]:
-    """fork(2) straight into new namespaces. Returns ``(pid, pidfd)``, ``(0, -1)`` in the child.
-
-    The raw call runs none of Python's or glibc's fork handlers, so it is for the builder alone: one
-    thread, no locks, nothing registered with ``os.register_at_fork``.
-    """
-    number = _SYS_CLONE.get(machine := os.uname().machine)
-    if number is None:
-        raise OSError(errno.ENOSYS, f"clone(2) is not known for the processor {machine}")
-    pidfd = ffi.new("int *", -1)
-    flags = ffi.cast("unsigned long", namespaces | Clone.PIDFD | _SIGCHLD)
-    null = ffi.cast("void *", 0)
-    pid = _check(_libc.syscall(number, flags, null, pidfd, null, null))
-    return pid, pidfd[0] if pid else -1
+def unshare(namespaces: int) -> None:
+    """unshare(2): of a pid namespace the next child becomes its PID 1."""
+    _check(_libc.unshare(namespaces))
 
 
 def die_with_parent_thread(signal: int) -> None:

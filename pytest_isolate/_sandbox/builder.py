@@ -1,38 +1,49 @@
 """The builder: a small process, exec'd once, that makes and unmakes the kernel's objects off pytest's path.
 
 Theory of operation. pytest is large and forking it is dear, so it forks only for the test itself. Everything else
-that a sandbox needs is made here, in a Python of 10 MB without site-packages: the control groups and, by clone(2), a
-holder that becomes PID 1 of the new namespaces. pytest asks by a packet with one end of the sandbox's own channel and
-may ask ahead. Both the builder (pid, pidfd, groups) and the holder (ready) answer on that channel. When the packets end, pytest is
-gone, by whatever death: the builder kills the holders, and with each its namespace, removes the groups and leaves.
+that a sandbox needs is made here, in a Python of 10 MB without site-packages: the control groups, the namespaces and what is in
+them, and a PID 1 (``holder.py``). pytest asks by a packet with one end of the sandbox's own channel and may ask ahead; the
+answers come on that channel. When the packets end, pytest is gone, by whatever death: the builder kills the PID 1s, and with
+each its namespace, removes the groups and leaves.
 """
 
 from __future__ import annotations
 
-import gc
 import os
 import select
 import sys
 import time
 
 from pytest_isolate._errors import Step, StepFailedError
-from pytest_isolate._linux import cgroup, signals, syscalls
-from pytest_isolate._sandbox import holder, wire
+from pytest_isolate._linux import cgroup, signals
+from pytest_isolate._linux.kin import Kin
+from pytest_isolate._sandbox import wire
+from pytest_isolate._sandbox.holder import Holder
+from pytest_isolate._sandbox.left_over import Question, send_signal
 
 _UNMAKING_LONGEST = 5.0  # seconds
 _LOOK_AGAIN = 10  # milliseconds; v1 has no event for a group that became empty
 
 
+class _Sandbox:
+    """One of pytest's sandboxes."""
+
+    def __init__(self, channel: wire.Channel, holder: Holder, groups: dict[str, str]) -> None:
+        self.channel, self.holder, self.groups = channel, holder, groups
+        self.question: Question | None = None
+
+
 class Builder:
-    """All that lives in this process: sandboxes by number, each a pidfd and its groups."""
+    """All that lives in this process: sandboxes by number."""
 
     def __init__(self, requests: wire.Channel) -> None:
         self._requests = requests
+        self._kin = Kin()
         self._groups: cgroup.RunGroups | None = None
-        self._sandboxes: dict[str, tuple[int, int, dict[str, str]]] = {}
+        self._sandboxes: dict[str, _Sandbox] = {}
         self._recipes: dict[str, wire.Recipe] = {}
         self._dying: list[str] = []  # groups to remove as soon as they are empty
-        self._ending: dict[int, int] = {}  # killed holders not yet reaped: pidfd -> pid
+        self._ending: dict[int, _Sandbox] = {}  # with a killed PID 1 that is not yet reaped, by pidfd
         self._poll = select.poll()
         self._poll.register(requests, select.POLLIN)
         self._parent = os.pidfd_open(os.getppid())
@@ -44,27 +55,52 @@ class Builder:
             while (received := self._next_request()) is not None:
                 (kind, *fields), descriptors = received
                 if kind == "build":
-                    self._build(fields[0], fields[1], descriptors[0])
+                    self._build(fields[0], self._recipes[fields[1]], wire.Channel(fileno=descriptors[0]))
                 elif kind == "learn":
                     self._recipes[fields[0]] = wire.unpacked(fields[1])
-                elif kind == "release":
-                    self._release(*fields)
                 elif kind == "groups":
                     self._open_groups(fields)
+                elif fields[0] in self._sandboxes:  # else it could not be built, which was said
+                    self._see_to(kind, *fields)
         finally:
             for number in list(self._sandboxes):
                 self._release(number)
             self._unmake()
 
+    def _see_to(self, kind: str, number: str, *fields: str) -> None:
+        sandbox = self._sandboxes[number]
+        if kind == "release":
+            self._release(number)
+        elif kind == "now":
+            self._finish(sandbox)
+        elif kind == "signal":
+            send_signal(sandbox.holder.proc, fields[0], int(fields[1]))
+        elif kind == "list":
+            sandbox.question = Question(sandbox.holder.proc)
+
     def _next_request(self) -> tuple[wire.Message, list[int]] | None:
         """None once pytest is gone. A copy of its socket in some forked child of its own must not hide that: hence the pidfd."""
         while True:
-            ready = {fd for fd, _ in self._poll.poll()}
+            again = self._answer()
+            ready = {fd for fd, _ in self._poll.poll(None if again is None else again * 1000)}
             self._reap(ready)
             if self._requests.fileno() in ready:
                 return wire.receive(self._requests)
             if self._parent in ready:
                 return None
+
+    def _answer(self) -> float | None:
+        """Look for what pytest wants to know. In how many seconds to look again."""
+        again: list[float] = []
+        for sandbox in self._sandboxes.values():
+            if sandbox.question is not None:
+                fields, soon = sandbox.question.look()
+                if fields:
+                    sandbox.question = None
+                    _say(sandbox.channel, "processes", *fields)
+                else:
+                    again.append(soon)
+        return min(again, default=None)
 
     def _open_groups(self, fields: list[str]) -> None:
         places = zip(fields[::3], fields[1::3], fields[2::3])  # noqa: B905 - pytest's word
@@ -75,64 +111,69 @@ class Builder:
         else:
             wire.send(self._requests, "ready")
 
-    def _build(self, number: str, name: str, descriptor: int) -> None:
-        channel = wire.Channel(fileno=descriptor)
-        recipe = self._recipes[name]
-        groups: dict[str, str] = {}
+    def _build(self, number: str, recipe: wire.Recipe, channel: wire.Channel) -> None:
+        holder = Holder(self._kin, recipe)
+        sandbox = _Sandbox(channel, holder, {})
         try:
             if self._groups is not None:
-                groups = self._groups.make(number, recipe["limits"])
-            with Step("clone into", "new namespaces"):
-                pid, pidfd = syscalls.clone(recipe["namespaces"])
+                sandbox.groups = self._groups.make(number, recipe["limits"])
+            holder.build()
         except StepFailedError as error:
-            self._dying += set(groups.values())
-            _say_failed(channel, error)
-            channel.close()
+            self._give_up(sandbox, error)
             return
-        if pid == 0:
-            # Directories of the machine, pytest's pidfd and others' sandboxes are open here, and a test that is root can reach
-            # whatever its PID 1 has open, through /proc/1/fd.
-            self._requests.close()
-            os.closerange(3, channel.fileno())
-            os.closerange(channel.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
-            holder.main(channel, recipe)
-        self._sandboxes[number] = (pid, pidfd, groups)
-        self._announce(channel, pidfd, groups)
-        channel.close()
-        self._clean()
+        self._sandboxes[number] = sandbox
+        if not recipe["waits"]:
+            self._announce(sandbox)
 
-    def _announce(self, channel: wire.Channel, pidfd: int, groups: dict[str, str]) -> None:
+    def _give_up(self, sandbox: _Sandbox, error: StepFailedError) -> None:
+        """It could not be built: say so, and leave nothing of it."""
+        self._dying += set(sandbox.groups.values())
+        sandbox.holder.kill()
+        if sandbox.holder.pid:
+            sandbox.holder.reap()  # there was nobody else in there
+        _say_failed(sandbox.channel, error)
+        sandbox.channel.close()
+
+    def _finish(self, sandbox: _Sandbox) -> None:
+        try:
+            sandbox.holder.finish()
+        except StepFailedError as error:
+            _say_failed(sandbox.channel, error)  # its release will come
+        else:
+            self._announce(sandbox)
+
+    def _announce(self, sandbox: _Sandbox) -> None:
         """Give pytest what it needs of a sandbox, or say why it cannot be had: then its "release" comes, as for every other."""
         joins: list[int] = []
         try:
-            for group in dict.fromkeys(groups.values()):
+            for group in dict.fromkeys(sandbox.groups.values()):
                 with Step("open", path := _join_file(group)):
                     joins.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
             with Step("send", "the sandbox's descriptors to pytest"):
-                wire.send(channel, "groups", *[field for group in groups.items() for field in group], descriptors=(pidfd, *joins))
+                groups = [field for group in sandbox.groups.items() for field in group]
+                descriptors = (sandbox.holder.pidfd, *joins, *sandbox.holder.kept)
+                wire.send(sandbox.channel, "ready", len(joins), *groups, descriptors=descriptors)
         except StepFailedError as error:
-            _say_failed(channel, error)
+            _say_failed(sandbox.channel, error)
         finally:
             for fd in joins:
                 os.close(fd)
+            sandbox.holder.let_go()
 
     def _release(self, number: str) -> None:
-        if (sandbox := self._sandboxes.pop(number, None)) is None:
-            return  # it was never built
-        pid, pidfd, groups = sandbox
-        signals.pidfd_send_signal(pidfd, signals.SIGKILL)
-        # Not waited for: PID 1 ends after every process of its namespace is reaped, and the test itself is another's child.
-        self._ending[pidfd] = pid
-        self._poll.register(pidfd, select.POLLIN)
-        self._dying += set(groups.values())
-        self._clean()
+        sandbox = self._sandboxes.pop(number)
+        sandbox.channel.close()
+        sandbox.holder.kill()
+        self._ending[sandbox.holder.pidfd] = sandbox
+        self._poll.register(sandbox.holder.pidfd, select.POLLIN)
+        self._dying += set(sandbox.groups.values())
 
     def _reap(self, ready: set[int]) -> None:
-        for pidfd in ready & self._ending.keys():
-            os.waitpid(self._ending.pop(pidfd), 0)
+        for pidfd in (ended := ready & self._ending.keys()):
             self._poll.unregister(pidfd)
-            os.close(pidfd)
-        self._clean()
+            self._ending.pop(pidfd).holder.reap()
+        if ended:  # not before: a group with somebody in it cannot be removed
+            self._clean()
 
     def _unmake(self) -> None:
         """At the end: remove every group once it is empty. What is not empty by then is the next run's to sweep."""
@@ -141,8 +182,9 @@ class Builder:
         until = time.monotonic() + _UNMAKING_LONGEST
         while (self._dying or self._ending) and time.monotonic() < until:
             self._reap({fd for fd, _ in self._poll.poll(_LOOK_AGAIN)})
+            self._clean()
             if not self._dying and self._parent_is_gone():
-                break  # then init reaps the test in its own time, and with it the holder
+                break  # then init reaps the test in its own time, and with it PID 1
         if self._groups is not None:
             self._groups.close()
 
@@ -156,10 +198,14 @@ class Builder:
 
 
 def _say_failed(channel: wire.Channel, error: StepFailedError) -> None:
+    _say(channel, "failed", error.step, error.path, error.errno)
+
+
+def _say(channel: wire.Channel, kind: str, *fields: str | int) -> None:
     try:
-        wire.send(channel, "failed", error.step, error.path, error.errno)
+        wire.send(channel, kind, *fields)
     except ConnectionError:
-        return  # pytest does not want it any more: PID 1 may have failed too, and said so first
+        return  # pytest does not want it any more
 
 
 def _join_file(group: str) -> str:
@@ -175,7 +221,6 @@ def _join_file(group: str) -> str:
 def main() -> None:
     """Entry point of the process; standard input is the channel of requests."""
     signals.signal(signals.SIGINT, signals.SIG_IGN)  # Ctrl-C is pytest's to answer
-    gc.disable()  # a collection in a holder would write to, and so copy, every page of this process; nothing here makes many cycles
     requests = wire.Channel(fileno=os.dup(0))
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)

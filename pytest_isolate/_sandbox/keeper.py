@@ -181,11 +181,15 @@ class Keeper:
             with contextlib.suppress(StepFailedError):  # or one that died just now
                 self._spare = self.order(recipe)
 
+    def tell(self, kind: str, number: int, *fields: str | int) -> None:
+        """Tell the builder something of a sandbox. Raises ``ConnectionError`` when it has died."""
+        wire.send(self._requests, kind, number, *fields)
+
     def release(self, number: int) -> None:
         """Tell the builder that it may unmake a sandbox."""
         try:
             wire.send(self._requests, "release", number)
-        except OSError:  # the builder died, and its holders with it; or it hears of it at the end, and PID 1 by the end of its channel
+        except OSError:  # the builder died, and its PID 1s with it; or it hears of it at the end
             return
 
     def descriptors(self) -> set[int]:

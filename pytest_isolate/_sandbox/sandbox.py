@@ -56,34 +56,27 @@ class Sandbox:
         channel.settimeout(BUILDING_LONGEST)
 
     def wait_ready(self) -> None:
-        """Wait for the builder's and the holder's answers. Raises ``StepFailedError``: the sandbox could not be built."""
+        """Wait for the builder's answer. Raises ``StepFailedError``: the sandbox could not be built."""
         if self.recipe.waits:
-            with contextlib.suppress(ConnectionError):  # it could not be built: the answer is there to be read
-                wire.send(self._channel, "now")
-        while self.private < 0 or self.pidfd < 0:
-            try:
-                received = wire.receive(self._channel)
-            except TimeoutError as error:
-                if self.pidfd < 0:  # not one word from the builder, which only ever waits for its next request
-                    self._keeper.kill()
-                raise StepFailedError("wait for", f"the sandbox to be built (at most {BUILDING_LONGEST:.0f} s)", 110) from error
-            if received is None:
-                raise StepFailedError("wait for", "the sandbox to be built: " + self._who_died(), 32)
-            (kind, *fields), descriptors = received
-            if kind == "failed":
-                step, path, errno = fields
-                raise StepFailedError(step, path, int(errno))
-            if kind == "ready":
-                self.private, self.stdout, self.stderr, *network = descriptors
-                self.network = tuple(network)
-                self._disk_base = self._disk_blocks()
-            else:
-                self.pidfd, *joins = descriptors
-                self.joins = tuple(joins)
-                self.groups = dict(zip(fields[::2], fields[1::2], strict=True))
-
-    def _who_died(self) -> str:
-        return self._keeper.death(DYING_LONGEST) or "its PID 1 has died"
+            with contextlib.suppress(ConnectionError):  # the builder died, which the answer says
+                self._keeper.tell("now", self._number)
+        try:
+            received = wire.receive(self._channel)
+        except TimeoutError as error:  # not one word from the builder: something that it waits for does not answer
+            self._keeper.kill()
+            raise StepFailedError("wait for", f"the sandbox to be built (at most {BUILDING_LONGEST:.0f} s)", 110) from error
+        if received is None:
+            died = self._keeper.death(DYING_LONGEST) or "the builder let go of it"
+            raise StepFailedError("wait for", f"the sandbox to be built: {died}", 32)
+        (kind, *fields), descriptors = received
+        if kind == "failed":
+            step, path, errno = fields
+            raise StepFailedError(step, path, int(errno))
+        joins = 1 + int(fields[0])
+        self.groups = dict(zip(fields[1::2], fields[2::2], strict=True))
+        self.joins, self.network = tuple(descriptors[1:joins]), tuple(descriptors[joins + 3 :])
+        self.pidfd, self.private, self.stdout, self.stderr = descriptors[0], *descriptors[joins : joins + 3]
+        self._disk_base = self._disk_blocks()
 
     def watch_memory(self) -> None:
         """Ask cgroup v1 to say when the limit is hit; v2 kills the whole group by itself (memory.oom.group). Raises ``StepFailedError``."""
@@ -164,21 +157,21 @@ class Sandbox:
         if self.is_empty():
             return [], 0, True  # the usual case: one read instead of a question
         try:
-            wire.send(self._channel, "list")
+            self._keeper.tell("list", self._number)
             received = wire.receive(self._channel)
         except (TimeoutError, ConnectionError):
             received = None
         if received is None:
-            return [], 0, True  # PID 1 is dead, and with it every other process in there
+            return [], 0, True  # the builder is dead, and with it every process in there
         _, count, alone, *processes = received[0]
         return [(int(pid), command) for pid, command in zip(processes[::2], processes[1::2], strict=True)], int(count), bool(int(alone))
 
     def signal(self, pid: int, number: int) -> None:
         """Send a signal to a process in there, by its number in there."""
         try:
-            wire.send(self._channel, "signal", pid, number)
+            self._keeper.tell("signal", self._number, pid, number)
         except ConnectionError:
-            return  # PID 1 is dead, and with it every other process in there
+            return  # the builder is dead, and with it every process in there
 
     def kill(self) -> None:
         """Kill PID 1, and with it every process in there, at once."""

@@ -1,7 +1,7 @@
-"""Messages between pytest, the builder and the holders: a kind and fields of text in one packet, descriptors beside it.
+"""Messages between pytest and the builder: a kind and fields of text in one packet, descriptors beside it.
 
-These three trust each other: no test's code runs in them. Imported by the builder, which is forked for every sandbox: each object
-that a module makes is in memory that such a fork may have to copy, so this does without ``json``, ``socket`` and what these import.
+These two trust each other: no test's code runs in them. Imported by the builder, which is to start fast: this does without ``json``,
+``socket`` and what these import.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 Channel = _socket.socket
 
 LARGEST = 1 << 20  # bytes; a sandbox's steps with hundreds of mounts are a fifth of it
-SHORT = 1 << 12  # bytes of what a holder is asked: room for the largest is mapped and unmapped for each message
 MOST_DESCRIPTORS = 16
 _INT = 4  # bytes of a descriptor's number
 _ROOM = _socket.CMSG_SPACE(MOST_DESCRIPTORS * _INT)
@@ -34,12 +33,12 @@ def send(channel: Channel, kind: str, *fields: str | int, descriptors: tuple[int
     channel.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, numbers)] if numbers else [])
 
 
-def receive(channel: Channel, largest: int = LARGEST) -> tuple[Message, list[int]] | None:
+def receive(channel: Channel) -> tuple[Message, list[int]] | None:
     """Wait for one message; None when the other end is gone. The descriptors come close-on-exec."""
     try:
-        data, ancillary, *_ = channel.recvmsg(largest, _ROOM, _socket.MSG_CMSG_CLOEXEC)
+        data, ancillary, *_ = channel.recvmsg(LARGEST, _ROOM, _socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:  # it left without reading what we had said, which the kernel tells once, before what it had said itself
-        data, ancillary, *_ = channel.recvmsg(largest, _ROOM, _socket.MSG_CMSG_CLOEXEC)
+        data, ancillary, *_ = channel.recvmsg(LARGEST, _ROOM, _socket.MSG_CMSG_CLOEXEC)
     descriptors = [
         int.from_bytes(numbers[at : at + _INT], sys.byteorder)
         for level, kind, numbers in ancillary

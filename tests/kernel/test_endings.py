@@ -247,10 +247,10 @@ def test_a_builder_that_does_not_answer_is_replaced(box, monkeypatch):
 
 
 def test_a_failure_that_nobody_waits_for_any_more_ends_no_builder(box):
-    """Of a clone and of a step in PID 1: pytest has closed the channel before they could say so, as it does when both fail."""
+    """Of a clone and of a step: pytest has closed the channel before they could say so, as it does when both fail."""
     keeper = Keeper(box.host.places)
     good, bad_step = box.plan().recipe, box.plan(bind=(("/nonexistent/thing", False),)).recipe
-    bad_clone = replace(good, namespaces=good.namespaces | 0x800)  # CLONE_SIGHAND without CLONE_VM
+    bad_clone = replace(good, namespaces=good.namespaces | 0x10000)  # CLONE_THREAD without CLONE_SIGHAND
     keeper._builder.send_signal(signal.SIGSTOP)
     for recipe in (bad_clone, bad_step):
         keeper.order(recipe).close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -12,8 +14,44 @@ import pytest
 
 def test_the_test_is_not_pid_1_and_sees_nobody_else(box):
     """A test that is PID 1 survives its own SIGKILL; here PID 1 is ours and the test is the second process."""
-    value = box.run(lambda: [os.getpid(), sorted(int(name) for name in os.listdir("/proc") if name.isdecimal())]).value
-    assert value == [2, [1, 2]]
+    pid, seen = box.run(lambda: [os.getpid(), sorted(int(name) for name in os.listdir("/proc") if name.isdecimal())]).value
+    assert seen == [1, pid]
+    assert pid == (2 if os.path.exists("/proc/sys/kernel/ns_last_pid") else 3)  # a kernel with CHECKPOINT_RESTORE can be told
+
+
+def pid_1_of(sandbox) -> int:
+    with open(f"/proc/self/fdinfo/{sandbox.pidfd}", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("Pid:"))
+
+
+def test_pid_1_has_nothing_open_and_stands_in_the_sandbox(box):
+    """A test that is root reaches whatever its PID 1 has: that is no directory of the machine and no channel, but where it waits."""
+    sandbox = box.keeper.order(box.plan().recipe)
+    sandbox.wait_ready()
+    pid = pid_1_of(sandbox)
+    opened = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd") if int(fd) > 2]
+    assert len(opened) == 1
+    assert opened[0].startswith("socket:")
+    inside = os.stat(f"/proc/{pid}/root/")
+    assert (inside.st_dev, inside.st_ino) != (os.stat("/").st_dev, os.stat("/").st_ino)
+    assert os.path.samestat(os.stat(f"/proc/{pid}/cwd/"), inside)
+    sandbox.close()
+
+
+@pytest.mark.parametrize(("user", "shares"), [(None, True), ("root", False)])
+def test_who_could_change_the_memory_of_pid_1_finds_a_copy(box, user, shares):
+    """PID 1 shares the builder's memory, unless a test has all capabilities of the user namespace: the builder acts outside of it."""
+    if not box.host.rootless or os.geteuid() == 0:
+        pytest.skip("for the run as user")
+    if platform.machine() != "x86_64":
+        pytest.skip("the number of kcmp(2) is that of x86-64")
+    sandbox = box.keeper.order(box.plan(user=user).recipe)
+    sandbox.wait_ready()
+    vm, kcmp = 1, 312
+    compared = ctypes.CDLL(None, use_errno=True).syscall(kcmp, box.keeper.builder, pid_1_of(sandbox), vm, 0, 0)
+    assert compared >= 0, os.strerror(ctypes.get_errno())
+    assert (compared == 0) == shares
+    sandbox.close()
 
 
 @pytest.mark.parametrize("kind", ["pid", "net", "ipc", "mnt", "uts"])
@@ -77,8 +115,8 @@ def test_orphans_are_adopted_and_reaped(box):
         os.wait()
         os.close(write)
         os.read(read, 1)
-        deadline = os.times().elapsed + 5
-        while (left := [name for name in os.listdir("/proc") if name.isdecimal() and int(name) > 2]) and os.times().elapsed < deadline:
+        deadline, known = os.times().elapsed + 5, {"1", str(os.getpid())}
+        while (left := [name for name in os.listdir("/proc") if name.isdecimal() and name not in known]) and os.times().elapsed < deadline:
             os.sched_yield()
         return left
 

@@ -1,4 +1,4 @@
-"""Messages between pytest, the builder and the holders."""
+"""Messages between pytest and the builder."""
 
 import os
 
