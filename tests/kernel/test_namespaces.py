@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import platform
 import socket
@@ -49,9 +50,12 @@ def test_who_could_change_the_memory_of_pid_1_finds_a_copy(box, user, shares):
     sandbox.wait_ready()
     vm, kcmp = 1, 312
     compared = ctypes.CDLL(None, use_errno=True).syscall(kcmp, box.keeper.builder, pid_1_of(sandbox), vm, 0, 0)
-    assert compared >= 0, os.strerror(ctypes.get_errno())
-    assert (compared == 0) == shares
+    code = ctypes.get_errno()
     sandbox.close()
+    if compared < 0 and code == errno.ENOSYS:
+        pytest.skip("this kernel has no kcmp(2)")
+    assert compared >= 0, os.strerror(code)
+    assert (compared == 0) == shares
 
 
 @pytest.mark.parametrize("kind", ["pid", "net", "ipc", "mnt", "uts"])
