@@ -98,7 +98,7 @@ def inheritance(
 
     pytest's own files stay the one that everybody writes to: the standard streams, which capture has put aside, and its logs.
     """
-    captured = {file for _, file, _ in _pytest_private.capture_files(config)}
+    captured = {file for _, file in _pytest_private.capture_files(config)}
     standard = _pytest_private.capture_keeps(config)
     standing = {0, 1, 2} | standard | _pytest_private.log_file_descriptors(config) | _dumps_to(timers, standard, strict=spec.strict)
     standing |= {stream.fileno() for stream in _pytest_private.debug_trace(config)}
@@ -147,14 +147,8 @@ def entry(
     ours: set[int],
 ) -> Entry:
     """All that the child does between its fork and the first line of the test, ``theirs`` open. Raises ``StepFailedError``."""
-    replace = {}
-    for target, file, capturing in _pytest_private.capture_files(item.config):
-        private = sandbox.stdout if target == 1 else sandbox.stderr
-        if size := os.fstat(file).st_size:  # what shared fixtures of this test said belongs to its setup section
-            os.write(private, os.pread(file, size, 0))
-        replace[file] = private
-        if capturing:
-            replace[target] = private
+    files = _pytest_private.capture_files(item.config)
+    replace = {file: sandbox.stdout if target == 1 else sandbox.stderr for target, file in files}
     identity = _identity(run, item, spec)
     confinement = _strict.confinement(spec)
     memory = None

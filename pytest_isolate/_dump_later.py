@@ -14,6 +14,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+_SOONEST = 0.001  # seconds; faulthandler takes none below a microsecond
+
 
 @dataclass(frozen=True)
 class Armed:
@@ -41,6 +43,7 @@ class DumpLater:
 
     def __init__(self) -> None:
         self.armed: Armed | None = None
+        self.gone_by = 0.0  # seconds of what the next call is for, in another process
         self._original: tuple[Any, Any] | None = None
 
     def install(self) -> None:
@@ -60,6 +63,7 @@ class DumpLater:
     ) -> None:  # fmt: skip
         assert self._original is not None
         file = sys.stderr if file is None else file
+        timeout, self.gone_by = max(timeout - self.gone_by, _SOONEST), 0.0
         more["exit"] = exit  # and what Python 3.15 and later have
         self._original[0](timeout, repeat, file, **more)
         self.armed = Armed(timeout, repeat, file, more, time.monotonic() + timeout)

@@ -1,8 +1,7 @@
 """Several isolated tests in flight at once (``--isolate-jobs``).
 
-pytest's own loop stays as it is: it takes up one test after the other. A test that may fly leaves the loop at its fork; what was said
-of it up to there is held back, its part of the parent's teardown is done at once, and the loop goes on. Reports come in the order of
-the tests, when everything before them has come.
+pytest's own loop stays as it is: it takes up one test after the other. A test that may fly leaves the loop at its fork, and the loop
+goes on. Its start and its reports come in the order of the tests, when everything before them has come.
 
 Nobody may be in flight while shared fixtures change: before one is set up or torn down everybody is waited for (``settle``), so that a
 test never sees less, or more, than in a run without jobs. Tests that are not isolated, that are ``serial`` or share a sandbox run alone.
@@ -15,15 +14,13 @@ import re
 import traceback
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import NoReturn
 
 import pytest
 
 from pytest_isolate import _flight, _protocol, _pytest_private
 from pytest_isolate._errors import StepFailedError
-from pytest_isolate._flight import Flight, Handed
-from pytest_isolate._inside import FORWARDED
+from pytest_isolate._flight import Flight
 from pytest_isolate._interrupted import is_between, raise_where
 from pytest_isolate._remedies import explain
 from pytest_isolate._run import Run
@@ -62,7 +59,7 @@ def why_one(config: pytest.Config) -> str | None:
 class Fleet:
     """The tests of one run that are in flight or wait for their turn to be reported, in their order."""
 
-    def __init__(self, jobs: int, land: Callable[[Flight], None]) -> None:
+    def __init__(self, jobs: int, land: Callable[[Flight, BaseException | None], None]) -> None:
         self._jobs = jobs
         self._land = land
         self._turns: deque[Flight] = deque()
@@ -72,7 +69,7 @@ class Fleet:
     def prepare(self, flight: Flight) -> bool:
         """Whether this test may fly; if not, everybody else has landed."""
         spec, item = flight.spec, flight.item
-        if spec is None or spec.serial or flight.key is not None:
+        if spec is None or spec.serial or flight.key is not None or flight.rehearses or flight.is_skipped:
             self.land_all()
             return False
         stands_on = (_pytest_private.wide_parameters(item), item.getparent(pytest.Package))
@@ -92,22 +89,17 @@ class Fleet:
             self._available = _available_memory()
 
     def take_in(self, flight: Flight, raised: BaseException | None) -> None:
-        """A test has left pytest's protocol: by its fork, or by its end if something before the fork ended it."""
+        """A test has left pytest's protocol: by its fork, or by what its shared fixtures raised."""
         if isinstance(raised, KeyboardInterrupt):
             self._interrupted(flight, raised)
-        if raised is not None and not isinstance(raised, Handed):
+        if raised is not None:
             self.land_all()
-            _protocol.say_held(flight)
-            raise raised
-        session = flight.item.session
-        flight.handed = raised is not None
+            self._land(flight, raised)
         self._turns.append(flight)  # before all that a Ctrl-C may interrupt: who is in here does not stay
-        last = flight.nextitem is None or _pytest_private.leaves_shared_fixtures(flight.item, flight.nextitem)
-        if flight.in_the_air and not last:
-            _protocol.part(flight)
-        if last:
+        flight.parted = _pytest_private.leaves_nothing(flight.item, flight.nextitem)
+        if not flight.parted:
             self.settle()
-        self.land_ready(session)
+        self.land_ready(flight.item.session)
 
     def _interrupted(self, flight: Flight, error: KeyboardInterrupt) -> NoReturn:
         """A person's Ctrl-C came between two waits: nobody is waited for, this test neither, if it was just forked."""
@@ -141,12 +133,10 @@ class Fleet:
         elif self._flying() and _pytest_private.leaves_shared_fixtures(item, nextitem):
             self.settle()
 
-    def holding(self, flight: Flight, receiver: object) -> AbstractContextManager[None]:
-        """A context in which everything that pytest says of this test is held back, but its start if nobody is before it."""
-        flight.held, flight.starts_at_once = [], not self._turns
-        return _pytest_private.redirected_hooks(
-            flight.item.config, receiver, FORWARDED, but="pytest_runtest_logstart" if flight.starts_at_once else None
-        )
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is before the next test."""
+        return not self._turns
 
     def settle(self) -> None:
         """Wait until nobody is in flight."""
@@ -162,9 +152,9 @@ class Fleet:
     def land_ready(self, session: pytest.Session) -> None:
         """Report those whose turn it is, unless one of them ended the run."""
         while self._turns and not self._turns[0].in_the_air and not Run.stops(session):
-            self._land(self._turns.popleft())
+            self._land(self._turns.popleft(), None)
         if self._turns and self._turns[0].in_the_air:  # -v shows whom one waits for
-            _protocol.say_held(self._turns[0], only_start=True)
+            _protocol.say_start(self._turns[0])
 
     def abandon(self) -> None:
         """The run is over: end those who are still in flight, and forget what was not reported."""
@@ -181,7 +171,7 @@ class Fleet:
         flying = self._flying()
         running = _running(flying)
         try:
-            with standing_still():
+            with standing_still(), _pytest_private.overhearing(flying[0].item.config):
                 wait_for_one([watch for _, watch in running])
         except KeyboardInterrupt as error:
             raise_where(running, error)

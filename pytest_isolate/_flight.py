@@ -1,8 +1,7 @@
-"""One test's fork: from the point where pytest stands before function scope to the child's end.
+"""One test's fork: from the point where its protocol would begin to the child's end.
 
-``take_off`` is called at that point, in the middle of pytest's own ``pytest_runtest_protocol``. In the child it
-returns, and pytest goes on with fixtures, call and teardown as if nothing had happened. In the parent it waits and then
-raises ``Handed``, which unwinds that protocol without reports; ``_protocol`` catches it at the outermost hook and reports.
+``run`` is called there. In the child it returns, and the child runs the whole protocol of its test, as a worker of pytest-xdist does. In
+pytest it returns when the test is over, or is in the air, and ``_protocol`` reports.
 """
 
 from __future__ import annotations
@@ -15,14 +14,13 @@ import sys
 import threading
 import time
 import traceback
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import pytest
 
-from pytest_isolate import _allocations, _attempts, _boarding, _coverage, _forked, _pytest_private, _reading
+from pytest_isolate import _allocations, _attempts, _boarding, _coverage, _forked, _pytest_private, _reading, _shared
 from pytest_isolate._errors import PASSING, StepFailedError
 from pytest_isolate._group import Group, Key, goes_on, key_of
 from pytest_isolate._inside import FORWARDED, Inside
@@ -44,21 +42,6 @@ from pytest_isolate._timers import Stopped, standing_still
 from pytest_isolate._verdict import Facts, Verdict
 
 
-class Handed(pytest.exit.Exception):  # type: ignore[name-defined, misc] # an attribute of a function, to mypy
-    """The test is over elsewhere. An ``Exit``, the one exception that pytest lets through a phase on its way out."""
-
-    def __init__(self) -> None:
-        super().__init__("pytest-isolate: handed to a sandbox")
-
-
-@dataclass(frozen=True)
-class Parted:
-    """The parent's own teardown of a test: how it went, and what was captured of it."""
-
-    call: pytest.CallInfo[None]
-    said: list[tuple[str, str]]
-
-
 @dataclass
 class Flight:
     """One isolated test in this process, parent or child."""
@@ -78,30 +61,50 @@ class Flight:
     plan: Plan | None = None
     group: Group | None = None  # the sandbox with its child, from the fork on or from the test before
     key: Key | None = None
-    arguments: dict[str, Any] | None = None
     output: tuple[tuple[str, bytes], ...] = ()
-    parent_warnings: int = 0
     may_fly: bool = False  # whether pytest may go on with further tests while it runs
     salvaged: str | None = None  # the line that says where the tmp_path went
     changes: Changes | None = None  # of the file system, read when somebody asks
 
+    is_skipped: bool = False  # by a mark: nothing of it runs, and pytest's own protocol says so
+    fresh: frozenset[str] = frozenset()  # names of wider fixtures that are set up inside, though others are shared
+    rehearses: bool = False  # it runs up to the first wider fixture that is not there, if it comes to one, and tells
+    shared_seconds: float = 0.0  # that pytest set up wider fixtures for it
+    shared_error: BaseException | None = None  # what one of them raised now, and this test is the first to meet
+    skipped: str | None = None  # why it is skipped here, with on_missing="skip"
+    troubles: list[str] = field(default_factory=list)  # what the machine could not give, to be warned of
+
     in_the_air: bool = False  # it runs, and its reports come when it is its turn
-    held: list[tuple[str, dict[str, Any]]] | None = None  # hook calls that come when it is its turn
-    starts_at_once: bool = False  # it is its turn from the beginning
-    handed: bool = True  # whether it was forked, or could not be, rather than ended before that
-    parted: Parted | None = None  # what the parent's own teardown gave, where it came before the end of the test
-    landing: bool = False
+    said_start: bool = False  # whether the hooks heard that it has started
+    attempts: int = 0  # that pytest-rerunfailures has had of it, and that ended in a death
+    parted: bool = False  # the loop has gone on from it, and its collectors are no more pytest's than the next test needs
     entry_travels: bool = False  # to the controller of pytest-xdist, which keeps it
     started: float = field(default_factory=time.time)  # when pytest took the test up, and from the fork on, when that was
     verdict: Verdict | None = None
     reports: list[pytest.TestReport] = field(default_factory=list)
+    overheard: dict[str, str] = field(default_factory=dict)  # what threads of pytest said meanwhile
+    raised: dict[int, Any] = field(default_factory=dict)  # by a report's id: what the child said of an exception
+    unsaid: dict[int, Any] = field(default_factory=dict)  # by a report's id: its attributes that JSON cannot say
+    calls: dict[int, pytest.CallInfo[None]] = field(default_factory=dict)  # by a report's id: of those that were made in pytest
+
+    @classmethod
+    def of(cls, run: Run, hooks: object, item: pytest.Item, nextitem: pytest.Item | None) -> Flight:
+        """One with its keywords, or what is wrong with them."""
+        try:
+            spec = run.defaults.spec_of(item)
+            return cls(run, hooks, item, nextitem, spec, key=key_of(spec, item))
+        except BadValueError as error:
+            return cls(run, hooks, item, nextitem, None, bad_value=str(error))
 
     def close(self) -> Group | None:
         """Let go of the sandbox, which the builder unmakes, unless it goes on: then give it to the next test."""
         group, self.group = self.group, None
         if self.facts is not None:  # megabytes of reports, which a traceback's cycle would keep until some far collection
             self.facts.exit.frames.clear()
-        self.facts, self.output, self.reports = None, (), []
+        self.facts, self.output, self.reports, self.shared_error = None, (), [], None
+        self.raised.clear()
+        self.unsaid.clear()
+        self.calls.clear()
         healthy = self.verdict is not None and self.verdict.kind == "ok"
         session = self.item.session
         if group is not None and group.watch.alive and healthy and not (session.shouldstop or session.shouldfail):
@@ -112,16 +115,16 @@ class Flight:
             self.sandbox.close()
         return None
 
+    @property
+    def shares(self) -> bool:
+        """Whether pytest sets up wider fixtures for it: in a sandbox that goes on they are set up inside."""
+        return self.spec is not None and self.spec.fixtures != "fresh" and self.group is None
+
     def abandon(self) -> None:
         """End a test that nobody will report."""
         if self.group is not None:
             self.group.watch.finish()
         self.close()
-
-    @property
-    def pending(self) -> bool:
-        """Whether the fork is still to come."""
-        return self.inside is None and not self.plain
 
 
 def prepare(run: Run, hooks: object, item: pytest.Item, nextitem: pytest.Item | None, group: Group | None) -> Flight:
@@ -129,63 +132,72 @@ def prepare(run: Run, hooks: object, item: pytest.Item, nextitem: pytest.Item | 
 
     ``group`` is the sandbox of the test before, if that goes on; it ends here when this test is not one of its own.
     """
-    try:
-        spec = run.defaults.spec_of(item)
-        flight = Flight(run, hooks, item, nextitem, spec, key=key_of(spec, item))
-    except BadValueError as error:
-        flight = Flight(run, hooks, item, nextitem, None, bad_value=str(error))
+    flight = Flight.of(run, hooks, item, nextitem)
     if group is not None:
         if group.key == flight.key and group.watch.alive:
             flight.group, flight.sandbox, flight.plan = group, group.sandbox, group.plan
         else:
             group.close()
+    if flight.spec is not None and flight.spec.named_fresh:
+        _find_fresh(flight, flight.spec)
+    if flight.shares:
+        flight.rehearses = not _pytest_private.has_shared(item, flight.fresh) and not _shared.is_foreseeable(item)
     return flight
 
 
-def fork_before_setup(flight: Flight) -> None:
-    """An item without fixtures (of a conftest's collector, say): its own ``setup`` and ``teardown`` belong inside, with its ``runtest``."""
-    item = flight.item
-    setup, teardown = item.setup, item.teardown
-
-    def set_up_inside() -> None:
-        if flight.pending:
-            take_off(flight)
-            if flight.inside is not None:
-                item.addfinalizer(teardown)  # the one that pytest had put there was forgotten with the parent's
-        setup()
-
-    def tear_down_where_set_up() -> None:
-        if flight.facts is None and flight.broken is None and flight.bad_value is None and not flight.in_the_air:
-            teardown()
-
-    item.setup, item.teardown = set_up_inside, tear_down_where_set_up  # type: ignore[method-assign]
+def _find_fresh(flight: Flight, spec: Spec) -> None:
+    """Those that were named, and what stands on them."""
+    for name in spec.named_fresh:
+        if not _pytest_private.knows_fixture(flight.item, name):
+            flight.bad_value = f"isolate: fixtures={list(spec.named_fresh)!r}, set {spec.origin('fixtures')}: there is no fixture {name!r}"
+            flight.spec = None
+            return
+    flight.fresh = _pytest_private.with_dependents(flight.item, spec.named_fresh)
 
 
-def take_off(flight: Flight) -> None:
-    """Fork. Returns in the child (and, with ``on_missing="warn"`` on a machine without namespaces, in the only process)."""
-    if flight.bad_value is not None or flight.broken is not None or flight.facts is not None or flight.in_the_air:
-        raise Handed  # somebody's hook swallowed the first one: a parent must never run the test itself
-    assert flight.spec is not None
+def run(flight: Flight) -> None:
+    """Run the test in a child, which comes back from here with ``flight.inside``; so does the only process if nothing was to be had."""
+    if flight.spec is None:
+        return
+    if flight.shares and not flight.rehearses:
+        _share(flight)
+    _take_off(flight, flight.spec)
+    if flight.rehearses and flight.facts is not None and flight.facts.exit.first("need") is not None:
+        flight.rehearses = False
+        flight.close()
+        flight.sandbox = None
+        _share(flight)
+        _take_off(flight, flight.spec)
+
+
+def _share(flight: Flight) -> None:
+    """Have pytest set up what the test shares with others."""
+    if not _pytest_private.has_shared(flight.item, flight.fresh):
+        call = _shared.set_up(flight.item, flight.fresh, flight.run.played.is_around_shared)
+        flight.shared_seconds += call.duration
+        flight.shared_error = None if call.excinfo is None else call.excinfo.value
+
+
+def _take_off(flight: Flight, spec: Spec) -> None:
+    """Fork, and in pytest wait."""
     try:
-        if flight.group is None or not _go_on(flight, flight.spec, flight.group):
-            with standing_still():  # building a sandbox is no part of the test
-                _prepare(flight, flight.spec)
-            if flight.plain:
+        if flight.group is not None:
+            if _go_on(flight, spec, flight.group):
                 return
-            _fork(flight, flight.spec)
+            if spec.fixtures != "fresh":
+                _share(flight)
+        with standing_still():  # building a sandbox is no part of the test
+            _prepare(flight, spec)
+        if not (flight.plain or flight.broken or flight.skipped):
+            _fork(flight, spec)
     except StepFailedError as error:
         flight.broken = flight.run.builders_death(died=True) or explain(error, flight.run.here)
-    except Handed:
-        raise
     except KeyboardInterrupt as error:  # at any moment since the fork, or since a child was told to go on
         _interrupted(flight, error)
     except Exception:  # ours, not the test's: it must not look like the test's failure
         if flight.inside is not None:
             raise
         flight.broken = f"pytest-isolate itself failed:\n{traceback.format_exc()}"
-    if flight.inside is None:
-        flight.arguments = _pytest_private.function_arguments(flight.item)
-        raise Handed
 
 
 def _interrupted(flight: Flight, error: KeyboardInterrupt) -> NoReturn:
@@ -225,17 +237,14 @@ def _prepare(flight: Flight, spec: Spec) -> None:
         flight.plan = run.plan(spec, flight.item.session)
         for missing in flight.plan.missing:
             _settle(flight, spec, missing)
-        if flight.broken is not None:
-            raise Handed
-        _build(flight, spec)
-        run.has_worked = True
+        if flight.broken is None and flight.skipped is None:
+            _build(flight, spec)
+            run.has_worked = True
     except StepFailedError as error:
         if run.has_worked or error.errno in PASSING:  # not what this machine cannot give: no on_missing covers it
             raise
         _settle(flight, spec, Missing("sandbox", explain(error, run.here), ""))
-        flight.plain = flight.broken is None
-        if flight.broken is not None:
-            raise Handed from error
+        flight.plain = flight.broken is None and flight.skipped is None
 
 
 def _build(flight: Flight, spec: Spec) -> None:
@@ -264,11 +273,11 @@ def _settle(flight: Flight, spec: Spec, missing: Missing) -> None:
     asked = f"this machine cannot isolate {missing.keyword} (asked {spec.origin(missing.keyword)})"
     sentence = f"{asked}: {missing.reason}; {helps} pytest --isolate-doctor and on_missing="
     if spec.on_missing == "skip":
-        _pytest_private.skip_where_the_test_is(sentence)
-    if spec.on_missing == "error":
+        flight.skipped = sentence
+    elif spec.on_missing == "error":
         flight.broken = sentence
     else:
-        warnings.warn(pytest.PytestWarning(f"{sentence}: the test runs without it"), stacklevel=2)
+        flight.troubles.append(f"{sentence}: the test runs without it")
 
 
 _INTERRUPTING = {signal.SIGINT, signal.SIGTERM}  # in a child that is not yet inside, Ctrl-C would be two parents
@@ -327,12 +336,11 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timers: Stopped, *, fur
             pid = entry_module.fork(entry)
             if pid == 0:
                 inside = Inside(flight.item, Writer(frames_write), sandbox.stdout, events, commands if further else -1)
-                inside.ended = ended
-                inside.measuring = measuring
-                inside.debuggable = not spec.strict
-                inside.mirrors = mirrors
-                inside.lost = entry.inheritance.lost
+                inside.ended, inside.measuring, inside.mirrors = ended, measuring, mirrors
+                _tell(flight, spec, entry, inside)
                 restore_random()
+                if flight.shared_seconds and config.pluginmanager.hasplugin("randomly"):  # which seeds in its hooks of each phase
+                    inside.random = restore_random
                 _begin(flight, spec, entry, inside, stacks_write, timers=timers, repairs=repairs)
                 return
             for mirror in mirrors.values():
@@ -353,6 +361,15 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timers: Stopped, *, fur
     finally:
         if flight.inside is None:
             _boarding.close(*theirs)
+
+
+def _tell(flight: Flight, spec: Spec, entry: Entry, inside: Inside) -> None:
+    """In the child: what it has to know of the test besides its descriptors."""
+    inside.debuggable = not spec.strict
+    inside.lost = entry.inheritance.lost
+    inside.shared_seconds, inside.shared_error = flight.shared_seconds, flight.shared_error
+    inside.rehearses, inside.attempts, inside.fresh = flight.rehearses, flight.attempts, flight.fresh
+    inside.played = flight.run.played if flight.run.played.is_wanted(flight.item) else None
 
 
 @contextlib.contextmanager
@@ -411,7 +428,8 @@ def _wait(flight: Flight, group: Group) -> None:
         flight.in_the_air = True
         return
     try:
-        wait_for_one([group.watch])
+        with _pytest_private.overhearing(flight.item.config) as flight.overheard:
+            wait_for_one([group.watch])
     except KeyboardInterrupt:  # the test is asked first where it stands
         raise
     except BaseException:  # nobody will land it
@@ -427,7 +445,7 @@ def finish(flight: Flight) -> None:
     assert group is not None
     exit_, sandbox = group.watch.finish(), group.sandbox
     _boarding.restore_flags(flight.run.stream_flags)
-    exit_.frames, unreadable = _reading.checked(exit_.frames, strict=spec.strict)
+    exit_.frames, unreadable = _reading.checked(exit_.frames, strict=spec.strict, rehearses=flight.rehearses)
     entered = exit_.first("entered") or {}
     base = entered.get("base")
     counters, disk_used, unroutable = sandbox.counters(exit_.processor), sandbox.disk_used(), sandbox.unroutable()

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import faulthandler
+import io
 import os
 import signal
 import sys
 import time
 import traceback
 import warnings
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import pytest
@@ -23,8 +25,12 @@ from pytest_isolate import _pytest_private
 from pytest_isolate._allocations import answer_alarm
 from pytest_isolate._attempts import Recorder
 from pytest_isolate._coverage import Measuring
+from pytest_isolate._dump_later import dump_later
 from pytest_isolate._group import next_command
 from pytest_isolate._linux import counters
+from pytest_isolate._mend import innermost_of_ours, joined_phases
+from pytest_isolate._played import Played
+from pytest_isolate._reruns import count_attempts
 from pytest_isolate._sandbox.entry import Before, processor_time
 from pytest_isolate._sandbox.frames import LARGEST_FRAME, Frame, Writer
 from pytest_isolate._sandbox.mirror import Mirror
@@ -40,6 +46,7 @@ _DENIED = {errno.ENOSPC: "ENOSPC", errno.EDQUOT: "ENOSPC", errno.EMFILE: "EMFILE
 _LARGEST_TEXT = 4 << 20  # characters of one report's section; what is more is left out in the middle
 _SMALLEST_TEXT = 1 << 10
 _MOST_LOST = 20
+_MOST_CLASSES, _DEEPEST = 20, 3  # of an exception's bases that are told, and of groups in groups
 _MOST_SECTIONS = 9  # of one attempt: three of each phase
 _SCALARS = (bool, int, float, str)
 _MONITORING_TOOL = 4  # sys.monitoring's numbers 0 to 2 and 5 have names, 4 is free
@@ -73,6 +80,17 @@ class Inside:
         self._network: list[int] = []  # counters of it, where an attempt is a violation
         self._told_tmp_path = False
         self._unsaid = False  # whether a plugin keeps reports of this attempt until it is over
+        self.rehearses = False  # whether pytest sets up the wider fixtures of this test when it comes to the first
+        self.shared_seconds = 0.0  # of the test's set-up, in pytest
+        self.shared_error: BaseException | None = None  # that pytest had in it
+        self.random: Callable[[], None] | None = None  # goes on with the numbers that shared fixtures drew, where hooks seed them
+        self.fresh: frozenset[str] = frozenset()  # names of wider fixtures that are set up in here
+        self.attempts = 0  # of this test, before this process
+        self.unsaid = contextlib.ExitStack()  # what is printed uncaptured as long as this may be a rehearsal
+        self._stops_early = False  # the session was to end before the test's teardown began
+        self.played: Played | None = None  # whose hooks in pytest want to know what was raised
+        self._raised_in: tuple[str, Frame] | None = None  # a phase, and what it raised
+        self._shared: list[tuple[str, str, str]] = []  # what pytest captured of the test's set-up
         self._own_stop: object = False  # the session's ``shouldfail`` as --maxfail made it in here
 
     def begin(
@@ -94,8 +112,22 @@ class Inside:
         if fresh:
             _pytest_private.forget_shared_fixtures(self._item)
         else:
-            _pytest_private.forget_parents_finalizers(self._item.session)
+            _pytest_private.forget_parents_finalizers(self._item)
+            _pytest_private.forget_fixtures(self._item, self.fresh)
+        _pytest_private.give_back_protocol(self._item.config)
         _pytest_private.redirect_hooks(self._item.config, hooks, FORWARDED)
+        if self.attempts:
+            count_attempts(self._item, self.attempts)
+        if self.rehearses:
+            self.unsaid.enter_context(_printed_later())
+            _pytest_private.before_setup_of_collectors(self._item, self.need)
+        if self.shared_error is not None:
+            _pytest_private.raise_whole(self._item, self.shared_error, innermost_of_ours(self.shared_error.__traceback__))
+        sections = _pytest_private.report_sections(self._item)
+        self._shared[:], sections[:] = sections, []
+        if _pytest_private.has_shown_live_logs(self._item.config):
+            _pytest_private.continue_live_logs(self._item.config, "setup")
+        _pytest_private.continue_records(self._item)
         _pytest_private.mirror(self._item.config, self.mirrors)
         if self.measuring is not None:
             self.measuring.begin()
@@ -160,8 +192,12 @@ class Inside:
         data = self._item.config.hook.pytest_report_to_serializable(config=self._item.config, report=report)
         when = getattr(report, "when", None)
         frame: Frame = {"kind": "report", "when": when, "report": _plain(data), "seen": sorted(self._seen)}
+        if self.played is not None:
+            frame["unsaid"] = sorted(str(name) for name, value in data.items() if not _is_plain(value))[:_MOST_LOST]
         if hasattr(report.longrepr, "toterminal") and isinstance(data.get("longrepr"), str):
             frame["drawn"] = True  # an item's own way to show a failure, which serializes as its text
+        if self._raised_in is not None and self._raised_in[0] == when:
+            frame["raised"] = self._raised_in[1]
         if type(report) is not pytest.TestReport:
             frame["failed_subtests"] = _pytest_private.count_failed_subtests(self._item)
         return frame
@@ -175,10 +211,36 @@ class Inside:
             "when": when, "nodeid": nodeid, "location": _plain(location),
         })  # fmt: skip
 
-    def see_call(self, call: pytest.CallInfo[None]) -> None:
-        """Look for a denial in what a phase raised, and tell of a ``tmp_path`` that was there before the fork."""
+    def begin_report(self, call: pytest.CallInfo[None]) -> None:
+        """Before a report is made: what pytest captured of the set-up is in it."""
         self._unsaid = True
+        self.unsaid.close()
+        if call.when == "setup" and self._shared:
+            sections = _pytest_private.report_sections(self._item)
+            sections[:] = joined_phases(self._shared, sections)
+            self._shared.clear()
+
+    def unheard(self) -> contextlib.AbstractContextManager[object]:
+        """While hooks run that pytest calls again (``_played``): what they print, they print there."""
+        if self.played is None:
+            return contextlib.nullcontext()
+        nowhere = contextlib.ExitStack()
+        nowhere.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        nowhere.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        return nowhere
+
+    def tell_projects(self, name: str, **arguments: object) -> None:
+        """Call a hook of those who are told of this test in pytest as well."""
+        if self.played is not None:
+            with self.unheard():
+                self.played.caller(self._item, name)(**arguments)
+
+    def see_call(self, call: pytest.CallInfo[None]) -> None:
+        """Look for a denial in what a phase raised, as the hooks left it, and tell of a ``tmp_path`` that was there before the fork."""
+        self._raised_in = None
         if call.excinfo is not None:
+            if self.played is not None:
+                self._raised_in = call.when, _told(call.excinfo.value)
             if self._attempts is not None and _refused(call.excinfo.value) and self._attempts.refused_port is not None:
                 self._send({"kind": "refused", "port": self._attempts.refused_port})
             self._see(call.excinfo.value, set())
@@ -187,6 +249,8 @@ class Inside:
 
     def begin_phase(self, when: str) -> None:
         """Tell where the test is and what it has said so far, where no report of the phase before has done that."""
+        if when == "teardown":
+            self._stops_early = self._wants_end()
         if self._unsaid:
             said = _pytest_private.report_sections(self._item)
             sections = [(f"Captured {kind} {phase}", _shortened(text, _LARGEST_TEXT >> 4)) for phase, kind, text in said[-_MOST_SECTIONS:]]
@@ -215,6 +279,43 @@ class Inside:
         if self._commands < 0:
             _pytest_private.tear_down_rest(self._item.session)
 
+    def begin_fixture(self, fixturedef: pytest.FixtureDef[object]) -> None:
+        """A child that rehearses sets up no wider one that its test asks for; what is asked for while it runs is set up inside."""
+        shared = _pytest_private.is_shared(self._item, fixturedef)
+        if (
+            self.rehearses
+            and shared
+            and fixturedef.argname not in self.fresh
+            and _pytest_private.is_in_closure(self._item, fixturedef.argname)
+        ):
+            self.need(fixturedef.argname)
+        self.unsaid.close()
+        if self.random is not None:
+            self.random()
+            self.random = None
+
+    def need(self, what: str) -> NoReturn:
+        """Have pytest set up the wider fixtures of this test, for a child that begins anew: this one was a rehearsal."""
+        self._send({"kind": "need", "fixture": what})
+        self._send({"kind": "end"})
+        with contextlib.suppress(OSError):  # a hook closed or filled it: then pytest sees by and by
+            _eventfd_write(self.ended, 1)
+        _exit(0)
+
+    def run(self, nextitem: pytest.Item | None) -> NoReturn:
+        """Run the test's protocol, with everybody's hooks, and end."""
+        raised: BaseException | None = None
+        config = self._item.config
+        if (
+            config.pluginmanager.hasplugin("faulthandler") and float(config.getini("faulthandler_timeout") or 0) > 0
+        ):  # set with the protocol
+            dump_later.gone_by = self.shared_seconds
+        try:
+            self._item.config.hook.pytest_runtest_protocol(item=self._item, nextitem=nextitem)
+        except BaseException as error:  # noqa: BLE001 - said to pytest, which raises it
+            raised = error
+        self.finish(raised)
+
     def finish(self, raised: BaseException | None) -> NoReturn:
         """Say the end and leave, without the parent's exit handlers; before that, run the other tests of the group. Never returns."""
         try:
@@ -230,8 +331,9 @@ class Inside:
     def _run_next(self, index: int, following: int, *, goes_on: bool) -> BaseException | None:
         items = self._item.session.items
         self._item = items[index]
+        self.rehearses = False
         self._seen.clear()
-        self._told_tmp_path = False
+        self._told_tmp_path = self._stops_early = False
         if self._attempts is not None:
             self._attempts.clear()
         self._network_before = counters.unroutable(self._network)
@@ -264,7 +366,7 @@ class Inside:
         if properties or attributes:
             self._send({"kind": "junit", "properties": properties, "attributes": attributes})
         self._tell_coverage()
-        self._send({"kind": "end"})
+        self._send({"kind": "end", "live": _pytest_private.has_shown_live_logs(self._item.config)})
         _processor_time()  # so that what it used is accounted for before pytest looks
         with contextlib.suppress(OSError):  # a test closed or filled it: then pytest sees by and by
             _eventfd_write(self.ended, 1)
@@ -273,8 +375,13 @@ class Inside:
         """Tell what the test itself made of the session; what came of ``--maxfail`` the parent finds by itself."""
         session = self._item.session
         shouldfail = None if session.shouldfail is self._own_stop else session.shouldfail
-        if session.shouldstop or shouldfail:
-            self._send({"kind": "stop", "shouldstop": str(session.shouldstop or ""), "shouldfail": str(shouldfail or "")})
+        if self._wants_end():
+            frame: Frame = {"kind": "stop", "shouldstop": str(session.shouldstop or ""), "shouldfail": str(shouldfail or "")}
+            self._send(frame | {"early": self._stops_early})
+
+    def _wants_end(self) -> bool:
+        session = self._item.session
+        return bool(session.shouldstop or (session.shouldfail and session.shouldfail is not self._own_stop))
 
     def _tell_coverage(self) -> None:
         if self.measuring is None:
@@ -341,6 +448,20 @@ class Inside:
                     self._seen.add("EMFILE")
 
 
+@contextlib.contextmanager
+def _printed_later() -> Iterator[None]:
+    """Keep what Python prints to the streams that there are now, and print it at the end."""
+    kept = [(name, getattr(sys, name), io.StringIO()) for name in ("stdout", "stderr")]
+    for name, _, buffer in kept:
+        setattr(sys, name, buffer)
+    yield
+    for name, stream, buffer in kept:
+        if getattr(sys, name) is buffer:
+            setattr(sys, name, stream)
+        stream.write(buffer.getvalue())
+        stream.flush()
+
+
 def _refused(error: BaseException | None) -> bool:
     """Whether a refused connection is behind an exception, through whatever libraries."""
     seen: set[int] = set()
@@ -350,6 +471,32 @@ def _refused(error: BaseException | None) -> bool:
         seen.add(id(error))
         error = error.__cause__ or error.__context__
     return False
+
+
+def _told(error: BaseException, depth: int = 0) -> Frame:
+    """An exception in words, with what it is made of where JSON can say that."""
+    kind = type(error)
+    try:
+        message = str(error)
+    except Exception as unsaid:  # noqa: BLE001 - a class of somebody's
+        message = f"<{type(unsaid).__name__} in its __str__>"
+    arguments = list(error.args)
+    if isinstance(error, OSError) and len(arguments) == 2 and error.filename is not None:
+        arguments.append(error.filename)
+    told: Frame = {
+        "classes": [[str(each.__module__), str(each.__qualname__)] for each in kind.__mro__[:_MOST_CLASSES]],
+        "message": _shortened(message, _LARGEST_TEXT >> 4),
+        "arguments": None,
+        "stack": [list(place) for place in _stack_of(error)],
+        "exceptions": [],
+    }
+    if all(each is None or isinstance(each, _SCALARS) for each in arguments) and len(repr(arguments)) < _LARGEST_TEXT >> 4:
+        told["arguments"] = arguments
+    if depth < _DEEPEST:
+        told["exceptions"] = [
+            _told(each, depth + 1) for each in getattr(error, "exceptions", ())[:_MOST_LOST] if isinstance(each, Exception)
+        ]
+    return told
 
 
 def _stack_of(error: BaseException) -> list[tuple[str, int, str]]:
@@ -363,6 +510,15 @@ def _shortened(text: str, longest: int = _LARGEST_TEXT) -> str:
         return text
     half = longest // 2
     return f"{text[:half]}\n... {len(text) - longest} characters left out by pytest-isolate ...\n{text[-half:]}"
+
+
+def _is_plain(value: object) -> bool:
+    """Whether JSON can say it."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, _SCALARS)
 
 
 def _plain(value: object) -> object:

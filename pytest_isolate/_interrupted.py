@@ -30,7 +30,7 @@ def raise_where(running: Sequence[tuple[str, Watch]], error: KeyboardInterrupt) 
     if len(found) > 1:
         others = ", ".join(f"{name} ({_shown(stack)})" for name, stack in found if name != first[0])
         said.append(f"{first[0]}, and beside it {others}")
-    _mend.interrupt_at(_reading.places(first[1]), KeyboardInterrupt(*filter(None, [": ".join(said)])))
+    _mend.raise_at(_reading.places(first[1]), KeyboardInterrupt(*filter(None, [": ".join(said)])))
 
 
 def is_between(error: KeyboardInterrupt) -> bool:

@@ -19,6 +19,7 @@ import pytest
 from pytest_isolate import _pytest_private
 from pytest_isolate._flight import Flight
 from pytest_isolate._mend import xml_text
+from pytest_isolate._plugins import report_directories
 from pytest_isolate._sandbox.changes import Changes, read
 from pytest_isolate._sandbox.copies import LARGEST, MOST
 from pytest_isolate._sandbox.salvage import copy_out, merge_out
@@ -69,6 +70,7 @@ def _places(config: pytest.Config) -> Iterator[Path]:
             known = config.stash[_EXAMPLES] = (settings, _examples(settings))
         if known[1] is not None:
             yield known[1]
+    yield from report_directories(config)
 
 
 _EXAMPLES = pytest.StashKey[tuple[object, "Path | None"]]()
@@ -152,13 +154,14 @@ def lost_threads(flight: Flight) -> Iterator[str]:
     if flight.facts is None or spec is None or spec.fixtures == "fresh":
         return
     threads = flight.run.fixture_threads
-    for name in threads.keys() & set(getattr(flight.item, "fixturenames", ())):
+    for name in threads.keys() & set(getattr(flight.item, "fixturenames", ())) - flight.fresh:
         started = threads.pop(name)
         alive = ", ".join(repr(thread.name) for thread in started.threads if thread.is_alive())
         if alive and not (started.sockets and not spec.net):  # a server, and the test can reach it
             yield (
                 f"isolate: the {started.scope}-scoped fixture {name!r} started the thread {alive}, which runs in pytest and not in a "
-                f"sandbox's copy of it: if tests talk to it over the network, mark them net='host'; else fixtures='fresh' starts it inside"
+                f"sandbox's copy of it: if tests talk to it over the network, mark them net='host'; else "
+                f"fixtures=[{name!r}] starts it inside"
             )
 
 

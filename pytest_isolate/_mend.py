@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import types
@@ -34,33 +35,52 @@ class Drawn:
         writer.line(self._text)
 
 
-def joined(inside: list[tuple[str, str]], outside: list[tuple[str, str]], *, again: bool) -> list[tuple[str, str]]:
-    """One section of each name, as in a plain run, of what was captured inside and then in the parent.
-
-    With ``again`` the same hooks ran on both sides: lines with which both sections begin or end were said by them, and are said once.
-    """
+def joined(inside: list[tuple[str, str]], outside: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """One section of each name, as in a plain run, of what was captured inside and then in pytest."""
     found = dict(inside)
     if len(found) < len(inside):  # somebody's own sections of one name
         return [*inside, *outside]
     for name, text in outside:
-        first, second = found.get(name, "").splitlines(keepends=True), text.splitlines(keepends=True)
-        begin = _common(first, second) if again else 0
-        end = _common(first[begin:][::-1], second[begin:][::-1]) if again else 0
-        found[name] = "".join([*first[: len(first) - end], *second[begin:]])
+        found[name] = _added(found[name], text, logged=name.startswith("Captured log")) if name in found else text
     return list(found.items())
 
 
-def _common(first: list[str], second: list[str]) -> int:
-    return next((index for index, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second)))
+def joined_phases(before: list[tuple[str, str, str]], after: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """The same of (phase, kind, text), of what was captured in pytest and then inside."""
+    found = {(phase, kind): text for phase, kind, text in before}
+    for phase, kind, text in after:
+        found[phase, kind] = _added(found[phase, kind], text, logged=kind == "log") if (phase, kind) in found else text
+    return [(*key, found[key]) for key in sorted(found, key=lambda key: _ORDER.get(key[1], len(_ORDER)))]
 
 
-def interrupt_at(places: Sequence[tuple[str, int, str]], error: KeyboardInterrupt) -> NoReturn:
-    """Raise from the places (file, line, function; the innermost last) where a child was interrupted, as if they were in this process."""
+_ORDER = {"stdout": 0, "stderr": 1, "log": 2}  # of pytest's own sections of a phase
+
+
+def _added(first: str, second: str, *, logged: bool) -> str:
+    """Logs are stripped, a section each."""
+    return f"{first}\n{second}" if logged and first and second else first + second
+
+
+def raise_at(places: Sequence[tuple[str, int, str]], error: BaseException) -> NoReturn:
+    """Raise from the places (file, line, function; the innermost last) where a child was, as if they were in this process."""
     step = _standing_at(_RAISES, places[-1], error)
     for place in reversed(places[:-1]):
         step = _standing_at(_CALLS, place, step)
     step()
     raise error
+
+
+def innermost_of_ours(traceback: types.TracebackType | None) -> types.TracebackType | None:
+    """What a traceback has behind the last frame of this package, which no plain run has."""
+    found = step = traceback
+    while step is not None:
+        if os.path.dirname(step.tb_frame.f_code.co_filename) == _HERE:
+            found = step.tb_next
+        step = step.tb_next
+    return found
+
+
+_HERE = os.path.dirname(__file__)
 
 
 def _code(body: str) -> types.CodeType:

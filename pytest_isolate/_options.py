@@ -50,7 +50,7 @@ KEYWORDS = {
         Keyword("hostname", _values.hostname, "isolate", "the host name inside"),
         Keyword("user", _values.user, None, "who the test runs as: a name, a uid or 'root'; as the caller by default"),
         Keyword("env", _values.environment, {}, "variables added, NAME=VALUE, or 'clean'", several=True),
-        Keyword("fixtures", _values.choice("shared", "fresh"), "shared", "shared: wider scopes set up once, in pytest; fresh: inside"),
+        Keyword("fixtures", _values.fixtures, "shared", "shared: wider scopes set up once, in pytest; fresh: inside; names: these inside"),
         Keyword("scope", _values.choice("function", "class", "module"), "function", "how many tests share one sandbox"),
         Keyword("serial", _values.boolean, False, "with --isolate-jobs: nothing else runs beside it"),
         Keyword("leaks", _values.choice("error", "warn", "ignore"), "warn", "what processes left behind are: error, warn or ignore"),

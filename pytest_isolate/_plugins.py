@@ -5,8 +5,10 @@ docs/plugins.md has the results of running them all.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +23,38 @@ _LOST = {
         "snapshot",
     ): "syrupy counts and writes snapshots in the memory of the process that compares: those of isolated tests are compared, "
     "but neither counted nor updated; run --snapshot-update with --isolate-off",
+    (
+        "harvest",
+        "results_bag",
+    ): "pytest-harvest reads fixtures in the memory of pytest: what isolated tests keep in results_bag is not there",
 }
+
+#: Modules of plugins whose hooks of a phase are called in pytest too, around the wider fixtures that it sets up: their seed, their context.
+AROUND_SHARED = frozenset({"pytest_randomly", "pytest_cov"})
+
+
+#: Modules of plugins that keep in the memory of pytest what a later test needs to know of an earlier one.
+REMEMBERING = frozenset({"pytest_dependency", "pytest_incremental", "pytest_harvest"})
+
+#: Directories to which plugins write files for each test, where it runs: as in a worker of pytest-xdist. By option, and by environment.
+_DIRECTORIES = ("allure_report_dir", "memray_bin_path")
+_ENVIRONMENT = ("MEMRAY_RESULT_PATH",)
+
+
+def report_directories(config: pytest.Config) -> Iterator[Path]:
+    """Where what a test's process writes for a plugin's report belongs."""
+    found = [config.getoption(name, None) for name in _DIRECTORIES] + [os.environ.get(name) for name in _ENVIRONMENT]
+    return (config.invocation_params.dir / str(path) for path in found if path)
+
+
+def refusal(items: list[pytest.Item], config: pytest.Config) -> str | None:
+    """Why a run with these isolated tests would do harm."""
+    if config.getoption("update_snapshots", default=False) and any("snapshot" in getattr(item, "fixturenames", ()) for item in items):
+        return (
+            "syrupy's --snapshot-update deletes the snapshots that it did not see compared, and those of isolated tests are compared in "
+            "their sandboxes: run it with --isolate-off"
+        )
+    return None
 
 
 def troubles(item: pytest.Item, said: set[str]) -> Iterator[str]:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-from pytest_isolate import _coverage, _mend, _plugins, _pytest_private, _reading, _stacks, _verdict
-from pytest_isolate._flight import Flight, Parted
+from pytest_isolate import _coverage, _mend, _plugins, _pytest_private, _reading, _shared, _stacks, _verdict
+from pytest_isolate._flight import Flight
 from pytest_isolate._kept import bring_back, changes_of, keep_artifacts, lost_files, lost_threads
 from pytest_isolate._model import Usage
 from pytest_isolate._remedies import said_once
 from pytest_isolate._report.json_report import Entry
-from pytest_isolate._reruns import last_attempt, note_last_attempt, unsaid_of
+from pytest_isolate._reruns import begin_again, last_attempt, note_last_attempt, unsaid_of
 from pytest_isolate._run import Run
 from pytest_isolate._sandbox.frames import Frame, GarbledError
 from pytest_isolate._section import asked, section
@@ -30,47 +32,93 @@ class ChildInternalError(Exception):
     """A plugin or hook raised outside of any phase, in the child: for pytest an INTERNALERROR, as in a plain run."""
 
 
-def land(flight: Flight) -> None:
-    """Report a test that is over, then raise what it raised (``pytest.exit``, Ctrl-C)."""
+def land(flight: Flight) -> bool:
+    """Report a test that is over, then raise what it raised (``pytest.exit``, Ctrl-C). Whether it is to run again."""
     item = flight.item
-    flight.landing = True
-    _pytest_private.set_function_arguments(item, flight.arguments)
+    again = False
     try:
         verdict, reports = _judged(flight)
         flight.verdict = verdict
         ours = [*bring_back(flight), *lost_threads(flight), *lost_files(flight)]
-        with _pytest_private.around_protocol(item):  # left already on our way out of the fork
-            raised = _emit(flight, reports)
+        again = _is_run_again(flight, reports)
+        with contextlib.ExitStack() as around:
+            raised = _emit(flight, reports, around, again=again)
             item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
             _replay_warnings(flight)
-            for text in ours:
-                _warn(item, text)
+        warn_of_troubles(flight)
+        for text in ours:
+            _warn(item, text)
     finally:
-        _pytest_private.set_function_arguments(item, None)
+        _pytest_private.forget_request(item)
     if raised is not None:
         _raise(raised)
+    return again
 
 
-def _emit(flight: Flight, reports: list[pytest.TestReport]) -> Frame | None:
+def _is_run_again(flight: Flight, reports: list[pytest.TestReport]) -> bool:
+    """Whether an attempt that was failed here, not by the child's own report, has another behind it; then it is marked as such."""
+    failed = [report for report in reports if report.failed]
+    if flight.verdict is None or not flight.verdict.violations or not any(id(report) in flight.calls for report in failed):
+        return False
+    why = "\n".join(f"{type(each).__name__}: {each}" for each in flight.verdict.violations)
+    attempts = begin_again(flight.item, reports, flight.attempts, why)
+    if not attempts:
+        return False
+    flight.attempts = attempts
+    for report in failed:
+        report.outcome = "rerun"  # type: ignore[assignment] # the plugin's word
+    return True
+
+
+def _emit(flight: Flight, reports: list[pytest.TestReport], around: contextlib.ExitStack, *, again: bool = False) -> Frame | None:
     """Emit the reports, the last one after this process's own teardown. Gives what the test raised out of pytest's protocol."""
-    item = flight.item
+    if again:
+        for report in reports:
+            _say(flight, report)
+        return None
     died = flight.verdict is not None and flight.verdict.dead_in is not None
     at = next((at for at in reversed(range(len(reports))) if reports[at].when == "teardown"), len(reports))
     if at < last_attempt(reports) or (died and at < len(reports) - 1):  # the teardown of an attempt before the last comes in its place
         at = len(reports)
     reports, last = [*reports[:at], *reports[at + 1 :]], reports[at : at + 1]
     for report in reports:
-        item.ihook.pytest_runtest_logreport(report=report)
+        _say(flight, report)
     raised = _raised(flight)
-    _stop_as_asked(flight)
+    _stop_as_asked(flight, early=True)
     if raised is None:
-        report = _with_parents_teardown(flight, last[-1] if last else None, [] if last else _captured(reports))
+        report = _with_shared_teardown(flight, around, last[-1] if last else None, [] if last else _captured(reports))
         if not last and reports:  # the test is gone: JUnit XML reads a test's properties and output from this report
             report.user_properties = list(reports[-1].user_properties)
         last = [report]
+    _stop_as_asked(flight)
     for report in last:
-        item.ihook.pytest_runtest_logreport(report=report)
+        _say(flight, report)
     return raised
+
+
+def _say(flight: Flight, report: pytest.TestReport) -> None:
+    """Tell everybody's hooks of a report, in pytest's order: those who remember across tests see it made, and what was raised."""
+    item, played = flight.item, flight.run.played
+    call, troubles = None, []
+    _shared.set_current(item, None if report.when == "teardown" else report.when)
+    if played.is_wanted(item):
+        mine = flight.calls.get(id(report))
+        call = mine or played.call(report, flight.raised.get(id(report)), strict=flight.spec is not None and flight.spec.strict)
+        with _pytest_private.given_arguments(item, _tmp_path(flight)):
+            troubles.append(played.play(item, report, call, flight.unsaid.get(id(report)) or (), made_here=mine is not None))
+    item.ihook.pytest_runtest_logreport(report=report)
+    if call is not None:
+        with _pytest_private.given_arguments(item, _tmp_path(flight)):
+            troubles.append(played.interact(item, report, call))
+    _shared.set_current(item, None)
+    for text in filter(None, troubles):
+        _warn(item, text)
+
+
+def _tmp_path(flight: Flight) -> dict[str, object]:
+    """What a hook may want of a test's fixtures that a child can tell."""
+    frame = None if flight.facts is None else flight.facts.exit.first("tmp_path")
+    return {} if frame is None else {"tmp_path": Path(str(frame["path"]))}
 
 
 def _captured(reports: list[pytest.TestReport]) -> list[tuple[str, str]]:
@@ -83,19 +131,29 @@ def warn_of_plugins(run: Run, item: pytest.Item) -> None:
         _warn(item, text)
 
 
+def _add_shared_seconds(flight: Flight, reports: list[pytest.TestReport]) -> None:
+    """Pytest's part of the set-up was before the child's, and there is one report of both."""
+    first = next((report for report in reports if report.when == "setup"), None)
+    if first is not None and flight.shared_seconds:
+        first.duration += flight.shared_seconds
+        if first.start is not None:
+            first.start -= flight.shared_seconds
+
+
+def warn_of_troubles(flight: Flight) -> None:
+    """Say what the machine could not give, with ``on_missing="warn"``."""
+    for text in flight.troubles:
+        _warn(flight.item, text)
+
+
 def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:
+    if flight.skipped is not None:
+        return Verdict("ok", (), Usage()), [_skip_report(flight, flight.skipped)]
     if flight.bad_value is not None or flight.broken is not None or flight.facts is None or flight.spec is None:
         message = flight.bad_value or f"the sandbox could not be built: {flight.broken}"
         verdict = Verdict("sandbox_error", (), Usage(), broken=message)
         return verdict, [_error_report(flight, verdict, message)]
-    reports: list[pytest.TestReport] = []
-    try:
-        frames = [frame for frame in flight.facts.exit.frames if frame["kind"] == "report"]
-        reports.extend(_reading.report(flight.item, frame, strict=flight.spec.strict) for frame in frames)
-        if flight.group is not None and flight.group.measuring is not None:
-            flight.group.measuring.add([_coverage.read(frame) for frame in flight.facts.exit.frames if frame["kind"] == "coverage"])
-    except GarbledError as error:
-        flight.facts.unreadable = f"{_reading.UNREADABLE}{error}"
+    reports = _read(flight, flight.facts, strict=flight.spec.strict)
     note_last_attempt(flight.facts, reports)
     verdict = _verdict.judge(flight.spec, flight.facts)
     if verdict.broken is not None:
@@ -106,13 +164,42 @@ def _judged(flight: Flight) -> tuple[Verdict, list[pytest.TestReport]]:
     for phase in PHASES:
         if violations := [each for each in verdict.violations if each.phase == phase]:
             reports = _with_violations(flight, reports, violations, dead=verdict.dead_in == phase)
+    _finish(flight, verdict, reports)
+    return verdict, reports
+
+
+def _read(flight: Flight, facts: Facts, *, strict: bool) -> list[pytest.TestReport]:
+    """The child's reports, up to the first that cannot be read, and with them what it measured."""
+    reports: list[pytest.TestReport] = []
+    try:
+        for frame in facts.exit.frames:
+            if frame["kind"] == "report":
+                reports.append(_reading.report(flight.item, frame, strict=strict))
+                flight.raised[id(reports[-1])], flight.unsaid[id(reports[-1])] = frame.get("raised"), frame.get("unsaid")
+        if flight.group is not None and flight.group.measuring is not None:
+            flight.group.measuring.add([_coverage.read(frame) for frame in facts.exit.frames if frame["kind"] == "coverage"])
+    except GarbledError as error:
+        facts.unreadable = f"{_reading.UNREADABLE}{error}"
+    return reports
+
+
+def _finish(flight: Flight, verdict: Verdict, reports: list[pytest.TestReport]) -> None:
+    """Add what pytest knows of the test to its reports: its own part of the set-up, what its threads said, figures, the section."""
     artifacts = keep_artifacts(flight, failed=any(report.failed for report in reports))
     figures = _figures(verdict)
+    _add_shared_seconds(flight, reports)
+    overheard = [(f"Captured {kind} call", text) for kind, text in flight.overheard.items() if text]
     for report in reports:
+        if overheard and report.when != "setup":
+            report.sections = _mend.joined(report.sections, overheard)
         report.user_properties += figures
         if report.failed:
             report.sections.append(("isolate", "\n".join(filter(None, [section(flight, verdict, report), artifacts]))))
-    return verdict, reports
+
+
+def _skip_report(flight: Flight, sentence: str) -> pytest.TestReport:
+    """Of a test that is skipped because this machine cannot isolate it."""
+    return _made_here(flight, pytest.CallInfo.from_call(lambda: _pytest_private.skip_where_the_test_is(sentence), when="setup"))
 
 
 def _error_report(flight: Flight, verdict: Verdict, message: str) -> pytest.TestReport:
@@ -126,7 +213,12 @@ def _error_report(flight: Flight, verdict: Verdict, message: str) -> pytest.Test
         sections=[*stacks, ("isolate", asked(flight))] if flight.spec is not None else [],
     )  # fmt: skip
     report.user_properties += _figures(verdict)
+    flight.calls[id(report)] = pytest.CallInfo.from_call(lambda: _raise_plainly(message), when="setup")
     return report
+
+
+def _raise_plainly(message: str) -> NoReturn:
+    raise RuntimeError(message)
 
 
 def _with_violations(
@@ -146,9 +238,8 @@ def _with_violations(
     if before is None:
         spoken = sum(report.duration for report in reports)
         failed.duration = max(0.0, flight.facts.exit.wall_seconds - spoken)
-        failed.sections = [*(_sections_so_far(reports) if unsaid is None else _pairs(unsaid["sections"])), *failed.sections]
-        if dead:
-            failed.sections += _last_words(flight, phase)
+        before_it = _pairs(unsaid["sections"]) if unsaid is not None else _sections_so_far(reports) if reports else _said_in_pytest(flight)
+        failed.sections = [*_mend.joined(before_it, list(_last_words(flight, phase)) if dead else []), *failed.sections]
         failed.user_properties = list(reports[-1].user_properties) if reports else failed.user_properties
         at = start + sum(PHASES.index(report.when or "") < PHASES.index(phase) for report in attempt)
         return [*reports[:at], failed, *reports[at:]]
@@ -175,23 +266,27 @@ def _report_of(flight: Flight, violation: Violation) -> pytest.TestReport:
 
     item = flight.item
     call = pytest.CallInfo.from_call(overstep, when=violation.phase)  # type: ignore[arg-type]
-    _introduce(item, violation.phase)
     sections = _pytest_private.report_sections(item)
     kept, sections[:] = list(sections), []  # the child's reports have them, and more
-    report: pytest.TestReport = item.ihook.pytest_runtest_makereport(item=item, call=call)
+    report = _made_here(flight, call)
     sections[:] = kept
     violation.__traceback__ = None  # the test's entry keeps it until the end of the run, and this would keep every frame above
     return report
 
 
-def _introduce(item: pytest.Item, phase: str) -> None:
-    """Have the hooks see a report of the set-up before one of a later phase: some prepare their item then (pytest-rerunfailures)."""
-    if phase != "setup":
-        item.ihook.pytest_runtest_makereport(item=item, call=pytest.CallInfo.from_call(lambda: None, when="setup"))
+def _made_here(flight: Flight, call: pytest.CallInfo[None]) -> pytest.TestReport:
+    """A report by pytest's own hooks. Those of others wait for a protocol of theirs that was in the child, or are played."""
+    report: pytest.TestReport = _pytest_private.own_makereport(flight.item)(item=flight.item, call=call)
+    flight.calls[id(report)] = call
+    return report
 
 
 def _sections_so_far(reports: list[pytest.TestReport]) -> list[tuple[str, str]]:
     return list(reports[-1].sections) if reports else []
+
+
+def _said_in_pytest(flight: Flight) -> list[tuple[str, str]]:
+    return [(f"Captured {kind} {phase}", text) for phase, kind, text in _pytest_private.report_sections(flight.item)]
 
 
 def _last_words(flight: Flight, phase: str) -> Iterable[tuple[str, str]]:
@@ -216,72 +311,45 @@ def _figures(verdict: Verdict) -> list[tuple[str, object]]:
     return [*used, ("isolate.verdict", verdict.kind)]
 
 
-def say_held(flight: Flight, *, only_start: bool = False) -> None:
-    """Make the hook calls that were held back until it was the test's turn; or the first alone, that it has started."""
-    flight.landing = not only_start
-    while flight.held and (not only_start or flight.held[0][0] == "pytest_runtest_logstart"):
-        name, arguments = flight.held.pop(0)
-        caller = getattr(flight.item.ihook, name)
-        if name == "pytest_warning_recorded":
-            caller.call_historic(kwargs=arguments)
-        else:
-            caller(**arguments)
+def say_start(flight: Flight) -> None:
+    """Tell, once, that the test has started: with jobs when it is its turn."""
+    if not flight.said_start:
+        flight.said_start = True
+        flight.item.ihook.pytest_runtest_logstart(nodeid=flight.item.nodeid, location=flight.item.location)
 
 
-def part(flight: Flight) -> None:
-    """Run the parent's own teardown of a test that is still in the air: the next test's set-up needs it done."""
-    _pytest_private.set_function_arguments(flight.item, flight.arguments)
-    try:
-        with _pytest_private.around_protocol(flight.item):
-            flight.parted = _tear_down(flight, flight.nextitem)
-    finally:
-        _pytest_private.set_function_arguments(flight.item, None)
+def _tear_down(flight: Flight, around: contextlib.ExitStack) -> _shared.Part:
+    """Take down what the test shared and no further one needs. The loop may have gone on from it already, but not if the run stops."""
+    stops = Run.stops(flight.item.session)
+    if flight.parted and not stops:
+        return _shared.Part(pytest.CallInfo.from_call(lambda: None, when="teardown"), [])
+    end = None if flight.facts is None else flight.facts.exit.first("end")
+    if end is not None and end.get("live"):
+        _pytest_private.continue_live_logs(flight.item.config, "teardown")
+    return _shared.tear_down(flight.item, None if stops else flight.nextitem, flight.run.played.is_around_shared, around)
 
 
-def _tear_down(flight: Flight, nextitem: pytest.Item | None, *, only_fixtures: bool = False) -> Parted:
-    item = flight.item
-    sections = _pytest_private.report_sections(item)
-    before = len(sections)
-    hook = _pytest_private.teardown_of_fixtures(item.config) if only_fixtures else item.ihook.pytest_runtest_teardown
-    call: pytest.CallInfo[None] = pytest.CallInfo.from_call(
-        lambda: hook(item=item, nextitem=nextitem), when="teardown", reraise=(pytest.exit.Exception, KeyboardInterrupt)
-    )
-    said = [(f"Captured {kind} {phase}", text) for phase, kind, text in sections[before:]]
-    return Parted(call, said)
+def _with_shared_teardown(
+    flight: Flight, around: contextlib.ExitStack, report: pytest.TestReport | None, captured: list[tuple[str, str]]
+) -> pytest.TestReport:
+    """Run pytest's part of the teardown, that of wider fixtures, and give the one teardown report of the test.
 
-
-def _parents_teardown(flight: Flight) -> Parted:
-    stops, parted = Run.stops(flight.item.session), flight.parted
-    if parted is None:
-        return _tear_down(flight, None if stops else flight.nextitem)
-    if not stops:
-        return parted
-    # nobody knew that it would be the last when it parted: what the next test would have needed goes now
-    rest = _tear_down(flight, None, only_fixtures=True)
-    return Parted(parted.call if parted.call.excinfo is not None else rest.call, [*parted.said, *rest.said])
-
-
-def _with_parents_teardown(flight: Flight, report: pytest.TestReport | None, captured: list[tuple[str, str]]) -> pytest.TestReport:
-    """Run the teardown hooks in this process too: they undo what the setup hooks did before the fork, and wider scopes' fixtures.
-
-    Gives the one teardown report of the test: the child's, unless the parent's failed or had something to say. ``captured`` is what
-    a test had said that is gone without one.
+    That is the child's, unless pytest's part failed. ``captured`` is what a test had said that is gone without one.
     """
-    item = flight.item
-    parted = _parents_teardown(flight)
-    call, said = parted.call, parted.said
-    again = _pytest_private.has_teardown_hooks(item)
+    part = _tear_down(flight, around)
+    call, said = part.call, part.said
     if report is None or (call.excinfo is not None and not report.failed):
-        _introduce(item, "teardown")
-        ours: pytest.TestReport = item.ihook.pytest_runtest_makereport(item=item, call=call)
+        ours = _made_here(flight, call)
         if report is None:
-            ours.sections = _mend.joined(captured, said, again=again) if captured else ours.sections
+            ours.sections = _mend.joined(captured, said) if captured else ours.sections
         else:
-            ours.sections, ours.user_properties = _mend.joined(report.sections, said, again=again), report.user_properties
+            ours.sections, ours.user_properties = _mend.joined(report.sections, said), report.user_properties
             ours.duration += report.duration
         return ours
-    report.sections = _mend.joined(report.sections, said, again=again)
+    report.sections = _mend.joined(report.sections, said)
     report.duration += call.duration
+    if report.stop is not None:
+        report.stop += call.duration
     if call.excinfo is not None:  # both failed
         report.sections.append(("isolate: teardown of wider scopes also failed", str(call.excinfo.getrepr())))
     return report
@@ -291,9 +359,14 @@ def _raised(flight: Flight) -> Frame | None:
     return None if flight.facts is None else flight.facts.exit.first("raised")
 
 
-def _stop_as_asked(flight: Flight) -> None:
-    """A test may end the session: its ``session.shouldstop`` or ``shouldfail``, set inside, is set here."""
+def _stop_as_asked(flight: Flight, *, early: bool = False) -> None:
+    """A test may end the session: its ``session.shouldstop`` or ``shouldfail``, set inside, is set here.
+
+    What was set ``early``, before the test's teardown, has wider fixtures torn down with that.
+    """
     frame = None if flight.facts is None else flight.facts.exit.first("stop")
+    if early and frame is not None and not frame.get("early"):
+        return
     for name in ("shouldstop", "shouldfail"):
         if frame is not None and frame.get(name):
             setattr(flight.item.session, name, str(frame[name]))
@@ -306,14 +379,14 @@ def _raise(frame: Frame) -> NoReturn:
     if frame.get("what") == "interrupt":
         stack = frame.get("stack") or [("?", 1, "interrupted")]
         assert isinstance(stack, list)
-        _mend.interrupt_at(_reading.places(stack), KeyboardInterrupt(*([message] if message else [])))
+        _mend.raise_at(_reading.places(stack), KeyboardInterrupt(*([message] if message else [])))
     raise ChildInternalError(message)
 
 
 def _replay_warnings(flight: Flight) -> None:
-    """Say the child's warnings here; the first ones are those from before the fork, which the parent has said itself."""
+    """Say the child's warnings here."""
     item, frames = flight.item, [] if flight.facts is None else flight.facts.exit.frames
-    for frame in [frame for frame in frames if frame["kind"] == "warning"][flight.parent_warnings :]:
+    for frame in [frame for frame in frames if frame["kind"] == "warning"]:
         _record_warning(item, str(frame.get("message")), _category(frame), str(frame.get("filename")), frame.get("lineno"))
     if flight.facts is not None and flight.spec is not None and flight.facts.exit.left_over and flight.spec.leaks == "warn":
         text = _verdict.leak_sentence(flight.spec, flight.facts.exit)

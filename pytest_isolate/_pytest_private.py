@@ -6,28 +6,36 @@ Nothing else in this package may import ``_pytest`` or touch a name of pytest's 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import types
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
+import pluggy
 import pytest
+from _pytest.fixtures import SubRequest
+from _pytest.logging import caplog_records_key
+from _pytest.scope import Scope
+from _pytest.skipping import evaluate_skip_marks, evaluate_xfail_marks, xfailed_key
 
 from pytest_isolate._sandbox.mirror import Mirror
 
 Finalizers = list[Callable[[], object]]
 
 
-def forget_parents_finalizers(session: pytest.Session) -> None:
-    """In the child: keep the set-up nodes but none of their finalizers.
+def forget_parents_finalizers(item: pytest.Item) -> None:
+    """In the child: keep the set-up nodes that the test is below, but none of their finalizers.
 
     ``SetupState.stack`` maps each active node to its finalizers. They are the parent's to run; a child runs only those
     that it adds itself. There is no public way to see or empty them.
     """
-    for finalizers, _ in session._setupstate.stack.values():
+    for finalizers, _ in item.session._setupstate.stack.values():
         finalizers.clear()
+    item.session._setupstate.teardown_exact(item)  # of an attempt after the loop has gone on to other collectors
 
 
 def forget_shared_fixtures(item: pytest.Item) -> None:
@@ -40,12 +48,30 @@ def forget_shared_fixtures(item: pytest.Item) -> None:
             definition._finalizers.clear()
 
 
-def forget_unfinished(fixturedef: pytest.FixtureDef[Any]) -> None:
-    """In the parent: the fork left this fixture between being requested and being set up.
+def forget_fixtures(item: pytest.Item, names: Iterable[str]) -> None:
+    """In the child: some count as not set up."""
+    info: Any = getattr(item, "_fixtureinfo", None)
+    for name in names:
+        for definition in info.name2fixturedefs.get(name, ()) if info is not None else ():
+            definition.cached_result = None
+            definition._finalizers.clear()
 
-    ``FixtureDef.finish`` does nothing for a fixture without a result, and 9.2 asserts at the next test that no finalizers are left.
-    """
-    fixturedef._finalizers.clear()
+
+def knows_fixture(item: pytest.Item, name: str) -> bool:
+    """Whether a test could have a fixture of a name."""
+    return bool(item.session._fixturemanager.getfixturedefs(name, item))
+
+
+def with_dependents(item: pytest.Item, names: Iterable[str]) -> frozenset[str]:
+    """Names of fixtures, and of those of a test that need one of them."""
+    info: Any = getattr(item, "_fixtureinfo", None)
+    known: dict[str, Any] = {} if info is None else info.name2fixturedefs
+    found, more = set(names), True
+    while more:
+        needing = {name for name, each in known.items() if any(not found.isdisjoint(definition.argnames) for definition in each)}
+        more = not needing <= found
+        found |= needing
+    return frozenset(found)
 
 
 def tear_down_rest(session: pytest.Session) -> None:
@@ -60,18 +86,319 @@ def leaves_shared_fixtures(item: pytest.Item, nextitem: pytest.Item | None) -> b
     """
     stays = set(nextitem.listchain()) if nextitem is not None else set()
     stack = item.session._setupstate.stack
-    return any(len(finalizers) > 1 for node, (finalizers, _) in stack.items() if node is not item and node not in stays)
+    return any(
+        len(finalizers) > 1 or not _is_pytests_own(node, "teardown")
+        for node, (finalizers, _) in stack.items()
+        if node is not item and node not in stays
+    )
 
 
-def teardown_of_fixtures(config: pytest.Config) -> Callable[..., Any]:
-    """The hook that tears fixtures down, captured, without what other plugins did when the test ended (logging forgets it then).
+def _is_pytests_own(node: object, name: str) -> bool:
+    method: Any = getattr(type(node), name, None)
+    return str(method.__module__).startswith("_pytest.")
 
-    The names of pytest's own plugins are not documented.
+
+def leaves_nothing(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+    """Whether nothing of anybody's is finalized between two tests; then the collectors that only the first is below are taken down."""
+    if nextitem is None or leaves_shared_fixtures(item, nextitem):
+        return False
+    item.session._setupstate.teardown_exact(nextitem)
+    return True
+
+
+def set_up_shared(item: pytest.Item, fresh: Container[str]) -> None:
+    """In pytest: set up the collectors of a test and, in pytest's order, every fixture of its closure that is wider and not ``fresh``.
+
+    What raises here stays in the fixture's or the collector's result, for the test to meet. A wide fixture can stand behind one of the
+    same name that overrides it for functions. There is no public way to set up a part of what a test needs.
     """
-    manager = config.pluginmanager
-    kept = {"runner", "capturemanager", "isolate-run"}
-    others = [plugin for plugin in manager.get_plugins() if manager.get_name(plugin) not in kept]
-    return manager.subset_hook_caller("pytest_runtest_teardown", others)
+    if not hasattr(item, "_request"):  # an item without fixtures, of a conftest's collector, say
+        type(item.session._setupstate).setup(item.session._setupstate, item.parent)  # type: ignore[arg-type] # of which a node is enough
+        return
+    state = item.session._setupstate
+    try:
+        type(state).setup(state, item.parent)  # type: ignore[arg-type]
+        state.stack[item] = ([], None)  # pytest 9.2 takes a request of an item that is not there for one during its teardown
+        for name in _names(item):
+            if name in fresh:
+                continue
+            request: Any = item._request
+            for fixturedef in reversed(item._fixtureinfo.name2fixturedefs.get(name, ())):  # type: ignore[attr-defined]
+                if is_shared(item, fixturedef):
+                    request._get_active_fixturedef(name)
+                elif name in fixturedef.argnames:
+                    request = SubRequest(request, Scope.Function, None, 0, fixturedef, _ispytest=True)
+                    continue
+                break
+    finally:
+        state.stack.pop(item, None)
+        item._initrequest()  # type: ignore[attr-defined]
+
+
+def _names(item: pytest.Item) -> list[str]:
+    info = getattr(item, "_fixtureinfo", None)
+    return [] if info is None else list(info.names_closure)
+
+
+def has_shared(item: pytest.Item, fresh: Container[str]) -> bool:
+    """Whether all that ``set_up_shared`` would set up is there, or has failed."""
+    stack = item.session._setupstate.stack
+    if any(node not in stack and not _is_pytests_own(node, "setup") for node in item.listchain()[:-1]):
+        return False
+    info: Any = getattr(item, "_fixtureinfo", None)
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    for name in info.names_closure if info is not None else ():
+        for fixturedef in reversed(() if name in fresh else info.name2fixturedefs.get(name, ())):
+            if is_shared(item, fixturedef):
+                if fixturedef.cached_result is None or fixturedef.cached_result[1] is not parameters.get(name):
+                    return False
+            elif name in fixturedef.argnames:
+                continue
+            break
+    return True
+
+
+def raise_whole(item: pytest.Item, error: BaseException, traceback: types.TracebackType | None) -> None:
+    """In the child of the first test that meets a wider fixture's error: it comes by all the hooks that it passed in pytest."""
+    info: Any = getattr(item, "_fixtureinfo", None)
+    for fixturedefs in info.name2fixturedefs.values() if info is not None else ():
+        for fixturedef in fixturedefs:
+            result = fixturedef.cached_result
+            if result is not None and result[2] is not None and result[2][0] is error:
+                fixturedef.cached_result = (*result[:2], (error, traceback))
+
+
+def is_skipped(item: pytest.Item) -> bool:
+    """Whether a mark skips a test before anything of it runs. There is no public way to ask; what asking raises, the test will say."""
+    try:
+        return evaluate_skip_marks(item) is not None
+    except Exception:  # noqa: BLE001 - pytest fails such a test, whatever a condition raised
+        return False
+    except pytest.fail.Exception:
+        return False
+
+
+def is_not_run(item: pytest.Item) -> bool:
+    """Whether ``xfail(run=False)`` ends a test before its fixtures, or its condition cannot be known."""
+    try:
+        xfailed = evaluate_xfail_marks(item)
+    except pytest.fail.Exception:
+        return True
+    return xfailed is not None and not xfailed.run
+
+
+def is_shared(item: pytest.Item, fixturedef: Any) -> bool:  # noqa: ANN401 - of which only the scope is public
+    """Whether a fixture is wider than a test: one of class scope is a function's own outside of classes."""
+    scope = fixturedef._scope
+    return scope is not Scope.Function and not (scope is Scope.Class and item.getparent(pytest.Class) is None)
+
+
+def is_in_closure(item: pytest.Item, name: str) -> bool:
+    """Whether a test needs a fixture by its signature, marks or another fixture's, and not only by ``getfixturevalue``."""
+    return name in _names(item)
+
+
+def forget_request(item: pytest.Item) -> None:
+    """What pytest does at the end of a test's protocol, so that values of fixtures go with it."""
+    if hasattr(item, "_request"):
+        item._request = False
+        item.funcargs = None  # type: ignore[attr-defined]
+
+
+def before_setup_of_collectors(item: pytest.Item, tell: Callable[[str], object]) -> None:
+    """In a child that rehearses: have it tell when pytest would set up somebody's own collector, which pytest has not."""
+    for node in item.listchain()[:-1]:
+        if node not in item.session._setupstate.stack and not _is_pytests_own(node, "setup"):
+            node.setup = functools.partial(tell, node.nodeid)  # type: ignore[method-assign, assignment]
+
+
+_OF_PHASES = frozenset({"capturemanager", "logging-plugin", "unraisableexception", "threadexception", "isolate-run", "runner"})
+
+
+@contextlib.contextmanager
+def only_shared(item: pytest.Item, fresh: Container[str]) -> Iterator[None]:
+    """While the hook of a set-up is called: have pytest's runner set up what is shared, in its place among everybody's hooks.
+
+    Of all that is captured and logged meanwhile, only what that does stays.
+    """
+    state, sections = item.session._setupstate, item._report_sections
+    before, heard = len(sections), _Heard(item.config)
+
+    def setup(_: pytest.Item) -> None:
+        with heard.listening():
+            set_up_shared(item, fresh)
+
+    state.setup = setup  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        del state.setup
+        os.environ.pop("PYTEST_CURRENT_TEST", None)
+        sections[before:] = [("setup", kind, text) for kind, text in heard.said.items() if text]
+        heard.close()
+
+
+class _Heard:
+    """What was said while somebody listened, and nothing of what was said besides. Private are the streams of pytest's logging."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.said: dict[str, str] = {}
+        self._capture: Any = config.pluginmanager.getplugin("capturemanager") if captures(config) else None
+        self._logging: Any = config.pluginmanager.getplugin("logging-plugin")
+        self._quiet = contextlib.ExitStack()
+        self._be_quiet()
+
+    def _be_quiet(self) -> None:
+        if self._capture is None:
+            self._quiet.enter_context(quietly())
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        self._quiet.close()
+        if self._capture is not None:
+            self._capture.read_global_capture()
+        if self._logging is not None:
+            self._logging.caplog_handler.records.clear()
+            self._logging.caplog_handler.stream.truncate(0)
+            self._logging.report_handler.reset()
+        try:
+            yield
+        finally:
+            if self._capture is not None:
+                self.said["stdout"], self.said["stderr"] = self._capture.read_global_capture()
+            if self._logging is not None:
+                self.said["log"] = self._logging.report_handler.stream.getvalue().strip()
+            self._be_quiet()
+
+    def close(self) -> None:
+        self._quiet.close()
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Without what Python prints."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
+@contextlib.contextmanager
+def around_protocol(item: pytest.Item, projects: Callable[[object], bool] = lambda _: False) -> Iterator[None]:
+    """What pytest's own plugins put around a test's protocol, for the parts of it that are pytest's: wider fixtures.
+
+    Without it their warnings are lost, their assertions are not explained, and one that hangs shows no stack
+    after ``faulthandler_timeout``. All do it in a wrapper of ``pytest_runtest_protocol``, which there is no public way to enter alone.
+    """
+    wrappers = []
+    for name in ("warnings", "assertion", "faulthandler", "timeout"):
+        plugin = item.config.pluginmanager.getplugin(name)
+        if plugin is not None and hasattr(plugin, "pytest_runtest_protocol"):
+            wrappers.append(plugin.pytest_runtest_protocol(item=item))
+            next(wrappers[-1])
+    impls = [
+        impl for impl in item.ihook.pytest_runtest_protocol.get_hookimpls() if (impl.wrapper or impl.hookwrapper) and projects(impl.plugin)
+    ]
+    theirs: list[tuple[Any, Any]] = []
+    given = {"item": item, "nextitem": None}
+    with quietly():
+        for impl in reversed(impls):
+            theirs.append((impl, impl.function(*(given[name] for name in impl.argnames))))
+            next(theirs[-1][1])
+    try:
+        yield
+    finally:
+        for impl, wrapper in reversed(theirs):
+            with quietly(), contextlib.suppress(StopIteration):
+                wrapper.send(pluggy.Result(True, None) if impl.hookwrapper else True)
+        for wrapper in reversed(wrappers):
+            with contextlib.suppress(StopIteration):
+                wrapper.send(None)
+
+
+def phase_of(item: pytest.Item, when: str, projects: Callable[[object], bool] = lambda _: False) -> Callable[..., Any]:
+    """The hook of a phase, captured and logged, without what anybody but pytest, this plugin and ``projects`` does in it.
+
+    The names of pytest's own plugins are not documented, nor is what its logging keeps of a set-up for the teardown.
+    """
+    manager = item.config.pluginmanager
+    if when != "setup" and manager.hasplugin("logging-plugin"):
+        item.stash.setdefault(caplog_records_key, {})
+    name = f"pytest_runtest_{when}"
+    callers = item.config.stash.setdefault(_PHASES, {})
+    known = callers.get(name)
+    if known is None or known[0] != len(manager.get_plugins()):
+        others = [plugin for plugin in manager.get_plugins() if manager.get_name(plugin) not in _OF_PHASES and not projects(plugin)]
+        known = callers[name] = (len(manager.get_plugins()), manager.subset_hook_caller(name, others))
+    return known[1]
+
+
+@contextlib.contextmanager
+def without_stops(session: pytest.Session) -> Iterator[None]:
+    """While hooks run here that may end the session inside, in their test. What is set cannot be unset in public."""
+    stops = session._shouldstop, session._shouldfail
+    try:
+        yield
+    finally:
+        session._shouldstop, session._shouldfail = stops
+
+
+def teardown_by(item: pytest.Item, projects: Callable[[object], bool]) -> Callable[..., Any]:
+    """The hook of a teardown with ``projects`` alone."""
+    manager = item.config.pluginmanager
+    callers, plugins = item.config.stash.setdefault(_PHASES, {}), manager.get_plugins()
+    known = callers.get("teardown of projects")
+    if known is None or known[0] != len(plugins):
+        others = [plugin for plugin in plugins if not projects(plugin)]
+        known = callers["teardown of projects"] = (len(plugins), manager.subset_hook_caller("pytest_runtest_teardown", others))
+    return known[1]
+
+
+_PHASES = pytest.StashKey[dict[str, tuple[int, Any]]]()
+
+
+class _Protocol:
+    """Stands in the place of a hook's caller."""
+
+    def __init__(self, original: Any, instead: Callable[..., object]) -> None:  # noqa: ANN401 - of a class that cannot be named
+        self._original, self._instead = original, instead
+
+    def __call__(self, *, item: pytest.Item, nextitem: pytest.Item | None) -> object:
+        return self._instead(item, nextitem)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - as above
+        return getattr(self._original, name)
+
+
+@contextlib.contextmanager
+def protocol_by(config: pytest.Config, instead: Callable[..., object]) -> Iterator[Callable[..., Any]]:
+    """Have the protocol of every test begin with ``instead``, outside of everybody's wrappers; gives the caller of pytest's own.
+
+    A wrapper of ours would not do: pluggy has it go on with the others, whose first halves would then run in pytest, for each test that
+    runs elsewhere, and once more in there. That the hook relay is an object whose attributes can be set is not promised.
+    """
+    original = config.pluginmanager.hook.pytest_runtest_protocol
+    _set_hooks(config, {"pytest_runtest_protocol": _Protocol(original, instead)})
+    try:
+        yield original
+    finally:
+        _set_hooks(config, {"pytest_runtest_protocol": original})
+
+
+@contextlib.contextmanager
+def started_already(config: pytest.Config) -> Iterator[None]:
+    """For a protocol of pytest's own of a test whose start has been told."""
+    before = config.pluginmanager.hook.pytest_runtest_logstart
+    _set_hooks(config, {"pytest_runtest_logstart": lambda **_: None})
+    try:
+        yield
+    finally:
+        _set_hooks(config, {"pytest_runtest_logstart": before})
+
+
+def give_back_protocol(config: pytest.Config) -> None:
+    """In the child, which runs it as a plain run does."""
+    stand_in = config.pluginmanager.hook.pytest_runtest_protocol
+    if isinstance(stand_in, _Protocol):
+        _set_hooks(config, {"pytest_runtest_protocol": stand_in._original})
 
 
 def wide_parameters(item: pytest.Item) -> tuple[tuple[str, int], ...]:
@@ -91,8 +418,8 @@ def _capturing(config: pytest.Config) -> Any:  # noqa: ANN401 - of a class that 
     return getattr(config.pluginmanager.getplugin("capturemanager"), "_global_capturing", None)
 
 
-def capture_files(config: pytest.Config) -> list[tuple[int, int, bool]]:
-    """The files behind pytest's global fd capture, as (captured descriptor, its file's descriptor, capturing now).
+def capture_files(config: pytest.Config) -> list[tuple[int, int]]:
+    """The files behind pytest's global fd capture, as (captured descriptor, its file's descriptor). Between tests they are empty.
 
     A child must not share their offset with the parent, and the output of a killed child can be read only from a
     file that the parent holds too; there is no public way to say which file to capture to.
@@ -102,8 +429,82 @@ def capture_files(config: pytest.Config) -> list[tuple[int, int, bool]]:
     for stream in (getattr(capturing, "out", None), getattr(capturing, "err", None)):
         target = getattr(stream, "targetfd", None)
         if stream is not None and target is not None:
-            found.append((target, stream.tmpfile.fileno(), stream._state == "started"))
+            found.append((target, stream.tmpfile.fileno()))
     return found
+
+
+@contextlib.contextmanager
+def overhearing(config: pytest.Config) -> Iterator[dict[str, str]]:
+    """Capture what threads of this process say while a test runs elsewhere, as they would have been during the test.
+
+    Between two tests, where pytest stands then, it captures nothing, and there is no public way to have it.
+    """
+    manager: Any = config.pluginmanager.getplugin("capturemanager")
+    said: dict[str, str] = {}
+    if not captures(config):
+        yield said
+        return
+    try:
+        manager.resume_global_capture()
+    except OSError:  # then it comes out uncaptured, which is no reason to lose a test
+        manager.suspend_global_capture(in_=False)
+        yield said
+        return
+    try:
+        yield said
+    finally:
+        manager.suspend_global_capture(in_=False)
+        said["stdout"], said["stderr"] = manager.read_global_capture()
+
+
+def _live_logs(config: pytest.Config) -> Any:  # noqa: ANN401 - of a class that cannot be named
+    return getattr(config.pluginmanager.getplugin("logging-plugin"), "log_cli_handler", None)
+
+
+def has_shown_live_logs(config: pytest.Config) -> bool:
+    """Whether this process has shown the heading of live logs for the phase that it is in."""
+    return bool(getattr(_live_logs(config), "_section_name_shown", False))
+
+
+def continue_live_logs(config: pytest.Config, phase: str) -> None:
+    """Have live logs of a phase go on below the heading that another process has shown for its part of it.
+
+    The handler forgets at the beginning of a phase that it has shown one.
+    """
+    handler = _live_logs(config)
+    if not hasattr(handler, "_section_name_shown"):
+        return
+    begin_phase = handler.set_when
+
+    def set_when(when: str | None) -> None:
+        begin_phase(when)
+        handler._section_name_shown = when == phase
+        handler.set_when = begin_phase
+
+    handler.set_when = set_when
+
+
+def captures(config: pytest.Config) -> bool:
+    """Whether the standard streams are captured during a phase."""
+    manager: Any = config.pluginmanager.getplugin("capturemanager")
+    return manager is not None and manager.is_globally_capturing()
+
+
+def continue_records(item: pytest.Item) -> None:
+    """In the child: ``caplog`` has what was logged in pytest's part of the set-up. Its handler forgets it at the beginning of a phase."""
+    handler: Any = getattr(item.config.pluginmanager.getplugin("logging-plugin"), "caplog_handler", None)
+    records = item.stash.get(caplog_records_key, {}).get("setup")
+    if handler is None or not records:
+        return
+    text, reset = handler.stream.getvalue(), handler.reset
+
+    def reset_once() -> None:
+        handler.reset = reset
+        reset()
+        handler.records.extend(records)
+        handler.stream.write(text)
+
+    handler.reset = reset_once
 
 
 class _Recorded(io.StringIO):
@@ -235,45 +636,67 @@ def keeps_failed_temporary(config: pytest.Config) -> bool:
     return config.getini("tmp_path_retention_policy") in {"all", "failed"}
 
 
-def has_teardown_hooks(item: pytest.Item) -> bool:
-    """Whether anybody but pytest and this plugin has a teardown hook for this item.
-
-    There is no public way to tell pytest's own plugins from others than the package that they come from.
-    """
-    modules = (hook.function.__module__ for hook in item.ihook.pytest_runtest_teardown.get_hookimpls())
-    return any(name.partition(".")[0] not in {"_pytest", "pytest_isolate"} for name in modules)
-
-
-@contextlib.contextmanager
-def around_protocol(item: pytest.Item) -> Iterator[None]:
-    """What pytest's own plugins put around a test's protocol, for the part of it that the parent does after it has left that protocol.
-
-    Without it the warnings of wider scopes' teardown are lost, their assertions are not explained, and one that hangs shows no stack
-    after ``faulthandler_timeout``. All do it in a wrapper of ``pytest_runtest_protocol``, which there is no public way to enter twice.
-    """
-    wrappers = []
-    for name in ("warnings", "assertion", "faulthandler"):
-        plugin = item.config.pluginmanager.getplugin(name)
-        if plugin is not None:
-            wrappers.append(plugin.pytest_runtest_protocol(item=item))
-            next(wrappers[-1])
-    try:
-        yield
-    finally:
-        for wrapper in reversed(wrappers):
-            with contextlib.suppress(StopIteration):
-                wrapper.send(None)
-
-
 def function_arguments(item: pytest.Item) -> dict[str, Any] | None:
-    """``Item.funcargs``, which runtestprotocol sets to None on its way out although we still call hooks for the item."""
+    """``Item.funcargs``, which only functions have, and they only during their protocol."""
     return getattr(item, "funcargs", None)
 
 
-def set_function_arguments(item: pytest.Item, arguments: dict[str, Any] | None) -> None:
-    """Put them back for the time of our hooks."""
-    if hasattr(item, "funcargs"):
-        item.funcargs = arguments
+@contextlib.contextmanager
+def given_arguments(item: pytest.Item, more: Mapping[str, object]) -> Iterator[None]:
+    """In pytest, for hooks that look at a test's fixtures: the values of the wider ones, and ``more``."""
+    if not hasattr(item, "funcargs"):
+        yield
+        return
+    before = item.funcargs
+    item.funcargs = _Arguments({**_wide_values(item), **more}, _names(item))
+    try:
+        yield
+    finally:
+        item.funcargs = before
+
+
+def _wide_values(item: pytest.Item) -> dict[str, object]:
+    info: Any = getattr(item, "_fixtureinfo", None)
+    last = {name: found[-1] for name, found in info.name2fixturedefs.items() if found} if info is not None else {}
+    wide = {name: each.cached_result for name, each in last.items() if is_shared(item, each) and each.cached_result}
+    return {name: result[0] for name, result in wide.items() if result[2] is None}
+
+
+class _Arguments(dict[str, object]):
+    """Values of fixtures, of which those of function scope are in the sandbox."""
+
+    def __init__(self, there: Mapping[str, object], elsewhere: Iterable[str]) -> None:
+        super().__init__(there)
+        self._elsewhere = frozenset(elsewhere)
+
+    def __missing__(self, name: str) -> object:
+        raise NotHereError(name) if name in self._elsewhere else KeyError(name)
+
+
+class NotHereError(KeyError):
+    """A hook wants a value that only the test's own process has, where the same hook has had it."""
+
+
+def own_makereport(item: pytest.Item) -> Any:  # noqa: ANN401 - a caller's class cannot be named
+    """``pytest_runtest_makereport`` of pytest's own plugins alone. Only the package that they come from tells them from others.
+
+    The one for ``xfail`` reads what pytest has found out in the set-up, which was the child's.
+    """
+    manager = item.config.pluginmanager
+    if xfailed_key not in item.stash:
+        item.stash[xfailed_key] = evaluate_xfail_marks(item)
+    callers = item.config.stash.setdefault(_PHASES, {})
+    plugins = manager.get_plugins()
+    known = callers.get("pytest_runtest_makereport")
+    if known is None or known[0] != len(plugins):
+        others = [plugin for plugin in plugins if not module_of(plugin).startswith("_pytest.")]
+        known = callers["pytest_runtest_makereport"] = (len(plugins), manager.subset_hook_caller("pytest_runtest_makereport", others))
+    return known[1]
+
+
+def module_of(plugin: object) -> str:
+    """The name of a plugin's module, or of its class's."""
+    return str(getattr(plugin, "__name__", None) or type(plugin).__module__)
 
 
 def cache_directory(config: pytest.Config) -> Path | None:
@@ -366,18 +789,6 @@ def redirect_hooks(config: pytest.Config, receiver: object, names: Iterable[str]
     ``config.hook``, which keeps what it has read once.
     """
     _set_hooks(config, prepared_callers(config, receiver, names))
-
-
-@contextlib.contextmanager
-def redirected_hooks(config: pytest.Config, receiver: object, names: Iterable[str], but: str | None = None) -> Iterator[None]:
-    """In the parent: the same for a while, so that what is said of a test can be said when it is its turn."""
-    callers = {name: caller for name, caller in prepared_callers(config, receiver, names).items() if name != but}
-    before = {name: getattr(config.pluginmanager.hook, name) for name in callers}
-    _set_hooks(config, callers)
-    try:
-        yield
-    finally:
-        _set_hooks(config, before)
 
 
 def _set_hooks(config: pytest.Config, callers: Mapping[str, object]) -> None:

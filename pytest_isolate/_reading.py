@@ -120,6 +120,10 @@ _FAILURE = {
     "chain": _either(None, [(_TRACEBACK, _either(None, _PLACE), _either(str, None))]),
 }
 _SKIP = (str, _either(_is_integer, None), str)
+_STACK = [(str, _is_integer, str)]
+#: An exception; those of a group have the same shape, as deep as they were told.
+_RAISED: dict[str, object] = {"classes": [(str, str)], "message": str, "arguments": _either(None, [_SCALAR]), "stack": _STACK}
+_RAISED["exceptions"] = [lambda value: fits(value, _RAISED)]
 _SUBTEST = {"msg": _SCALAR, "kwargs": dict}
 #: Of a report, in pytest's own form (``pytest_report_to_serializable``).
 _REPORT: dict[str, object] = {
@@ -149,7 +153,15 @@ _FRAMES: dict[str, dict[str, object]] = {
     },
     "phase": {"when": _PHASE, "sections": [(str, str)]},
     "broken": {"step": str, "path": str, "errno": _is_errno},
-    "report": {"when": _PHASE, "report": dict, "seen": [str], "drawn": _FLAG, "failed_subtests": _either(_is_integer, None)},
+    "report": {
+        "when": _PHASE,
+        "report": dict,
+        "seen": [str],
+        "drawn": _FLAG,
+        "failed_subtests": _either(_is_integer, None),
+        "raised": _either(None, _RAISED),
+        "unsaid": _either(None, [str]),
+    },
     "warning": {"message": str, "module": str, "category": str, "filename": str, "lineno": _either(_is_integer, None)},
     "oversized": {"message": str},
     "lost": {"message": str},
@@ -164,10 +176,11 @@ _FRAMES: dict[str, dict[str, object]] = {
         "what": _either("'exit'", "'interrupt'", "'internal'"),
         "message": str,
         "returncode": _either(_is_integer, None),
-        "stack": _either(None, [(str, _is_integer, str)]),
+        "stack": _either(None, _STACK),
     },
-    "stop": {"shouldstop": str, "shouldfail": str},
-    "end": {},
+    "stop": {"shouldstop": str, "shouldfail": str, "early": bool},
+    "need": {"fixture": str},
+    "end": {"live": _FLAG},
 }
 
 
@@ -194,21 +207,21 @@ def fits(value: object, shape: object) -> bool:
     return found
 
 
-def checked(frames: list[Frame], *, strict: bool) -> tuple[list[Frame], str | None]:
+def checked(frames: list[Frame], *, strict: bool, rehearses: bool = False) -> tuple[list[Frame], str | None]:
     """The frames up to the first that no child of ours would have written, and what the test's process did by that one."""
     for number, frame in enumerate(frames):
-        if (wrong := _wrong(frame, number, strict=strict)) is not None:
+        if (wrong := _wrong(frame, number, strict=strict, rehearses=rehearses)) is not None:
             return frames[:number], wrong
     return frames, None
 
 
-def _wrong(frame: Frame, number: int, *, strict: bool) -> str | None:
+def _wrong(frame: Frame, number: int, *, strict: bool, rehearses: bool) -> str | None:
     kind = str(frame["kind"])
     if kind not in _FRAMES:
         return f"{UNREADABLE}a frame is of the kind {reprlib.repr(kind)}"
     if (bad := _misfit(frame, _FRAMES[kind])) is not None:
         return f"{UNREADABLE}of a frame {kind!r} {bad}"
-    if kind in {"entered", "broken"} and number:
+    if (kind in {"entered", "broken"} and number) or (kind == "need" and not rehearses):
         return f"{UNREADABLE}a frame {kind!r} comes after the test began"
     if kind in {"raised", "stop"} and strict:
         how = {"exit": "pytest.exit", "interrupt": "KeyboardInterrupt", "internal": "an internal error"}.get(str(frame.get("what")))

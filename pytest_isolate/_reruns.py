@@ -1,9 +1,16 @@
-"""Of a test that a plugin runs several times in one protocol (pytest-rerunfailures): which reports are those of the last attempt.
+"""Of a test that a plugin runs several times (pytest-rerunfailures): which reports are of the last attempt, and whether there is one more.
 
-The plugin may also keep the reports of an attempt until it is over; then the child says by itself where it is.
+The plugin runs its attempts in one protocol, in the child. It may also keep the reports of an attempt until it is over; then the child
+says by itself where it is. An attempt that pytest failed, for it was killed or overstepped something, the plugin has not seen: then
+another child makes the next.
 """
 
 from __future__ import annotations
+
+import re
+import sys
+import time
+from typing import Any
 
 import pytest
 
@@ -31,3 +38,39 @@ def unsaid_of(frames: list[Frame]) -> Frame | None:
 def last_attempt(reports: list[pytest.TestReport]) -> int:
     """Where the reports of the last attempt begin."""
     return next((at for at in reversed(range(len(reports))) if reports[at].when == "setup"), 0)
+
+
+def begin_again(item: pytest.Item, reports: list[pytest.TestReport], attempts: int, why: str) -> int:
+    """How many attempts there were, if the plugin would make one more behind the last one, which pytest failed, ``why``; else 0.
+
+    Its delay is over then. ``attempts``: those before this process of the test.
+    """
+    plugin: Any = sys.modules.get("pytest_rerunfailures")
+    if plugin is None or not item.config.pluginmanager.is_registered(plugin):
+        return 0
+    attempts += 1 + sum(report.outcome == _RERUN for report in reports)
+    if attempts > (plugin.get_reruns_count(item) or 0) or not _is_wanted(item, why):
+        return 0
+    time.sleep(float(plugin.get_reruns_delay(item) or 0))
+    return attempts
+
+
+def count_attempts(item: pytest.Item, attempts: int) -> None:
+    """In the child: have the plugin know. It asks a database that has something to tell in workers of xdist, of those that died."""
+    database: Any = item.config.failures_db  # type: ignore[attr-defined]
+    database.get_test_failures = lambda _: attempts
+
+
+def _is_wanted(item: pytest.Item, why: str) -> bool:
+    """By its options and marker: patterns of what to run again, and of what not, and a condition."""
+    marker = item.get_closest_marker("flaky")
+    said = {} if marker is None else marker.kwargs
+    only, never = (_patterns(said.get(name, item.config.getoption(name, None))) for name in ("only_rerun", "rerun_except"))
+    if only and not any(re.search(pattern, why) for pattern in only):
+        return False
+    return said.get("condition", True) is not False and not any(re.search(pattern, why) for pattern in never)
+
+
+def _patterns(value: object) -> list[str]:
+    given = value if isinstance(value, (list, tuple)) else [value]
+    return [each if isinstance(each, str) else getattr(each, "__name__", str(each)) for each in given if each]

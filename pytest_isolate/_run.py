@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_isolate._linux.mounts import MountPoint, MountTable
     from pytest_isolate._openmp import OpenMP
     from pytest_isolate._plan import Plan
+    from pytest_isolate._played import Played
     from pytest_isolate._processes import Children, Stats
     from pytest_isolate._report.json_report import Entry
     from pytest_isolate._report.reporting import Reporting
@@ -139,6 +140,7 @@ class Run:
         self.entries: list[Entry] = []
         self.foreign_entries: dict[tuple[object, ...], dict[str, object]] = {}  # of xdist's workers, as JSON
         self._inherited: Inherited | None = None
+        self._played: Played | None = None
         self.stream_flags: dict[int, int] = {}  # of pytest's standard streams, as fcntl(2) says, before a test could change them
         self.fixture_threads: dict[str, Started] = {}
         self.forked: set[int] = set()  # tests' processes, of which some may still be there
@@ -265,6 +267,15 @@ class Run:
 
             self._inherited = Inherited()
         return self._inherited
+
+    @property
+    def played(self) -> Played:
+        """Hooks that are called here too for tests that run elsewhere."""
+        if self._played is None:
+            from pytest_isolate._played import Played  # noqa: PLC0415 - for isolated tests only
+
+            self._played = Played(self.config)
+        return self._played
 
     @property
     def here(self) -> Environment:

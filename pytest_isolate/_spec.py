@@ -49,13 +49,18 @@ class Spec:
     hostname: str
     user: str | int | None
     env: Mapping[str, str | None] | str
-    fixtures: str
+    fixtures: str | tuple[str, ...]
     scope: str
     serial: bool
     leaks: str
     on_missing: str
     profile: str | None
     origins: Mapping[str, str] = field(compare=False)
+
+    @property
+    def named_fresh(self) -> tuple[str, ...]:
+        """Wider fixtures by name that are set up inside."""
+        return () if isinstance(self.fixtures, str) else self.fixtures
 
     def limits(self) -> dict[str, int | float]:
         """The limits that were given, for the report."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 _FRAME = '  File "'
 _PYTESTS_OWN = (
     "/_pytest/", "/pluggy/", "/pytest/__main__.py", "<frozen runpy>", "/pytest_isolate/_inside.py", "/pytest_isolate/plugin.py",
+    "/pytest_isolate/_pytest_private.py",
     "/xdist/remote.py", "/execnet/gateway_base.py",
 )  # fmt: skip
 MOST_FRAMES = 100  # of one stack, the innermost, as faulthandler has it

@@ -37,7 +37,7 @@ class IsolateMark(pytest.MarkDecorator):
         hostname: str | None = ...,
         user: str | int | None = ...,
         env: Mapping[str, str | None] | Literal["clean"] | None = ...,
-        fixtures: Literal["shared", "fresh"] | None = ...,
+        fixtures: Literal["shared", "fresh"] | Sequence[str] | None = ...,
         scope: Literal["function", "class", "module"] | None = ...,
         serial: bool | None = ...,
         leaks: Literal["error", "warn", "ignore"] | None = ...,

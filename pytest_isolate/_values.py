@@ -143,6 +143,16 @@ def choice(*allowed: str) -> Parser:
     return parse
 
 
+def fixtures(value: object) -> str | tuple[str, ...]:
+    """``"shared"``, ``"fresh"``, or names of fixtures; in one text, with commas."""
+    if value in ("shared", "fresh"):
+        return str(value)
+    names = [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) and "," in value else value
+    if not isinstance(names, (list, tuple)) or not names or not all(isinstance(each, str) and each.isidentifier() for each in names):
+        raise ValueError("it must be 'shared' or 'fresh' or a list of names of fixtures")
+    return tuple(names)
+
+
 def hostname(value: object) -> str:
     """A name that sethostname(2) takes: up to 64 characters."""
     if not isinstance(value, str) or not re.fullmatch(_HOSTNAME, value):

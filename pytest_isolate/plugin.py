@@ -5,7 +5,6 @@ Imports nothing that knows the kernel: loaded and unused, the plugin costs its o
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from pytest_isolate._run import Run
 
 if TYPE_CHECKING:
     import warnings
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from pytest_isolate._fleet import Fleet
     from pytest_isolate._flight import Flight
@@ -103,7 +102,7 @@ class Isolation:
         self._flight: Flight | None = None
         self._group: Group | None = None  # the sandbox of the test before, if it goes on with the next
         self._fleet: Fleet | None = None  # with --isolate-jobs
-        self._stopped = False
+        self._plain_protocol: Callable[..., object]  # of pytest, with everybody's hooks
         if run.config.pluginmanager.is_blocked("reports"):
             from pytest_isolate import _pytest_private  # noqa: PLC0415
 
@@ -117,137 +116,183 @@ class Isolation:
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Step aside when none of the tests is isolated: then they cost what they cost without the plugin."""
-        if session.items and not self._run.any_isolated(session) and not self._run.has_to_tell:  # xdist's controller has no items
-            session.config.pluginmanager.unregister(self)
-            dump_later.uninstall()
-        return (yield)
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
-        """The outermost frame of a test: the child ends in it, the parent reports in it."""
-        if self._flight is not None:  # a child that goes on with the next test of its group
+        if session.items and not self._run.any_isolated(session):  # xdist's controller has no items
+            if not self._run.has_to_tell:
+                session.config.pluginmanager.unregister(self)
+                dump_later.uninstall()
             return (yield)
-        if not self._run.is_isolated(item):
-            if self._fleet is not None:
-                self._fleet.land_all()
-                self._stopped = self._run.stops(item.session)
-            return (yield)
-        from pytest_isolate import _flight, _protocol  # noqa: PLC0415 - nothing of it is imported for unmarked tests
+        from pytest_isolate import _pytest_private  # noqa: PLC0415
 
-        _protocol.warn_of_plugins(self._run, item)
-        flight = _flight.prepare(self._run, self, item, nextitem, self._group)
-        self._group = None
-        fleet = self._fleet
-        flight.may_fly = fleet is not None and fleet.prepare(flight)
+        with _pytest_private.protocol_by(session.config, self._protocol) as self._plain_protocol:
+            return (yield)
+
+    def _protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> object:
+        """The protocol of any test: pytest's own, or a child that runs it."""
+        if self._flight is None and self._run.is_isolated(item):
+            return self._isolated(item, nextitem)
+        if self._fleet is not None and self._flight is None:
+            self._fleet.land_all()
+            if self._run.stops(item.session):
+                return True  # a test before this one has just ended the run, which pytest looks for after it
+        return self._plain_protocol(item=item, nextitem=nextitem)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> object:
+        """For whoever has found a way around ``_protocol``: a parent never runs an isolated test."""
+        if self._flight is None and self._run.is_isolated(item):
+            return self._isolated(item, nextitem)
+        return None
+
+    def _isolated(self, item: pytest.Item, nextitem: pytest.Item | None, after: Flight | None = None) -> object:
+        """Run a test in a child; ``after`` an attempt that is to be followed by another."""
+        from pytest_isolate import _protocol, _pytest_private  # noqa: PLC0415 - nothing of it is imported for unmarked tests
+
+        fleet, flight = self._fleet, self._prepared(item, nextitem, after)
         if fleet is not None and self._run.stops(item.session):
-            self._stopped = True
             flight.close()
-            return (yield)
+            return True
         self._flight = flight
-        if not hasattr(item, "fixturenames"):
-            _flight.fork_before_setup(flight)
-        raised: BaseException | None = None
-        result: object = True
-        with fleet.holding(flight, self) if fleet is not None and flight.may_fly else contextlib.nullcontext():
-            try:
-                result = yield
-            except BaseException as error:  # noqa: BLE001 - raised again below, or said by the child
-                raised = error
-            if flight.inside is not None:
-                flight.inside.finish(raised)  # the child never comes back from it
+        if flight.is_skipped:
+            return self._plainly(flight)
+        if fleet is None or fleet.is_empty or after is not None:
+            _protocol.say_start(flight)
+        raised = self._run_elsewhere(flight)
+        if flight.plain and raised is None:
+            _protocol.warn_of_troubles(flight)
+            with _pytest_private.started_already(item.config):
+                return self._plainly(flight)
         if fleet is not None and flight.may_fly:
             self._flight = None
             fleet.take_in(flight, raised)
         else:
-            flight.handed = isinstance(raised, _flight.Handed)
-            self._land(flight)
-            if raised is not None and not flight.handed:
-                raise raised
-        return result
+            self._land(flight, raised)
+        return True
 
-    @pytest.hookimpl(tryfirst=True, specname="pytest_runtest_protocol")
-    def pytest_runtest_protocol_stopped(self) -> bool | None:
-        """With jobs: a test before this one has just ended the run, which pytest looks for after it."""
-        return True if self._stopped else None
+    def _prepared(self, item: pytest.Item, nextitem: pytest.Item | None, after: Flight | None) -> Flight:
+        from pytest_isolate import _flight, _protocol, _pytest_private  # noqa: PLC0415 - as above
 
-    def _land(self, flight: Flight) -> None:
+        if _pytest_private.is_skipped(item):
+            flight = _flight.Flight.of(self._run, self, item, nextitem)
+            flight.plain = flight.is_skipped = True
+        else:
+            _protocol.warn_of_plugins(self._run, item)
+            flight = _flight.prepare(self._run, self, item, nextitem, self._group)
+            self._group = None
+        if after is not None:
+            flight.parted, flight.attempts = after.parted, after.attempts
+        elif self._fleet is not None:
+            flight.may_fly = self._fleet.prepare(flight)
+        return flight
+
+    def _run_elsewhere(self, flight: Flight) -> BaseException | None:
+        """What was raised in pytest meanwhile. The child never comes back from here."""
+        from pytest_isolate import _flight  # noqa: PLC0415 - as above
+
+        raised: BaseException | None = None
+        try:
+            if self._fleet is not None and flight.may_fly and flight.spec is not None:
+                self._fleet.make_room(flight.spec)
+            _flight.run(flight)
+            if flight.inside is not None:
+                flight.inside.run(flight.nextitem)
+        except BaseException as error:  # noqa: BLE001 - raised again when the test's turn comes, or said by the child
+            raised = error
+        finally:
+            if flight.inside is not None:
+                flight.inside.finish(raised)
+        return raised
+
+    def _plainly(self, flight: Flight) -> object:
+        """Have pytest itself run the protocol of a test that a mark skips, or for which nothing could be had."""
         from pytest_isolate import _protocol  # noqa: PLC0415
 
-        self._flight = flight
         try:
-            _protocol.say_held(flight)
-            if flight.handed:
-                _protocol.land(flight)
+            return self._plain_protocol(item=flight.item, nextitem=flight.nextitem)
         finally:
             self._flight = None
             if not flight.entry_travels:
                 self._run.entries.append(_protocol.entry(flight))
-            self._group = flight.close()
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Where nothing is to be set up in the parent: ``fixtures="fresh"``, a sandbox that goes on, a keyword that cannot be obeyed."""
-        flight = self._flight
-        if flight is not None and (flight.spec is None or flight.spec.fixtures == "fresh" or flight.group is not None):
-            self._fork_if_pending(item)
+    def _land(self, flight: Flight, raised: BaseException | None = None) -> None:
+        from pytest_isolate import _protocol  # noqa: PLC0415
+
+        self._flight, again = flight, False
+        try:
+            _protocol.say_start(flight)
+            if raised is not None:
+                raise raised
+            again = _protocol.land(flight)
+        finally:
+            self._flight = None
+            if not (flight.entry_travels or again):
+                self._run.entries.append(_protocol.entry(flight))
+            self._group = flight.close()
+        if again:
+            if self._fleet is not None:
+                self._fleet.settle()
+            self._isolated(flight.item, flight.nextitem, after=flight)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(
         self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
     ) -> Generator[None, object, object]:
-        """The first function-scoped fixture is where shared set-up ends: fork here."""
+        """Wider fixtures are set up in pytest, and seen to by it; a child that needs one tells."""
         __tracebackhide__ = True  # or an error that pytest itself raises in a fixture would seem to be ours
-        if fixturedef.scope == "function":
-            try:
-                self._fork_if_pending(request.node)
-            except BaseException:  # Handed, or a skip by on_missing
-                from pytest_isolate import _pytest_private  # noqa: PLC0415
-
-                _pytest_private.forget_unfinished(fixturedef)
-                raise
+        inside = None if self._flight is None else self._flight.inside
+        if inside is not None:
+            inside.begin_fixture(fixturedef)
             value = yield
-            if fixturedef.argname == "tmp_path" and self._flight is not None and self._flight.inside is not None:
-                self._flight.inside.tell_tmp_path(value)
+            if fixturedef.argname == "tmp_path" and fixturedef.scope == "function":
+                inside.tell_tmp_path(value)
             return value
-        if self._is_inside():
+        if fixturedef.scope == "function":
             return (yield)
         if self._fleet is not None:
             self._fleet.settle()  # nobody is in flight while shared fixtures change
         with self._run.noting(fixturedef, request.session):
             return (yield)
 
-    @pytest.hookimpl(trylast=True, specname="pytest_runtest_setup")
-    def pytest_runtest_setup_last(self, item: pytest.Item) -> None:
-        """A test without function-scoped fixtures forks when all set-up is done."""
-        self._fork_if_pending(item)
-
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_call(self, item: pytest.Item) -> None:
-        """A parent never runs an isolated test's body, whatever a hook in between did to our exception."""
-        if self._flight is not None and self._flight.inside is not None:
+    def pytest_runtest_call(self) -> None:
+        """In the child: a phase begins. In pytest none does, whatever somebody did to a skip on its way."""
+        if self._flight is None:
+            return
+        if self._flight.inside is not None:
             self._flight.inside.begin_phase("call")
-        else:
-            self._fork_if_pending(item)
-
-    def _fork_if_pending(self, item: pytest.Item) -> None:
-        flight = self._flight
-        if flight is not None and flight.pending and flight.item is item:
-            from pytest_isolate._flight import take_off  # noqa: PLC0415
-
-            if self._fleet is not None and flight.may_fly and flight.spec is not None:
-                self._fleet.make_room(flight.spec)
-            take_off(flight)
+        elif self._flight.is_skipped:
+            pytest.fail(
+                "isolate: a mark skips this test and a plugin wants to run it, in pytest itself: no isolated test runs there", pytrace=False
+            )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """In the child: see what the kernel denied, when the error for it came through."""
-        if self._flight is not None and self._flight.inside is not None:
-            self._flight.inside.see_call(call)
-        return (yield)
+        inside = None if self._flight is None else self._flight.inside
+        if inside is None:
+            return (yield)
+        inside.begin_report(call)
+        with inside.unheard():
+            report = yield
+        inside.see_call(call)
+        return report
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_exception_interact(self) -> Generator[None, object, object]:
+        """In the child: who is called in pytest too prints there. A debugger is called here alone."""
+        inside = None if self._flight is None else self._flight.inside
+        if inside is None or self._run.config.getoption("usepdb", False):
+            return (yield)
+        with inside.unheard():
+            return (yield)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Refuse a debugger that nobody could talk to, before the first test."""
+        """Refuse what would do harm, and a debugger that nobody could talk to, before the first test."""
         config = session.config
+        if config.pluginmanager.hasplugin("syrupy"):
+            from pytest_isolate import _plugins  # noqa: PLC0415
+
+            if (why := _plugins.refusal([item for item in session.items if self._run.is_isolated(item)], config)) is not None:
+                raise pytest.UsageError(f"isolate: {why}")
         if not (config.getoption("usepdb", False) or config.getoption("trace", False)):
             return
         from pytest_isolate import _pytest_private  # noqa: PLC0415
@@ -268,7 +313,7 @@ class Isolation:
         """Nobody is in flight while shared fixtures are torn down."""
         if self._flight is not None and self._flight.inside is not None:
             self._flight.inside.begin_phase("teardown")
-        if self._fleet is not None and not self._is_inside():
+        elif self._fleet is not None:
             self._fleet.settle_before_teardown(item, nextitem)
 
     @pytest.hookimpl(trylast=True)
@@ -278,49 +323,32 @@ class Isolation:
             self._flight.inside.tear_down()
 
     def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
-        """Hold it back until it is the test's turn."""
-        if self._flight is not None and not self._flight.starts_at_once:
-            self._holds("pytest_runtest_logstart", nodeid=nodeid, location=location)
+        """In the child this is the only one that is called, as are the two below."""
+        if self._flight is not None and self._flight.inside is not None:
+            self._flight.inside.tell_projects("pytest_runtest_logstart", nodeid=nodeid, location=location)
 
     def pytest_runtest_logfinish(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
-        """Hold it back until it is the test's turn."""
-        self._holds("pytest_runtest_logfinish", nodeid=nodeid, location=location)
-
-    def _holds(self, name: str, **arguments: Any) -> bool:  # noqa: ANN401 - whatever the hook has
-        """Whether a hook call is held back."""
-        flight = self._flight
-        if flight is None or flight.held is None or flight.landing or flight.inside is not None:
-            return False
-        flight.held.append((name, arguments))
-        return True
-
-    def _is_inside(self) -> bool:
-        return self._flight is not None and self._flight.inside is not None
+        """In the child: for the project's own, who may look there at what the test has left."""
+        if self._flight is not None and self._flight.inside is not None:
+            self._flight.inside.tell_projects("pytest_runtest_logfinish", nodeid=nodeid, location=location)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """In the child the only one that is called: forward. In the parent: remember for the JSON report's entry."""
         if self._flight is None:
             self._run.take_in(report)
-        elif self._holds("pytest_runtest_logreport", report=report):
-            return
         elif self._flight.inside is not None:
             self._flight.inside.forward_report(report)
+            self._flight.inside.tell_projects("pytest_runtest_logreport", report=report)
         else:
             self._flight.reports.append(report)
 
     def pytest_warning_recorded(
         self, warning_message: warnings.WarningMessage, when: str, nodeid: str, location: tuple[str, int, str] | None
     ) -> None:
-        """In the child: forward. In the parent: count its own, to say the child's copy of them once."""
-        flight = self._flight
-        if flight is None:
-            return
-        if flight.inside is not None:
-            flight.inside.forward_warning(warning_message, when, nodeid, location)
-        elif not flight.landing:
-            flight.parent_warnings += nodeid == flight.item.nodeid
-            self._holds("pytest_warning_recorded", warning_message=warning_message, when=when, nodeid=nodeid, location=location)
+        """In the child: forward."""
+        if self._flight is not None and self._flight.inside is not None:
+            self._flight.inside.forward_warning(warning_message, when, nodeid, location)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_to_serializable(self, config: pytest.Config, report: object) -> Generator[None, Json, Json]:

@@ -21,6 +21,9 @@ Each of these plugins is installed by `tox run -e plugins`, which runs small pro
 DIFFERS = {
     "test_cov_does_not_count_a_killed_test": "as a killed plain process; a plain run would have been killed as a whole",
     "test_syrupy_compares_snapshots": "its counts and updates live in the memory of the process that compares",
+    "test_harvest_has_what_tests_kept": "it reads fixtures in the memory of pytest",
+    "test_syrupy_updates_no_snapshots_of_isolated_tests": "it would delete what isolated tests compare",
+    "test_timeout_ends_a_slow_test": "with `thread` the test's process ends, and not the run",
     "test_benchmark_has_the_same_rows": "its table lives in the memory of the process that measures",
     "test_gevent_patched_works_inside": "greenlets of the parent are not in a copy of it",
     "test_forked_is_warned_of": "two plugins cannot fork the same test",

@@ -32,7 +32,7 @@ class Case:
     claim: str
     project: str
     runs: tuple[tuple[str, ...], ...]  # arguments of runs in one copy of the project, one after the other; the last is compared
-    says: tuple[str, ...]  # regular expressions that the plain run's last output must contain
+    says: tuple[str, ...]  # regular expressions that the plain run's last output, its JUnit file or another file must contain
     status: int
     cwd: str
     late: bool  # uncaptured, where an isolated test is told of when it is over: without words and letters of outcomes
@@ -75,9 +75,14 @@ class Seen:
 
     def differences(self, other: Seen) -> str:
         """A unified diff of everything; empty when nothing differs."""
-        return "\n".join(difflib.unified_diff(self._text(), other._text(), "plain", "isolated", lineterm="", n=3))
+        return "\n".join(difflib.unified_diff(self._all(), other._all(), "plain", "isolated", lineterm="", n=3))
 
-    def _text(self) -> list[str]:
+    @property
+    def text(self) -> str:
+        """Everything, JUnit's part and files as well."""
+        return "\n".join(self._all())
+
+    def _all(self) -> list[str]:
         return [f"exit status {self.status}", *self.cases, *self.lines, *self.files]
 
 
@@ -133,7 +138,7 @@ class Comparison:
         Returns how many test cases were found the same.
         """
         plain = self.run(case, *PLAIN)
-        shown = "\n".join(plain.lines)
+        shown = plain.text
         assert plain.status == case.status, shown
         for pattern in case.says:
             assert re.search(pattern, shown, re.MULTILINE), f"the plain run does not say {pattern!r}:\n{shown}"
@@ -164,7 +169,7 @@ def normal(text: str) -> list[str]:
             ours = section["name"] == "isolate"
             if ours:
                 continue
-        ours = ours and re.match(r"(limits|used): |tmp_path is kept in ", line) is not None
+        ours = ours and re.match(r"(limits|used|files \(discarded\)): |tmp_path is kept in ", line) is not None
         if ours or line.startswith("plugins: ") or _OF_THE_RUN.match(line):
             continue
         masked = line

@@ -38,5 +38,6 @@ def test_a_case_that_compares_nothing_fails(comparison):
 
 def test_only_our_own_sections_are_left_out():
     """A section of isolated tests is left out line by line; what follows it is not."""
-    text = "---- isolate ----\nlimits: none; net=True\nused: wall 3 ms\nlimited\nused: never\n---- isolated ----\nlimits: ours"
+    ours = "limits: none; net=True\nused: wall 3 ms\nfiles (discarded): created 'x'"
+    text = f"---- isolate ----\n{ours}\nlimited\nused: never\n---- isolated ----\nlimits: ours"
     assert normal(text) == ["limited", "used: never", "---- isolated ----", "limits: ours"]

@@ -186,16 +186,14 @@ def test_an_interruption_behind_the_fork_ends_the_test(tmp_path, before):
 
 
 IN_FLIGHT = """
-import contextlib
-from pytest_isolate import _fleet, _protocol
-holding = _fleet.Fleet.holding
+from pytest_isolate import _flight, _pytest_private
+run = _flight.run
 
-def in_part(flight): raise KeyboardInterrupt
+def interrupted(*arguments): raise KeyboardInterrupt
 
-@contextlib.contextmanager
-def behind_holding(*arguments):
-    with holding(*arguments): yield
-    raise KeyboardInterrupt
+def interrupted_behind_it(flight):
+    run(flight)
+    if flight.inside is None: raise KeyboardInterrupt
 
 {}
 def pytest_unconfigure():
@@ -203,7 +201,7 @@ def pytest_unconfigure():
 """
 
 
-@pytest.mark.parametrize("where", ["_protocol.part = in_part", "_fleet.Fleet.holding = behind_holding"])
+@pytest.mark.parametrize("where", ["_pytest_private.leaves_nothing = interrupted", "_flight.run = interrupted_behind_it"])
 def test_an_interruption_leaves_nobody_in_flight(tmp_path, where):
     """It comes when the test is in the air and pytest is about to take up the next one: the test is ended and reaped."""
     run = Started(tmp_path / "run", WAITING, IN_FLIGHT.format(where), "--isolate-jobs=2")

@@ -219,3 +219,41 @@ def test_directories_that_pytest_is_told_of_may_lie_below_somebody_elses(pyteste
     pytester.run("unshare", "--user", "--map-root-user", *run).assert_outcomes(passed=1)
     cache = theirs / "open/cache" if told.startswith("cache_dir") else pytester.path / ".pytest_cache"
     assert (cache / "v/a/b").read_text() == "1"
+
+
+NAMED = """
+import threading, pytest
+from pytest_isolate import isolate
+made = []
+@pytest.fixture(scope="session")
+def database(): made.append("database"); return "rows"
+@pytest.fixture(scope="session")
+def queue():
+    made.append("queue")
+    thread = threading.Thread(target=threading.Event().wait, daemon=True)
+    thread.start()
+    return thread
+@pytest.fixture(scope="module")
+def client(queue, database): made.append("client"); return queue
+def test_shared(queue, database, client): assert made == ["database", "queue", "client"] or made == ["queue", "database", "client"]
+def alive(client): return client.is_alive() and client in threading.enumerate()
+@isolate(fixtures=["queue"])
+def test_fresh(database, client):
+    assert sorted(made) == ["client", "client", "database", "queue", "queue"]
+    assert alive(client)
+@isolate(fixtures=["queue"])
+def test_fresh_again(database, client): assert sorted(made) == ["client", "client", "database", "queue", "queue"] and alive(client)
+def test_shared_again(client): assert len(made) == 3
+@isolate(fixtures=["queu"])
+def test_misspelled(client): pass
+"""
+
+
+@pytest.mark.parametrize("hook", ["", "def pytest_runtest_setup(item): pass"], ids=["foreseen", "rehearsed"])
+def test_named_fixtures_are_inside_with_what_stands_on_them(pytester, isolated, hook):
+    """``fixtures=[...]``: those and their dependents are set up for each test, the others once; a name that nobody has is an error."""
+    pytester.makeconftest(hook)
+    pytester.makepyfile(NAMED)
+    result = isolated("--isolate-all", "-rE")
+    result.assert_outcomes(passed=4, errors=1)
+    result.stdout.fnmatch_lines(["isolate: fixtures=[[]'queu'[]], set *::test_misspelled: there is no fixture 'queu'"])

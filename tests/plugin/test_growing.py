@@ -10,7 +10,7 @@ import collections, gc
 def pytest_terminal_summary(terminalreporter):
     gc.collect()
     names = collections.Counter(type(each).__name__ for each in gc.get_objects())
-    wanted = ["Entry", "Crashed", "ProcessesLeaked", "Flight", "Sandbox", "Watch", "Facts", "Verdict", "Handed", "traceback"]
+    wanted = ["Entry", "Crashed", "ProcessesLeaked", "Flight", "Sandbox", "Watch", "Facts", "Verdict", "traceback"]
     terminalreporter.write_line("stays: " + " ".join(f"{name}={names[name]}" for name in wanted))
 """
 

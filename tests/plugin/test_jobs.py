@@ -215,16 +215,17 @@ def test_b(): meet(B); wait()
     assert (pytester.path / "torn").read_text() == "down "
 
 
-@pytest.mark.parametrize("when", ["setup", "fork"])
-def test_an_interruption_while_pytest_does_not_wait_ends_all_that_fly(project, jobs, pytester, when):
-    """It comes as the next test is set up, or has just been forked, and pytest must not wait for the one that flies then."""
+@pytest.mark.parametrize("before", ["_prepare", "_watch"])
+def test_an_interruption_while_pytest_does_not_wait_ends_all_that_fly(project, jobs, pytester, before):
+    """It comes as the next test gets its sandbox, or has just been forked, and pytest must not wait for the one that flies then."""
     pytester.makeconftest(f"""
         from pytest_isolate import _flight
-        def pytest_runtest_setup(item):
-            if item.name == "test_b":
-                if {when == "setup"}: raise KeyboardInterrupt
-                _flight._watch = interrupted
-        def interrupted(*arguments, **more): raise KeyboardInterrupt
+        original = _flight.{before}
+        def first(*arguments, **more):
+            _flight.{before} = second
+            return original(*arguments, **more)
+        def second(*arguments, **more): raise KeyboardInterrupt
+        _flight.{before} = first
     """)
     project("""
 def test_a(): time.sleep(98765)

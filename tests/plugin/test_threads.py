@@ -16,8 +16,10 @@ def hold():
     with lock:
         held.set()
         done.wait()
+begun = []
+def pytest_runtest_logstart(nodeid): begun.append(nodeid)
 def a_librarys_handler():
-    if os.environ.get("PYTEST_CURRENT_TEST", "").startswith("test_it.py::test_hangs"):
+    if begun and begun[-1] == "test_it.py::test_hangs":
         with lock: pass
 def pytest_configure():
     os.register_at_fork(after_in_child=a_librarys_handler)

@@ -11,7 +11,7 @@ import pytest
 @pytest.mark.plugins(pytest_timeout="timeout")
 @pytest.mark.parametrize("method", ["signal", "thread"])
 def test_timeout_ends_a_slow_test(run, method):
-    """A late test fails (`signal`) with its message; with `thread` the whole run ends, as in a plain run."""
+    """A late test fails (`signal`) with its message; with `thread`, which ends a plain run, its process ends."""
     files = {
         "test_slow.py": """
             import threading, pytest
@@ -23,7 +23,11 @@ def test_timeout_ends_a_slow_test(run, method):
     }
     plain = run("plain", files, "--isolate-off", f"--timeout-method={method}")
     isolated = run("isolated", files, "--isolate-all", f"--timeout-method={method}")
-    assert (isolated.status, isolated.cases) == (plain.status, plain.cases)
+    if method == "signal":
+        assert (isolated.status, isolated.cases) == (plain.status, plain.cases)
+    else:
+        assert ("test_slow", "test_quick") in isolated.cases
+        assert isolated.count("it left by itself with exit status 1") > 0
     message = "Failed: Timeout (>4.0s) from pytest-timeout" if method == "signal" else "+ Timeout +"
     assert isolated.count(message) == plain.count(message) > 0
 
@@ -127,7 +131,7 @@ def test_rerunfailures_and_a_death_in_a_later_attempt(run, dies):
                 assert len(runs) == 2
             """
     }
-    ran = run("isolated", files, "--isolate-all", "--reruns=2", "-o", "junit_logging=all")
+    ran = run("isolated", files, "--isolate-all", "--reruns=1", "-o", "junit_logging=all")
     (first, [(said, _, output)]), (second, [(tag, message, _), *_, (_, _, last)]) = _attempts(ran)
     assert (first, said, second, tag) == ("test_flaky", "system-out", "test_flaky", "failure" if dies == "call" else "error")
     assert "attempt 1 teardown" in output
@@ -135,6 +139,107 @@ def test_rerunfailures_and_a_death_in_a_later_attempt(run, dies):
     assert f"was ended by signal 6 (SIGABRT, Aborted) in {dies}, before" in message
     phases = ["setup", "call", "teardown"]
     assert [f"attempt 2 {phase}" in last for phase in phases] == [phases.index(phase) <= phases.index(dies) for phase in phases]
+
+
+@pytest.mark.plugins(pytest_rerunfailures="rerunfailures")
+@pytest.mark.parametrize("args", [(), ("--isolate-jobs=2",)], ids=["alone", "jobs"])
+@pytest.mark.parametrize("dies", ["setup", "call", "teardown"])
+def test_rerunfailures_runs_a_killed_test_again(run, dies, args):
+    """A test that its first try did not survive is run again like any other: by signal, exit or a limit; shared fixtures are kept."""
+    late = "@isolate(timeout=3)\n            def test_late(request): die(request, 'call')" if dies == "call" else ""
+    files = {
+        "conftest.py": """
+            import pathlib, pytest
+            @pytest.fixture(scope="module")
+            def wide():
+                with pathlib.Path(__file__).with_name("events").open("a") as file: print("set up", file=file)
+                yield
+                with pathlib.Path(__file__).with_name("events").open("a") as file: print("tear down", file=file)
+            """,
+        "test_flaky.py": f"""
+            import os, signal, threading, pytest
+            from pytest_isolate import isolate
+            def die(request, when):
+                print("try", request.node.execution_count, when)
+                if when == "{dies}" and request.node.execution_count == 1:
+                    if request.node.name == "test_signal": os.kill(os.getpid(), signal.SIGKILL)
+                    if request.node.name == "test_exit": os._exit(3)
+                    if request.node.name == "test_late": threading.Event().wait()
+                    if request.node.name == "test_fails": assert 0
+            @pytest.fixture(autouse=True)
+            def mortal(request, wide):
+                die(request, "setup")
+                yield
+                die(request, "teardown")
+            def test_signal(request): die(request, "call")
+            def test_exit(request): die(request, "call")
+            {late}
+            def test_fails(request): die(request, "call")
+            @pytest.mark.flaky(reruns=0)
+            def test_never(request): assert request.node.execution_count == 1
+            """,
+    }
+    ran = run("isolated", files, "--isolate-all", "--reruns=2", *args)
+    tests = 5 if late else 4
+    assert len({case[1] for case in ran.cases}) == tests
+    assert _summary(ran.output).strip("= ") == f"{tests + (dies == 'teardown')} passed, {tests - 1} rerun"
+    assert ran.status == 0
+    assert (ran.directory / "events").read_text().split("\n") == ["set up", "tear down", ""]
+
+
+@pytest.mark.plugins(pytest_rerunfailures="rerunfailures")
+def test_rerunfailures_gives_up_on_a_test_that_is_always_killed(run):
+    """As often as asked for, then it fails in words; `--only-rerun` and `--rerun-except` look at the violation's class and words."""
+    files = {"test_dies.py": "import os\ndef test_dies(): os.abort()\ndef test_behind(): pass\n"}
+    counts = {}
+    for condition in "", "--only-rerun=Crashed", "--only-rerun=OSError", "--rerun-except=Crashed":
+        ran = run(f"run{condition}", files, "--isolate-all", "--reruns=2", *filter(None, [condition]))
+        assert ran.status == 1
+        assert "was ended by signal 6 (SIGABRT, Aborted) in call" in ran.output
+        counts[condition] = _summary(ran.output).strip("= ")
+    again, once = "1 failed, 1 passed, 2 rerun", "1 failed, 1 passed"
+    assert counts == {"": again, "--only-rerun=Crashed": again, "--only-rerun=OSError": once, "--rerun-except=Crashed": once}
+
+
+@pytest.mark.plugins(pytest_timeout="timeout")
+def test_timeout_counts_set_up_of_shared_fixtures_as_plain(both):
+    """A shared fixture that is late fails the test that it is set up for, and no time of a shared fixture is counted twice."""
+    files = {
+        "pytest.ini": "[pytest]\ntimeout = 4\n",
+        "test_slow.py": """
+            import threading, pytest
+            @pytest.fixture(scope="module")
+            def slow(): threading.Event().wait()
+            @pytest.fixture(scope="module")
+            def half(): threading.Event().wait(1)
+            def test_half(half): pass
+            def test_slow(slow): pass
+            def test_slow_again(slow): pass
+            def test_quick(): pass
+            """,
+    }
+    plain, isolated = both(files, tests=4)
+    assert isolated.count("Failed: Timeout") == plain.count("Failed: Timeout") > 0
+
+
+@pytest.mark.plugins(pytest_repeat="repeat")
+def test_repeat_repeats_as_often(both):
+    """`--count` and its marker, with shared fixtures, in its order by scope."""
+    files = {
+        "test_repeated.py": """
+            import pytest
+            runs = []
+            @pytest.fixture(scope="module")
+            def wide(): return 3
+            def test_each(wide): runs.append(1); assert len(runs) == 1 or wide == 3
+            @pytest.mark.repeat(3)
+            class TestClass:
+                def test_method(self, wide): assert wide == 4
+            """
+    }
+    plain, isolated = both(files, "-v", "--count=2", "--repeat-scope=class", tests=5)
+    order = re.compile(r"^test_repeated.py::\S+ \w+", re.MULTILINE)
+    assert order.findall(isolated.output) == order.findall(plain.output) != []
 
 
 @pytest.mark.plugins(pytest_rerunfailures="rerunfailures", pytest_xdist="xdist")

@@ -293,7 +293,7 @@ BAD = {
     "hostname": ("a b", "it must be 1 to 64 letters, digits, dots and hyphens, with a letter or digit at both ends"),
     "user": (-1, "it must be a user name or a uid of this machine, or 'root'"),
     "env": ("dirty", "it must be a dict of variable names to text (or None, to remove one), or 'clean'"),
-    "fixtures": ("stale", "it must be 'shared' or 'fresh'"),
+    "fixtures": ("stale", "it must be 'shared' or 'fresh' or a list of names of fixtures"),
     "scope": ("session", "it must be 'function' or 'class' or 'module'"),
     "serial": ("alone", "it must be True or False"),
     "leaks": ("never", "it must be 'error' or 'warn' or 'ignore'"),

@@ -1,0 +1,1 @@
+def test_four(own_too): pass

@@ -1,0 +1,1 @@
+def test_2(): assert 0

@@ -1,0 +1,1 @@
+def test_3(): raise RuntimeError("is not in the manifest")

@@ -1,0 +1,9 @@
+import pytest
+
+
+class DB: pass
+@pytest.fixture(scope="package")
+def db():
+    print("made")
+    yield DB()
+    print("given back")

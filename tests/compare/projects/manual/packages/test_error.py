@@ -1,0 +1,1 @@
+def test_root(db): pass  # no db here, will error out
