@@ -170,6 +170,8 @@ def raise_whole(item: pytest.Item, error: BaseException, traceback: types.Traceb
 
 def is_skipped(item: pytest.Item) -> bool:
     """Whether a mark skips a test before anything of it runs. There is no public way to ask; what asking raises, the test will say."""
+    if not _knows_marks(item):
+        return False
     try:
         return evaluate_skip_marks(item) is not None
     except Exception:  # noqa: BLE001 - pytest fails such a test, whatever a condition raised
@@ -178,8 +180,15 @@ def is_skipped(item: pytest.Item) -> bool:
         return False
 
 
+def _knows_marks(item: pytest.Item) -> bool:
+    """Whether pytest's own plugin for ``skip`` and ``xfail`` is there (-p no:skipping)."""
+    return item.config.pluginmanager.hasplugin("skipping")
+
+
 def is_not_run(item: pytest.Item) -> bool:
     """Whether ``xfail(run=False)`` ends a test before its fixtures, or its condition cannot be known."""
+    if not _knows_marks(item):
+        return False
     try:
         xfailed = evaluate_xfail_marks(item)
     except pytest.fail.Exception:
