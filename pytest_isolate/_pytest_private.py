@@ -693,7 +693,9 @@ def own_makereport(item: pytest.Item) -> Any:  # noqa: ANN401 - a caller's class
     """
     manager = item.config.pluginmanager
     if xfailed_key not in item.stash:
-        item.stash[xfailed_key] = evaluate_xfail_marks(item)
+        item.stash[xfailed_key] = None
+        with contextlib.suppress(pytest.fail.Exception):  # a condition that cannot be known: the child has said so
+            item.stash[xfailed_key] = evaluate_xfail_marks(item)
     callers = item.config.stash.setdefault(_PHASES, {})
     plugins = manager.get_plugins()
     known = callers.get("pytest_runtest_makereport")
