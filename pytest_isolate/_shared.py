@@ -44,7 +44,8 @@ def set_up(item: pytest.Item, fresh: frozenset[str], projects: Callable[[object]
     set-up, and what that changed their hooks of the teardown undo. They do it for the test itself once more, inside, so what they print and
     log here is not heard, and what is wrong with them is said there.
     """
-    set_up, undo = _pytest_private.phase_of(item, "setup", projects), _pytest_private.teardown_by(item, projects)
+    set_up = _pytest_private.phase_of(item, "setup", projects)
+    undo = _pytest_private.teardown_by(item, lambda plugin: projects(plugin) and not is_around_teardown(plugin))
     with _pytest_private.around_protocol(item, projects):
         with _pytest_private.only_shared(item, fresh):
             call: pytest.CallInfo[None] = pytest.CallInfo.from_call(lambda: set_up(item=item), when="setup", reraise=_PASSING)
