@@ -182,6 +182,8 @@ class Isolation:
             flight.parted, flight.attempts = after.parted, after.attempts
         elif self._fleet is not None:
             flight.may_fly = self._fleet.prepare(flight)
+            if flight.may_fly and flight.shares and not _pytest_private.has_shared(item, flight.fresh):
+                self._fleet.land_all()  # before shared fixtures change everything before that is told
         return flight
 
     def _run_elsewhere(self, flight: Flight) -> BaseException | None:
