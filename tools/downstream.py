@@ -33,6 +33,9 @@ else:
 SUITES = Path(__file__).resolve().parent.parent / "tests/downstream/suites.toml"
 _STATES = {"failure", "error", "skipped"}
 
+#: Where a project has pytest's configuration, and by which words.
+_CONFIGURED = {"pytest.ini": "", "pyproject.toml": "[tool.pytest", "tox.ini": "[pytest]", "setup.cfg": "[tool:pytest]"}
+
 Outcomes = dict[tuple[str, str], list[str]]
 
 
@@ -50,7 +53,10 @@ def prepare(work: Path, name: str, suite: dict[str, Any]) -> Path:
         safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # of which Debian 12 knows nothing
         tar.extractall(source, **safely)
     archive.unlink()
-    return next(source.iterdir())
+    (unpacked,) = source.iterdir()
+    if not any(words in (unpacked / name).read_text("utf-8") for name, words in _CONFIGURED.items() if (unpacked / name).exists()):
+        (unpacked / "pytest.ini").write_text("[pytest]\n", "utf-8")  # or pytest would find this project's, above it
+    return unpacked
 
 
 @dataclass(frozen=True)
