@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Container
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ _DELETED = " (deleted)"  # proc(5) on /proc/PID/fd
 MEMORY = "/memfd:"  # what the kernel writes before the name of a file of memfd_create(2)
 #: File systems of the kernel, whose files have no content to be private and another inode in each instance.
 _KERNELS = ("/proc/", "/sys/")
+_TICKS = 100_000_000  # ns, of a kernel with the slowest clock, and more: a change within the same tick leaves a file's time as it was
 
 
 class Opened(NamedTuple):
@@ -88,8 +90,9 @@ class Look:
             if file is None:
                 others.add(number)
             else:
-                known[number] = (seen, file)
                 files.append(file)
+                if time.time_ns() - about.st_ctime_ns > _TICKS:
+                    known[number] = (seen, file)
         self._known = known
         return Found(_with_twins(files), others)
 
