@@ -18,6 +18,7 @@ def test_before(): pass
 def test_wait():
     helper()
 """
+ALONE = WAITING.replace("def test_before(): pass\n", "")
 IN_SETUP = """
 import time, pytest
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_deaf():
     ("source", "line", "args"),
     [
         (WAITING, 4, ()),
-        (WAITING, 4, ("--isolate-jobs=2",)),
+        (ALONE, 4, ("--isolate-jobs=2",)),
         (WAITING, 4, ("--isolate-scope=module",)),
         (IN_SETUP, 5, ("--isolate-fixtures=fresh",)),
     ],
@@ -53,8 +54,8 @@ def test_an_interruption_names_the_line_of_the_test(tmp_path, number, source, li
     assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
     said = ": SIGTERM" if number == signal.SIGTERM else ""
     assert re.search(rf"^E +KeyboardInterrupt{said}$\n\n^test_it.py:{line}: KeyboardInterrupt$", output, re.MULTILINE), output
-    if source == WAITING:
-        assert re.search(r"^> +helper\(\)$\n\n^test_it.py:7: $", output, re.MULTILINE), output
+    if source in {WAITING, ALONE}:
+        assert re.search(rf"^> +helper\(\)$\n\n^test_it.py:{7 if source == WAITING else 6}: $", output, re.MULTILINE), output
     assert run.gone_within(2), run.alive()
 
 
