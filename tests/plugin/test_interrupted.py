@@ -38,11 +38,12 @@ def test_deaf():
     ("source", "line", "args"),
     [
         (WAITING, 4, ()),
+        pytest.param(WAITING, 4, ("--isolate-jobs=2",), marks=pytest.mark.xfail(reason="rarely the test before is named", strict=False)),
         (ALONE, 4, ("--isolate-jobs=2",)),
         (WAITING, 4, ("--isolate-scope=module",)),
         (IN_SETUP, 5, ("--isolate-fixtures=fresh",)),
     ],
-    ids=["one", "jobs", "group", "setup"],
+    ids=["one", "jobs", "jobs-alone", "group", "setup"],
 )
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_names_the_line_of_the_test(tmp_path, number, source, line, args):
