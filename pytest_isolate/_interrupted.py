@@ -18,12 +18,13 @@ _ASKING_LONGEST = 0.5  # seconds for all of them: one that blocks the signal mus
 def raise_where(running: Sequence[tuple[str, Watch]], error: KeyboardInterrupt) -> NoReturn:
     """Raise the interruption from where the first of the running tests (name, watch) stands; the others are named behind it.
 
-    Their processes are the caller's to end.
+    One that stands in lines of the project comes before one that is only about to begin or to end. Their processes are the caller's
+    to end.
     """
     until = time.monotonic() + _ASKING_LONGEST
     going_on = [(name, watch) for name, watch in running if not watch.has_ended()]
     found = [(name, places(watch.where(max(0.0, until - time.monotonic())))) for name, watch in going_on]
-    first = next(((name, stack) for name, stack in found if stack), None)
+    first = min((each for each in found if each[1]), key=lambda each: _is_at_work(each[1]), default=None)
     if first is None:
         raise error
     said = [str(each) for each in error.args]
@@ -35,13 +36,25 @@ def raise_where(running: Sequence[tuple[str, Watch]], error: KeyboardInterrupt) 
 
 def is_between(error: KeyboardInterrupt) -> bool:
     """Whether it met our code or pytest's, at its work between tests, where its own line says nothing to anybody."""
+    if _mend.is_raised_at(error.__traceback__):  # whatever line that is, it is a test's
+        return False
     files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
-    met = next((file for file in reversed(files) if not _is_pythons(file)), "")
-    return os.path.dirname(__file__) in met or is_pytests_own(met)
+    return _is_ours_or_pytests(next((file for file in reversed(files) if not _is_pythons(file)), ""))
+
+
+def _is_at_work(stack: list[Place]) -> bool:
+    """Whether none of its lines is the project's: it may be before or behind its test, in the hook of some plugin."""
+    return all(_is_ours_or_pytests(place.path) or _is_pythons(place.path) or "-packages" in place.path for place in stack)
+
+
+def _is_ours_or_pytests(file: str) -> bool:
+    return os.path.dirname(__file__) in file or is_pytests_own(file)
 
 
 def _is_pythons(file: str) -> bool:
-    return file.startswith("<") or (file.startswith(os.path.dirname(os.__file__)) and "-packages" not in file)
+    if file.startswith("<"):
+        return not file.startswith("<doctest ")
+    return file.startswith(os.path.dirname(os.__file__)) and "-packages" not in file
 
 
 def _shown(stack: list[Place]) -> str:

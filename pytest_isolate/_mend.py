@@ -70,6 +70,14 @@ def raise_at(places: Sequence[tuple[str, int, str]], error: BaseException) -> No
     raise error
 
 
+def is_raised_at(traceback: types.TracebackType | None) -> bool:
+    """Whether ``raise_at`` raised it."""
+    step = traceback
+    while step is not None and step.tb_frame.f_code is not raise_at.__code__:
+        step = step.tb_next
+    return step is not None
+
+
 def innermost_of_ours(traceback: types.TracebackType | None) -> types.TracebackType | None:
     """What a traceback has behind the last frame of this package, which no plain run has."""
     found = step = traceback
