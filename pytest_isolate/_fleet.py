@@ -1,7 +1,8 @@
 """Several isolated tests in flight at once (``--isolate-jobs``).
 
 pytest's own loop stays as it is: it takes up one test after the other. A test that may fly leaves the loop at its fork, and the loop
-goes on. Its start and its reports come in the order of the tests, when everything before them has come.
+goes on. Its start and its reports come in the order of the tests, when everything before them has come. So at most one test waits to begin
+again, for a delay of pytest-rerunfailures: the loop goes on meanwhile, those behind it wait with their reports.
 
 Nobody may be in flight while shared fixtures change: before one is set up or torn down everybody is waited for (``settle``), so that a
 test never sees less, or more, than in a run without jobs. Tests that are not isolated, that are ``serial`` or share a sandbox run alone.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -59,10 +61,12 @@ def why_one(config: pytest.Config) -> str | None:
 class Fleet:
     """The tests of one run that are in flight or wait for their turn to be reported, in their order."""
 
-    def __init__(self, jobs: int, land: Callable[[Flight, BaseException | None], None]) -> None:
+    def __init__(self, jobs: int, land: Callable[[Flight, BaseException | None], None], begin_again: Callable[[Flight], None]) -> None:
         self._jobs = jobs
         self._land = land
+        self._begin_again = begin_again
         self._turns: deque[Flight] = deque()
+        self._later: tuple[Flight, float] | None = None  # who begins again, before all of those, and not before when
         self._stands_on: object = None
         self._available = 0  # bytes, when nobody was in flight
 
@@ -74,8 +78,10 @@ class Fleet:
             return False
         stands_on = (_pytest_private.wide_parameters(item), item.getparent(pytest.Package))
         if stands_on != self._stands_on:  # pytest tears down what another parameter had set up without telling anybody
-            self.settle()
+            self.land_all()
             self._stands_on = stands_on
+        if self._later is not None and len(self._turns) > _MOST_WAITING * self._jobs:
+            self.land_all()
         while len(self._turns) > _MOST_WAITING * self._jobs and self._turns[0].in_the_air:
             self._wait()
         self.land_ready(item.session)
@@ -97,9 +103,16 @@ class Fleet:
             self._land(flight, raised)
         self._turns.append(flight)  # before all that a Ctrl-C may interrupt: who is in here does not stay
         flight.parted = _pytest_private.leaves_nothing(flight.item, flight.nextitem)
+        if flight.parted:
+            self.land_ready(flight.item.session)
+        else:
+            self.land_all()
+
+    def begin_again_later(self, flight: Flight, delay: float) -> None:
+        """Have a test that was just reported begin again, at the earliest after so many seconds; the loop goes on if it has left it."""
+        self._later = (flight, time.monotonic() + delay)
         if not flight.parted:
-            self.settle()
-        self.land_ready(flight.item.session)
+            self.land_all()
 
     def _interrupted(self, flight: Flight, error: KeyboardInterrupt) -> NoReturn:
         """A person's Ctrl-C came between two waits: nobody is waited for, this test neither, if it was just forked."""
@@ -136,7 +149,7 @@ class Fleet:
     @property
     def is_empty(self) -> bool:
         """Whether nobody is before the next test."""
-        return not self._turns
+        return not self._turns and self._later is None
 
     def settle(self) -> None:
         """Wait until nobody is in flight."""
@@ -146,15 +159,34 @@ class Fleet:
     def land_all(self) -> None:
         """Wait until everybody has been reported."""
         self.settle()
-        if self._turns:
-            self.land_ready(self._turns[0].item.session)
+        while self._later is not None or self._turns:
+            session = (self._turns[0] if self._later is None else self._later[0]).item.session
+            if Run.stops(session):
+                return
+            if self._later is not None:
+                self._go_again(*self._later)
+            self.land_ready(session)
 
     def land_ready(self, session: pytest.Session) -> None:
         """Report those whose turn it is, unless one of them ended the run."""
-        while self._turns and not self._turns[0].in_the_air and not Run.stops(session):
-            self._land(self._turns.popleft(), None)
+        while not Run.stops(session):
+            if self._later is not None:
+                if time.monotonic() < self._later[1]:
+                    return
+                self._go_again(*self._later)
+            elif self._turns and not self._turns[0].in_the_air:
+                self._land(self._turns.popleft(), None)
+            else:
+                break
         if self._turns and self._turns[0].in_the_air:  # -v shows whom one waits for
             _protocol.say_start(self._turns[0])
+
+    def _go_again(self, flight: Flight, at: float) -> None:
+        """Make another attempt of a test, when it is time and nobody is in flight, who would be looked after by nobody."""
+        self._later = None
+        self.settle()
+        time.sleep(max(0.0, at - time.monotonic()))
+        self._begin_again(flight)
 
     def abandon(self) -> None:
         """The run is over: end those who are still in flight, and forget what was not reported."""
@@ -163,6 +195,7 @@ class Fleet:
                 _finish(flight)
             flight.close()
         self._turns.clear()
+        self._later = None
 
     def _flying(self) -> list[Flight]:
         return [flight for flight in self._turns if flight.in_the_air]

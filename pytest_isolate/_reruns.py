@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import sys
-import time
 from typing import Any
 
 import pytest
@@ -43,16 +42,20 @@ def last_attempt(reports: list[pytest.TestReport]) -> int:
 def begin_again(item: pytest.Item, reports: list[pytest.TestReport], attempts: int, why: str) -> int:
     """How many attempts there were, if the plugin would make one more behind the last one, which pytest failed, ``why``; else 0.
 
-    Its delay is over then. ``attempts``: those before this process of the test.
+    ``attempts``: those before this process of the test.
     """
     plugin: Any = sys.modules.get("pytest_rerunfailures")
     if plugin is None or not item.config.pluginmanager.is_registered(plugin):
         return 0
     attempts += 1 + sum(report.outcome == _RERUN for report in reports)
-    if attempts > (plugin.get_reruns_count(item) or 0) or not _is_wanted(item, why):
-        return 0
-    time.sleep(float(plugin.get_reruns_delay(item) or 0))
-    return attempts
+    return 0 if attempts > (plugin.get_reruns_count(item) or 0) or not _is_wanted(item, why) else attempts
+
+
+def delay_of(item: pytest.Item, attempts: int) -> float:
+    """Seconds that the plugin would let go by behind so many attempts."""
+    plugin: Any = sys.modules["pytest_rerunfailures"]
+    growth = getattr(plugin, "get_reruns_delay_backoff_factor", None)  # older versions have none
+    return float((plugin.get_reruns_delay(item) or 0) * (1 if growth is None else growth(item)) ** (attempts - 1))
 
 
 def count_attempts(item: pytest.Item, attempts: int) -> None:

@@ -6,6 +6,7 @@ Imports nothing that knows the kernel: loaded and unused, the plugin costs its o
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -111,7 +112,7 @@ class Isolation:
             from pytest_isolate import _fleet  # noqa: PLC0415
 
             if (jobs := _fleet.jobs_of(run.config)) > 1:
-                self._fleet = _fleet.Fleet(jobs, self._land)
+                self._fleet = _fleet.Fleet(jobs, self._land, self._begin_again)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -226,13 +227,27 @@ class Isolation:
             again = _protocol.land(flight)
         finally:
             self._flight = None
-            if not (flight.entry_travels or again):
+            if not flight.entry_travels:
                 self._run.entries.append(_protocol.entry(flight))
             self._group = flight.close()
         if again:
-            if self._fleet is not None:
-                self._fleet.settle()
-            self._isolated(flight.item, flight.nextitem, after=flight)
+            self._begin_again_later(flight)
+
+    def _begin_again_later(self, flight: Flight) -> None:
+        from pytest_isolate import _reruns  # noqa: PLC0415
+
+        delay = _reruns.delay_of(flight.item, flight.attempts)
+        if self._fleet is not None:
+            self._fleet.begin_again_later(flight, delay)
+        else:
+            time.sleep(delay)
+            self._begin_again(flight)
+
+    def _begin_again(self, flight: Flight) -> None:
+        """Make another attempt of a test; the one before loses its entry, which is the last, for nobody was reported since."""
+        if not flight.entry_travels:
+            self._run.entries.pop()
+        self._isolated(flight.item, flight.nextitem, after=flight)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(

@@ -64,13 +64,13 @@ def _entries(request: pytest.FixtureRequest) -> dict[str, str | None]:
 
 
 @pytest.fixture
-def run(request: pytest.FixtureRequest, tmp_path: Path) -> Runner:
-    """Run pytest with the test's plugins in a directory of its own, which arguments call ROOT. ``files`` are the project's."""
+def start(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Start pytest with the test's plugins in a directory of its own, which arguments call ROOT. ``files`` are the project's."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_", "COVERAGE_"))}
     environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     loaded = [word for entry in _entries(request).values() if entry for word in ("-p", entry)]
 
-    def start(name: str, files: dict[str, str], *args: str, env: dict[str, str] | None = None) -> Ran:
+    def start(name: str, files: dict[str, str], *args: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
         directory = tmp_path / name / "project"  # the same last name in every run: it is in the node ids of remote workers
         for path, text in files.items():
             (directory / path).parent.mkdir(parents=True, exist_ok=True)
@@ -88,14 +88,29 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Runner:
             f"--junitxml={junit}",
             *(each.replace("ROOT", str(tmp_path / name)) for each in args),
         ]
-        done = subprocess.run(
+        return subprocess.Popen(
             command, cwd=directory, env=environment | (env or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL, text=True, check=False, timeout=120,
+            stdin=subprocess.DEVNULL, text=True,
         )  # fmt: skip
-        print(done.stdout)  # noqa: T201 - for whoever reads a failure
-        return Ran(directory, done.returncode, done.stdout.replace(str(directory), "DIRECTORY"), _cases(junit, directory))
 
     return start
+
+
+@pytest.fixture
+def run(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> Runner:
+    """The same to its end."""
+
+    def run(name: str, files: dict[str, str], *args: str, env: dict[str, str] | None = None) -> Ran:
+        directory = tmp_path / name / "project"
+        with start(name, files, *args, env=env) as pytest_:
+            try:
+                output, _ = pytest_.communicate(timeout=120)
+            finally:
+                pytest_.kill()
+        print(output)  # noqa: T201 - for whoever reads a failure
+        return Ran(directory, pytest_.returncode, output.replace(str(directory), "DIRECTORY"), _cases(directory / "junit.xml", directory))
+
+    return run
 
 
 def _cases(junit: Path, directory: Path) -> list[tuple[str, ...]]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import select
+import signal
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -142,7 +146,9 @@ def test_rerunfailures_and_a_death_in_a_later_attempt(run, dies):
 
 
 @pytest.mark.plugins(pytest_rerunfailures="rerunfailures")
-@pytest.mark.parametrize("args", [(), ("--isolate-jobs=2",)], ids=["alone", "jobs"])
+@pytest.mark.parametrize(
+    "args", [(), ("--isolate-jobs=2",), ("--isolate-jobs=2", "--reruns-delay=0.1")], ids=["alone", "jobs", "jobs-delay"]
+)
 @pytest.mark.parametrize("dies", ["setup", "call", "teardown"])
 def test_rerunfailures_runs_a_killed_test_again(run, dies, args):
     """A test that its first try did not survive is run again like any other: by signal, exit or a limit; shared fixtures are kept."""
@@ -199,6 +205,67 @@ def test_rerunfailures_gives_up_on_a_test_that_is_always_killed(run):
         counts[condition] = _summary(ran.output).strip("= ")
     again, once = "1 failed, 1 passed, 2 rerun", "1 failed, 1 passed"
     assert counts == {"": again, "--only-rerun=Crashed": again, "--only-rerun=OSError": once, "--rerun-except=Crashed": once}
+
+
+@pytest.mark.plugins(pytest_rerunfailures="rerunfailures")
+def test_rerunfailures_delays_a_killed_test_and_nobody_else(start, tmp_path):
+    """With `--isolate-jobs`, while a killed test waits for its next attempt, those beside it keep to their limits and further ones run."""
+    files = {
+        "conftest.py": """
+            import os, pytest
+            @pytest.fixture
+            def meet():
+                def meet(*names):
+                    for name in sorted(names):
+                        open(name, "w" if name == names[0] else "r").close()
+                return meet
+            """,
+        "test_flaky.py": """
+            import os, threading, pytest
+            from pytest_isolate import isolate
+            @pytest.mark.flaky(reruns=1, reruns_delay=98765)
+            def test_killed(): os.abort()
+            @isolate(timeout=1)
+            def test_late(): threading.Event().wait()
+            def test_one(meet): meet("there", "back")
+            def test_other(meet):
+                meet("back", "there")
+                with open("both", "w") as both: both.write("x")
+            def test_last(): pass
+            """,
+    }
+    directory = tmp_path / "isolated/project"
+    directory.mkdir(parents=True)
+    for name in ("there", "back", "both"):
+        os.mkfifo(directory / name)
+    report = tmp_path / "report.json"
+    pytest_ = start("isolated", files, "--isolate-all", "--isolate-jobs=2", f"--isolate-bind={directory}", f"--isolate-report={report}")
+    try:
+        both = os.open(directory / "both", os.O_RDWR)
+        assert select.select([both], [], [], 60)[0], "nobody flies while it waits"
+        os.close(both)
+        pytest_.send_signal(signal.SIGINT)
+        output, _ = pytest_.communicate(timeout=60)
+    finally:
+        pytest_.kill()
+    assert pytest_.returncode == pytest.ExitCode.INTERRUPTED, output
+    assert _summary(output).strip("= ") == "1 rerun"
+    assert [test["nodeid"] for test in json.loads(report.read_text())["tests"]] == ["test_flaky.py::test_killed"]
+
+
+@pytest.mark.plugins(pytest_rerunfailures="rerunfailures")
+def test_rerunfailures_delays_grow_for_a_killed_test(run):
+    """By `--reruns-delay` and its factor of growth, as the plugin reckons for the attempts that it makes itself."""
+    files = {
+        "conftest.py": """
+            from pytest_isolate import _reruns
+            def pytest_collection_finish(session):
+                print("delays", [_reruns.delay_of(session.items[0], attempts) for attempts in (1, 2, 3)])
+            """,
+        "test_it.py": "def test_it(): pass\n",
+    }
+    for args, delays in [((), [0.0, 0.0, 0.0]), (("--reruns-delay=2", "--reruns-delay-backoff-factor=3"), [2.0, 6.0, 18.0])]:
+        assert f"delays {delays}" in run("".join(args) or "none", files, "--isolate-all", "--reruns=3", "-s", *args).output
 
 
 @pytest.mark.plugins(pytest_timeout="timeout")
