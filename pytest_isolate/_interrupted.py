@@ -23,6 +23,8 @@ def raise_where(running: Sequence[tuple[str, Watch]], error: KeyboardInterrupt) 
     """
     until = time.monotonic() + _ASKING_LONGEST
     going_on = [(name, watch) for name, watch in running if not watch.has_ended()]
+    for _, watch in going_on:  # all of them, before one that says nothing uses up the time
+        watch.ask_where()
     found = [(name, places(watch.where(max(0.0, until - time.monotonic())))) for name, watch in going_on]
     first = min((each for each in found if each[1]), key=lambda each: _is_at_work(each[1]), default=None)
     if first is None:

@@ -226,12 +226,17 @@ class Watch:
         self._exit.stacks = self._stack_bytes.decode("utf-8", "replace")
         return self._exit
 
-    def where(self, longest: float) -> str:
-        """Every thread's stack of a test that is not over, for at most so many seconds."""
+    def ask_where(self) -> None:
+        """Have a test that is not over write every thread's stack, for ``where``."""
         if self._pidfd >= 0 and not self.over:
             self._drain()  # whether it is inside
             with contextlib.suppress(ProcessLookupError):  # it has just ended
-                self._dump_stacks(longest)
+                self._ask_for_stacks()
+
+    def where(self, longest: float) -> str:
+        """What a test that was asked has written, waiting for it for at most so many seconds."""
+        if self._pidfd >= 0 and not self.over:
+            self._hear_stacks(longest)
         return self._stack_bytes.decode("utf-8", "replace")
 
     def has_ended(self) -> bool:
@@ -343,7 +348,8 @@ class Watch:
             self._exit.native = "none under profile='strict': to read them is to parse what a hostile test wrote"
         elif (pid := self._test()) is not None:
             self._exit.native = native.stacks(pid)
-        self._dump_stacks()  # the signal for it ends many a call in C, so it comes last
+        self._ask_for_stacks()  # the signal for it ends many a call in C, so it comes last
+        self._hear_stacks(_STACKS_LONGEST)
 
     def _is_dying(self) -> bool:
         """Whether the test's own process is on its way out, which takes longer the more memory it holds."""
@@ -393,15 +399,16 @@ class Watch:
                 return False
         return True
 
-    def _dump_stacks(self, longest: float = _STACKS_LONGEST) -> None:
+    def _ask_for_stacks(self) -> None:
         """Have faulthandler, in the child's signal handler, write every thread's stack; it needs no interpreter lock."""
         entered = self._exit.first("entered")
         if entered is None:  # not yet inside: our own child, or the go-between, hangs
             signal.pidfd_send_signal(self._pidfd, STACK_SIGNAL)
         elif isinstance(entered.get("pid"), int):
             self._sandbox.signal(int(entered["pid"]), STACK_SIGNAL)  # type: ignore[call-overload]
-        else:
-            return
+
+    def _hear_stacks(self, longest: float) -> None:
+        self._drain_stacks()  # what came while another test was heard
         poll = select.poll()
         poll.register(self._stacks, select.POLLIN)
         until = time.monotonic() + longest

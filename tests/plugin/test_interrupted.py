@@ -97,6 +97,19 @@ def test_a_test_that_hears_nothing_holds_up_no_interruption(tmp_path):
     assert run.gone_within(2), run.alive()
 
 
+def test_a_test_that_hears_nothing_keeps_nobody_from_being_heard(tmp_path):
+    """The interruption comes where everybody is asked once."""
+    directory = tmp_path / "run"
+    directory.mkdir()
+    os.mkfifo(directory / "deaf")
+    source = DEAF.replace("started", "deaf") + ALONE.replace("    helper()", "    open('deaf').read(1); helper()")
+    run = Started(directory, source, _as_ours(BEFORE_THE_FLEET_HAS_IT), "--isolate-jobs=2")
+    output = run.end()
+    said = r"test_it.py:9: KeyboardInterrupt: test_it.py::test_wait, and beside it test_it.py::test_deaf \(which does not say where\)$"
+    assert re.search(said, output, re.MULTILINE), output
+    assert run.gone_within(2), run.alive()
+
+
 FORGES = """
 import os, signal
 def test_forges():
@@ -193,7 +206,7 @@ HELD_BEFORE_ITS_OWN_LINES = """
 import time
 def pytest_runtest_setup(item):
     if item.name == "test_before":
-        time.sleep(98765)
+        open("held", "w").write("x"); time.sleep(98765)
 """
 HELD_UNTIL_IT_IS_ASKED = """
 import pytest
@@ -201,7 +214,7 @@ left = []
 def pytest_runtest_setup(item):
     if item.name == "test_before":
         left.append(open("left", "w"))
-        open("gate").read()
+        open("held", "w").write("x"); open("gate").read()
 @pytest.hookimpl(wrapper=True)
 def pytest_keyboard_interrupt():
     with open("left") as until_it_ends:
@@ -246,12 +259,14 @@ def test_a_test_that_stands_in_its_own_lines_is_named_first(tmp_path, conftest):
     """One that is before or behind them comes after it; and nobody is asked twice, when somebody may have ended meanwhile."""
     directory = tmp_path / "run"
     directory.mkdir()
-    for fifo in ("gate", "left"):
+    for fifo in ("held", "gate", "left"):
         os.mkfifo(directory / fifo)
     run = Started(directory, WAITING, conftest, "--isolate-jobs=2")
-    if "gate" in conftest:
-        with (directory / "left").open():  # until it is held
+    if "left.append" in conftest:
+        with (directory / "left").open():  # or it waits for ever for who reads
             pass
+    with (directory / "held").open() as held:
+        assert held.read() == "x"
     run.wait_for_test()
     os.kill(run.process.pid, signal.SIGINT)
     output = run.end()
