@@ -5,6 +5,8 @@ The map of the package, imports pointing one way, downwards:
 - ``plugin``: pytest's hooks, each a few lines. ``_entry_point``, ``_installation``, ``_loading``: how it is loaded, and what
   happens where it is not.
 - ``_protocol``, ``_flight``, ``_inside``: the life of one test, seen from pytest and from the forked child.
+- ``_nursery``: children that are forked ahead of their turn, by a fork of pytest. ``_nursing``: that fork's own process.
+  ``_departure``: what is to be seen to on both sides of a fork, whoever forks.
 - ``_run``: what a run shares. ``_boarding``: what a child is given. ``_group``: tests that share a sandbox. ``_kept``: what outlives one.
   ``_interruption``: SIGTERM. ``_section``: what a failing test shows.
 - ``_fleet``: several tests in flight.

@@ -8,7 +8,8 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import pytest
@@ -16,11 +17,11 @@ import pytest
 from pytest_isolate import _forked, _pytest_private, _strict
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._inside import Events
-from pytest_isolate._plan import Plan, resolve_user
+from pytest_isolate._plan import resolve_user
 from pytest_isolate._run import Run, working_directory
+from pytest_isolate._sandbox import mirror
 from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit
 from pytest_isolate._sandbox.inherited import Inheritance
-from pytest_isolate._sandbox.mirror import Mirror
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._spec import Spec
 from pytest_isolate._timers import Stopped
@@ -56,12 +57,6 @@ def open_event(of: str) -> int:
         return os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
 
-def open_mirrors(config: pytest.Config) -> dict[str, Mirror]:
-    """Memory for what a child would take with it. Raises ``StepFailedError``."""
-    with Step("map", "memory for what the test logs"):
-        return {name: Mirror() for name in _pytest_private.kept_in_memory(config)}
-
-
 def repairs(run: Run, opened: list[int]) -> _forked.Repairs:
     """What the child has to put right in its copy of this Python. ``opened`` grows by the descriptors that it needs for that."""
     run.machine.openmp.pause()
@@ -76,7 +71,7 @@ def close(*descriptors: int) -> None:
         os.close(fd)
 
 
-def open_events(sandbox: Sandbox, spec: Spec) -> Events:
+def _open_events(sandbox: Sandbox, spec: Spec) -> Events:
     """Files of the control groups by which the child tells in which phase something was denied. Raises ``StepFailedError``."""
     events: Events = {}
     if spec.pids is not None and "pids" in sandbox.groups:
@@ -91,8 +86,111 @@ def _opened(path: str) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def inheritance(
-    run: Run, config: pytest.Config, spec: Spec, sandbox: Sandbox, *, timers: Stopped, ours: set[int]
+@dataclass
+class Given:
+    """Descriptors that a child needs, in whatever process forks it."""
+
+    namespaces: int
+    pidfd: int  # of the sandbox's PID 1
+    private: int
+    stdout: int
+    stderr: int
+    joins: tuple[int, ...]
+    frames: int = -1
+    stacks: int = -1
+    commands: int = -1
+    ended: int = -1
+    events: Events = field(default_factory=dict)
+    memory: MemoryLimit | None = None
+    mirrors: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, sandbox: Sandbox) -> Given:
+        """With those of a sandbox, which stay its own."""
+        return cls(sandbox.recipe.namespaces, sandbox.pidfd, sandbox.private, sandbox.stdout, sandbox.stderr, sandbox.joins)
+
+    @property
+    def own(self) -> tuple[int, ...]:
+        """Those that whoever forks has no use for afterwards."""
+        memory = () if self.memory is None else self.memory.descriptors
+        found = (self.frames, self.stacks, self.commands, *(fd for fd, _ in self.events.values()), *memory)
+        return tuple(fd for fd in found if fd >= 0)
+
+    @property
+    def all(self) -> tuple[int, ...]:
+        """Every one of them."""
+        return (*self.own, *self.mirrors.values(), self.ended, self.pidfd, self.private, self.stdout, self.stderr, *self.joins)
+
+    def kept(self, *, goes_on: bool) -> tuple[int, ...]:
+        """Those that the child has open in its test; ``goes_on``: it waits for commands."""
+        events = tuple(fd for fd, _ in self.events.values())
+        commands = (self.commands,) if goes_on else ()
+        return (self.frames, self.stacks, self.ended, self.stdout, *commands, *events, *self.mirrors.values())
+
+    def packed(self) -> tuple[list[str | int], tuple[int, ...]]:
+        """Fields and descriptors of a message."""
+        memory = ["" if self.memory is None else self.memory.above, 0 if self.memory is None else len(self.memory.limits)]
+        names = [*(f"{kind}={word}" for kind, (_, word) in self.events.items()), "", *self.mirrors]
+        descriptors = (self.frames, self.stacks, self.commands, self.ended, self.pidfd, self.private, self.stdout, self.stderr)
+        events = tuple(fd for fd, _ in self.events.values())
+        limits = () if self.memory is None else self.memory.descriptors
+        return [self.namespaces, len(self.joins), *memory, *names], (*descriptors, *self.joins, *events, *self.mirrors.values(), *limits)
+
+    @classmethod
+    def unpacked(cls, fields: list[str], descriptors: list[int]) -> Given:
+        """What ``packed`` packed, with the numbers that they have here."""
+        namespaces, joins, above, limits, *names = fields
+        at = names.index("")
+        frames, stacks, commands, ended, pidfd, private, stdout, stderr, *rest = descriptors
+        given = cls(int(namespaces), pidfd, private, stdout, stderr, tuple(rest[: int(joins)]), frames, stacks, commands, ended)
+        rest = rest[int(joins) :]
+        given.events = {kind: (rest.pop(0), word) for kind, _, word in (name.partition("=") for name in names[:at])}
+        given.mirrors = {name: rest.pop(0) for name in names[at + 1 :]}
+        if above:
+            given.memory = MemoryLimit(rest[0], tuple(rest[1 : 1 + int(limits)]), int(above))
+        return given
+
+
+@dataclass
+class Boarding:
+    """A child's descriptors, and pytest's ends of them."""
+
+    given: Given
+    frames: int = -1
+    stacks: int = -1
+    commands: int = -1
+
+    @property
+    def ours(self) -> tuple[int, ...]:
+        """Pytest's."""
+        return tuple(fd for fd in (self.frames, self.stacks, self.commands, self.given.ended, *self.given.mirrors.values()) if fd >= 0)
+
+    def close(self) -> None:
+        """Nobody was forked, or nobody is there who would use them."""
+        close(*self.ours)
+
+
+def board(run: Run, config: pytest.Config, spec: Spec, sandbox: Sandbox) -> Boarding:
+    """Open all that a child of a sandbox needs. Raises ``StepFailedError``, with nothing of it left open."""
+    boarding = Boarding(given := Given.of(sandbox))
+    try:
+        (boarding.frames, given.frames), (boarding.stacks, given.stacks), (given.commands, boarding.commands) = open_pipes(3)
+        given.ended = open_event("the test's end")
+        given.events = _open_events(sandbox, spec)
+        if spec.memory is not None and "memory" in sandbox.groups:
+            given.memory = MemoryLimit.open(sandbox.groups["memory"], run.machine.host.places["memory"].version, spec.memory)
+        with Step("map", "memory for what the test logs"):
+            for name in _pytest_private.kept_in_memory(config):
+                given.mirrors[name] = mirror.new_file()
+    except BaseException:  # Ctrl-C too
+        boarding.close()
+        close(*given.own)
+        raise
+    return boarding
+
+
+def _inheritance(
+    run: Run, config: pytest.Config, spec: Spec, private: int, *, timers: Stopped, ours: set[int]
 ) -> tuple[Inheritance, set[int]]:
     """What becomes of everything that pytest has open but ``ours``, and which descriptors of it a child needs as they are.
 
@@ -102,8 +200,7 @@ def inheritance(
     standard = _pytest_private.capture_keeps(config)
     standing = {0, 1, 2} | standard | _pytest_private.log_file_descriptors(config) | _dumps_to(timers, standard, strict=spec.strict)
     standing |= {stream.fileno() for stream in _pytest_private.debug_trace(config)}
-    ours = ours | captured | run.descriptors_of_ours()
-    return run.inherited.leave(ours, standing - ours, strict=spec.strict, disk=spec.disk, private=sandbox.private)
+    return run.inherited.leave(ours | captured, standing - ours, strict=spec.strict, disk=spec.disk, private=private)
 
 
 def _dumps_to(timers: Stopped, standard: set[int], *, strict: bool) -> set[int]:
@@ -135,44 +232,45 @@ def restore_flags(flags: dict[int, int]) -> None:
 
 
 def entry(
-    run: Run,
-    item: pytest.Item,
-    spec: Spec,
-    sandbox: Sandbox,
-    plan: Plan,
-    *,
-    timers: Stopped,
-    frames: int,
-    theirs: list[int],
-    ours: set[int],
+    run: Run, item: pytest.Item, spec: Spec, given: Given, *, timers: Stopped, repairing: Sequence[int], ours: set[int], goes_on: bool
 ) -> Entry:
-    """All that the child does between its fork and the first line of the test, ``theirs`` open. Raises ``StepFailedError``."""
+    """All that the child does between its fork and the first line of the test. Raises ``StepFailedError``.
+
+    ``repairing``: descriptors that the repairs of its Python need. ``ours``: what it does not inherit besides those that it is given.
+    """
     files = _pytest_private.capture_files(item.config)
-    replace = {file: sandbox.stdout if target == 1 else sandbox.stderr for target, file in files}
-    identity = _identity(run, item, spec)
-    confinement = _strict.confinement(spec)
-    memory = None
-    if spec.memory is not None and "memory" in sandbox.groups:  # last, for it opens files
-        version = run.machine.host.places["memory"].version
-        memory = MemoryLimit.open(sandbox.groups["memory"], version, spec.memory)
-    of_memory = memory.descriptors if memory is not None else ()
-    left, standing = inheritance(run, item.config, spec, sandbox, timers=timers, ours=ours.union(of_memory))
+    left, standing = _inheritance(run, item.config, spec, given.private, timers=timers, ours={*ours, *repairing, *given.all})
     return Entry(
-        frames=frames,
-        pidfd=sandbox.pidfd,
-        namespaces=plan.recipe.namespaces,
-        joins=sandbox.joins,
+        frames=given.frames,
+        pidfd=given.pidfd,
+        namespaces=given.namespaces,
+        joins=given.joins,
         cwd=working_directory(),
-        replace=replace,
-        keep=frozenset({*theirs, *standing, sandbox.stdout}),
+        replace={file: given.stdout if target == 1 else given.stderr for target, file in files},
+        keep=frozenset({*given.kept(goes_on=goes_on), *standing, *repairing}),
         inheritance=left,
-        identity=identity,
+        identity=_identity(run, item, spec),
         files=spec.files,
-        memory=memory,
+        memory=given.memory,
         environment={} if isinstance(spec.env, str) else dict(spec.env),
         clean_environment=spec.env == "clean",
-        confinement=confinement,
+        confinement=_strict.confinement(spec),
         keeps_terminal=wants_debugger(item.config) and not spec.strict,  # else signals to its group, 0, are for pytest too
+    )
+
+
+def entry_like(known: Entry, known_given: Given, given: Given) -> Entry:
+    """The same for another child of the same process that waits for commands, with what that is given."""
+    targets = {known_given.stdout: given.stdout, known_given.stderr: given.stderr}
+    return replace(
+        known,
+        frames=given.frames,
+        pidfd=given.pidfd,
+        joins=given.joins,
+        replace={file: targets[source] for file, source in known.replace.items()},
+        keep=known.keep.difference(known_given.kept(goes_on=True)).union(given.kept(goes_on=True)),
+        inheritance=replace(known.inheritance, private=given.private, lost=[]),
+        memory=given.memory,
     )
 
 

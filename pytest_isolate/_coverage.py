@@ -29,6 +29,11 @@ _LONGEST_NAME = 1 << 16  # characters of a context or a path
 Warn = Callable[[str, type[Warning]], None]
 
 
+def is_measuring() -> bool:
+    """Whether a measurement runs in this process."""
+    return measuring(lambda _: False) is not None
+
+
 def measuring(is_private: Callable[[str], bool]) -> Measuring | None:
     """The measurement that runs in this process, or ``None``. ``is_private``: whether a path's files are the sandbox's own."""
     module = sys.modules.get("coverage")

@@ -113,6 +113,7 @@ def _try(run: Run, name: str, changes: dict[str, object], *, enters: bool) -> Fi
 def _enter(run: Run, spec: Spec, plan: Plan, sandbox: Sandbox) -> None:
     """Fork into a sandbox as for a test. Raises ``StepFailedError``."""
     from pytest_isolate import _boarding, _strict  # noqa: PLC0415
+    from pytest_isolate._sandbox.child import Child  # noqa: PLC0415
     from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit, fork  # noqa: PLC0415
     from pytest_isolate._sandbox.watch import Watch, wait_for_one  # noqa: PLC0415
 
@@ -140,7 +141,7 @@ def _enter(run: Run, spec: Spec, plan: Plan, sandbox: Sandbox) -> None:
         pid = fork(entry)
         if pid == 0:
             _look_around(entry, written)
-        watch = Watch(pid, sandbox, *ours)
+        watch = Watch(Child(pid), sandbox, *ours)
     except StepFailedError:
         _boarding.close(*ours)
         raise

@@ -20,7 +20,7 @@ from typing import NoReturn
 
 import pytest
 
-from pytest_isolate import _flight, _protocol, _pytest_private
+from pytest_isolate import _flight, _protocol, _pytest_private, _settings
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._flight import Flight
 from pytest_isolate._interrupted import is_between, raise_where
@@ -39,23 +39,13 @@ def jobs_of(config: pytest.Config) -> int:
     value = str(config.getoption("isolate_jobs"))
     if value != "auto" and not (value.isascii() and value.isdecimal() and int(value)):
         raise pytest.UsageError(f"--isolate-jobs={value}: it must be a whole number, at least 1, or auto: one for each processor")
-    return 1 if hasattr(config, "workerinput") or why_one(config) else len(os.sched_getaffinity(0)) if value == "auto" else int(value)
-
-
-def why_one(config: pytest.Config) -> str | None:
-    """The option by which tests talk to a terminal while they run: then one runs at a time."""
-
-    def given(option: str) -> object:
-        return config.getoption(option, None)  # its plugin may be off
-
-    talking = {
-        "-s": given("capture") == "no",
-        "--pdb": given("usepdb"),
-        "--trace": given("trace"),
-        "--setup-show": given("setupshow"),
-        "log_cli": given("log_cli_level") is not None or (config.pluginmanager.hasplugin("logging") and config.getini("log_cli")),
-    }
-    return next((name for name, given in talking.items() if given), None)
+    return (
+        1
+        if hasattr(config, "workerinput") or _settings.why_one(config)
+        else len(os.sched_getaffinity(0))
+        if value == "auto"
+        else int(value)
+    )
 
 
 class Fleet:

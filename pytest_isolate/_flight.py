@@ -7,36 +7,37 @@ pytest it returns when the test is over, or is in the air, and ``_protocol`` rep
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import os
 import signal
-import sys
-import threading
 import time
 import traceback
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import pytest
 
-from pytest_isolate import _allocations, _attempts, _boarding, _coverage, _forked, _pytest_private, _reading, _shared
+from pytest_isolate import _allocations, _attempts, _boarding, _coverage, _pytest_private, _reading, _shared
+from pytest_isolate._departure import Arrival, Departing, Warm, arriving
 from pytest_isolate._errors import PASSING, StepFailedError
-from pytest_isolate._group import Group, Key, goes_on, key_of
+from pytest_isolate._group import Command, Group, Key, goes_on, key_of
 from pytest_isolate._inside import FORWARDED, Inside
 from pytest_isolate._interrupted import raise_where
 from pytest_isolate._linux.counters import Counters
 from pytest_isolate._linux.kernel_log import Kill
 from pytest_isolate._model import Missing
+from pytest_isolate._nursery import Nursery
 from pytest_isolate._plan import Plan
 from pytest_isolate._remedies import explain
 from pytest_isolate._run import Run
 from pytest_isolate._sandbox import entry as entry_module
+from pytest_isolate._sandbox import mirror
 from pytest_isolate._sandbox.changes import Changes
+from pytest_isolate._sandbox.child import Child
 from pytest_isolate._sandbox.entry import Entry
 from pytest_isolate._sandbox.frames import Writer
+from pytest_isolate._sandbox.mirror import Mirror
 from pytest_isolate._sandbox.sandbox import Sandbox
-from pytest_isolate._sandbox.watch import STACK_SIGNAL, Watch, wait_for_one
+from pytest_isolate._sandbox.watch import Watch, wait_for_one
 from pytest_isolate._spec import BadValueError, Spec
 from pytest_isolate._timers import Stopped, standing_still
 from pytest_isolate._verdict import Facts, Verdict
@@ -55,7 +56,6 @@ class Flight:
     inside: Inside | None = None  # set in the child only
     plain: bool = False  # on_missing="warn" and nothing could be had
     broken: str | None = None  # why there was no sandbox
-    threads: tuple[str, ...] = ()  # names of the others of pytest at the fork
     facts: Facts | None = None
     sandbox: Sandbox | None = None
     plan: Plan | None = None
@@ -66,6 +66,7 @@ class Flight:
     salvaged: str | None = None  # the line that says where the tmp_path went
     changes: Changes | None = None  # of the file system, read when somebody asks
 
+    nursery: Nursery | None = None  # where its child may be forked
     is_skipped: bool = False  # by a mark: nothing of it runs, and pytest's own protocol says so
     fresh: frozenset[str] = frozenset()  # names of wider fixtures that are set up inside, though others are shared
     rehearses: bool = False  # it runs up to the first wider fixture that is not there, if it comes to one, and tells
@@ -173,6 +174,7 @@ def run(flight: Flight) -> None:
 def _share(flight: Flight) -> None:
     """Have pytest set up what the test shares with others."""
     if not _pytest_private.has_shared(flight.item, flight.fresh):
+        flight.run.changes += 1
         call = _shared.set_up(flight.item, flight.fresh, flight.run.played.is_around_shared)
         flight.shared_seconds += call.duration
         flight.shared_error = None if call.excinfo is None else call.excinfo.value
@@ -186,6 +188,8 @@ def _take_off(flight: Flight, spec: Spec) -> None:
                 return
             if spec.fixtures != "fresh":
                 _share(flight)
+        elif _go_from_nursery(flight, spec):
+            return
         with standing_still():  # building a sandbox is no part of the test
             _prepare(flight, spec)
         if not (flight.plain or flight.broken or flight.skipped):
@@ -200,6 +204,18 @@ def _take_off(flight: Flight, spec: Spec) -> None:
         flight.broken = f"pytest-isolate itself failed:\n{traceback.format_exc()}"
 
 
+def _go_from_nursery(flight: Flight, spec: Spec) -> bool:
+    """Have a child of the nursery run this test. False if pytest is to fork: then nothing has run."""
+    if flight.nursery is None or flight.rehearses or flight.attempts or flight.shared_error is not None or flight.shared_seconds:
+        return False  # something of this test is in this process alone
+    with standing_still():
+        group = flight.nursery.take(flight.item, spec)
+    if group is None:
+        return False
+    flight.group, flight.sandbox, flight.plan = group, group.sandbox, group.plan
+    return _go_on(flight, spec, group)
+
+
 def _interrupted(flight: Flight, error: KeyboardInterrupt) -> NoReturn:
     """Say where the test stands, and end it: nobody will land it. With jobs that is the fleet's to do, for all of them."""
     if flight.inside is not None or flight.group is None or flight.may_fly:
@@ -211,19 +227,22 @@ def _interrupted(flight: Flight, error: KeyboardInterrupt) -> NoReturn:
 
 
 def _go_on(flight: Flight, spec: Spec, group: Group) -> bool:
-    """Have the child of the test before run this one. False if it turns out to have died in between: then nothing has run."""
+    """Have a child that waits run this test. False if it turns out to have died in between: then nothing has run."""
     further = goes_on(flight.run, flight.key, flight.nextitem)
     timers = Stopped.here()
     flight.started = time.time()
     try:
         _watch(spec, group, further=further)  # first: whoever interrupts a test that was told to run is told where it stands
-        group.command(flight.item, flight.nextitem, goes_on=further)
+        run, item = flight.run, flight.item
+        group.command(Command(run.index_of(item), run.index_of(flight.nextitem), item.session.testsfailed, further))
+        if not further:
+            _look_ahead(flight, timers)
         _wait(flight, group)
     except BrokenPipeError:
         pass
     finally:
         timers.start_again()
-    if flight.facts is not None and flight.facts.exit.first("entered") is not None:
+    if flight.in_the_air or (flight.facts is not None and flight.facts.exit.first("entered") is not None):
         return True
     flight.group = flight.sandbox = flight.facts = None
     group.close()
@@ -294,7 +313,7 @@ def _fork(flight: Flight, spec: Spec) -> None:
         _cross(flight, spec, sandbox, timers, further=further)
         if flight.group is not None:
             flight.run.forked.add(flight.group.watch.pid)
-            flight.run.order_ahead(None if further else flight.nextitem)
+            _look_ahead(flight, timers, further=further)
             _watch(spec, flight.group, further=further)
             _wait(flight, flight.group)
     finally:
@@ -307,60 +326,73 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timers: Stopped, *, fur
 
     Raises ``StepFailedError``, with no child and nothing left open; a Ctrl-C leaves the child, which can be asked where it stands.
     """
-    plan, config = flight.plan, flight.item.config
+    plan, run, item = flight.plan, flight.run, flight.item
     assert plan is not None
-    flight.run.machine.huge_pages.before_fork()
-    (frames, frames_write), (stacks, stacks_write), (commands, commands_write) = _boarding.open_pipes(3)
-    ours, theirs = [frames, stacks, commands_write], [frames_write, stacks_write, commands]
-    pid = -1
+    run.machine.huge_pages.before_fork()
+    boarding = _boarding.board(run, item.config, spec, sandbox)
+    given, pid = boarding.given, -1
+    repairing: list[int] = []
     try:
-        ended = _boarding.open_event("the test's end")
-        ours.append(ended)
-        events = _boarding.open_events(sandbox, spec)
-        theirs += [fd for fd, _ in events.values()]
-        repairs = _boarding.repairs(flight.run, theirs)
-        needed = [fd for fd in (*theirs, ended) if further or fd != commands]
-        entry = _boarding.entry(
-            flight.run, flight.item, spec, sandbox, plan, timers=timers, frames=frames_write, theirs=needed, ours={*ours, *theirs}
-        )
-        theirs += entry.memory.descriptors if entry.memory is not None else ()
-        _flush(config)
-        _pytest_private.prepared_callers(config, flight.hooks, FORWARDED)
-        mirrors = _boarding.open_mirrors(config)
+        warm = Warm.of(run, timers, repairing)
+        ours = {*boarding.ours, *run.descriptors_of_ours()}
+        entry = _boarding.entry(run, item, spec, given, timers=timers, repairing=repairing, ours=ours, goes_on=further)
+        _pytest_private.prepared_callers(item.config, flight.hooks, FORWARDED)
         measuring = _coverage.measuring(plan.written.covers)
-        restore_random = _boarding.random_state()
-        if not flight.may_fly or not flight.run.stream_flags:  # another test in flight may have changed them
-            flight.run.stream_flags = _boarding.status_flags(config)
+        if not flight.may_fly or not run.stream_flags:  # another test in flight may have changed them
+            run.stream_flags = _boarding.status_flags(item.config)
         forked = time.monotonic()
-        with _departing(flight, stacks_write):
+        departing = Departing(given.stacks)
+        with departing.fork():
+            flight.started = time.time()
             pid = entry_module.fork(entry)
             if pid == 0:
-                inside = Inside(flight.item, Writer(frames_write), sandbox.stdout, events, commands if further else -1)
-                inside.ended, inside.measuring, inside.mirrors = ended, measuring, mirrors
-                _tell(flight, spec, entry, inside)
-                restore_random()
-                if flight.shared_seconds and config.pluginmanager.hasplugin("randomly"):  # which seeds in its hooks of each phase
-                    inside.random = restore_random
-                _begin(flight, spec, entry, inside, stacks_write, timers=timers, repairs=repairs)
+                departing.is_inside = True
+                with arriving(given.frames):
+                    _arrive(flight, spec, Arrival(given, entry, warm, warm.become(entry)), measuring, further=further)
                 return
-            for mirror in mirrors.values():
-                mirror.keep_from_forks()
             watch = Watch(
-                pid, sandbox, frames, stacks, ended, forked=forked,
-                debuggable=_pytest_private.has_terminal(config) and not spec.strict, trusted=not spec.strict,
+                Child(pid), sandbox, boarding.frames, boarding.stacks, given.ended, forked=forked,
+                debuggable=_pytest_private.has_terminal(item.config) and not spec.strict, trusted=not spec.strict,
             )  # fmt: skip
-            flight.group = Group(flight.key, sandbox, plan, watch, commands_write, measuring, mirrors, flight.threads)
+            flight.group = Group(flight.key, sandbox, plan, watch, boarding.commands, measuring, given.mirrors, warm.threads)
     except BaseException:  # Ctrl-C too
-        if flight.group is None:  # else all of it is the group's
+        if flight.group is None and flight.inside is None:  # else all of it is the group's
             if pid > 0:
                 sandbox.kill()
                 entry_module.end(pid)
-            if flight.inside is None:
-                _boarding.close(*ours)
+            boarding.close()
         raise
     finally:
         if flight.inside is None:
-            _boarding.close(*theirs)
+            _boarding.close(*given.own, *repairing)
+
+
+def _arrive(flight: Flight, spec: Spec, arrival: Arrival, measuring: _coverage.Measuring | None = None, *, further: bool = False) -> None:
+    """In the child, inside its sandbox: report to pytest from here on."""
+    given, warm = arrival.given, arrival.warm
+    inside = Inside(flight.item, Writer(given.frames), given.stdout, given.events, given.commands if further else -1)
+    inside.ended, inside.measuring = given.ended, measuring
+    inside.mirrors = {name: Mirror(fd) for name, fd in given.mirrors.items()}
+    _boarding.close(*given.mirrors.values())
+    _tell(flight, spec, arrival.entry, inside)
+    if flight.shared_seconds and flight.item.config.pluginmanager.hasplugin("randomly"):  # which seeds in its hooks of each phase
+        inside.random = warm.random
+    inside.begin(
+        flight.hooks, given.stacks, arrival.before, warm.timers,
+        fresh=spec.fixtures == "fresh", watches_denials=spec.disk is not None or spec.files is not None, net=spec.net,
+    )  # fmt: skip
+    flight.inside = inside
+
+
+def arrived(run: Run, hooks: object, session: pytest.Session, arrival: Arrival) -> Flight:
+    """In a child that was forked ahead: the test that it is told to be."""
+    command = arrival.command
+    session.testsfailed = command.failed
+    items = session.items
+    flight = prepare(run, hooks, items[command.test], items[command.following] if command.following >= 0 else None, None)
+    assert flight.spec is not None
+    _arrive(flight, flight.spec, arrival)
+    return flight
 
 
 def _tell(flight: Flight, spec: Spec, entry: Entry, inside: Inside) -> None:
@@ -372,47 +404,11 @@ def _tell(flight: Flight, spec: Spec, entry: Entry, inside: Inside) -> None:
     inside.played = flight.run.played if flight.run.played.is_wanted(flight.item) else None
 
 
-@contextlib.contextmanager
-def _departing(flight: Flight, stacks: int) -> Iterator[None]:
-    """What this process does without while it forks, and has again when it is still this process, or the child is inside."""
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTING)
-    flight.started, flight.threads = time.time(), _other_threads()
-    faulthandler.register(STACK_SIGNAL, file=stacks)  # already here, for a child that hangs in somebody's handler of forks
-    try:
-        yield
-    finally:
-        if flight.inside is None:
-            faulthandler.unregister(STACK_SIGNAL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-def _flush(config: pytest.Config) -> None:
-    for stream in (sys.stdout, sys.stderr, *_pytest_private.debug_trace(config)):
-        stream.flush()
-
-
-def _other_threads() -> tuple[str, ...]:
-    return tuple(thread.name for thread in threading.enumerate() if thread is not threading.current_thread())
-
-
-def _begin(flight: Flight, spec: Spec, entry: Entry, inside: Inside, stacks: int, *, timers: Stopped, repairs: _forked.Repairs) -> None:
-    """In the child: get inside. A child that fails here must never return into pytest, where it would take itself for the parent."""
-    try:
-        before = entry_module.become(entry)
-        for repair in repairs:
-            repair()
-        watches_denials = spec.disk is not None or spec.files is not None
-        inside.begin(flight.hooks, stacks, before, timers, fresh=spec.fixtures == "fresh", watches_denials=watches_denials, net=spec.net)
-        flight.inside = inside
-    except StepFailedError as error:
-        entry_module.say_broken(entry.frames, error)
-    except OSError as error:
-        entry_module.say_broken(entry.frames, StepFailedError("begin in", error.filename or "the test's process", error.errno or 0))
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it ends here
-        entry_module.say_broken(entry.frames, StepFailedError(f"begin ({type(error).__name__}: {error})", "in the child", 0))
-    finally:  # also if pytest is not there any more to be told
-        if flight.inside is None:
-            os._exit(1)
+def _look_ahead(flight: Flight, timers: Stopped, *, further: bool = False) -> None:
+    """While the test runs, have the next one's child or sandbox made ready, and what earlier ones held let go."""
+    item = None if further else flight.nextitem
+    lacks = 0 if flight.nursery is None else flight.nursery.look_ahead(item, timers)
+    flight.run.order_ahead(item, 1 + lacks)
 
 
 def _watch(spec: Spec, group: Group, *, further: bool) -> None:
@@ -468,7 +464,7 @@ def finish(flight: Flight) -> None:
     )
     group.counters, group.disk_used, group.unroutable = counters, disk_used, unroutable or 0
     flight.output = (("stdout", _tail(sandbox.stdout)), ("stderr", _tail(sandbox.stderr)))
-    flight.output += tuple((name, mirror.read()) for name, mirror in group.mirrors.items())
+    flight.output += tuple((name, mirror.read(fd)) for name, fd in group.mirrors.items())
 
 
 def _base_cpu(said: object, counters: Counters) -> tuple[float, float]:

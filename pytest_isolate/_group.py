@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -24,13 +24,26 @@ if TYPE_CHECKING:
     from pytest_isolate._coverage import Measuring
     from pytest_isolate._plan import Plan
     from pytest_isolate._run import Run
-    from pytest_isolate._sandbox.mirror import Mirror
     from pytest_isolate._sandbox.sandbox import Sandbox
     from pytest_isolate._sandbox.watch import Watch
     from pytest_isolate._spec import Spec
 
-_COMMAND = struct.Struct("=ii?")  # index of the test, of the next one or -1, whether the group goes on behind it
+_COMMAND = struct.Struct("=iii?")
+
+
+class Command(NamedTuple):
+    """What a child that waits is told to run."""
+
+    test: int  # index among the session's
+    following: int  # of the next one, or -1
+    failed: int  # tests so far, for --maxfail
+    goes_on: bool  # whether there will be another command
+
+
 _NODES: dict[str, type] = {"class": pytest.Class, "module": pytest.Module}
+
+
+NOTHING = Command(-1, -1, 0, goes_on=False)
 
 
 @dataclass(frozen=True)
@@ -68,37 +81,35 @@ class Group:
     watch: Watch
     commands: int  # writing end
     measuring: Measuring | None  # of coverage, when the child was forked
-    mirrors: dict[str, Mirror]  # what the child keeps in its memory, by name
+    mirrors: dict[str, int]  # what the child keeps in its memory, by name: the files of it
     threads: tuple[str, ...] = ()  # names of pytest's other threads at the fork
     counters: Counters = field(default_factory=Counters)  # as they were when the test before ended
     disk_used: int = 0
     unroutable: int = 0
     changes: Changes = field(default_factory=Changes)
-    _indexes: dict[int, int] = field(default_factory=dict)  # of the session's tests, by id
 
     def __post_init__(self) -> None:
-        self.sandbox.beside.append(lambda: (self.commands,))
+        self.sandbox.beside.append(lambda: (self.commands, *self.mirrors.values()))
 
-    def command(self, item: pytest.Item, nextitem: pytest.Item | None, *, goes_on: bool) -> None:
+    def command(self, command: Command) -> None:
         """Have the child run one more test. Raises ``BrokenPipeError`` when it is dead."""
-        if not self._indexes:
-            self._indexes = {id(each): index for index, each in enumerate(item.session.items)}
-        os.write(self.commands, _COMMAND.pack(self._indexes[id(item)], self._indexes.get(id(nextitem), -1), goes_on))
+        os.write(self.commands, _COMMAND.pack(*command))
 
     def close(self, *, later: bool = False) -> None:
         """End the child and let go of the sandbox, now or while the next test runs; the builder unmakes it."""
         commands, self.commands = self.commands, -1
         os.close(commands)
         self.watch.leave()
-        for mirror in self.mirrors.values():
-            mirror.close()
+        mirrors, self.mirrors = self.mirrors, {}
+        for fd in mirrors.values():
+            os.close(fd)
         if later:
             self.sandbox.close_later()
         else:
             self.sandbox.close()
 
 
-def next_command(commands: int) -> tuple[int, int, bool] | None:
+def next_command(commands: int) -> Command | None:
     """In the child: wait for a command; None at their end."""
     data = os.read(commands, _COMMAND.size)
-    return _COMMAND.unpack(data) if len(data) == _COMMAND.size else None
+    return Command(*_COMMAND.unpack(data)) if len(data) == _COMMAND.size else None

@@ -16,7 +16,6 @@ from pytest_isolate._linux import mappings
 from pytest_isolate._linux.descriptors import Look
 from pytest_isolate._linux.mappings import Mapping
 from pytest_isolate._sandbox.inherited import Inheritance, Lost
-from pytest_isolate._sandbox.mirror import ADDRESSES
 from pytest_isolate._values import format_size
 
 #: An overlay copies a file up when it is opened for writing, 0.4 ms for each MiB: up to here it is no more than some tests take.
@@ -39,7 +38,7 @@ class Inherited:
     def look_for_mappings(self, whose: str) -> None:
         """Find shared memory, and note whose the new ones are. Half a millisecond: for once, and after shared fixtures."""
         with contextlib.suppress(OSError):  # no descriptor is left: then nothing is said of them, or shown anew
-            self._mappings = {(each.begin, each.path): each for each in mappings.shared() if each.begin not in ADDRESSES}
+            self._mappings = {(each.begin, each.path): each for each in mappings.shared()}
         for mapping in self._mappings.values():
             self._of.setdefault(mapping.path, whose)
         self._writable = self._writable or set()

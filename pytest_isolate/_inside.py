@@ -26,7 +26,7 @@ from pytest_isolate._allocations import answer_alarm
 from pytest_isolate._attempts import Recorder
 from pytest_isolate._coverage import Measuring
 from pytest_isolate._dump_later import dump_later
-from pytest_isolate._group import next_command
+from pytest_isolate._group import Command, next_command
 from pytest_isolate._linux import counters
 from pytest_isolate._mend import innermost_of_ours, joined_phases
 from pytest_isolate._played import Played
@@ -321,28 +321,29 @@ class Inside:
         try:
             self._say_end(raised)
             while self._commands >= 0 and (command := next_command(self._commands)) is not None:
-                index, following, goes_on = command
-                self._say_end(self._run_next(index, following, goes_on=goes_on))
+                self._say_end(self._run_next(command))
             if self._commands >= 0:  # pytest stops in the middle of the group
                 _pytest_private.tear_down_rest(self._item.session)
         finally:
             _exit(0)
 
-    def _run_next(self, index: int, following: int, *, goes_on: bool) -> BaseException | None:
+    def _run_next(self, command: Command) -> BaseException | None:
         items = self._item.session.items
-        self._item = items[index]
+        self._item = items[command.test]
+        self._item.session.testsfailed = command.failed
         self.rehearses = False
         self._seen.clear()
         self._told_tmp_path = self._stops_early = False
         if self._attempts is not None:
             self._attempts.clear()
         self._network_before = counters.unroutable(self._network)
-        if not goes_on:
+        if not command.goes_on:
             _close(self._commands)
             self._commands = -1
         self._enter()
         try:
-            self._item.config.hook.pytest_runtest_protocol(item=self._item, nextitem=items[following] if following >= 0 else None)
+            nextitem = items[command.following] if command.following >= 0 else None
+            self._item.config.hook.pytest_runtest_protocol(item=self._item, nextitem=nextitem)
         except BaseException as error:  # noqa: BLE001 - said to pytest, which raises it
             return error
         return None

@@ -36,6 +36,12 @@ AROUND_SHARED = frozenset({"pytest_randomly", "pytest_cov"})
 #: Modules of plugins that keep in the memory of pytest what a later test needs to know of an earlier one.
 REMEMBERING = frozenset({"pytest_dependency", "pytest_incremental", "pytest_harvest"})
 
+#: Modules of plugins that hear of reports in pytest, and what they note then is nothing to a later test.
+REPORTERS = frozenset({
+    "_pytest", "pytest_isolate", "xdist", "_hypothesis_pytestplugin",
+    "pytest_html", "pytest_metadata", "pytest_rerunfailures", "pytest_sugar",
+})  # fmt: skip
+
 #: Directories to which plugins write files for each test, where it runs: as in a worker of pytest-xdist. By option, and by environment.
 _DIRECTORIES = ("allure_report_dir", "memray_bin_path")
 _ENVIRONMENT = ("MEMRAY_RESULT_PATH",)

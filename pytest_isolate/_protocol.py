@@ -278,6 +278,7 @@ def _made_here(flight: Flight, call: pytest.CallInfo[None]) -> pytest.TestReport
     """A report by pytest's own hooks. Those of others wait for a protocol of theirs that was in the child, or are played."""
     report: pytest.TestReport = _pytest_private.own_makereport(flight.item)(item=flight.item, call=call)
     flight.calls[id(report)] = call
+    flight.run.changes += 1
     return report
 
 
@@ -336,6 +337,8 @@ def _with_shared_teardown(
 
     That is the child's, unless pytest's part failed. ``captured`` is what a test had said that is gone without one.
     """
+    if _pytest_private.leaves_shared_fixtures(flight.item, flight.nextitem):
+        flight.run.changes += 1
     part = _tear_down(flight, around)
     call, said = part.call, part.said
     if report is None or (call.excinfo is not None and not report.failed):

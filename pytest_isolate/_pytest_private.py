@@ -140,6 +140,11 @@ def _names(item: pytest.Item) -> list[str]:
     return [] if info is None else list(info.names_closure)
 
 
+def set_up_nodes(session: pytest.Session) -> tuple[object, ...]:
+    """The collectors that are set up."""
+    return tuple(session._setupstate.stack)
+
+
 def has_shared(item: pytest.Item, fresh: Container[str]) -> bool:
     """Whether all that ``set_up_shared`` would set up is there, or has failed."""
     stack = item.session._setupstate.stack
@@ -197,9 +202,26 @@ def is_not_run(item: pytest.Item) -> bool:
 
 
 def is_shared(item: pytest.Item, fixturedef: Any) -> bool:  # noqa: ANN401 - of which only the scope is public
-    """Whether a fixture is wider than a test: one of class scope is a function's own outside of classes."""
+    """Whether a fixture is wider than a test: one of class scope is a function's own outside of classes.
+
+    The fixture that pytest makes of a unittest class's own set-up and teardown counts if the class has one of them.
+    """
     scope = fixturedef._scope
-    return scope is not Scope.Function and not (scope is Scope.Class and item.getparent(pytest.Class) is None)
+    if scope is Scope.Function or (scope is Scope.Class and item.getparent(pytest.Class) is None):
+        return False
+    return not (fixturedef.argname.startswith(_OF_UNITTEST_CLASSES) and _does_nothing(getattr(item, "cls", None)))
+
+
+_OF_UNITTEST_CLASSES = "_unittest_setUpClass_fixture_"  # pytest 8.4 to 9.2; under another name a class is a barrier for jobs
+
+
+def _does_nothing(cls: Any) -> bool:  # noqa: ANN401 - whatever the item says
+    """Whether setUpClass and tearDownClass of a unittest class are those of unittest itself."""
+    base: Any = getattr(sys.modules.get("unittest"), "TestCase", None)
+    if base is None or not isinstance(cls, type) or not issubclass(cls, base) or getattr(cls, "_class_cleanups", None):
+        return False
+    names = ("setUpClass", "tearDownClass")
+    return all(getattr(getattr(cls, name), "__func__", None) is getattr(base, name).__func__ for name in names)
 
 
 def is_in_closure(item: pytest.Item, name: str) -> bool:

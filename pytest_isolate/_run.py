@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -144,6 +144,9 @@ class Run:
         self.stream_flags: dict[int, int] = {}  # of pytest's standard streams, as fcntl(2) says, before a test could change them
         self.fixture_threads: dict[str, Started] = {}
         self.forked: set[int] = set()  # tests' processes, of which some may still be there
+        self.held: list[Callable[[], Iterable[int]]] = []  # what else is open for tests that no test may inherit
+        self.changes = 0  # how often pytest has run code of fixtures, tests or hooks that a later test may find the traces of
+        self._indexes: dict[int, int] = {}  # of the session's tests, by id
         self.has_worked = False  # a sandbox was built before: what fails from then on is broken, not missing
         self._any_isolated: bool | None = None
         self._machine: Machine | None = None
@@ -331,12 +334,12 @@ class Run:
         )
         return [os.path.realpath(place) for place in [*places, *filter(None, told)]]
 
-    def order_ahead(self, item: pytest.Item | None) -> None:
-        """While the present test runs: have the next one's sandbox built, and what earlier ones held let go."""
-        self._order(item)
+    def order_ahead(self, item: pytest.Item | None, most: int = 1) -> None:
+        """While the present test runs: have the next one's sandbox built, up to ``most`` of them, and what earlier ones held let go."""
+        self._order(item, most)
         self.machine.keeper.clean_up()
 
-    def _order(self, item: pytest.Item | None) -> None:
+    def _order(self, item: pytest.Item | None, most: int) -> None:
         if item is None or not self.is_isolated(item):
             return
         from pytest_isolate._spec import BadValueError  # noqa: PLC0415
@@ -346,21 +349,34 @@ class Run:
         except BadValueError:  # reported when its turn comes
             return
         if not plan.missing:
-            self.machine.keeper.order_ahead(plan.recipe)
+            self.machine.keeper.order_ahead(plan.recipe, most)
+
+    def index_of(self, item: pytest.Item | None) -> int:
+        """Where a test stands among the session's; -1 for none."""
+        if item is None:
+            return -1
+        if not self._indexes:
+            self._indexes = {id(each): index for index, each in enumerate(item.session.items)}
+        return self._indexes[id(item)]
 
     def processes(self) -> Stats:
         """The children of pytest when a test is forked, as ``_processes.stats`` has them: not our helper, nor other tests."""
         from pytest_isolate import _processes  # noqa: PLC0415 - for isolated tests only
 
+        return _processes.stats(self.foreign_children())
+
+    def foreign_children(self) -> set[int]:
+        """The processes that somebody else started in pytest."""
         children = self.machine.children.pids()
         self.forked &= children
-        return _processes.stats(children - self.forked - {self.machine.keeper.builder})
+        return children - self.forked - self.machine.keeper.helpers
 
     def descriptors_of_ours(self) -> set[int]:
         """Everything of ours that no test may inherit."""
         machine = self.machine
         log = set() if machine.kernel_log is None else {machine.kernel_log.fd}
-        return {machine.table.fd, machine.children.fd, *log, *machine.keeper.descriptors()}
+        held = {fd for each in self.held for fd in each()}
+        return {machine.table.fd, machine.children.fd, *log, *held, *machine.keeper.descriptors()}
 
     def close(self) -> None:
         """Unmake everything."""

@@ -97,3 +97,19 @@ def _check(setting: Setting, value: object, origin: str) -> object:
         return setting.parse(value)
     except ValueError as error:
         raise pytest.UsageError(f"isolate: {origin}: {value!r}: {error}") from None
+
+
+def why_one(config: pytest.Config) -> str | None:
+    """The option by which tests talk to a terminal while they run: then one runs at a time."""
+
+    def given(option: str) -> object:
+        return config.getoption(option, None)  # its plugin may be off
+
+    talking = {
+        "-s": given("capture") == "no",
+        "--pdb": given("usepdb"),
+        "--trace": given("trace"),
+        "--setup-show": given("setupshow"),
+        "log_cli": given("log_cli_level") is not None or (config.pluginmanager.hasplugin("logging") and config.getini("log_cli")),
+    }
+    return next((name for name, given in talking.items() if given), None)

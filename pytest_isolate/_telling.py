@@ -119,7 +119,7 @@ def _jobs(config: pytest.Config) -> list[str]:
 
     if _has_workers(config):
         return [f"one test at a time in each worker of pytest-xdist, not --isolate-jobs={asked}"]
-    if (option := _fleet.why_one(config)) is not None:
+    if (option := _settings.why_one(config)) is not None:
         return [f"one test at a time, not --isolate-jobs={asked}: with {option} tests talk to the terminal"]
     return [f"up to {_fleet.jobs_of(config)} tests at a time"]
 

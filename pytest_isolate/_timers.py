@@ -28,6 +28,11 @@ class Stopped:
         real = signal.setitimer(signal.ITIMER_REAL, 0)
         return cls(real, signal.getitimer(signal.ITIMER_VIRTUAL), signal.getitimer(signal.ITIMER_PROF), dump_later.suspend())
 
+    @property
+    def any_set(self) -> bool:
+        """Whether any of them was to go off."""
+        return self.dump is not None or any(each[0] for each in (self.real, self.virtual, self.profiling))
+
     def start_inside(self) -> None:
         """In the child, whose timers fork(2) cleared."""
         signal.setitimer(signal.ITIMER_REAL, *self.real)

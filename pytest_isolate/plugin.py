@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     import warnings
     from collections.abc import Callable, Generator
 
+    from pytest_isolate._departure import Arrival
     from pytest_isolate._fleet import Fleet
     from pytest_isolate._flight import Flight
     from pytest_isolate._group import Group
+    from pytest_isolate._nursery import Nursery
 
     Json = dict[str, Any] | None
 
@@ -103,6 +106,8 @@ class Isolation:
         self._flight: Flight | None = None
         self._group: Group | None = None  # the sandbox of the test before, if it goes on with the next
         self._fleet: Fleet | None = None  # with --isolate-jobs
+        self._nursery: Nursery | None = None  # from the first isolated test on
+        self._jobs = 1
         self._plain_protocol: Callable[..., object]  # of pytest, with everybody's hooks
         if run.config.pluginmanager.is_blocked("reports"):
             from pytest_isolate import _pytest_private  # noqa: PLC0415
@@ -112,7 +117,7 @@ class Isolation:
             from pytest_isolate import _fleet  # noqa: PLC0415
 
             if (jobs := _fleet.jobs_of(run.config)) > 1:
-                self._fleet = _fleet.Fleet(jobs, self._land, self._begin_again)
+                self._fleet, self._jobs = _fleet.Fleet(jobs, self._land, self._begin_again), jobs
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -135,6 +140,7 @@ class Isolation:
             self._fleet.land_all()
             if self._run.stops(item.session):
                 return True  # a test before this one has just ended the run, which pytest looks for after it
+        self._run.changes += 1
         return self._plain_protocol(item=item, nextitem=nextitem)
 
     @pytest.hookimpl(tryfirst=True)
@@ -178,6 +184,7 @@ class Isolation:
         else:
             _protocol.warn_of_plugins(self._run, item)
             flight = _flight.prepare(self._run, self, item, nextitem, self._group)
+            flight.nursery = self._nursery_of(item.session)
             self._group = None
         if after is not None:
             flight.parted, flight.attempts = after.parted, after.attempts
@@ -186,6 +193,19 @@ class Isolation:
             if flight.may_fly and flight.shares and not _pytest_private.has_shared(item, flight.fresh):
                 self._fleet.land_all()  # before shared fixtures change everything before that is told
         return flight
+
+    def _nursery_of(self, session: pytest.Session) -> Nursery:
+        from pytest_isolate import _flight, _nursery  # noqa: PLC0415 - as above
+
+        def arrive(arrival: Arrival) -> Callable[[], NoReturn]:
+            """In a child that was forked ahead: be the test that it is told to be."""
+            self._flight = flight = _flight.arrived(self._run, self, session, arrival)
+            assert flight.inside is not None
+            return partial(flight.inside.run, flight.nextitem)
+
+        if self._nursery is None:
+            self._nursery = _nursery.Nursery(self._run, session, self._jobs, arrive)
+        return self._nursery
 
     def _run_elsewhere(self, flight: Flight) -> BaseException | None:
         """What was raised in pytest meanwhile. The child never comes back from here."""
@@ -209,6 +229,7 @@ class Isolation:
         """Have pytest itself run the protocol of a test that a mark skips, or for which nothing could be had."""
         from pytest_isolate import _protocol  # noqa: PLC0415
 
+        self._run.changes += 1
         try:
             return self._plain_protocol(item=flight.item, nextitem=flight.nextitem)
         finally:
@@ -264,6 +285,7 @@ class Isolation:
             return value
         if fixturedef.scope == "function":
             return (yield)
+        self._run.changes += 1
         if self._fleet is not None:
             self._fleet.settle()  # nobody is in flight while shared fixtures change
         with self._run.noting(fixturedef, request.session):
@@ -404,6 +426,8 @@ class Isolation:
         if self._group is not None:
             self._group.close()
             self._group = None
+        if self._nursery is not None:
+            self._nursery.close()
         self._run.close()
         if not self._run.has_to_tell:
             return

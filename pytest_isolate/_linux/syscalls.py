@@ -12,8 +12,6 @@ import os
 from pytest_isolate._linux._libc import ffi
 
 TYPE_CHECKING = False  # importing typing for it would make the builder larger
-if TYPE_CHECKING:
-    from mmap import mmap
 
 _libc = ffi.dlopen(None)
 
@@ -45,6 +43,7 @@ class Mount:
 
 
 MNT_DETACH = 2
+_PROT_READ, _PROT_WRITE = 1, 2
 _MAP_SHARED = 0x01
 _MAP_FIXED = 0x10
 _MADV_COLLAPSE = 25
@@ -128,10 +127,13 @@ def pivot_root(new_root: str, put_old: str) -> None:
     _check(_libc.pivot_root(os.fsencode(new_root), os.fsencode(put_old)), new_root)
 
 
-def address_of(memory: mmap) -> int:
-    """Where a mapping begins."""
-    with ffi.from_buffer(memory) as pointer:
-        return int(ffi.cast("size_t", pointer))
+def map_shared(fd: int, length: int) -> memoryview:
+    """Shared memory of a file, for as long as this process: mmap(2). Python's own keeps another descriptor of the file."""
+    result = _libc.mmap(ffi.NULL, length, _PROT_READ | _PROT_WRITE, _MAP_SHARED, fd, 0)
+    if result == ffi.cast("void *", -1):
+        code: int = ffi.errno
+        raise OSError(code, os.strerror(code))
+    return memoryview(ffi.buffer(result, length))
 
 
 def map_again(address: int, length: int, protection: int, fd: int, offset: int) -> None:

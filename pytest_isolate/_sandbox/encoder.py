@@ -21,6 +21,11 @@ class Encoder:
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             )  # fmt: skip
 
+    @property
+    def pid(self) -> int:
+        """Of the process, which is gone when it has said all."""
+        return self._process.pid
+
     def loopback(self) -> list[str]:
         """The rtnetlink messages that bring the loopback interface up. Raises ``StepFailedError``."""
         if self._loopback is None:

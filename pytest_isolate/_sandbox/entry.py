@@ -116,7 +116,7 @@ def fork(entry: Entry) -> int:
             syscalls.setns(entry.pidfd, Clone.NEWPID)
         try:
             with Step("fork", "pytest"):
-                pid = _warm_fork()
+                pid = warm_fork()
         finally:
             if pid:
                 _set_back(own, pid)
@@ -148,7 +148,8 @@ def end(pid: int) -> None:
         os.waitpid(pid, 0)
 
 
-def _warm_fork() -> int:
+def warm_fork() -> int:
+    """fork(2) with nothing for the collector to write to in the child."""
     with warnings.catch_warnings():  # Python 3.12 warns when threads are alive; we know, see docs/architecture.md
         warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
         collects = gc.isenabled()
@@ -165,7 +166,7 @@ def _warm_fork() -> int:
 
 def _fork_through_go_between(entry: Entry) -> int:
     with Step("fork", "pytest"):
-        pid = _warm_fork()
+        pid = warm_fork()
     if pid:
         return pid
     try:  # from here on in the go-between, which must never return but as the test

@@ -32,7 +32,7 @@ class Keeper:
         self._builder: subprocess.Popen[bytes] | None = None
         self._pidfd = -1  # of it
         self._number = 0
-        self._spare: Sandbox | None = None
+        self._spares: list[Sandbox] = []  # ordered ahead, the oldest first
         self.closing: list[Sandbox] = []  # whose tests are over
         self.open: set[Sandbox] = set()  # all that have something open
         self.unreaped: list[int] = []  # tests that came to their end, whose exit nobody waited for
@@ -97,6 +97,11 @@ class Keeper:
         """The pid of the builder."""
         return -1 if self._builder is None else self._builder.pid
 
+    @property
+    def helpers(self) -> set[int]:
+        """The pids of all processes of ours."""
+        return {self.builder, self._encoder.pid}
+
     def kill(self) -> None:
         """End a builder that does not answer. ``revive`` puts another one in its place."""
         if self._pidfd >= 0:
@@ -121,9 +126,7 @@ class Keeper:
 
     def revive(self) -> None:
         """Put another builder in the place of one that died; it sweeps what that one left. Raises ``StepFailedError``."""
-        if self._spare is not None:
-            self._spare.close()
-            self._spare = None
+        self._drop_spares()
         self._requests.close()
         self._forget_builder()
         self._learnt.clear()
@@ -167,19 +170,28 @@ class Keeper:
         return sandbox
 
     def take(self, recipe: Recipe) -> Sandbox:
-        """The sandbox ordered ahead if it is of this recipe, else a new one."""
-        spare, self._spare = self._spare, None
-        if spare is not None and spare.recipe is recipe:
-            return spare
-        if spare is not None:
-            spare.close()
-        return self.order(recipe)
+        """The first sandbox ordered ahead if it is of this recipe, else a new one."""
+        if self._spares and self._spares[0].recipe is not recipe:
+            self._drop_spares()
+        return self._spares.pop(0) if self._spares else self.order(recipe)
 
-    def order_ahead(self, recipe: Recipe) -> None:
-        """Have the next test's sandbox built while the present one runs."""
-        if self._spare is None and self.death() is None:  # a dead one is the next test's to replace
-            with contextlib.suppress(StepFailedError):  # or one that died just now
-                self._spare = self.order(recipe)
+    def take_ready(self, recipe: Recipe) -> Sandbox | None:
+        """The first sandbox ordered ahead, if it is of this recipe and there is an answer."""
+        if not self._spares or self._spares[0].recipe is not recipe or not self._spares[0].has_answer:
+            return None
+        return self._spares.pop(0)
+
+    def order_ahead(self, recipe: Recipe, most: int = 1) -> None:
+        """Have the sandboxes of the next tests built while the present one runs, ``most`` of them."""
+        while len(self._spares) < most and self.death() is None:  # a dead builder is the next test's to replace
+            try:
+                self._spares.append(self.order(recipe))
+            except StepFailedError:  # or one that died just now
+                return
+
+    def _drop_spares(self) -> None:
+        while self._spares:
+            self._spares.pop().close()
 
     def tell(self, kind: str, number: int, *fields: str | int) -> None:
         """Tell the builder something of a sandbox. Raises ``ConnectionError`` when it has died."""
@@ -205,8 +217,7 @@ class Keeper:
             return  # a forked child's copy: not its to end
         self.clean_up()
         self.reap(wait=True)
-        if self._spare is not None:
-            self._spare.close()
+        self._drop_spares()
         self._requests.close()
         if self._pidfd >= 0:
             if not is_ready(self._pidfd, _LEAVING_LONGEST):  # stopped, or worse

@@ -7,7 +7,7 @@ whatever it likes, so nothing of it is believed but that it is bytes.
 
 from __future__ import annotations
 
-import mmap
+import fcntl
 import os
 import struct
 
@@ -16,27 +16,34 @@ from pytest_isolate._linux import syscalls
 _SIZE = 1 << 16
 _COUNT = struct.Struct("=Q")  # bytes since the beginning of the text, of which the last ones are there, in a ring behind this number
 _ROOM = _SIZE - _COUNT.size
-#: Where they are: memory that pytest shares, and tells nobody of.
-ADDRESSES: set[int] = set()
 LEFT_OUT = b"... what came before is left out ...\n"
 
 _getpid = os.getpid  # bound before a test can replace it
 
 
-class Mirror:
-    """One text. Written by the child that it was made for, and by no fork of that."""
+def new_file() -> int:
+    """A descriptor, close-on-exec, of memory for one text. Raises ``OSError``.
 
-    def __init__(self) -> None:
-        """Raises ``OSError``."""
-        self._memory = mmap.mmap(-1, _SIZE)
-        self._address = syscalls.address_of(self._memory)
-        ADDRESSES.add(self._address)
+    Sealed, for pytest reads there what a test may have done to it.
+    """
+    fd = os.memfd_create("text", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(fd, _SIZE)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+class Mirror:
+    """One text, in the child that it was made for. No fork of that writes to it."""
+
+    def __init__(self, fd: int) -> None:
+        """Of a file of ``new_file``, whose descriptor is not needed any more then. Raises ``OSError``."""
+        self._memory = syscalls.map_shared(fd, _SIZE)
         self._count = 0
         self._writer = 0
-
-    def keep_from_forks(self) -> None:
-        """In pytest, once the child is forked: the children of other tests get no copy."""
-        self._memory.madvise(mmap.MADV_DONTFORK)
 
     def write(self, text: str) -> None:
         """Append, in the child."""
@@ -62,16 +69,12 @@ class Mirror:
             self._count = 0
             _COUNT.pack_into(self._memory, 0, 0)
 
-    def read(self) -> bytes:
-        """The text, or the last lines of it, in pytest."""
-        count: int = _COUNT.unpack_from(self._memory)[0]
-        if count <= _ROOM:
-            return self._memory[_COUNT.size : _COUNT.size + count]
-        at = _COUNT.size + count % _ROOM
-        lines = self._memory[at:] + self._memory[_COUNT.size : at]
-        return LEFT_OUT + lines[lines.find(b"\n") + 1 :]
 
-    def close(self) -> None:
-        """Give the memory back."""
-        ADDRESSES.discard(self._address)
-        self._memory.close()
+def read(fd: int) -> bytes:
+    """In pytest: the text, or the last lines of it."""
+    count: int = _COUNT.unpack(os.pread(fd, _COUNT.size, 0))[0]
+    if count <= _ROOM:
+        return os.pread(fd, count, _COUNT.size)
+    ring = os.pread(fd, _ROOM, _COUNT.size)
+    lines = ring[count % _ROOM :] + ring[: count % _ROOM]
+    return LEFT_OUT + lines[lines.find(b"\n") + 1 :]

@@ -78,6 +78,11 @@ class Sandbox:
         self.pidfd, self.private, self.stdout, self.stderr = descriptors[0], *descriptors[joins : joins + 3]
         self._disk_base = self._disk_blocks()
 
+    @property
+    def has_answer(self) -> bool:
+        """Whether the builder has answered."""
+        return is_ready(self._channel.fileno(), 0)
+
     def watch_memory(self) -> None:
         """Ask cgroup v1 to say when the limit is hit; v2 kills the whole group by itself (memory.oom.group). Raises ``StepFailedError``."""
         if "memory" not in self.groups or self._keeper.places["memory"].version == 2:

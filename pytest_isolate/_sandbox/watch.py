@@ -18,10 +18,10 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_isolate._errors import Step
 from pytest_isolate._linux.counters import Processor
 from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._sandbox import native
+from pytest_isolate._sandbox.child import Child
 from pytest_isolate._sandbox.frames import Decoder, Frame, GarbledError
 from pytest_isolate._sandbox.sandbox import Sandbox, is_ready
 
@@ -100,13 +100,10 @@ def wait_for_one(watches: Sequence[Watch]) -> None:
 
 
 class Watch:
-    """Waits for the tests of one forked child, one after the other. Owns the two pipes' reading ends and the event from here on.
-
-    Raises ``StepFailedError`` when the child cannot be watched; then they and the child are still the caller's.
-    """
+    """Waits for the tests of one forked child, one after the other. Owns its pidfd, the two pipes' reading ends and the event."""
 
     def __init__(
-        self, pid: int, sandbox: Sandbox, frames: int, stacks: int, ended: int, *, forked: float | None = None,
+        self, child: Child, sandbox: Sandbox, frames: int, stacks: int, ended: int, *, forked: float | None = None,
         debuggable: bool = False, trusted: bool = True,
     ) -> None:  # fmt: skip
         self._sandbox = sandbox
@@ -116,11 +113,9 @@ class Watch:
         self._frames, self._stacks, self._ended = frames, stacks, ended
         self._decoder = Decoder()
         self._stack_bytes = bytearray()
-        self.pid = pid
-        with Step("pidfd_open of", "the test's process"):
-            self._pidfd = os.pidfd_open(pid)
+        self._child, self.pid, self._pidfd = child, child.pid, child.pidfd
         sandbox.beside.append(self._held)
-        self._exit = Exit(pid)
+        self._exit = Exit(self.pid)
         self._started = time.monotonic()
         self._forked = forked  # None from the first of the test's own code on
         self._began = self._started
@@ -271,9 +266,9 @@ class Watch:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         self._exit.wall_seconds = self._exit.wall_seconds or time.monotonic() - self._began
         if alone:
-            self._sandbox.reap_later(self.pid)  # its status says no more than its end frame did
+            self._child.reap_later(self._sandbox)  # its status says no more than its end frame did
         else:
-            self._reap()
+            self._exit.status = self._child.reap()
             self._sandbox.reap_strays()
         if not self._alone:  # with net=False or fs="host" they would disturb the next test
             self._sandbox.wait_dead()
@@ -416,9 +411,3 @@ class Watch:
             quiet = _STACKS_QUIET if self._stack_bytes else left
             if not poll.poll(min(left, quiet) * 1000) or not self._drain_stacks():
                 return
-
-    def _reap(self) -> None:
-        try:
-            _, self._exit.status = os.waitpid(self.pid, 0)
-        except ChildProcessError:
-            self._exit.status = None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Channel = _socket.socket
 
 LARGEST = 1 << 20  # bytes; a sandbox's steps with hundreds of mounts are a fifth of it
-MOST_DESCRIPTORS = 16
+MOST_DESCRIPTORS = 40
 _INT = 4  # bytes of a descriptor's number
 _ROOM = _socket.CMSG_SPACE(MOST_DESCRIPTORS * _INT)
 

@@ -16,6 +16,7 @@ from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux.counters import Counters
 from pytest_isolate._linux.host import Host, Tree
 from pytest_isolate._options import KEYWORDS
+from pytest_isolate._sandbox.child import Child
 from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit, become, fork, say_broken
 from pytest_isolate._sandbox.frames import Writer
 from pytest_isolate._sandbox.inherited import Inheritance
@@ -94,7 +95,7 @@ class Box:
             os.close(fd)
         if meanwhile is not None:
             threading.Thread(target=meanwhile, args=(sandbox,)).start()
-        watch = Watch(pid, sandbox, frames, stacks, os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))  # by which nobody says anything
+        watch = Watch(Child(pid), sandbox, frames, stacks, os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))  # by which nobody says anything
         watch.start(timeout)
         wait_for_one([watch])
         exit_ = watch.finish()

@@ -63,6 +63,28 @@ def test_c(): pass
     assert [test["nodeid"].rpartition("::")[2] for test in json.loads(report.read_text())["tests"]] == ["test_a", "test_b", "test_c"]
 
 
+def test_a_class_of_unittest_is_a_barrier_if_it_sets_anything_up(project, jobs):
+    """Pytest makes a class fixture of each; where setUpClass and tearDownClass are unittest's own, tests of two classes fly."""
+    project("""
+import unittest
+class TestA(unittest.TestCase):
+    def test_a(self): meet(A)
+class TestB(unittest.TestCase):
+    def test_b(self): meet(B)
+class TestC(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls): cls.number = os.getpid()
+    def test_c(self):
+        with alone(): assert self.number != os.getpid()
+class TestD(unittest.TestCase):
+    @classmethod
+    def tearDownClass(cls): pass
+    def test_d(self):
+        with alone(): pass
+""")
+    jobs().assert_outcomes(passed=4)
+
+
 def test_serial_tests_run_alone(project, jobs):
     """By marker; a test without it may overlap."""
     project("""

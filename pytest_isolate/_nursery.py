@@ -1,0 +1,351 @@
+"""The nursery: a fork of pytest that does nothing but fork the children of tests, some of them ahead of their turn.
+
+A fork of pytest itself leaves pytest with a page fault for each page that it writes to next, and every test would pay that again. The
+nursery writes to nothing. It is made for a stretch of tests that find pytest's state the same, and thrown away when that
+changes: its children are copies of pytest as it was when the nursery was forked. A child forked ahead is inside its sandbox, has run
+nothing of its test, and waits for the command that says which test that is; without one it leaves.
+
+pytest opens what a child needs and passes it on. The nursery runs no test's code and reads nothing that one wrote; pytest waits for no word
+of it for longer than ``_ANSWER_LONGEST``, and does without it then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections import deque
+
+import pytest
+
+from pytest_isolate import _boarding, _coverage, _pytest_private, _settings
+from pytest_isolate._departure import INTERRUPTING, Warm
+from pytest_isolate._errors import Step, StepFailedError
+from pytest_isolate._group import Group
+from pytest_isolate._nursing import Arrive, Nursing
+from pytest_isolate._plan import Plan
+from pytest_isolate._plugins import REPORTERS
+from pytest_isolate._run import Run, working_directory
+from pytest_isolate._sandbox import entry as entry_module
+from pytest_isolate._sandbox import wire
+from pytest_isolate._sandbox.child import Child
+from pytest_isolate._sandbox.sandbox import Sandbox, is_ready
+from pytest_isolate._sandbox.watch import Watch
+from pytest_isolate._spec import BadValueError, Spec
+from pytest_isolate._timers import Stopped
+
+_ANSWER_LONGEST = 10.0  # seconds
+_STEADY = 2  # forks that found pytest's state the same, after which a nursery is worth its own fork
+_TOLD = ("pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish", "pytest_warning_recorded")
+
+
+class _Ward(Child):
+    """A child of the nursery, which reaps it and tells how it ended."""
+
+    def __init__(self, pid: int, pidfd: int, nurse: _Nurse) -> None:
+        self.pid, self.pidfd, self._nurse = pid, pidfd, nurse
+
+    def reap(self) -> int | None:
+        return self._nurse.status(self.pid)
+
+    def reap_later(self, sandbox: Sandbox) -> None:
+        del sandbox
+
+
+class _Place:
+    """What pytest has of a child that was asked for: ready when the nursery has said who it is."""
+
+    def __init__(self, spec: Spec, plan: Plan, sandbox: Sandbox, boarding: _boarding.Boarding) -> None:
+        self.spec, self.plan, self.sandbox, self.boarding = spec, plan, sandbox, boarding
+        self.child: _Ward | None = None
+        self.failed: StepFailedError | None = None
+        self.dropped = False
+        sandbox.beside.append(lambda: boarding.ours)
+
+    def drop(self) -> None:
+        """Nobody wants it any more. It has done nothing of any test."""
+        self.dropped = True
+        self.sandbox.kill()
+        self.boarding.close()
+        self.sandbox.beside.clear()
+        if self.child is not None:
+            os.close(self.child.pidfd)
+        self.sandbox.close()
+
+
+class _Nurse:
+    """pytest's side of one nursery process."""
+
+    def __init__(self, pid: int, channel: wire.Channel, threads: tuple[str, ...]) -> None:
+        self.pid, self.channel, self.threads = pid, channel, threads
+        self.is_alive = True
+        self.died = ""  # what it said of its own failure
+        self._asked: deque[_Place] = deque()
+        self._kinds: list[Spec] = []
+        self._statuses: dict[int, int] = {}
+        self._running: set[int] = set()  # children of whose end it has not told
+        channel.settimeout(_ANSWER_LONGEST)
+
+    def ask(self, place: _Place, test: int) -> None:
+        """Have a child forked for a test, or for any other with the same keywords. Raises ``StepFailedError``."""
+        if place.spec not in self._kinds:
+            self._kinds.append(place.spec)
+        fields, descriptors = place.boarding.given.packed()
+        with Step("ask", "the nursery, a helper process of pytest-isolate, for a fork"):
+            wire.send(self.channel, "fork", self._kinds.index(place.spec), test, *fields, descriptors=descriptors)
+        self._asked.append(place)
+
+    def wait(self, place: _Place) -> _Ward:
+        """Wait for the child. Raises ``StepFailedError``."""
+        while place.child is None and place.failed is None and self.is_alive:
+            self._hear()
+        if place.child is None:
+            raise place.failed or StepFailedError("fork", "from the nursery, a helper process of pytest-isolate, which is gone", 32)
+        return place.child
+
+    def status(self, pid: int) -> int | None:
+        """Wait until a child is reaped. Its status as of wait(2), or None."""
+        while pid not in self._statuses and self.is_alive:
+            self._hear()
+        return self._statuses.pop(pid, None)
+
+    def hear(self) -> None:
+        """Take in what it has said."""
+        while self.is_alive and is_ready(self.channel.fileno(), 0):
+            self._hear()
+
+    def _hear(self) -> None:
+        try:
+            received = wire.receive(self.channel)
+        except (TimeoutError, ConnectionError):
+            received = None
+        if received is None:
+            self.end()
+            return
+        (kind, *fields), descriptors = received
+        if kind == "died":
+            self.died = fields[0]
+            return
+        if kind == "ended":
+            self._running.discard(int(fields[0]))
+            self._statuses[int(fields[0])] = int(fields[1])
+            return
+        place = self._asked.popleft()
+        if kind == "failed":
+            place.failed = StepFailedError(fields[0], fields[1], int(fields[2]))
+            return
+        place.child = _Ward(int(fields[0]), descriptors[0], self)
+        self._running.add(place.child.pid)
+        if place.dropped:
+            os.close(place.child.pidfd)
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether somebody may ask how a child of it ended."""
+        self.hear()
+        return self.is_alive and bool(self._asked or self._running)
+
+    def end(self) -> None:
+        """End it. A child that runs is not its to end."""
+        if self.is_alive:
+            self.is_alive = False
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):  # reaped by somebody else in this process
+                os.waitpid(self.pid, 0)
+            self.channel.close()
+
+
+class Nursery:
+    """The nurseries of a run, one after the other, and the children that wait for their turn."""
+
+    def __init__(self, run: Run, session: pytest.Session, ahead: int, arrive: Arrive) -> None:
+        self._run, self._session, self._most, self._arrive = run, session, ahead, arrive
+        self._nurse: _Nurse | None = None
+        self._retired: list[_Nurse] = []  # of an earlier state, whose children still run
+        self._ahead: deque[_Place] = deque()
+        self._state: object = None  # of pytest at the last fork
+        self._steady = 0
+        self._threads = set(threading.enumerate())  # of plugins; those that come later may change what a test finds
+        run.held.append(self._descriptors)
+        self._never = _settings.why_one(run.config) is not None or _boarding.wants_debugger(run.config)
+
+    def take(self, item: pytest.Item, spec: Spec) -> Group | None:
+        """A child for this test, which waits for its command. None where pytest has to fork it itself."""
+        if not self._run.has_worked:  # what this machine cannot do is to be said of the first test
+            return None
+        try:
+            if not self._is_for(item, spec) or not self._is_steady(item) or self._nurse is None:
+                return None
+            plan = self._run.plan(spec, item.session)
+            if plan.missing:
+                return None
+            nurse = self._nurse
+            place = self._next(spec, plan) or self._ask(nurse, item, spec, plan)
+            try:
+                child = nurse.wait(place)
+            except StepFailedError:
+                place.drop()
+                raise
+        except StepFailedError:  # pytest's own fork meets it too, and says it, or does without
+            self.forget()
+            return None
+        place.sandbox.beside.clear()
+        boarding = place.boarding
+        watch = Watch(
+            child, place.sandbox, boarding.frames, boarding.stacks, boarding.given.ended, forked=time.monotonic(),
+            debuggable=_pytest_private.has_terminal(self._run.config) and not spec.strict, trusted=not spec.strict,
+        )  # fmt: skip
+        self._run.machine.huge_pages.before_fork()
+        return Group(None, place.sandbox, plan, watch, boarding.commands, None, boarding.given.mirrors, nurse.threads)
+
+    def look_ahead(self, item: pytest.Item | None, timers: Stopped) -> int:
+        """While a test runs: fork a nursery, if it pays now, and children for the next tests, if their sandboxes are ready.
+
+        Returns how many more could be ahead.
+        """
+        self._let_go()
+        if self._nurse is not None:
+            self._nurse.hear()
+            if not self._nurse.is_alive:
+                self.forget()
+        if item is None or not self._run.is_isolated(item):
+            return 0
+        try:
+            spec = self._run.defaults.spec_of(item)
+        except BadValueError:  # reported when its turn comes
+            return 0
+        if not self._is_for(item, spec):
+            return 0
+        if self._nurse is None and self._steady >= _STEADY and not (timers.any_set or _coverage.is_measuring()):
+            self._bear(timers)
+        return 0 if self._nurse is None else self._fill(self._nurse, item, spec)
+
+    def _fill(self, nurse: _Nurse, item: pytest.Item, spec: Spec) -> int:
+        try:
+            plan = self._run.plan(spec, item.session)
+            if plan.missing or plan.recipe.waits:
+                return 0
+            while len(self._ahead) < self._most and (sandbox := self._run.machine.keeper.take_ready(plan.recipe)) is not None:
+                self._ahead.append(self._ask(nurse, item, spec, plan, sandbox))
+        except StepFailedError:  # as in take()
+            self.forget()
+        return self._most - len(self._ahead)
+
+    def _next(self, spec: Spec, plan: Plan) -> _Place | None:
+        while self._ahead:
+            place = self._ahead.popleft()
+            if place.spec == spec and place.plan is plan:
+                return place
+            place.drop()
+        return None
+
+    def _ask(self, nurse: _Nurse, item: pytest.Item, spec: Spec, plan: Plan, sandbox: Sandbox | None = None) -> _Place:
+        if sandbox is None:
+            sandbox = self._run.machine.keeper.take(plan.recipe)
+        try:
+            sandbox.wait_ready()
+            if spec.memory is not None and "memory" in sandbox.groups:
+                sandbox.watch_memory()
+            boarding = _boarding.board(self._run, self._run.config, spec, sandbox)
+        except BaseException:
+            sandbox.close()
+            raise
+        place = _Place(spec, plan, sandbox, boarding)
+        try:
+            nurse.ask(place, self._run.index_of(item))
+        except BaseException:
+            place.drop()
+            raise
+        finally:
+            _boarding.close(*boarding.given.own)
+        return place
+
+    def _is_for(self, item: pytest.Item, spec: Spec) -> bool:
+        """Whether nothing of this test needs pytest's own fork."""
+        if self._never or spec.user is not None or spec.scope != "function" or self._run.played.is_wanted(item):
+            return False
+        return self._threads.issuperset(threading.enumerate()) and _is_told_nothing(item)
+
+    def _is_steady(self, item: pytest.Item) -> bool:
+        """Whether pytest's state is what it was at the last fork. What was forked from another state is thrown away."""
+        state = (
+            self._run.changes,
+            _pytest_private.set_up_nodes(item.session),
+            len(sys.modules),
+            working_directory(),
+            {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},
+            self._run.foreign_children(),
+        )
+        if state == self._state:
+            self._steady += 1
+            return True
+        self._state, self._steady = state, 0
+        self.forget()
+        return False
+
+    def forget(self) -> None:
+        """Throw away the nursery and who waits there."""
+        while self._ahead:
+            self._ahead.popleft().drop()
+        if self._nurse is not None:
+            self._retired.append(self._nurse)
+            if self._nurse.died:
+                said = f"isolate: pytest forks every test itself, for its helper, the nursery, failed:\n{self._nurse.died}"
+                warnings.warn(pytest.PytestWarning(said), stacklevel=1)
+                self._never = True
+            self._nurse = None
+        self._steady = 0
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """End nurseries of whose children none is left."""
+        for nurse in [each for each in self._retired if not each.is_needed]:
+            self._retired.remove(nurse)
+            nurse.end()
+
+    def close(self) -> None:
+        """The run is over, and with it every test."""
+        self.forget()
+        while self._retired:
+            self._retired.pop().end()
+
+    def _descriptors(self) -> tuple[int, ...]:
+        return tuple(nurse.channel.fileno() for nurse in (self._nurse, *self._retired) if nurse is not None)
+
+    def _bear(self, timers: Stopped) -> None:
+        """Fork a nursery. What it cannot have is no fault: pytest forks the tests then."""
+        repairing: list[int] = []
+        parent = os.getpid()
+        try:
+            ours, theirs = wire.pair()
+            try:
+                warm = Warm.of(self._run, timers, repairing)
+                mask = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTING)
+                try:
+                    pid = entry_module.warm_fork()
+                    if pid == 0:
+                        ours.close()
+                        Nursing(self._run, self._session.items, warm, self._arrive).nurse(parent, theirs, mask)
+                    self._nurse = _Nurse(pid, ours, warm.threads)
+                    self._run.forked.add(pid)
+                finally:
+                    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            finally:
+                theirs.close()
+                if self._nurse is None:
+                    ours.close()
+        except (OSError, StepFailedError):
+            self._steady = 0
+        finally:
+            _boarding.close(*repairing)
+
+
+def _is_told_nothing(item: pytest.Item) -> bool:
+    """Whether nobody hears of reports in pytest who may keep something of them for a later test."""
+    heard = (hook for name in _TOLD for hook in getattr(item.ihook, name).get_hookimpls())
+    return all(hook.function.__module__.partition(".")[0] in REPORTERS for hook in heard)

@@ -1,0 +1,31 @@
+"""The process of a test as pytest knows it: a child of pytest's own, or of its nursery."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pytest_isolate._errors import Step
+
+if TYPE_CHECKING:
+    from pytest_isolate._sandbox.sandbox import Sandbox
+
+
+class Child:
+    """One that pytest forked itself. Owns the pidfd. Raises ``StepFailedError`` when it cannot be had."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        with Step("pidfd_open of", "the test's process"):
+            self.pidfd = os.pidfd_open(pid)
+
+    def reap(self) -> int | None:
+        """Wait for its end. Its status, as of wait(2); None when somebody else in this process reaped it."""
+        try:
+            return os.waitpid(self.pid, 0)[1]
+        except ChildProcessError:
+            return None
+
+    def reap_later(self, sandbox: Sandbox) -> None:
+        """It is on its way out, and nobody will ask for its status."""
+        sandbox.reap_later(self.pid)
