@@ -65,6 +65,7 @@ class Inside:
         self._private = private  # any descriptor on the private file system
         self._events = events
         self._commands = commands  # where pytest says which test is next; -1 when there is none
+        self._pid = _getpid()
         self._base_memory = 0
         self._before: Before | None = None  # what the sandbox cost; None from the second test in it on
         self._traces = False  # whether tracemalloc knows which lines allocated
@@ -296,6 +297,7 @@ class Inside:
 
     def need(self, what: str) -> NoReturn:
         """Have pytest set up the wider fixtures of this test, for a child that begins anew: this one was a rehearsal."""
+        self._end_copy()
         self._send({"kind": "need", "fixture": what})
         self._send({"kind": "end"})
         with contextlib.suppress(OSError):  # a hook closed or filled it: then pytest sees by and by
@@ -348,7 +350,13 @@ class Inside:
             return error
         return None
 
+    def _end_copy(self) -> None:
+        """A fork that the test made and did not end comes here too: it has nothing to say, and the further tests are not its own."""
+        if _getpid() != self._pid:
+            _exit(0)
+
     def _say_end(self, raised: BaseException | None) -> None:
+        self._end_copy()
         if isinstance(raised, pytest.exit.Exception):
             self._send({"kind": "raised", "what": "exit", "message": str(raised.msg), "returncode": raised.returncode})
         elif isinstance(raised, KeyboardInterrupt):

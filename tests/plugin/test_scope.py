@@ -97,6 +97,26 @@ def test_a_sandbox_that_dies_between_two_tests_does_not_fail_the_second(pytester
     isolated().assert_outcomes(passed=2)
 
 
+@pytest.mark.parametrize("comes_back", ["return", "assert 0", "raise KeyboardInterrupt"])
+def test_a_fork_that_a_test_does_not_end_runs_no_further_test(pytester, isolated, comes_back):
+    """It comes back into the copy of pytest that it is, and ends there: it neither takes the next test's turn nor says that one is over."""
+    pytester.makepyfile(f"""
+        import os, pytest
+        from pytest_isolate import isolate
+        pytestmark = isolate(scope="module", timeout="20s")
+        forked = []
+        @pytest.fixture
+        def ended():
+            yield
+            if forked[0]: os.waitid(os.P_PID, forked[0], os.WEXITED | os.WNOWAIT)  # before the test itself says that it is over
+        def test_forks(ended):
+            forked.append(os.fork())
+            if not forked[0]: {comes_back}
+        def test_next(): assert not forked or os.waitpid(forked[0], 0)[1] == 0
+    """)
+    isolated().assert_outcomes(passed=2)
+
+
 def test_usage_is_each_tests_own(pytester, isolated):
     """Processor time and bytes written count for the test that used them; a peak that was not exceeded is not known."""
     pytester.makepyfile("""
