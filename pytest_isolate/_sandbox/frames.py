@@ -11,6 +11,7 @@ import os
 import struct
 import threading
 from collections import deque
+from collections.abc import Sequence
 
 # Bound before a test can replace them: the child that the test runs in speaks by these.
 _write, _getpid, _encoded = os.write, os.getpid, json.JSONEncoder(ensure_ascii=True, allow_nan=True).encode
@@ -24,7 +25,9 @@ Frame = dict[str, object]
 
 
 class GarbledError(Exception):
-    """What came over the pipe is not a sequence of frames."""
+    """What came over the pipe is not a sequence of frames. ``before`` has the whole ones that came in the same bytes."""
+
+    before: Sequence[Frame] = ()
 
 
 def encode(frame: Frame) -> bytes:
@@ -86,7 +89,15 @@ class Decoder:
         self._total += len(data)
         if self._total > LARGEST_TOTAL:
             raise GarbledError(f"more than {LARGEST_TOTAL} bytes came from one test")
-        frames = []
+        frames: list[Frame] = []
+        try:
+            self._take(frames)
+        except GarbledError as error:
+            error.before = frames
+            raise
+        return frames
+
+    def _take(self, frames: list[Frame]) -> None:
         while len(self._buffer) >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._buffer)
             if length > LARGEST_FRAME:
@@ -99,7 +110,6 @@ class Decoder:
             if self._count > MOST_FRAMES:
                 raise GarbledError(f"more than {MOST_FRAMES} frames came from one test")
             frames.append(_decode(payload))
-        return frames
 
     @property
     def unfinished(self) -> bool:

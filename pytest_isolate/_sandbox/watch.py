@@ -378,6 +378,7 @@ class Watch:
             try:
                 self._exit.frames += self._decoder.feed(data)
             except GarbledError as error:
+                self._exit.frames += error.before  # by which it is known to have come inside, and how far it had come
                 self._exit.garbled = str(error)
             if not data:
                 return False

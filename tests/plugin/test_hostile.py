@@ -110,3 +110,26 @@ def test_after_{number}(tmp_path, capfd):
     assert {each["outcome"] for name, each in tests.items() if "after" in name} == {"passed"}
     assert (canary / "file").read_text() == "untouched"
     assert "2000 processes were left behind" in result.stdout.str()
+
+
+@pytest.mark.parametrize("keywords", ["", "profile='strict'"])
+def test_a_test_that_writes_to_all_its_descriptors_has_run(pytester, isolated, keywords):
+    """Its first word came at once with the noise: it is a crash of its call, which xfail covers, and no sandbox that broke."""
+    pytester.makepyfile(f"""
+        import os, pytest
+        from pytest_isolate import isolate
+        def write():
+            for fd in range(300):
+                try: os.write(fd, b"~~~~{{}}\\n" * 100)
+                except OSError: pass
+        @isolate({keywords})
+        def test_writes(): write()
+        @pytest.mark.xfail
+        @isolate({keywords})
+        def test_is_expected_to(): write()
+    """)
+    result = isolated("--isolate-report=report.json")
+    result.assert_outcomes(failed=1, xfailed=1)
+    tests = json.loads((pytester.path / "report.json").read_text())["tests"]
+    assert [(test["verdict"], test["violations"][0]["phase"]) for test in tests] == [("crash", "call")] * 2
+    assert "what came over its result pipe cannot be read: a frame says that it has " in tests[0]["violations"][0]["message"]

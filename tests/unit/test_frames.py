@@ -78,6 +78,14 @@ def test_json_that_is_no_object_with_a_kind_is_garbled(payload):
     assert str(caught.value) == "a frame is not an object with a kind"
 
 
+def test_what_came_whole_before_garbage_is_not_lost():
+    """The same bytes may have both: who has spoken has begun, whatever it writes then."""
+    sent = [{"kind": "entered"}, {"kind": "report"}]
+    with pytest.raises(GarbledError) as caught:
+        Decoder().feed(b"".join(map(encode, sent)) + b"\xff\xff\xff\x7f")
+    assert caught.value.before == sent
+
+
 def test_a_length_is_believed_up_to_the_largest_and_no_further():
     """A length is judged before its bytes are waited for, so a lie costs no memory."""
     largest = frames.LARGEST_FRAME
