@@ -28,7 +28,7 @@ from pytest_isolate._coverage import Measuring
 from pytest_isolate._dump_later import dump_later
 from pytest_isolate._group import Command, next_command
 from pytest_isolate._linux import counters
-from pytest_isolate._mend import innermost_of_ours, joined_phases
+from pytest_isolate._mend import joined_phases, without_ours
 from pytest_isolate._played import Played
 from pytest_isolate._reruns import count_attempts
 from pytest_isolate._sandbox.entry import Before, processor_time
@@ -123,7 +123,7 @@ class Inside:
             self.unsaid.enter_context(_printed_later())
             _pytest_private.before_setup_of_collectors(self._item, self.need)
         if self.shared_error is not None:
-            _pytest_private.raise_whole(self._item, self.shared_error, innermost_of_ours(self.shared_error.__traceback__))
+            _pytest_private.raise_whole(self.shared_error, without_ours)
         sections = _pytest_private.report_sections(self._item)
         self._shared[:], sections[:] = sections, []
         if _pytest_private.has_shown_live_logs(self._item.config):

@@ -88,6 +88,22 @@ def innermost_of_ours(traceback: types.TracebackType | None) -> types.TracebackT
     return found
 
 
+def without_ours(traceback: types.TracebackType | None) -> types.TracebackType | None:
+    """The same without the frames of this package, and without the second entry that each makes of the pluggy's that called it."""
+    steps: list[types.TracebackType] = []
+    while traceback is not None:
+        steps.append(traceback)
+        traceback = traceback.tb_next
+    found: types.TracebackType | None = None
+    passed = False
+    for step in reversed(steps):
+        if os.path.dirname(step.tb_frame.f_code.co_filename) == _HERE:
+            passed = True
+        elif not (passed and found is not None and found.tb_frame is step.tb_frame):
+            found, passed = types.TracebackType(found, step.tb_frame, step.tb_lasti, step.tb_lineno), False
+    return found
+
+
 _HERE = os.path.dirname(__file__)
 
 

@@ -19,6 +19,7 @@ import pluggy
 import pytest
 from _pytest.fixtures import SubRequest
 from _pytest.logging import caplog_records_key
+from _pytest.runner import SetupState
 from _pytest.scope import Scope
 from _pytest.skipping import evaluate_skip_marks, evaluate_xfail_marks, xfailed_key
 
@@ -163,14 +164,24 @@ def has_shared(item: pytest.Item, fresh: Container[str]) -> bool:
     return True
 
 
-def raise_whole(item: pytest.Item, error: BaseException, traceback: types.TracebackType | None) -> None:
-    """In the child of the first test that meets a wider fixture's error: it comes by all the hooks that it passed in pytest."""
-    info: Any = getattr(item, "_fixtureinfo", None)
-    for fixturedefs in info.name2fixturedefs.values() if info is not None else ():
-        for fixturedef in fixturedefs:
-            result = fixturedef.cached_result
-            if result is not None and result[2] is not None and result[2][0] is error:
-                fixturedef.cached_result = (*result[:2], (error, traceback))
+Cut = Callable[[types.TracebackType | None], types.TracebackType | None]
+
+
+def raise_whole(error: BaseException, cut: Cut) -> None:
+    """In the child of the first test that meets a wider fixture's or collector's error: it comes by all the hooks that it passed in pytest.
+
+    Pytest keeps an ``Exception`` of a fixture and of a collector. Of what else there is (``SystemExit``, what its own hook of a fixture's
+    set-up says) it keeps nothing, and a second set-up would fail otherwise, or not at all. Only frames tell through which of them it came.
+    """
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:  # what such a frame itself raised is of no set-up, and comes again by itself
+        code, found = step.tb_frame.f_code, step.tb_frame.f_locals
+        if code is pytest.FixtureDef.execute.__code__:
+            found["self"].cached_result = (None, found["self"].cache_key(found["request"]), (error, cut(step.tb_next)))
+        elif code is SetupState.setup.__code__:
+            stack, node = found["self"].stack, found["col"]
+            stack[node] = (stack[node][0], (error, cut(step.tb_next)))
+        step = step.tb_next
 
 
 def is_skipped(item: pytest.Item) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
+import xml.etree.ElementTree as ET
 
 import pytest
 
@@ -257,3 +259,52 @@ def test_named_fixtures_are_inside_with_what_stands_on_them(pytester, isolated, 
     result = isolated("--isolate-all", "-rE")
     result.assert_outcomes(passed=4, errors=1)
     result.stdout.fnmatch_lines(["isolate: fixtures=[[]'queu'[]], set *::test_misspelled: there is no fixture 'queu'"])
+
+
+UNKEPT = {
+    "exits": """
+        @pytest.fixture(scope="module")
+        def shared(): raise SystemExit(3)
+    """,
+    "exits-below": """
+        class Ended(BaseException): pass
+        @pytest.fixture(scope="session")
+        def below(): raise Ended("below")
+        @pytest.fixture(scope="module")
+        def shared(request): return request.getfixturevalue("below")
+    """,
+    "async": """
+        @pytest.fixture(scope="module")
+        async def shared(): yield
+    """,
+}
+
+
+@pytest.mark.parametrize("conftest", ["", "def pytest_runtest_setup(): pass"], ids=["at once", "after a rehearsal"])
+@pytest.mark.parametrize("source", UNKEPT.values(), ids=UNKEPT.keys())
+def test_a_failure_of_a_wider_fixture_that_pytest_does_not_keep_is_said_as_in_a_plain_run(pytester, isolated, source, conftest):
+    """The test in whose process it is met says the first one: a second set-up of the same fixture fails otherwise, or does not."""
+    pytester.makeconftest(conftest)
+    pytester.makepyfile("import pytest" + textwrap.dedent(source) + "def test_first(shared): pass\ndef test_second(shared): pass\n")
+    said = []
+    for option in ("--isolate-off", "--isolate-all"):
+        isolated(option, f"--junitxml={pytester.path / 'junit.xml'}").assert_outcomes(errors=2)
+        said.append([(error.get("message"), error.text) for error in ET.parse("junit.xml").getroot().iter("error")])
+    (plain, (plain_after, _)), (ours, (ours_after, _)) = said  # what pytest itself raises then has addresses in its text
+    assert ours == plain
+    assert ours_after == plain_after
+
+
+def test_a_collector_that_ends_in_its_set_up_is_no_test_that_passes(pytester, isolated):
+    """Pytest keeps nothing of it either, and for the next test it counts as set up."""
+    pytester.makeconftest("""
+        import pytest
+        class Ends(pytest.Module):
+            def setup(self): raise SystemExit("collector")
+        def pytest_pycollect_makemodule(module_path, parent): return Ends.from_parent(parent, path=module_path)
+    """)
+    pytester.makepyfile("def test_first(): pass\ndef test_second(): pass\n")
+    for option in ("--isolate-off", "--isolate-all"):
+        result = isolated(option)
+        result.assert_outcomes(errors=1, passed=1)
+        assert result.stdout.str().count("E   SystemExit: collector") == 1
