@@ -49,6 +49,7 @@ _MOST_LOST = 20
 _MOST_CLASSES, _DEEPEST = 20, 3  # of an exception's bases that are told, and of groups in groups
 _MOST_SECTIONS = 9  # of one attempt: three of each phase
 _SCALARS = (bool, int, float, str)
+_MOST_BITS = 2048  # of a number: a Python may be told to write and read no more than 640 decimal digits, by default 4300
 _MONITORING_TOOL = 4  # sys.monitoring's numbers 0 to 2 and 5 have names, 4 is free
 
 #: What the control groups count as denied: a kind of violation -> an open file of the group and the word before its count.
@@ -207,7 +208,7 @@ class Inside:
         """Forward a warning as text and names; the parent never makes an object of a class that it does not know."""
         category = warning_message.category
         self._send({
-            "kind": "warning", "message": str(warning_message.message), "module": category.__module__,
+            "kind": "warning", "message": _shortened(_text(warning_message.message), _LARGEST_TEXT >> 4), "module": category.__module__,
             "category": category.__qualname__, "filename": warning_message.filename, "lineno": warning_message.lineno,
             "when": when, "nodeid": nodeid, "location": _plain(location),
         })  # fmt: skip
@@ -358,9 +359,23 @@ class Inside:
     def _say_end(self, raised: BaseException | None) -> None:
         self._end_copy()
         if isinstance(raised, pytest.exit.Exception):
-            self._send({"kind": "raised", "what": "exit", "message": str(raised.msg), "returncode": raised.returncode})
+            self._send(
+                {
+                    "kind": "raised",
+                    "what": "exit",
+                    "message": _shortened(_text(raised.msg), _LARGEST_TEXT >> 4),
+                    "returncode": raised.returncode,
+                }
+            )
         elif isinstance(raised, KeyboardInterrupt):
-            self._send({"kind": "raised", "what": "interrupt", "message": str(raised), "stack": _stack_of(raised)})
+            self._send(
+                {
+                    "kind": "raised",
+                    "what": "interrupt",
+                    "message": _shortened(_text(raised), _LARGEST_TEXT >> 4),
+                    "stack": _stack_of(raised),
+                }
+            )
         elif raised is not None:
             text = "".join(traceback.format_exception(raised))
             self._send({"kind": "raised", "what": "internal", "message": _shortened(text)})
@@ -485,21 +500,17 @@ def _refused(error: BaseException | None) -> bool:
 def _told(error: BaseException, depth: int = 0) -> Frame:
     """An exception in words, with what it is made of where JSON can say that."""
     kind = type(error)
-    try:
-        message = str(error)
-    except Exception as unsaid:  # noqa: BLE001 - a class of somebody's
-        message = f"<{type(unsaid).__name__} in its __str__>"
     arguments = list(error.args)
     if isinstance(error, OSError) and len(arguments) == 2 and error.filename is not None:
         arguments.append(error.filename)
     told: Frame = {
         "classes": [[str(each.__module__), str(each.__qualname__)] for each in kind.__mro__[:_MOST_CLASSES]],
-        "message": _shortened(message, _LARGEST_TEXT >> 4),
+        "message": _shortened(_text(error), _LARGEST_TEXT >> 4),
         "arguments": None,
         "stack": [list(place) for place in _stack_of(error)],
         "exceptions": [],
     }
-    if all(each is None or isinstance(each, _SCALARS) for each in arguments) and len(repr(arguments)) < _LARGEST_TEXT >> 4:
+    if all(map(_is_scalar, arguments)) and len(repr(arguments)) < _LARGEST_TEXT >> 4:
         told["arguments"] = arguments
     if depth < _DEEPEST:
         told["exceptions"] = [
@@ -527,18 +538,30 @@ def _is_plain(value: object) -> bool:
         return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
     if isinstance(value, (list, tuple)):
         return all(map(_is_plain, value))
-    return value is None or isinstance(value, _SCALARS)
+    return _is_scalar(value)
+
+
+def _is_scalar(value: object) -> bool:
+    """Whether it is one value that Python writes as JSON, and reads again in pytest."""
+    return value is None or (isinstance(value, _SCALARS) and not (isinstance(value, int) and int.bit_length(value) > _MOST_BITS))
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception as unsaid:  # noqa: BLE001 - a class of somebody's
+        return hex(value) if isinstance(value, int) else f"<{type(unsaid).__name__} in its __str__>"
 
 
 def _plain(value: object) -> object:
     """The same as JSON can say it; what it cannot say becomes its text rather than cost the report."""
-    if value is None or isinstance(value, _SCALARS):
+    if _is_scalar(value):
         return value
     if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {_text(key): _plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(each) for each in value]
-    return str(value)
+    return _text(value)
 
 
 assert _LARGEST_TEXT * 3 < LARGEST_FRAME

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 pytestmark = pytest.mark.old
@@ -207,8 +209,6 @@ def test_its_hooks_stay_for_whoever_needs_them(pytester, isolated, how):
 def test_under_xdist_entries_come_from_the_workers(pytester, isolated):
     """Each worker isolates on its own and one report has all."""
     pytest.importorskip("xdist")
-    import json
-
     pytester.makepyfile("import pytest\n@pytest.mark.parametrize('n', range(6))\ndef test_a(n): assert n != 3")
     isolated("--isolate-all", "-n2", "--isolate-report=report.json").assert_outcomes(passed=5, failed=1)
     assert len(json.loads((pytester.path / "report.json").read_text())["tests"]) == 6
@@ -224,3 +224,30 @@ def test_what_is_too_large_to_come_over_never_turns_green(pytester, isolated):
     result = isolated("--isolate-all", "--tb=line")
     result.assert_outcomes(failed=2, passed=1)
     result.stdout.fnmatch_lines(["*crash: *a report of it was lost because it was too large to come over: a frame of * bytes*"])
+
+
+def test_a_number_or_a_warning_that_is_too_large_for_a_frame_costs_no_result(pytester, isolated):
+    """Python reads no number of 5,000 digits: it comes as a text in hexadecimal. A warning and the reason of an exit are shortened."""
+    pytester.makeconftest("def pytest_runtest_makereport(): pass  # who is told of exceptions")
+    pytester.makepyfile("""
+        import pytest, sys, warnings
+        class Mute:
+            def __str__(self): raise OSError
+        def test_numbers(record_property):
+            record_property("number", 1 << 16_600)
+            record_property("many", {"below": [10 ** 5000, 5, Mute()]})
+        def test_raises(): raise ValueError(10 ** 5000)
+        def test_warns(): warnings.warn("begin " + "\U0001f600" * (4 << 20) + " end")
+        def test_exits(): pytest.exit("x" * (40 << 20))
+    """)
+    result = isolated(
+        "--isolate-all", "--isolate-report=report.json", f"--junitxml={pytester.path / 'junit.xml'}", "-o", "junit_family=xunit1"
+    )
+    result.assert_outcomes(passed=2, failed=1, warnings=1)
+    said = (pytester.path / "junit.xml").read_text()
+    assert f'name="number" value="{hex(1 << 16_600)}"' in said
+    assert ", 5, '&lt;OSError in its __str__&gt;']" in said
+    result.stdout.fnmatch_lines(
+        ["*UserWarning: begin *", "*characters left out by pytest-isolate*", "* end", "*_pytest.outcomes.Exit: xxx*"]
+    )
+    assert [test["verdict"] for test in json.loads((pytester.path / "report.json").read_text())["tests"]] == ["ok"] * 4
