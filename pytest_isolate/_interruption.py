@@ -2,14 +2,20 @@
 
 Only from the first sandbox on, and only where nobody else has a handler: a run without isolated tests is a plain run. So is a
 fork: it has the default again, and misses no signal on the way to it, for Python forgets those that come before its handlers know.
+
+Nor is a Ctrl-C or SIGTERM lost in pytest that comes while anybody forks: what a hook of ``os.register_at_fork`` raises is printed and
+forgotten. Both wait until the fork is over, and the hooks that see to that run no line of Python, in which they could be met.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import threading
 from types import FrameType
+
+from pytest_isolate._linux import syscalls
 
 
 class OnTerminate:
@@ -18,23 +24,19 @@ class OnTerminate:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        self._masks = threading.local()  # of the thread that forks
         if self._ours:
             signal.signal(signal.SIGTERM, self._interrupt)
-            os.register_at_fork(before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._in_child)
+            self._block_while_forking()
 
-    def _before_fork(self) -> None:
-        if self._ours:
-            self._masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-
-    def _after_fork(self) -> None:
-        before = self._masks.__dict__.pop("before", None)
-        if before is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-    def _in_child(self) -> None:
-        self.close()
-        self._after_fork()
+    def _block_while_forking(self) -> None:
+        """Hooks before a fork are called last registered first, those behind it first registered first."""
+        blocked, before = syscalls.signal_set(signal.SIGINT, signal.SIGTERM), syscalls.signal_set()
+        turn = threading.RLock()  # of the threads that fork: there is one ``before``
+        block = functools.partial(syscalls.pthread_sigmask, signal.SIG_BLOCK, blocked, before)
+        unblock = functools.partial(syscalls.pthread_sigmask, signal.SIG_SETMASK, before, syscalls.NULL)
+        os.register_at_fork(after_in_child=self.close)
+        os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=unblock)
+        os.register_at_fork(before=turn.acquire, after_in_parent=turn.release, after_in_child=turn.release)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         del frame

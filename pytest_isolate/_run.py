@@ -16,11 +16,11 @@ import pytest
 from pytest_isolate import _options, _pyproject
 from pytest_isolate._descriptors import sockets
 from pytest_isolate._errors import Step, StepFailedError
-from pytest_isolate._interruption import OnTerminate
 
 if TYPE_CHECKING:
     from pytest_isolate._forked import Parent
     from pytest_isolate._inherited import Inherited
+    from pytest_isolate._interruption import OnTerminate
     from pytest_isolate._linux.environment import Environment
     from pytest_isolate._linux.host import Host
     from pytest_isolate._linux.huge_pages import Exchange
@@ -259,6 +259,8 @@ class Run:
         if self._machine is None:
             self._machine = Machine()
             if not hasattr(self.config, "workerinput"):  # xdist's workers are ended by their controller
+                from pytest_isolate._interruption import OnTerminate  # noqa: PLC0415 - knows the kernel
+
                 self.on_terminate = OnTerminate()
         return self._machine
 

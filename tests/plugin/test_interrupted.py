@@ -334,3 +334,35 @@ def test_an_interruption_before_pytest_waits_names_the_line_too(tmp_path, confte
     assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
     assert "test_it.py:4: KeyboardInterrupt" in output
     assert run.gone_within(2), run.alive()
+
+
+WHILE_FORKING = """
+import os, signal
+numbers = []
+def send():
+    while numbers: os.kill(os.getpid(), numbers.pop())
+os.register_at_fork(before=send, after_in_parent=send)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(signal.SIGINT, "*.py:6: KeyboardInterrupt"), (signal.SIGTERM, "*.py:*: KeyboardInterrupt: SIGTERM")]
+)
+def test_an_interruption_while_a_shared_fixture_forks_is_not_lost(pytester, isolated, number, said):
+    """It comes when the fork is over, where the fixture stands: what a handler raises within a hook of a fork is printed and forgotten."""
+    pytester.makeconftest(WHILE_FORKING)  # before the plugin's own hooks: behind them on the way to the fork, before them on the way back
+    pytester.makepyfile(f"""
+        import conftest, os, pytest
+        def test_first(): pass
+        @pytest.fixture(scope="module")
+        def forks():
+            conftest.numbers.append({int(number)})
+            os.fork() or os._exit(0)
+        def test_second(forks): pass
+        def test_third(): pass
+    """)
+    result = isolated("--isolate-all")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([said])
+    assert "Unraisable" not in result.stdout.str()
