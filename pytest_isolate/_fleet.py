@@ -5,7 +5,8 @@ goes on. Its start and its reports come in the order of the tests, when everythi
 again, for a delay of pytest-rerunfailures: the loop goes on meanwhile, those behind it wait with their reports.
 
 Nobody may be in flight while shared fixtures change: before one is set up or torn down everybody is waited for (``settle``), so that a
-test never sees less, or more, than in a run without jobs. Tests that are not isolated, that are ``serial`` or share a sandbox run alone.
+test never sees less, or more, than in a run without jobs. Tests that are not isolated, that are ``serial`` or share a sandbox run alone;
+one about which hooks may decide by the tests before it begins when those have been reported.
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ class Fleet:
         if stands_on != self._stands_on:  # pytest tears down what another parameter had set up without telling anybody
             self.land_all()
             self._stands_on = stands_on
+        if flight.run.played.deciders(item):  # they are in the fork, and have to have heard of all before it
+            self.land_all()
         if self._later is not None and len(self._turns) > _MOST_WAITING * self._jobs:
             self.land_all()
         while len(self._turns) > _MOST_WAITING * self._jobs and self._turns[0].in_the_air:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import copy
 import functools
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from pytest_isolate._plugins import AROUND_SHARED, REMEMBERING
 
 _HOOKS = ("pytest_runtest_makereport", "pytest_exception_interact")
 _TOLD = ("pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish")
+#: By which a test can be skipped, expected to fail or run otherwise. What a fixture does with it nobody can know before.
+_DECIDING = ("pytest_runtest_protocol", "pytest_runtest_setup", "pytest_runtest_call", "pytest_pyfunc_call", "pytest_fixture_setup")
 _OUTCOMES = "_pytest.outcomes"
 
 
@@ -60,6 +63,21 @@ class Played:
         for name in (*_HOOKS, *_TOLD):
             self.caller(item, name)
         return True
+
+    def deciders(self, item: pytest.Item) -> list[str]:
+        """Whose hooks may decide about a test by how the tests before it ended, as the steps of pytest's manual do; files, or modules.
+
+        They are unknown in what they remember, of which tests and where: in an attribute of the class, in a module that others of the
+        project read. So it is enough that somebody hears of tests and somebody has a hook before one; and all before it count.
+        """
+        if not self._those(item, (*_HOOKS, *_TOLD)):
+            return []
+        return sorted(self._name(plugin) for plugin in self._those(item, _DECIDING))
+
+    def _name(self, plugin: object) -> str:
+        path = getattr(plugin, "__file__", None)
+        root = self._config.rootpath
+        return os.path.relpath(path, root) if path and self.is_projects_own(plugin) else _pytest_private.module_of(plugin)
 
     def call(self, report: pytest.TestReport, raised: dict[str, Any] | None, *, strict: bool) -> pytest.CallInfo[None]:
         """The call behind a child's report, with what the child said of an exception."""
@@ -115,7 +133,11 @@ class Played:
         return text
 
     def _players(self, item: pytest.Item) -> frozenset[object]:
-        found = (impl.plugin for name in _HOOKS for impl in getattr(item.ihook, name).get_hookimpls())
+        return self._those(item, _HOOKS)
+
+    def _those(self, item: pytest.Item, names: Sequence[str]) -> frozenset[object]:
+        """Who remembers across tests and has one of these hooks."""
+        found = (impl.plugin for name in names for impl in getattr(item.ihook, name).get_hookimpls())
         return frozenset(plugin for plugin in found if self._remembers(plugin))
 
     def _remembers(self, plugin: object) -> bool:

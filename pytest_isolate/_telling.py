@@ -60,9 +60,11 @@ class Telling:
     def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> str | None:
         """How many tests are isolated, where this is, and what cannot be had here."""
         run = self._run
-        if run is None or self._config.get_verbosity() < 0 or (isolated := sum(map(run.is_isolated, items))) == 0:
+        if run is None or self._config.get_verbosity() < 0 or not (isolated := [item for item in items if run.is_isolated(item)]):
             return None
-        return "isolate: " + "; ".join([f"{isolated} of {len(items)} tests", *_machine(), *_jobs(self._config)])
+        return "isolate: " + "; ".join(
+            [f"{len(isolated)} of {len(items)} tests", *_machine(), *_jobs(self._config), *_held_up(run, isolated)]
+        )
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
@@ -122,6 +124,17 @@ def _jobs(config: pytest.Config) -> list[str]:
     if (option := _settings.why_one(config)) is not None:
         return [f"one test at a time, not --isolate-jobs={asked}: with {option} tests talk to the terminal"]
     return [f"up to {_fleet.jobs_of(config)} tests at a time"]
+
+
+def _held_up(run: Run, isolated: Sequence[pytest.Item]) -> Iterator[str]:
+    """How many of them, of several at a time, wait for all before them."""
+    config = run.config
+    if config.getoption("isolate_jobs") == "1" or sys.platform != "linux" or _has_workers(config) or _settings.why_one(config):
+        return
+    deciders = [found for item in isolated if (found := run.played.deciders(item))]
+    if deciders:
+        who = ", ".join(sorted({name for found in deciders for name in found}))
+        yield f"{len(deciders)} of them one at a time, for hooks ({who}) may decide by how the tests before ended"
 
 
 def _machine() -> Iterator[str]:

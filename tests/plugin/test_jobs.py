@@ -278,3 +278,56 @@ def test_what_is_no_number_of_jobs_is_refused(project, isolated, value):
     result = isolated("--isolate-all", f"--isolate-jobs={value}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: --isolate-jobs={value}: it must be a whole number, at least 1, or auto: one for each processor"])
+
+
+REMEMBERS = """
+import pytest
+def pytest_runtest_makereport(item, call):
+    if call.excinfo is not None: item.parent.failed = item.name
+"""
+DECIDES = """
+def pytest_runtest_setup(item):
+    if hasattr(item.parent, "failed"): pytest.xfail(item.parent.failed)
+"""
+HEARS = """
+import pytest
+failed = []
+def pytest_runtest_logreport(report):
+    if report.failed: failed.append(report.nodeid)
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    if failed: item.add_marker(pytest.mark.xfail(reason=failed[0]))
+    return (yield)
+"""
+STEPS = """
+class TestSteps:
+    def test_a(self): pass
+    def test_b(self): time.sleep(0.2); assert 0
+    def test_c(self): assert 0
+    def test_d(self): assert 0
+"""
+
+
+@pytest.mark.parametrize("conftest", [REMEMBERS + DECIDES, HEARS], ids=["steps", "log"])
+def test_who_decides_by_the_tests_before_has_heard_of_them(project, jobs, pytester, conftest):
+    """The recipe for incremental steps, with jobs as without, and the run says that it takes them one at a time."""
+    pytester.makeconftest(conftest)
+    project(STEPS)
+    result = jobs()
+    result.assert_outcomes(passed=1, failed=1, xfailed=2)
+    result.stdout.fnmatch_lines(
+        ["*; up to 2 tests at a time; 4 of them one at a time, for hooks (conftest.py) may decide by how the tests before ended*"]
+    )
+
+
+@pytest.mark.parametrize("conftest", [REMEMBERS, "import pytest\n" + DECIDES], ids=["remembers", "decides"])
+def test_who_only_remembers_or_only_decides_holds_up_nobody(project, jobs, pytester, conftest):
+    """A hook that keeps results for their own test's fixtures, or for the end, and a hook of set-ups that hears of no other test."""
+    pytester.makeconftest(conftest)
+    project("""
+def test_a(): meet(A)
+def test_b(): meet(B)
+""")
+    result = jobs()
+    result.assert_outcomes(passed=2)
+    assert "one at a time" not in result.stdout.str()
