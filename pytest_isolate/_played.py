@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from pytest_isolate import _mend, _pytest_private, _reading
-from pytest_isolate._plugins import AROUND_SHARED, REMEMBERING
+from pytest_isolate._plugins import AROUND_SHARED, MARKS, REMEMBERING
 
 _HOOKS = ("pytest_runtest_makereport", "pytest_exception_interact")
 _TOLD = ("pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish")
@@ -41,6 +41,7 @@ class Played:
         self._report: pytest.TestReport | None = None
         self._known: tuple[int, dict[frozenset[object], dict[str, Any]]] = (0, {})
         self._said: set[str] = set()
+        self._used: dict[str, bool] = {}  # marks, in this session
         config.pluginmanager.register(self, "isolate-played")
 
     @pytest.hookimpl(trylast=True)
@@ -70,9 +71,19 @@ class Played:
         They are unknown in what they remember, of which tests and where: in an attribute of the class, in a module that others of the
         project read. So it is enough that somebody hears of tests and somebody has a hook before one; and all before it count.
         """
-        if not self._those(item, (*_HOOKS, *_TOLD)):
-            return []
-        return sorted(self._name(plugin) for plugin in self._those(item, _DECIDING))
+        hearing, deciding = (
+            [plugin for plugin in self._those(item, names) if self._is_used(plugin, item.session)]
+            for names in ((*_HOOKS, *_TOLD), _DECIDING)
+        )
+        return sorted(map(self._name, deciding)) if hearing else []
+
+    def _is_used(self, plugin: object, session: pytest.Session) -> bool:
+        mark = MARKS.get(_pytest_private.module_of(plugin).partition(".")[0])
+        if mark is None:
+            return True
+        if mark not in self._used:
+            self._used[mark] = any(item.get_closest_marker(mark) is not None for item in session.items)
+        return self._used[mark]
 
     def _name(self, plugin: object) -> str:
         path = getattr(plugin, "__file__", None)

@@ -64,10 +64,20 @@ DEPENDENT = {
 
 
 @pytest.mark.plugins(pytest_dependency="dependency")
-@pytest.mark.parametrize("args", [(), ("-o", "automark_dependency=true")], ids=["marked", "automark"])
+@pytest.mark.parametrize("args", [(), ("-o", "automark_dependency=true"), ("--isolate-jobs=2",)], ids=["marked", "automark", "jobs"])
 def test_dependency_runs_and_skips_the_same(both, args):
     """What depends on tests that passed runs, what depends on others is skipped: by name, class, session and call."""
     both(DEPENDENT, *args, tests=17)
+
+
+@pytest.mark.plugins(pytest_dependency="dependency")
+def test_dependency_takes_one_at_a_time_where_it_is_used(run):
+    """With `--isolate-jobs` tests run one at a time if any is marked, and the run says so."""
+    source = "import pytest\n{}\ndef test_a(): pass\ndef test_b(): pass\n"
+    used = run("used", {"test_it.py": source.format("@pytest.mark.dependency")}, "--isolate-all", "--isolate-jobs=2")
+    unused = run("unused", {"test_it.py": source.format("")}, "--isolate-all", "--isolate-jobs=2")
+    assert used.count("; 2 of them one at a time, for hooks (pytest_dependency) may decide by how the tests before ended") == 1
+    assert unused.count("one at a time") == 0
 
 
 @pytest.mark.plugins(pytest_dependency="dependency")
