@@ -407,7 +407,11 @@ def _tell(flight: Flight, spec: Spec, entry: Entry, inside: Inside) -> None:
 def _look_ahead(flight: Flight, timers: Stopped, *, further: bool = False) -> None:
     """While the test runs, have the next one's child or sandbox made ready, and what earlier ones held let go."""
     item = None if further else flight.nextitem
-    lacks = 0 if flight.nursery is None else flight.nursery.look_ahead(item, timers)
+    lacks = 0
+    if flight.nursery is not None:
+        lacks = flight.nursery.look_ahead(item, timers)
+        flight.troubles += flight.nursery.troubles
+        flight.nursery.troubles.clear()
     flight.run.order_ahead(item, 1 + lacks)
 
 

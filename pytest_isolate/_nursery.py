@@ -17,7 +17,6 @@ import signal
 import sys
 import threading
 import time
-import warnings
 from collections import deque
 
 import pytest
@@ -54,6 +53,12 @@ class _Ward(Child):
 
     def reap_later(self, sandbox: Sandbox) -> None:
         del sandbox
+        self._nurse.ignore(self.pid)
+
+    def drop(self) -> None:
+        """Nobody wants it any more."""
+        os.close(self.pidfd)
+        self._nurse.ignore(self.pid)
 
 
 class _Place:
@@ -73,7 +78,7 @@ class _Place:
         self.boarding.close()
         self.sandbox.beside.clear()
         if self.child is not None:
-            os.close(self.child.pidfd)
+            self.child.drop()
         self.sandbox.close()
 
 
@@ -87,6 +92,7 @@ class _Nurse:
         self._asked: deque[_Place] = deque()
         self._kinds: list[Spec] = []
         self._statuses: dict[int, int] = {}
+        self._unasked: set[int] = set()  # whose status is not kept
         self._running: set[int] = set()  # children of whose end it has not told
         channel.settimeout(_ANSWER_LONGEST)
 
@@ -131,8 +137,12 @@ class _Nurse:
             self.died = fields[0]
             return
         if kind == "ended":
-            self._running.discard(int(fields[0]))
-            self._statuses[int(fields[0])] = int(fields[1])
+            pid, status = map(int, fields)
+            self._running.discard(pid)
+            if pid in self._unasked:
+                self._unasked.discard(pid)
+            else:
+                self._statuses[pid] = status
             return
         place = self._asked.popleft()
         if kind == "failed":
@@ -141,7 +151,12 @@ class _Nurse:
         place.child = _Ward(int(fields[0]), descriptors[0], self)
         self._running.add(place.child.pid)
         if place.dropped:
-            os.close(place.child.pidfd)
+            place.child.drop()
+
+    def ignore(self, pid: int) -> None:
+        """Nobody will ask how a child ended."""
+        if self._statuses.pop(pid, None) is None:
+            self._unasked.add(pid)
 
     @property
     def is_needed(self) -> bool:
@@ -170,6 +185,7 @@ class Nursery:
         self._ahead: deque[_Place] = deque()
         self._state: object = None  # of pytest at the last fork
         self._steady = 0
+        self.troubles: list[str] = []  # to be warned of
         self._threads = set(threading.enumerate())  # of plugins; those that come later may change what a test finds
         run.held.append(self._descriptors)
         self._never = _settings.why_one(run.config) is not None or _boarding.wants_debugger(run.config)
@@ -295,8 +311,7 @@ class Nursery:
         if self._nurse is not None:
             self._retired.append(self._nurse)
             if self._nurse.died:
-                said = f"isolate: pytest forks every test itself, for its helper, the nursery, failed:\n{self._nurse.died}"
-                warnings.warn(pytest.PytestWarning(said), stacklevel=1)
+                self.troubles.append(f"pytest forks every test itself, for its helper, the nursery, failed:\n{self._nurse.died}")
                 self._never = True
             self._nurse = None
         self._steady = 0
@@ -329,8 +344,11 @@ class Nursery:
                 try:
                     pid = entry_module.warm_fork()
                     if pid == 0:
-                        ours.close()
-                        Nursing(self._run, self._session.items, warm, self._arrive).nurse(parent, theirs, mask)
+                        try:
+                            ours.close()
+                            Nursing(self._run, self._session.items, warm, self._arrive).nurse(parent, theirs, mask)
+                        finally:  # it never returns into pytest, where it would take itself for the parent
+                            os._exit(1)
                     self._nurse = _Nurse(pid, ours, warm.threads)
                     self._run.forked.add(pid)
                 finally:

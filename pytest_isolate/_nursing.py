@@ -32,7 +32,6 @@ class Nursing:
 
     def __init__(self, run: Run, items: list[pytest.Item], warm: Warm, arrive: Arrive) -> None:
         self._run, self._items, self._warm, self._arrive = run, items, warm, arrive
-        self._wake, self._woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._on_child = signal.getsignal(signal.SIGCHLD)
         self._children: set[int] = set()
         self._known: dict[str, tuple[Entry, Given]] = {}  # by kind of test
@@ -42,6 +41,7 @@ class Nursing:
         self._channel, self._mask = channel, mask
         try:
             syscalls.die_with_parent_thread(signal.SIGKILL)
+            self._wake, self._woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             if os.getppid() == parent:
                 signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
                 signal.signal(signal.SIGCHLD, lambda *_: None)

@@ -141,7 +141,7 @@ def _add_shared_seconds(flight: Flight, reports: list[pytest.TestReport]) -> Non
 
 
 def warn_of_troubles(flight: Flight) -> None:
-    """Say what the machine could not give, with ``on_missing="warn"``."""
+    """Say what the machine could not give, with ``on_missing="warn"``, and what of ours failed without harm."""
     for text in flight.troubles:
         _warn(flight.item, text)
 

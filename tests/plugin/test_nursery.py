@@ -156,3 +156,21 @@ def ticking():
     assert "16 passed" in output, output
     assert set(_noted(run)) == {None}
     assert os.path.exists(run.directory / "noted")
+
+
+def test_a_nursery_that_fails_is_said_once_and_does_without(tmp_path):
+    """It never takes itself for pytest, and pytest forks every test itself from then on."""
+    fails = """
+PYTEST, PIPE = os.getpid(), os.pipe2
+def pipe2(flags):
+    if os.getpid() != PYTEST: raise OSError(24, "refused here")
+    return PIPE(flags)
+os.pipe2 = pipe2
+"""
+    run = Started(tmp_path / "run", MANY, LOOKING + fails)
+    output = run.end()
+    assert "16 passed, 1 warning" in output, output
+    assert output.count("test session starts") == output.count(" passed") == 1, output
+    assert output.count("for its helper, the nursery, failed") == 1, output
+    assert "refused here" in output
+    assert run.gone_within(2), run.alive()
