@@ -309,6 +309,7 @@ class Nursery:
         while self._ahead:
             self._ahead.popleft().drop()
         if self._nurse is not None:
+            self._nurse.hear()
             self._retired.append(self._nurse)
             if self._nurse.died:
                 self.troubles.append(f"pytest forks every test itself, for its helper, the nursery, failed:\n{self._nurse.died}")
