@@ -25,7 +25,7 @@ tests)
     pip 'tox>=4'
     # one interpreter and the newest pytest here; `.venv/bin/tox` runs every combination that this machine has
     version=$(.venv/bin/python -c 'import sys; print(f"py{sys.version_info[0]}{sys.version_info[1]}")')
-    exec .venv/bin/tox run -e "lint,types,imports,$version-pytestnew,$version-pytest84${EXTRA_ENVS:+,$EXTRA_ENVS}"
+    exec .venv/bin/tox run -e "lint,types,imports,$version-pytestnew${EXTRA_ENVS:+,$EXTRA_ENVS}"
     ;;
 *)
     echo "usage: sh tools/run.sh example|tests" >&2
