@@ -273,11 +273,12 @@ UNKEPT = {
         @pytest.fixture(scope="module")
         def shared(request): return request.getfixturevalue("below")
     """,
-    "async": """
+}
+if pytest.version_tuple >= (9,):  # before, pytest warns of an asynchronous fixture, and the test passes
+    UNKEPT["async"] = """
         @pytest.fixture(scope="module")
         async def shared(): yield
-    """,
-}
+    """
 
 
 @pytest.mark.parametrize("conftest", ["", "def pytest_runtest_setup(): pass"], ids=["at once", "after a rehearsal"])
