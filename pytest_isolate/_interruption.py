@@ -9,13 +9,23 @@ forgotten. Both wait until the fork is over, and the hooks that see to that run 
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import signal
+import sys
 import threading
 from types import FrameType
 
-from pytest_isolate._linux import syscalls
+#: C's own: Python's also runs the handlers of what has come. By ctypes, which leaves ``errno`` alone, as cffi does not: up to Python 3.11
+#: ``os.fork`` looks there for why the kernel refused when the hooks have run.
+_sigmask = ctypes.PyDLL(None).pthread_sigmask
+_SIGSET_SIZE = 128  # bytes, in glibc and in musl
+
+
+def _signal_set(*numbers: int) -> ctypes.Array[ctypes.c_char]:
+    mask = sum(1 << (number - 1) for number in numbers)
+    return ctypes.create_string_buffer(mask.to_bytes(ctypes.sizeof(ctypes.c_ulong), sys.byteorder), _SIGSET_SIZE)
 
 
 class OnTerminate:
@@ -30,10 +40,10 @@ class OnTerminate:
 
     def _block_while_forking(self) -> None:
         """Hooks before a fork are called last registered first, those behind it first registered first."""
-        blocked, before = syscalls.signal_set(signal.SIGINT, signal.SIGTERM), syscalls.signal_set()
+        blocked, before = _signal_set(signal.SIGINT, signal.SIGTERM), _signal_set()
         turn = threading.RLock()  # of the threads that fork: there is one ``before``
-        block = functools.partial(syscalls.pthread_sigmask, signal.SIG_BLOCK, blocked, before)
-        unblock = functools.partial(syscalls.pthread_sigmask, signal.SIG_SETMASK, before, syscalls.NULL)
+        block = functools.partial(_sigmask, signal.SIG_BLOCK, blocked, before)
+        unblock = functools.partial(_sigmask, signal.SIG_SETMASK, before, None)
         os.register_at_fork(after_in_child=self.close)
         os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=unblock)
         os.register_at_fork(before=turn.acquire, after_in_parent=turn.release, after_in_child=turn.release)

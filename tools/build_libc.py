@@ -26,7 +26,6 @@ int madvise(void *address, size_t length, int advice);
 int prctl(int option, ...);
 int capget(void *header, void *data);
 int capset(void *header, const void *data);
-int pthread_sigmask(int how, const void *set, void *before);
 
 struct mount_attr { uint64_t attr_set; uint64_t attr_clr; uint64_t propagation; uint64_t userns_fd; };
 struct open_how { uint64_t flags; uint64_t mode; uint64_t resolve; };

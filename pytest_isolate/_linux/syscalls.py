@@ -75,19 +75,6 @@ _MOST_CAPABILITIES = 64
 _CAPABILITY_VERSION_3 = 0x20080522
 
 
-#: The function of C itself. Python's own also runs the handlers of what has come, and raises what they raise where it was called.
-pthread_sigmask = _libc.pthread_sigmask
-NULL = ffi.NULL
-_SIGSET_SIZE = 128  # bytes, in glibc and in musl
-
-
-def signal_set(*numbers: int) -> object:
-    """A ``sigset_t`` with signals up to 32 in it."""
-    made = ffi.new("unsigned long[]", _SIGSET_SIZE // ffi.sizeof("unsigned long"))
-    made[0] = sum(1 << (number - 1) for number in numbers)
-    return made
-
-
 def _check(result: int, path: str | None = None) -> int:
     if result < 0:
         code: int = ffi.errno
