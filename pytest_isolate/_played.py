@@ -71,18 +71,17 @@ class Played:
         They are unknown in what they remember, of which tests and where: in an attribute of the class, in a module that others of the
         project read. So it is enough that somebody hears of tests and somebody has a hook before one; and all before it count.
         """
-        hearing, deciding = (
-            [plugin for plugin in self._those(item, names) if self._is_used(plugin, item.session)]
-            for names in ((*_HOOKS, *_TOLD), _DECIDING)
-        )
+        hearing, deciding = (self._those(item, names) for names in ((*_HOOKS, *_TOLD), _DECIDING))
         return sorted(map(self._name, deciding)) if hearing else []
 
     def _is_used(self, plugin: object, session: pytest.Session) -> bool:
-        mark = MARKS.get(_pytest_private.module_of(plugin).partition(".")[0])
-        if mark is None:
+        """Whether a plugin has a say in the tests of this session, and is not only installed."""
+        known = MARKS.get(_pytest_private.module_of(plugin).partition(".")[0])
+        if known is None:
             return True
+        mark, for_all = known
         if mark not in self._used:
-            self._used[mark] = any(item.get_closest_marker(mark) is not None for item in session.items)
+            self._used[mark] = bool(self._config.getini(for_all)) or any(item.get_closest_marker(mark) for item in session.items)
         return self._used[mark]
 
     def _name(self, plugin: object) -> str:
@@ -147,9 +146,9 @@ class Played:
         return self._those(item, _HOOKS)
 
     def _those(self, item: pytest.Item, names: Sequence[str]) -> frozenset[object]:
-        """Who remembers across tests and has one of these hooks."""
+        """Who remembers across tests, is used, and has one of these hooks."""
         found = (impl.plugin for name in names for impl in getattr(item.ihook, name).get_hookimpls())
-        return frozenset(plugin for plugin in found if self._remembers(plugin))
+        return frozenset(plugin for plugin in found if self._remembers(plugin) and self._is_used(plugin, item.session))
 
     def _remembers(self, plugin: object) -> bool:
         return _pytest_private.module_of(plugin).partition(".")[0] in REMEMBERING or self.is_projects_own(plugin)

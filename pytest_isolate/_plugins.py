@@ -36,8 +36,8 @@ AROUND_SHARED = frozenset({"pytest_randomly", "pytest_cov"})
 #: Modules of plugins that keep in the memory of pytest what a later test needs to know of an earlier one.
 REMEMBERING = frozenset({"pytest_dependency", "pytest_incremental", "pytest_harvest"})
 
-#: A mark without which such a plugin, installed as it may be, has no say in a test of a session.
-MARKS = {"pytest_dependency": "dependency"}
+#: A mark, and the ini value that sets it on all, without which such a plugin is only installed and has no say in any test of a session.
+MARKS = {"pytest_dependency": ("dependency", "automark_dependency")}
 
 #: Modules of plugins that hear of reports in pytest, and what they note then is nothing to a later test.
 REPORTERS = frozenset({

@@ -74,10 +74,39 @@ def test_dependency_runs_and_skips_the_same(both, args):
 def test_dependency_takes_one_at_a_time_where_it_is_used(run):
     """With `--isolate-jobs` tests run one at a time if any is marked, and the run says so."""
     source = "import pytest\n{}\ndef test_a(): pass\ndef test_b(): pass\n"
-    used = run("used", {"test_it.py": source.format("@pytest.mark.dependency")}, "--isolate-all", "--isolate-jobs=2")
-    unused = run("unused", {"test_it.py": source.format("")}, "--isolate-all", "--isolate-jobs=2")
-    assert used.count("; 2 of them one at a time, for hooks (pytest_dependency) may decide by how the tests before ended") == 1
-    assert unused.count("one at a time") == 0
+    marked, plain = ({"test_it.py": source.format(mark)} for mark in ("@pytest.mark.dependency", ""))
+    args = ("--isolate-all", "--isolate-jobs=2")
+    for used in run("marked", marked, *args), run("automark", plain, *args, "-o", "automark_dependency=true"):
+        assert used.count("; 2 of them one at a time, for hooks (pytest_dependency) may decide by how the tests before ended") == 1
+    assert run("unused", plain, *args).count("one at a time") == 0
+
+
+@pytest.mark.plugins(pytest_dependency="dependency")
+def test_dependency_costs_nothing_where_it_is_only_installed(run):
+    """Tests of a run without its mark come from the nursery, as without the plugin: pytest itself forks no more."""
+    files = {
+        "conftest.py": """
+            import os, pytest
+            PARENT = os.getpid()
+            def pytest_configure(): os.register_at_fork(after_in_parent=forked)
+            FORKS = []
+            def forked():
+                if os.getpid() == PARENT: FORKS.append(1)
+            @pytest.hookimpl(tryfirst=True)
+            def pytest_report_teststatus(report):
+                if report.nodeid.endswith("[10]"): FORKS.clear()
+            def pytest_terminal_summary(terminalreporter): terminalreporter.write_line(f"forks: {len(FORKS)}")
+            """,
+        "test_it.py": """
+            import pytest
+            {}
+            @pytest.mark.parametrize("number", range(16))
+            def test_it(number): pass
+            """,
+    }
+    used, unused = ({**files, "test_it.py": files["test_it.py"].format(mark)} for mark in ("@pytest.mark.dependency", ""))
+    assert run("unused", unused, "--isolate-all").count("forks: 0") == 1
+    assert run("used", used, "--isolate-all").count("forks: 0") == 0
 
 
 @pytest.mark.plugins(pytest_dependency="dependency")
