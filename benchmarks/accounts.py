@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from measure import Taken
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -29,20 +30,21 @@ class Accounts:
         self._count = 0
         self._begin: Account = {}
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Count, and begin when all is warm."""
-        if self._count == _WARM_UP:
-            self._begin = _read(item.config)
-        self._count += 1
-        return (yield)
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Write milliseconds a test."""
+        """Count, begin when all is warm, and write milliseconds a test."""
+
+        def take() -> None:
+            if self._count == _WARM_UP:
+                self._begin = _read(session.config)
+            self._count += 1
+
+        items = session.items
+        session.items = Taken(items, take)
         try:
             return (yield)
         finally:
+            session.items = items
             end, tests = _read(session.config), self._count - _WARM_UP
             figures = {name: (end[name] - self._begin[name]) / tests for name in end}
             self._path.write_text(json.dumps(figures), encoding="ascii")
@@ -54,6 +56,8 @@ def _read(config: pytest.Config) -> Account:
         "wall, ms": time.perf_counter() * 1e3,
         "pytest, ms": (own.ru_utime + own.ru_stime) * 1e3,
         "pytest, page faults": own.ru_minflt,
+        "nursery, ms": 0,
+        "nursery, page faults": 0,
         "tests, ms": (children.ru_utime + children.ru_stime) * 1e3,
         "tests, page faults": children.ru_minflt,
         "builder, ms": 0,
@@ -61,15 +65,27 @@ def _read(config: pytest.Config) -> Account:
     }
     plugin = config.pluginmanager.getplugin("isolate-run")
     if plugin is not None:
-        user, system, childrens_user, childrens_system = _times(plugin._run.machine.keeper._builder.pid)
-        account |= {"builder, ms": user + system, "PID 1s, ms": childrens_user + childrens_system}
+        builder = plugin._run.machine.keeper.builder
+        account["builder, ms"], account["PID 1s, ms"], _, _ = _spent(builder)
+        if (nursery := _nursery(builder)) is not None:
+            account["nursery, ms"], tests, account["nursery, page faults"], faults = _spent(nursery)
+            account["tests, ms"] += tests
+            account["tests, page faults"] += faults
     return account
 
 
-def _times(pid: int) -> list[float]:
-    """Milliseconds, of the process and of what it reaped: proc_pid_stat(5), fields 14 to 17."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return [int(each) * 1e3 / _TICKS for each in fields[11:15]]
+def _nursery(builder: int) -> int | None:
+    """The oldest child of pytest that is a fork of it."""
+    mine = Path("/proc/self/cmdline").read_bytes()
+    children = map(int, Path("/proc/self/task", str(os.getpid()), "children").read_text(encoding="ascii").split())
+    return next((pid for pid in children if pid != builder and Path(f"/proc/{pid}/cmdline").read_bytes() == mine), None)
+
+
+def _spent(pid: int) -> tuple[float, float, int, int]:
+    """Milliseconds of a process and of what it reaped, page faults of both: proc_pid_stat(5), fields 14 to 17, 10 and 11."""
+    fields = [int(each) for each in Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[1:]]
+    user, system, childrens_user, childrens_system = (each * 1e3 / _TICKS for each in fields[10:14])
+    return user + system, childrens_user + childrens_system, fields[6], fields[7]
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,8 +1,9 @@
 """A pytest plugin (``-p measure``) that takes the time of every test from inside the process.
 
-A test's time is that from the begin of its ``pytest_runtest_protocol`` to the begin of the next one's, the last test's to
-the end of the loop: so whatever any plugin does for a test is in it, and the interpreter's start is not. What is written
-is the list of stamps and the resident memory, as JSON, to the path in ``ISOLATE_BENCH_STAMPS``.
+A test's time is that from when pytest's loop takes it up to when it takes up the next one, the last test's to the end of the loop: so
+whatever any plugin does for a test is in it, and the interpreter's start is not. No hook of the test's protocol would do: those
+of an isolated test run in its process. What is written is the list of stamps and the resident memory, as JSON, to the path in
+``ISOLATE_BENCH_STAMPS``.
 """
 
 from __future__ import annotations
@@ -16,9 +17,25 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator, Iterator
 
 STAMPS = "ISOLATE_BENCH_STAMPS"
+
+
+class Taken(list[pytest.Item]):
+    """A session's tests, and what is called when the loop takes one up: the first to go through them, once it is about to begin."""
+
+    def __init__(self, items: list[pytest.Item], call: Callable[[], None]) -> None:
+        super().__init__(items)
+        self._calls = [call]
+
+    def __iter__(self) -> Iterator[pytest.Item]:
+        """Go through them."""
+        calls, self._calls = self._calls, []
+        for item in super().__iter__():
+            for call in calls:
+                call()
+            yield item
 
 
 class Stamps:
@@ -28,20 +45,17 @@ class Stamps:
         self._path = path
         self._stamps: list[float] = []
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtestloop(self) -> Generator[None, object, object]:
-        """Stamp the end of the last test, and write. A forked child never comes back here."""
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Stamp the begin of each test and the end of the last, and write. A forked child never comes back here."""
+        items = session.items
+        session.items = Taken(items, lambda: self._stamps.append(time.perf_counter()))
         try:
             return (yield)
         finally:
+            session.items = items
             self._stamps.append(time.perf_counter())
             self._path.write_text(json.dumps({"stamps": self._stamps, "resident_mb": resident_bytes() / (1 << 20)}))
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
-        """Stamp a test's begin."""
-        self._stamps.append(time.perf_counter())
-        return (yield)
 
 
 class StampsOfWorkers(Stamps):

@@ -216,7 +216,8 @@ class Nursery:
             child, place.sandbox, boarding.frames, boarding.stacks, boarding.given.ended, forked=time.monotonic(),
             debuggable=_pytest_private.has_terminal(self._run.config) and not spec.strict, trusted=not spec.strict,
         )  # fmt: skip
-        self._run.machine.huge_pages.before_fork()
+        if self._run.machine.huge_pages.before_fork():  # the next nursery shares them
+            self.forget()
         return Group(None, place.sandbox, plan, watch, boarding.commands, None, boarding.given.mirrors, nurse.threads)
 
     def look_ahead(self, item: pytest.Item | None, timers: Stopped) -> int:

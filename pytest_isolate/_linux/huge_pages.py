@@ -36,15 +36,16 @@ class Exchange:
         self._forks = 0
         self._exchanged = 0  # bytes resident at the last exchange
 
-    def before_fork(self) -> None:
-        """Count a fork that is to come."""
+    def before_fork(self) -> bool:
+        """Count a fork that is to come. Returns whether pages were exchanged before it."""
         self._forks += 1
         if self._forks % _FORKS:
-            return
+            return False
         with contextlib.suppress(OSError):  # no /proc here, or no descriptor left: then nothing is exchanged
             if (resident := _resident()) > self._exchanged + _GROWTH:
                 self._exchanged = resident
-                exchange()
+                return exchange() > 0
+        return False
 
 
 def exchange() -> int:

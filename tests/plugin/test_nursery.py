@@ -174,3 +174,26 @@ os.pipe2 = pipe2
     assert output.count("for its helper, the nursery, failed") == 1, output
     assert "refused here" in output
     assert run.gone_within(2), run.alive()
+
+
+def test_the_huge_pages_of_a_large_pytest_are_the_nurserys_too(tmp_path):
+    """Who has forked fifty times has them: then a nursery is made anew, for the one before has pytest's small pages."""
+    large = """
+import mmap, os, re, pytest
+BALLAST = [bytearray(os.urandom(1 << 18)) for _ in range(256)]
+def huge(): return int(re.search(r"AnonHugePages: +(\\d+) kB", open("/proc/self/smaps_rollup").read())[1]) >> 10
+def makes_them():
+    if not os.path.exists("/sys/kernel/mm/transparent_hugepage"): return False
+    with mmap.mmap(-1, 4 << 20, mmap.MAP_PRIVATE) as asked:
+        asked.write(b"x" * (4 << 20))
+        try: asked.madvise(25)
+        except OSError: return False
+    return True
+@pytest.mark.parametrize("number", range(60))
+def test_many(number): assert number < 56 or huge() > 32 or not makes_them()
+"""
+    run = Started(tmp_path / "run", large, LOOKING)
+    output = run.end()
+    assert "60 passed" in output, output
+    assert len(set(_noted(run)) - {None}) == 2
+    assert _noted(run)[-1] is not None
