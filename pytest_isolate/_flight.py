@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import pytest
 
 from pytest_isolate import _allocations, _attempts, _boarding, _coverage, _pytest_private, _reading, _shared
+from pytest_isolate._allure import Result
 from pytest_isolate._departure import Arrival, Departing, Warm, arriving
 from pytest_isolate._errors import PASSING, StepFailedError
 from pytest_isolate._group import Command, Group, Key, goes_on, key_of
@@ -87,6 +88,9 @@ class Flight:
     raised: dict[int, Any] = field(default_factory=dict)  # by a report's id: what the child said of an exception
     unsaid: dict[int, Any] = field(default_factory=dict)  # by a report's id: its attributes that JSON cannot say
     calls: dict[int, pytest.CallInfo[None]] = field(default_factory=dict)  # by a report's id: of those that were made in pytest
+
+    result: Result | None = None  # allure-pytest's, while it lands
+    earlier: frozenset[int] = frozenset()  # ids of reports of attempts that are not the result's
 
     @classmethod
     def of(cls, run: Run, hooks: object, item: pytest.Item, nextitem: pytest.Item | None) -> Flight:

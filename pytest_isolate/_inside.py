@@ -21,7 +21,7 @@ from typing import NoReturn
 
 import pytest
 
-from pytest_isolate import _pytest_private
+from pytest_isolate import _allure, _pytest_private
 from pytest_isolate._allocations import answer_alarm
 from pytest_isolate._attempts import Recorder
 from pytest_isolate._coverage import Measuring
@@ -93,6 +93,7 @@ class Inside:
         self.played: Played | None = None  # whose hooks in pytest want to know what was raised
         self._raised_in: tuple[str, Frame] | None = None  # a phase, and what it raised
         self._shared: list[tuple[str, str, str]] = []  # what pytest captured of the test's set-up
+        self._allure: _allure.Telling | None = None
         self._own_stop: object = False  # the session's ``shouldfail`` as --maxfail made it in here
 
     def begin(
@@ -141,6 +142,7 @@ class Inside:
             self._network = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in counters.network_files("/proc")]
         self._before, self._base_memory = before, before.memory
         self._traces = answer_alarm(self._send)
+        self._allure = _allure.telling(self._item.config, self._writer.send)
         self._enter()
 
     def _enter(self) -> None:
@@ -237,11 +239,16 @@ class Inside:
             with self.unheard():
                 self.played.caller(self._item, name)(**arguments)
 
+    def finish_attempt(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
+        """A test, or an attempt of it, is over for those who hear of it here alone."""
+        if self._allure is not None:
+            self._allure.finish(nodeid, location)
+
     def see_call(self, call: pytest.CallInfo[None]) -> None:
         """Look for a denial in what a phase raised, as the hooks left it, and tell of a ``tmp_path`` that was there before the fork."""
         self._raised_in = None
         if call.excinfo is not None:
-            if self.played is not None:
+            if self.played is not None or self._allure is not None:
                 self._raised_in = call.when, _told(call.excinfo.value)
             if self._attempts is not None and _refused(call.excinfo.value) and self._attempts.refused_port is not None:
                 self._send({"kind": "refused", "port": self._attempts.refused_port})

@@ -7,18 +7,19 @@ import sys
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-from pytest_isolate import _coverage, _mend, _plugins, _pytest_private, _reading, _shared, _stacks, _verdict
+from pytest_isolate import _allure, _coverage, _mend, _plugins, _pytest_private, _reading, _shared, _stacks, _verdict
 from pytest_isolate._flight import Flight
 from pytest_isolate._kept import bring_back, changes_of, keep_artifacts, lost_files, lost_threads
 from pytest_isolate._model import Usage
 from pytest_isolate._remedies import said_once
 from pytest_isolate._report.json_report import Entry
-from pytest_isolate._reruns import begin_again, last_attempt, note_last_attempt, unsaid_of
+from pytest_isolate._reruns import attempts_of, begin_again, last_attempt, note_last_attempt, unsaid_of
 from pytest_isolate._run import Run
 from pytest_isolate._sandbox.frames import Frame, GarbledError
 from pytest_isolate._section import asked, section
@@ -41,6 +42,7 @@ def land(flight: Flight) -> bool:
         flight.verdict = verdict
         ours = [*bring_back(flight), *lost_threads(flight), *lost_files(flight)]
         again = _is_run_again(flight, reports)
+        _begin_result(flight, reports)
         with contextlib.ExitStack() as around:
             raised = _emit(flight, reports, around, again=again)
             item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
@@ -100,12 +102,15 @@ def _say(flight: Flight, report: pytest.TestReport) -> None:
     """Tell everybody's hooks of a report, in pytest's order: those who remember across tests see it made, and what was raised."""
     item, played = flight.item, flight.run.played
     call, troubles = None, []
+    made_here = id(report) in flight.calls
+    is_played = played.is_wanted(item)
     _shared.set_current(item, None if report.when == "teardown" else report.when)
-    if played.is_wanted(item):
-        mine = flight.calls.get(id(report))
-        call = mine or played.call(report, flight.raised.get(id(report)), strict=flight.spec is not None and flight.spec.strict)
+    if flight.result is not None and id(report) not in flight.earlier:
+        flight.result.take(report, _call(flight, report), made_here=made_here)
+    if is_played:
+        call = _call(flight, report)
         with _pytest_private.given_arguments(item, _tmp_path(flight)):
-            troubles.append(played.play(item, report, call, flight.unsaid.get(id(report)) or (), made_here=mine is not None))
+            troubles.append(played.play(item, report, call, flight.unsaid.get(id(report)) or (), made_here=made_here))
     item.ihook.pytest_runtest_logreport(report=report)
     if call is not None:
         with _pytest_private.given_arguments(item, _tmp_path(flight)):
@@ -113,6 +118,23 @@ def _say(flight: Flight, report: pytest.TestReport) -> None:
     _shared.set_current(item, None)
     for text in filter(None, troubles):
         _warn(item, text)
+
+
+def _begin_result(flight: Flight, reports: list[pytest.TestReport]) -> None:
+    """Begin allure-pytest's result, in a run that writes them."""
+    facts, attempts = flight.facts, attempts_of(reports)
+    if facts is not None and (facts.unsaid is not None or facts.again):  # the process died in one of which it had reported nothing
+        attempts[-1] = [report for report in attempts[-1] if id(report) not in flight.calls]
+        attempts.append([])
+    told = [] if facts is None or flight.spec is None or flight.spec.strict else _allure.results_told(facts.exit.frames)
+    flight.result = _allure.begin(flight.item, told, attempts, partial(_call, flight), flight.started)
+    flight.earlier = frozenset(id(report) for attempt in attempts[:-1] for report in attempt)
+
+
+def _call(flight: Flight, report: pytest.TestReport) -> pytest.CallInfo[None]:
+    """The call behind a report."""
+    strict = flight.spec is not None and flight.spec.strict
+    return flight.calls.get(id(report)) or flight.run.played.call(report, flight.raised.get(id(report)), strict=strict)
 
 
 def _tmp_path(flight: Flight) -> dict[str, object]:

@@ -141,6 +141,12 @@ def _names(item: pytest.Item) -> list[str]:
     return [] if info is None else list(info.names_closure)
 
 
+def fixtures_of(item: pytest.Item) -> list[Any]:
+    """All that a test could have of the fixtures that it needs, also those that another of the same name hides."""
+    info: Any = getattr(item, "_fixtureinfo", None)
+    return [each for found in info.name2fixturedefs.values() for each in found] if info is not None else []
+
+
 def set_up_nodes(session: pytest.Session) -> tuple[object, ...]:
     """The collectors that are set up."""
     return tuple(session._setupstate.stack)

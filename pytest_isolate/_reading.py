@@ -172,6 +172,7 @@ _FRAMES: dict[str, dict[str, object]] = {
     "allocations": {"lines": [(str, _is_integer, _is_integer, _is_integer)]},
     "junit": {"properties": [(str, str)], "attributes": [(_is_xml_name, str)]},
     "coverage": {},  # checked where it is read
+    "allure": {"result": str},  # the same
     "raised": {
         "what": _either("'exit'", "'interrupt'", "'internal'"),
         "message": str,

@@ -39,6 +39,16 @@ def last_attempt(reports: list[pytest.TestReport]) -> int:
     return next((at for at in reversed(range(len(reports))) if reports[at].when == "setup"), 0)
 
 
+def attempts_of(reports: list[pytest.TestReport]) -> list[list[pytest.TestReport]]:
+    """The reports of each attempt; of a test that has none, one without."""
+    attempts: list[list[pytest.TestReport]] = []
+    for report in reports:
+        if report.when == "setup" or not attempts:
+            attempts.append([])
+        attempts[-1].append(report)
+    return attempts or [[]]
+
+
 def begin_again(item: pytest.Item, reports: list[pytest.TestReport], attempts: int, why: str) -> int:
     """How many attempts there were, if the plugin would make one more behind the last one, which pytest failed, ``why``; else 0.
 

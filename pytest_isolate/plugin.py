@@ -369,6 +369,7 @@ class Isolation:
     def pytest_runtest_logfinish(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
         """In the child: for the project's own, who may look there at what the test has left."""
         if self._flight is not None and self._flight.inside is not None:
+            self._flight.inside.finish_attempt(nodeid, location)
             self._flight.inside.tell_projects("pytest_runtest_logfinish", nodeid=nodeid, location=location)
 
     @pytest.hookimpl(tryfirst=True)

@@ -115,8 +115,25 @@ ALLURE = {
             allure.dynamic.tag("one", "two")
             allure.attach.file(__file__, name="file", extension="py")
         """,
+    "test_shared_ends.py": """
+        import allure, pytest
+        @pytest.fixture(scope="class")
+        def attached(wide):
+            with allure.step("shared set-up"): allure.attach("of the class", name="shared")
+            yield
+            with allure.step("shared teardown"): print("shared teardown"); allure.attach("of its end", name="end")
+        @pytest.fixture(scope="module")
+        def fails_late(wide):
+            yield
+            print("before"); raise LookupError("late and shared")
+        @pytest.mark.parametrize("number", [1, 2])
+        class TestShared:
+            def test_one(self, attached, number): print("said")
+        def test_last(fails_late): pass
+        """,
     "pytest.ini": "[pytest]\nmarkers = slow: slowly\n",
 }
+IN_ALLURE = TESTS + 6
 
 
 def allure_files(ran):
@@ -154,26 +171,177 @@ def _place(one):
 
 
 @pytest.mark.plugins(allure_pytest="allure_pytest")
-def test_allure_has_the_same_results(both):
-    """Every result file with its status, words, steps, labels, parameters and attachments, but what pytest prints of shared teardowns."""
-    plain, isolated = both(ALLURE, "--alluredir=results", "--clean-alluredir", tests=TESTS + 3)
-    results = [_of_tests(allure_files(each)["-result.json"]) for each in (plain, isolated)]
+@pytest.mark.parametrize("args", [(), ("--isolate-jobs=2",), ("--isolate-fs=host",)], ids=["alone", "jobs", "host"])
+def test_allure_has_the_same_results(both, args):
+    """Every result file with its status, words, steps, labels, parameters and attachments, and no other file of those."""
+    plain, isolated = both(ALLURE, "--alluredir=results", "--clean-alluredir", *args, tests=IN_ALLURE)
+    results = [allure_files(each)["-result.json"] for each in (plain, isolated)]
     same_lists(*results)
-    assert len(results[0]) == TESTS + 3
+    assert len(results[0]) == IN_ALLURE
+
+
+@pytest.mark.plugins(allure_pytest="allure_pytest")
+def test_allure_has_the_same_results_of_tests_in_one_sandbox(both):
+    """The same with `scope="module"`."""
+    plain, isolated = both(ALLURE, "--alluredir=results", "--isolate-scope=module", tests=IN_ALLURE)
+    same_lists(*(allure_files(each)["-result.json"] for each in (plain, isolated)))
+
+
+@pytest.mark.plugins(allure_pytest="allure_pytest")
+def test_allure_has_the_same_containers(both):
+    """Every container file: set-up and teardown of fixtures of each scope, once, with the tests that used them."""
+    plain, isolated = both(ALLURE, "--alluredir=results", tests=IN_ALLURE)
+    same_lists(*(allure_files(each)["-container.json"] for each in (plain, isolated)))
+
+
+@pytest.mark.plugins(allure_pytest="allure_pytest")
+def test_allure_has_a_result_of_a_killed_test(run):
+    """A test that was killed has a finished result that is no success, and the others have theirs."""
+    files = {
+        "test_killed.py": """
+            import os
+            def test_before(): pass
+            def test_dies(): os.abort()
+            def test_behind(): pass
+            """
+    }
+    ran = run("isolated", files, "--isolate-all", "--alluredir=results")
+    results = [json.loads(path.read_text()) for path in (ran.directory / "results").glob("*-result.json")]
+    status = {each["name"]: each.get("status") for each in results}
+    assert status.pop("test_dies") in {"failed", "broken"}
+    assert status == {"test_before": "passed", "test_behind": "passed"}
+    assert ["SIGABRT" in each["statusDetails"]["message"] for each in results if each["name"] == "test_dies"] == [True]
+
+
+KILLED = {
+    "conftest.py": """
+        import pytest
+        @pytest.fixture(scope="module")
+        def wide():
+            yield
+            print("wide teardown")
+        """,
+    "test_killed.py": """
+        import os, signal, socket, threading
+        import allure, pytest
+        from pytest_isolate import isolate
+        def test_before(wide): pass
+        def test_aborts():
+            print("said before")
+            with allure.step("a step"): os.abort()
+        @isolate(timeout=1)
+        def test_late(wide): threading.Event().wait()
+        @isolate(memory="20M")
+        def test_eats(): bytearray(10**8)
+        @isolate(net="deny")
+        def test_calls():
+            with allure.step("a step"): pytest.raises(OSError, socket.create_connection, ("192.0.2.1", 80))
+        @pytest.fixture
+        def dies():
+            os._exit(3)
+        def test_set_up(dies): pass
+        @pytest.fixture
+        def dies_late():
+            yield
+            os.kill(os.getpid(), signal.SIGKILL)
+        def test_torn_down(dies_late): assert 1 == 2
+        @isolate(memory="no size")
+        def test_wrong(): pass
+        @pytest.mark.xfail(reason="known", run=True)
+        @isolate(timeout=1)
+        def test_expected(): threading.Event().wait()
+        @isolate(profile="strict")
+        def test_strict(): pass
+        @allure.title("The {number}. one")
+        @pytest.mark.parametrize("number", [1])
+        def test_last(wide, number): os.abort()
+        """,
+}
+
+
+@pytest.mark.plugins(allure_pytest="allure_pytest")
+@pytest.mark.parametrize("args", [(), ("--isolate-jobs=2",)], ids=["alone", "jobs"])
+def test_allure_has_results_of_tests_that_were_killed(run, args):
+    """A test that was killed, or overstepped something, has a result with that in words, and what it had printed."""
+    ran = run("isolated", KILLED, "--isolate-all", "--alluredir=results", *args)
+    results = {each["name"]: each for each in allure_files(ran)["-result.json"]}
+    assert {name: each["status"] for name, each in results.items()} == {
+        "test_before": "passed", "test_aborts": "failed", "test_late": "failed", "test_eats": "failed", "test_calls": "failed",
+        "test_set_up": "failed", "test_torn_down": "failed", "test_wrong": "broken", "test_expected": "skipped", "test_strict": "passed",
+        "The 1. one": "failed",
+    }  # fmt: skip
+    words = {name: each.get("statusDetails", {}).get("message", "") for name, each in results.items()}
+    expected = {
+        "test_aborts": "^Crashed: crash: .*SIGABRT", "test_late": "^TimeoutExceeded: timeout", "test_eats": "MemoryExceeded",
+        "test_calls": "NetworkDenied", "test_set_up": "Crashed", "test_torn_down": "AssertionError: assert 1 == 2", "test_wrong": "no size",
+        "test_expected": "XFAIL known\n\n.*TimeoutExceeded", "The 1. one": "SIGABRT",
+    }  # fmt: skip
+    for name, pattern in expected.items():
+        assert re.search(pattern, words[name]), (name, words[name])
+    assert [each["name"] for each in results["test_calls"]["steps"]] == ["a step"]
+    attached = {name: [(one["name"], one["source"]) for one in each.get("attachments", [])] for name, each in results.items()}
+    assert attached["test_aborts"] == [("stdout", "said before\n")]
+    assert ("stdout", "wide teardown\n") in attached["The 1. one"]
+    assert {"fullName", "historyId", "labels", "start", "titlePath"} <= results["test_aborts"].keys() | {"start"}
+    (container,) = [each for each in allure_files(ran)["-container.json"] if "wide" in str(each.get("befores"))]
+    assert [child.partition(" ")[0] for child in container["children"]] == [
+        "test_killed#test_before", "test_killed#test_last", "test_killed#test_late",
+    ]  # fmt: skip
+
+
+@pytest.mark.plugins(allure_pytest="allure_pytest", pytest_rerunfailures="rerunfailures")
+def test_allure_has_a_result_of_each_attempt(both):
+    """Attempts of pytest-rerunfailures, in set-up and call, each with its own result and its own containers."""
+    files = {
+        "conftest.py": FILES["conftest.py"],
+        "test_flaky.py": """
+            import allure, pytest
+            @pytest.fixture
+            def own(request):
+                print("own set-up", request.node.execution_count)
+                yield
+                print("own teardown")
+            @pytest.fixture
+            def fails_once(request):
+                if request.node.execution_count == 1: raise OSError("once")
+            def test_call(request, wide, own):
+                with allure.step(f"attempt {request.node.execution_count}"): assert request.node.execution_count == 3
+            def test_set_up(wide, own, fails_once): pass
+            def test_never(own): assert 0
+            """,
+    }
+    plain, isolated = both(files, "--alluredir=results", "--reruns=2", tests=None)
+    for kind in "-result.json", "-container.json":
+        found = [allure_files(each)[kind] for each in (plain, isolated)]
+        same_lists(*found)
+    results = allure_files(isolated)["-result.json"]
+    assert [each["name"] for each in results].count("test_never") == 3
+
+
+@pytest.mark.plugins(allure_pytest="allure_pytest", pytest_rerunfailures="rerunfailures")
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_allure_has_a_result_of_an_attempt_that_was_killed(run, attempt):
+    """One of each attempt, whichever was killed; the others are what they are by themselves."""
+    source = """
+        import os, pytest
+        def test_dies(request):
+            print("attempt", request.node.execution_count)
+            if request.node.execution_count == {}: os.abort()
+            assert request.node.execution_count == 3
+        """
+    ran = run("isolated", {"test_flaky.py": source.format(attempt)}, "--isolate-all", "--reruns=2", "--alluredir=results")
+    results = allure_files(ran)["-result.json"]
+    assert sorted(each["status"] for each in results) == ["failed", "failed", "passed"]
+    assert ["SIGABRT" in each["statusDetails"]["message"] for each in results if each["status"] == "failed"].count(True) == 1
+    assert ran.status == 0
 
 
 @pytest.mark.plugins(allure_pytest="allure_pytest", pytest_xdist="xdist")
 def test_allure_in_a_worker(both):
     """Every result file with `-n 1`: which of several workers logs for a shared fixture would be chance."""
-    plain, isolated = both(ALLURE, "--alluredir=results", "-n1", tests=TESTS + 3)
-    same_lists(*(_of_tests(allure_files(each)["-result.json"]) for each in (plain, isolated)))
-
-
-def _of_tests(results):
-    """Without what shared fixtures print while they are torn down, in pytest: allure's results are written in the test's process."""
-    for each in results:
-        each["attachments"] = [one for one in each.get("attachments", []) if one.get("source") != "wide teardown\n"]
-    return results
+    plain, isolated = both(ALLURE, "--alluredir=results", "-n1", tests=IN_ALLURE)
+    results = [allure_files(each)["-result.json"] for each in (plain, isolated)]
+    same_lists(*results)
 
 
 OF_TIME = {"start", "stop", "duration", "created"}
