@@ -19,9 +19,10 @@ from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._inside import Events
 from pytest_isolate._plan import resolve_user
 from pytest_isolate._run import Run, working_directory
-from pytest_isolate._sandbox import mirror
+from pytest_isolate._sandbox import mirror, relay
 from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit
 from pytest_isolate._sandbox.inherited import Inheritance
+from pytest_isolate._sandbox.relay import Relay
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._spec import Spec
 from pytest_isolate._timers import Stopped
@@ -49,12 +50,6 @@ def open_pipes(count: int) -> list[tuple[int, int]]:
             close(*pipe)
         raise
     return pipes
-
-
-def open_event(of: str) -> int:
-    """An eventfd that nobody can be made to wait for. Raises ``StepFailedError``."""
-    with Step("open", f"an event for {of}"):
-        return os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
 
 def repairs(run: Run, opened: list[int]) -> _forked.Repairs:
@@ -86,6 +81,12 @@ def _opened(path: str) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
+def _opened_anew(fd: int) -> int:
+    """Another open file of an output file, with flags and an offset of its own. Raises ``StepFailedError``."""
+    with Step("open anew", "the files for the test's output"):
+        return os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
+
+
 @dataclass
 class Given:
     """Descriptors that a child needs, in whatever process forks it."""
@@ -93,9 +94,9 @@ class Given:
     namespaces: int
     pidfd: int  # of the sandbox's PID 1
     private: int
-    stdout: int
-    stderr: int
     joins: tuple[int, ...]
+    stdout: int = -1
+    stderr: int = -1
     frames: int = -1
     stacks: int = -1
     commands: int = -1
@@ -103,23 +104,25 @@ class Given:
     events: Events = field(default_factory=dict)
     memory: MemoryLimit | None = None
     mirrors: dict[str, int] = field(default_factory=dict)
+    relays: dict[relay.Identity, int] = field(default_factory=dict)  # what stands in the place of an output of pytest's
 
     @classmethod
     def of(cls, sandbox: Sandbox) -> Given:
         """With those of a sandbox, which stay its own."""
-        return cls(sandbox.recipe.namespaces, sandbox.pidfd, sandbox.private, sandbox.stdout, sandbox.stderr, sandbox.joins)
+        return cls(sandbox.recipe.namespaces, sandbox.pidfd, sandbox.private, sandbox.joins)
 
     @property
     def own(self) -> tuple[int, ...]:
         """Those that whoever forks has no use for afterwards."""
         memory = () if self.memory is None else self.memory.descriptors
-        found = (self.frames, self.stacks, self.commands, *(fd for fd, _ in self.events.values()), *memory)
+        pipes = (self.frames, self.stacks, self.commands, self.ended, *self.relays.values())
+        found = (*pipes, self.stdout, self.stderr, *(fd for fd, _ in self.events.values()), *memory)
         return tuple(fd for fd in found if fd >= 0)
 
     @property
     def all(self) -> tuple[int, ...]:
         """Every one of them."""
-        return (*self.own, *self.mirrors.values(), self.ended, self.pidfd, self.private, self.stdout, self.stderr, *self.joins)
+        return (*self.own, *self.mirrors.values(), self.pidfd, self.private, *self.joins)
 
     def kept(self, *, goes_on: bool) -> tuple[int, ...]:
         """Those that the child has open in its test; ``goes_on``: it waits for commands."""
@@ -130,22 +133,25 @@ class Given:
     def packed(self) -> tuple[list[str | int], tuple[int, ...]]:
         """Fields and descriptors of a message."""
         memory = ["" if self.memory is None else self.memory.above, 0 if self.memory is None else len(self.memory.limits)]
-        names = [*(f"{kind}={word}" for kind, (_, word) in self.events.items()), "", *self.mirrors]
+        names = [*(f"{kind}={word}" for kind, (_, word) in self.events.items()), "", *self.mirrors, "", *self.relays]
         descriptors = (self.frames, self.stacks, self.commands, self.ended, self.pidfd, self.private, self.stdout, self.stderr)
         events = tuple(fd for fd, _ in self.events.values())
         limits = () if self.memory is None else self.memory.descriptors
-        return [self.namespaces, len(self.joins), *memory, *names], (*descriptors, *self.joins, *events, *self.mirrors.values(), *limits)
+        named = (*events, *self.mirrors.values(), *self.relays.values())
+        return [self.namespaces, len(self.joins), *memory, *names], (*descriptors, *self.joins, *named, *limits)
 
     @classmethod
     def unpacked(cls, fields: list[str], descriptors: list[int]) -> Given:
         """What ``packed`` packed, with the numbers that they have here."""
         namespaces, joins, above, limits, *names = fields
         at = names.index("")
+        behind = names.index("", at + 1)
         frames, stacks, commands, ended, pidfd, private, stdout, stderr, *rest = descriptors
-        given = cls(int(namespaces), pidfd, private, stdout, stderr, tuple(rest[: int(joins)]), frames, stacks, commands, ended)
+        given = cls(int(namespaces), pidfd, private, tuple(rest[: int(joins)]), stdout, stderr, frames, stacks, commands, ended)
         rest = rest[int(joins) :]
         given.events = {kind: (rest.pop(0), word) for kind, _, word in (name.partition("=") for name in names[:at])}
-        given.mirrors = {name: rest.pop(0) for name in names[at + 1 :]}
+        given.mirrors = {name: rest.pop(0) for name in names[at + 1 : behind]}
+        given.relays = {name: rest.pop(0) for name in names[behind + 1 :]}
         if above:
             given.memory = MemoryLimit(rest[0], tuple(rest[1 : 1 + int(limits)]), int(above))
         return given
@@ -159,11 +165,15 @@ class Boarding:
     frames: int = -1
     stacks: int = -1
     commands: int = -1
+    ended: int = -1
+    relays: list[Relay] = field(default_factory=list)
 
     @property
     def ours(self) -> tuple[int, ...]:
         """Pytest's."""
-        return tuple(fd for fd in (self.frames, self.stacks, self.commands, self.given.ended, *self.given.mirrors.values()) if fd >= 0)
+        relays = (each.fd for each in self.relays)
+        found = (self.frames, self.stacks, self.commands, self.ended, *self.given.mirrors.values(), *relays)
+        return tuple(fd for fd in found if fd >= 0)
 
     def close(self) -> None:
         """Nobody was forked, or nobody is there who would use them."""
@@ -174,8 +184,16 @@ def board(run: Run, config: pytest.Config, spec: Spec, sandbox: Sandbox) -> Boar
     """Open all that a child of a sandbox needs. Raises ``StepFailedError``, with nothing of it left open."""
     boarding = Boarding(given := Given.of(sandbox))
     try:
-        (boarding.frames, given.frames), (boarding.stacks, given.stacks), (given.commands, boarding.commands) = open_pipes(3)
-        given.ended = open_event("the test's end")
+        given.stdout, given.stderr = _opened_anew(sandbox.stdout), _opened_anew(sandbox.stderr)
+        outputs = relay.outputs(_own_outputs(config), but_terminals=not spec.strict)
+        pipes = open_pipes(4 + len(outputs))
+        (boarding.frames, given.frames), (boarding.stacks, given.stacks), (given.commands, boarding.commands) = pipes[:3]
+        boarding.ended, given.ended = pipes[3]
+        for (identity, target), (reading, writing) in zip(outputs.items(), pipes[4:], strict=True):
+            boarding.relays.append(Relay(reading, target))
+            given.relays[identity] = writing
+        os.set_blocking(given.ended, False)  # one that is full has said it
+        os.set_blocking(boarding.commands, False)  # a test can open its end of any pipe once more, and fill it
         given.events = _open_events(sandbox, spec)
         if spec.memory is not None and "memory" in sandbox.groups:
             given.memory = MemoryLimit.open(sandbox.groups["memory"], run.machine.host.places["memory"].version, spec.memory)
@@ -190,17 +208,27 @@ def board(run: Run, config: pytest.Config, spec: Spec, sandbox: Sandbox) -> Boar
 
 
 def _inheritance(
-    run: Run, config: pytest.Config, spec: Spec, private: int, *, timers: Stopped, ours: set[int]
-) -> tuple[Inheritance, set[int]]:
-    """What becomes of everything that pytest has open but ``ours``, and which descriptors of it a child needs as they are.
+    run: Run, config: pytest.Config, spec: Spec, given: Given, *, timers: Stopped, ours: set[int]
+) -> tuple[Inheritance, set[int], dict[int, int]]:
+    """What becomes of all that pytest has open but ``ours``, which descriptors a child needs as they are, and in whose place it has others.
 
-    pytest's own files stay the one that everybody writes to: the standard streams, which capture has put aside, and its logs.
+    What is written to pytest's own files reaches them: the standard streams, which capture has put aside, and its logs.
     """
     captured = {file for _, file in _pytest_private.capture_files(config)}
-    standard = _pytest_private.capture_keeps(config)
-    standing = {0, 1, 2} | standard | _pytest_private.log_file_descriptors(config) | _dumps_to(timers, standard, strict=spec.strict)
-    standing |= {stream.fileno() for stream in _pytest_private.debug_trace(config)}
-    return run.inherited.leave(ours | captured, standing - ours, strict=spec.strict, disk=spec.disk, private=private)
+    standing = _own_outputs(config) | _pytest_private.capture_keeps(config) | {0}
+    standing |= _dumps_to(timers, standing, strict=spec.strict)
+    stdin = {0} | _pytest_private.capture_input(config)
+    nothing = {fd for fd in stdin if spec.strict or relay.identity_of(fd) in given.relays}
+    standing -= ours | {fd for fd in stdin - nothing if relay.is_file(fd)}  # a file is opened anew, as any other
+    left, kept = run.inherited.leave(ours | captured, standing, nothing, strict=spec.strict, disk=spec.disk, private=given.private)
+    replaced = {fd: given.relays[file] for fd in kept - nothing if (file := relay.identity_of(fd)) is not None and file in given.relays}
+    return left, kept - replaced.keys(), replaced
+
+
+def _own_outputs(config: pytest.Config) -> set[int]:
+    """Descriptors by which pytest itself writes, now or later: its standard streams, as capture has put them aside, and its logs."""
+    found = {1, 2} | _pytest_private.capture_keeps(config) - _pytest_private.capture_input(config)
+    return found | _pytest_private.log_file_descriptors(config) | {stream.fileno() for stream in _pytest_private.debug_trace(config)}
 
 
 def _dumps_to(timers: Stopped, standard: set[int], *, strict: bool) -> set[int]:
@@ -215,7 +243,7 @@ def _dumps_to(timers: Stopped, standard: set[int], *, strict: bool) -> set[int]:
 
 
 def status_flags(config: pytest.Config) -> dict[int, int]:
-    """The flags of pytest's standard streams, which a child shares: with O_NONBLOCK set by a test, pytest's own writes fail."""
+    """The flags of pytest's standard streams, of which a child shares a terminal: with O_NONBLOCK set, pytest's own writes fail."""
     found = {}
     for fd in {0, 1, 2} | _pytest_private.capture_keeps(config):
         with contextlib.suppress(OSError):  # closed, as pytest <&- has it
@@ -239,14 +267,14 @@ def entry(
     ``repairing``: descriptors that the repairs of its Python need. ``ours``: what it does not inherit besides those that it is given.
     """
     files = _pytest_private.capture_files(item.config)
-    left, standing = _inheritance(run, item.config, spec, given.private, timers=timers, ours={*ours, *repairing, *given.all})
+    left, standing, passed_on = _inheritance(run, item.config, spec, given, timers=timers, ours={*ours, *repairing, *given.all})
     return Entry(
         frames=given.frames,
         pidfd=given.pidfd,
         namespaces=given.namespaces,
         joins=given.joins,
         cwd=working_directory(),
-        replace={file: given.stdout if target == 1 else given.stderr for target, file in files},
+        replace=passed_on | {file: given.stdout if target == 1 else given.stderr for target, file in files},
         keep=frozenset({*given.kept(goes_on=goes_on), *standing, *repairing}),
         inheritance=left,
         identity=_identity(run, item, spec),
@@ -262,6 +290,7 @@ def entry(
 def entry_like(known: Entry, known_given: Given, given: Given) -> Entry:
     """The same for another child of the same process that waits for commands, with what that is given."""
     targets = {known_given.stdout: given.stdout, known_given.stderr: given.stderr}
+    targets |= {fd: given.relays[identity] for identity, fd in known_given.relays.items()}
     return replace(
         known,
         frames=given.frames,

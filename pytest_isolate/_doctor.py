@@ -137,7 +137,6 @@ def _enter(run: Run, spec: Spec, plan: Plan, sandbox: Sandbox) -> None:
     if spec.fs == "overlay" and os.access(entry.cwd, os.W_OK):
         written.append(entry.cwd)
     try:
-        ours.append(_boarding.open_event("the end of the look"))
         pid = fork(entry)
         if pid == 0:
             _look_around(entry, written)

@@ -355,7 +355,7 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timers: Stopped, *, fur
                     _arrive(flight, spec, Arrival(given, entry, warm, warm.become(entry)), measuring, further=further)
                 return
             watch = Watch(
-                Child(pid), sandbox, boarding.frames, boarding.stacks, given.ended, forked=forked,
+                Child(pid), sandbox, boarding.frames, boarding.stacks, boarding.ended, relays=boarding.relays, forked=forked,
                 debuggable=_pytest_private.has_terminal(item.config) and not spec.strict, trusted=not spec.strict,
             )  # fmt: skip
             flight.group = Group(flight.key, sandbox, plan, watch, boarding.commands, measuring, given.mirrors, warm.threads)
@@ -448,6 +448,7 @@ def finish(flight: Flight) -> None:
     assert spec is not None
     assert group is not None
     exit_, sandbox = group.watch.finish(), group.sandbox
+    _tell_of_output(flight, group.watch)
     _boarding.restore_flags(flight.run.stream_flags)
     exit_.frames, unreadable = _reading.checked(exit_.frames, strict=spec.strict, rehearses=flight.rehearses)
     entered = exit_.first("entered") or {}
@@ -473,6 +474,14 @@ def finish(flight: Flight) -> None:
     group.counters, group.disk_used, group.unroutable = counters, disk_used, unroutable or 0
     flight.output = (("stdout", _tail(sandbox.stdout)), ("stderr", _tail(sandbox.stderr)))
     flight.output += tuple((name, mirror.read(fd)) for name, fd in group.mirrors.items())
+
+
+def _tell_of_output(flight: Flight, watch: Watch) -> None:
+    """Say, once a run, why what tests wrote to pytest's own output is not there."""
+    failed = next((relay.failed for relay in watch.relays if relay.failed is not None), None)
+    if failed is not None and not flight.run.said_of_output:
+        flight.run.said_of_output = True
+        flight.troubles.append(f"what tests write to pytest's own output or log cannot be written there: {failed.strerror}")
 
 
 def _base_cpu(said: object, counters: Counters) -> tuple[float, float]:

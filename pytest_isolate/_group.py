@@ -92,8 +92,11 @@ class Group:
         self.sandbox.beside.append(lambda: (self.commands, *self.mirrors.values()))
 
     def command(self, command: Command) -> None:
-        """Have the child run one more test. Raises ``BrokenPipeError`` when it is dead."""
-        os.write(self.commands, _COMMAND.pack(*command))
+        """Have the child run one more test. Raises ``BrokenPipeError`` when it is dead, or does not listen."""
+        try:
+            os.write(self.commands, _COMMAND.pack(*command))
+        except BlockingIOError as error:  # it filled its own pipe, and would wait for ever for the end of that
+            raise BrokenPipeError(error.errno, "it does not read what it is told") from error
 
     def close(self, *, later: bool = False) -> None:
         """End the child and let go of the sandbox, now or while the next test runs; the builder unmakes it."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import stat
 from collections.abc import Iterator
 
 from pytest_isolate._errors import Step
@@ -16,11 +15,11 @@ from pytest_isolate._linux import mappings
 from pytest_isolate._linux.descriptors import Look
 from pytest_isolate._linux.mappings import Mapping
 from pytest_isolate._sandbox.inherited import Inheritance, Lost
+from pytest_isolate._sandbox.relay import is_null
 from pytest_isolate._values import format_size
 
 #: An overlay copies a file up when it is opened for writing, 0.4 ms for each MiB: up to here it is no more than some tests take.
 MOST_COPIED = 64 << 20
-_NULL = os.makedev(1, 3)
 _BEFORE = "opened before the first test"
 
 
@@ -48,10 +47,13 @@ class Inherited:
         if self._writable is None:
             self.look_for_mappings(_BEFORE)
 
-    def leave(self, ours: set[int], standing: set[int], *, strict: bool, disk: int | None, private: int) -> tuple[Inheritance, set[int]]:
+    def leave(
+        self, ours: set[int], standing: set[int], nothing: set[int], *, strict: bool, disk: int | None, private: int
+    ) -> tuple[Inheritance, set[int]]:
         """What to do in a child with all that is open but ``ours``, and which of it fork gives by itself. Raises ``StepFailedError``.
 
-        ``standing``: what pytest itself needs as it is, and with it every other descriptor of these files.
+        ``standing``: what pytest itself needs as it is, and with it every other descriptor of these files; of them ``nothing``
+        is there but /dev/null.
         """
         never = {(look.st_dev, look.st_ino) for look in map(_stat, standing) if look is not None}
         with Step("look at", "what pytest has open"):
@@ -66,13 +68,12 @@ class Inherited:
         most = MOST_COPIED if disk is None else min(MOST_COPIED, disk // 2)
         if strict:
             closed = tuple(found.others.union(file.number for file in found.files))
-            nulls = tuple(number for number in standing if _is_null(_stat(number)))
-            return Inheritance([], closed, shown, most, private, nulls), standing
+            return Inheritance([], closed, shown, most, private, _nulls(standing, nothing)), standing
         memory = {each.path for each in self._mappings.values() if each.gone and each.writable}  # goes with its descriptor
         files = [file for file in found.files if not (file.gone and file.path in memory)]
         others = found.others.union(file.number for file in found.files if file.gone and file.path in memory)
         self._sizes = {file.path: file.size for file in files}
-        return Inheritance(files, (), shown, most, private), others | standing
+        return Inheritance(files, (), shown, most, private, _nulls(others | standing, nothing)), others | standing
 
     def _shown(self, writable: set[tuple[int, int]]) -> tuple[Mapping, ...]:
         return tuple(each for each in self._mappings.values() if not each.gone and (each.writable or each.identity in writable))
@@ -116,8 +117,8 @@ def _reason(why: int) -> str:
     return os.strerror(why)
 
 
-def _is_null(look: os.stat_result | None) -> bool:
-    return look is not None and stat.S_ISCHR(look.st_mode) and look.st_rdev == _NULL
+def _nulls(numbers: set[int], nothing: set[int]) -> tuple[int, ...]:
+    return tuple(fd for fd in numbers if is_null(fd) or (fd in nothing and _stat(fd) is not None))
 
 
 def _stat(number: int) -> os.stat_result | None:

@@ -40,7 +40,7 @@ from pytest_isolate._timers import Stopped
 
 # Bound before a test can replace them.
 _exit, _getpid, _close, _dup, _pread, _fstatvfs = os._exit, os.getpid, os.close, os.dup, os.pread, os.fstatvfs
-_eventfd_write, _monotonic, _processor_time = os.eventfd_write, time.monotonic, processor_time
+_write, _monotonic, _processor_time = os.write, time.monotonic, processor_time
 FORWARDED = ("pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish", "pytest_warning_recorded")
 _DENIED = {errno.ENOSPC: "ENOSPC", errno.EDQUOT: "ENOSPC", errno.EMFILE: "EMFILE"}
 _LARGEST_TEXT = 4 << 20  # characters of one report's section; what is more is left out in the middle
@@ -72,7 +72,7 @@ class Inside:
         self._traces = False  # whether tracemalloc knows which lines allocated
         self._properties = 0  # of the whole suite, in JUnit's file, before this test
         self._seen: set[str] = set()
-        self.ended = -1  # an event: pytest does not look at each frame as it comes
+        self.ended = -1  # a pipe that wakes pytest, which does not look at each frame as it comes
         self.measuring: Measuring | None = None
         self.mirrors: dict[str, Mirror] = {}  # of what this process keeps in its memory
         self.lost: list[tuple[str, int]] = []  # what was open and could not be opened anew, and why
@@ -309,7 +309,7 @@ class Inside:
         self._send({"kind": "need", "fixture": what})
         self._send({"kind": "end"})
         with contextlib.suppress(OSError):  # a hook closed or filled it: then pytest sees by and by
-            _eventfd_write(self.ended, 1)
+            _write(self.ended, b"\0")
         _exit(0)
 
     def run(self, nextitem: pytest.Item | None) -> NoReturn:
@@ -400,7 +400,7 @@ class Inside:
         self._send({"kind": "end", "live": _pytest_private.has_shown_live_logs(self._item.config)})
         _processor_time()  # so that what it used is accounted for before pytest looks
         with contextlib.suppress(OSError):  # a test closed or filled it: then pytest sees by and by
-            _eventfd_write(self.ended, 1)
+            _write(self.ended, b"\0")
 
     def _send_stop(self) -> None:
         """Tell what the test itself made of the session; what came of ``--maxfail`` the parent finds by itself."""

@@ -213,7 +213,7 @@ class Nursery:
         place.sandbox.beside.clear()
         boarding = place.boarding
         watch = Watch(
-            child, place.sandbox, boarding.frames, boarding.stacks, boarding.given.ended, forked=time.monotonic(),
+            child, place.sandbox, boarding.frames, boarding.stacks, boarding.ended, relays=boarding.relays, forked=time.monotonic(),
             debuggable=_pytest_private.has_terminal(self._run.config) and not spec.strict, trusted=not spec.strict,
         )  # fmt: skip
         if self._run.machine.huge_pages.before_fork():  # the next nursery shares them

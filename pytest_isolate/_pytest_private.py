@@ -627,10 +627,15 @@ def _mirror_stream(stream: Any, mirror: Mirror) -> None:  # noqa: ANN401 - of a 
 def capture_keeps(config: pytest.Config) -> set[int]:
     """Descriptors without which the capture of a child fails: where it restores the standard streams from."""
     capturing = _capturing(config)
-    streams = [getattr(capturing, name, None) for name in ("in_", "out", "err")]
+    streams = [getattr(capturing, name, None) for name in ("out", "err")]
     saved = {stream.targetfd_save for stream in streams if stream is not None and hasattr(stream, "targetfd_save")}
-    stdin = streams[0]
-    return saved | ({stdin.tmpfile.fileno()} if stdin is not None and hasattr(stdin, "targetfd_save") else set())
+    return saved | capture_input(config)
+
+
+def capture_input(config: pytest.Config) -> set[int]:
+    """Those of them that are pytest's standard input, and what stands in its place."""
+    stdin = getattr(_capturing(config), "in_", None)
+    return {stdin.targetfd_save, stdin.tmpfile.fileno()} if stdin is not None and hasattr(stdin, "targetfd") else set()
 
 
 def has_terminal(config: pytest.Config) -> bool:

@@ -153,6 +153,7 @@ class Run:
         self.on_terminate: OnTerminate | None = None
         self.said_of_plugins: set[str] = set()
         self.said_of_copies = False  # what sandboxes lack of shared memory
+        self.said_of_output = False  # that pytest's own cannot be written to
         self.said_remedies: dict[str, str] = {}  # what helps -> the first test that it would have helped
 
     @staticmethod

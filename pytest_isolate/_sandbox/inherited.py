@@ -38,7 +38,7 @@ class Inheritance:
     mappings: tuple[Mapping, ...] = ()
     most: int = 0  # bytes that may be copied
     private: int = -1  # directory of the private file system
-    nulls: tuple[int, ...] = ()  # numbers of /dev/null, whose mode and times would be the machine's
+    nulls: tuple[int, ...] = ()  # numbers that are /dev/null inside; of the machine's one mode, times and flags would be everybody's
     lost: list[Lost] = field(default_factory=list)
 
     @property

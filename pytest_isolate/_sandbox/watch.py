@@ -1,6 +1,6 @@
 """The parent's side of one running sandbox: wait on events until a test is over, by its own end or by ours.
 
-What ends it: its end frame, which an event announces, the child's exit (pidfd), the deadline, an OOM event of cgroup v1,
+What ends it: its end frame, which a byte in a pipe of its own announces, the child's exit (pidfd), the deadline, an OOM event of cgroup v1,
 garbled frames, or pytest's own interruption. An end of the pipe proves nothing, for a grandchild may hold a copy, so nothing here
 waits for one. Nor is the exit of a child waited for that came to its end and left nobody behind: the kernel takes its memory apart
 while pytest goes on. One loop looks after any number of tests (``wait_for_one``).
@@ -23,6 +23,7 @@ from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._sandbox import native
 from pytest_isolate._sandbox.child import Child
 from pytest_isolate._sandbox.frames import Decoder, Frame, GarbledError
+from pytest_isolate._sandbox.relay import Relay
 from pytest_isolate._sandbox.sandbox import Sandbox, is_ready
 
 STACK_SIGNAL = int(signal.SIGRTMAX)
@@ -100,17 +101,21 @@ def wait_for_one(watches: Sequence[Watch]) -> None:
 
 
 class Watch:
-    """Waits for the tests of one forked child, one after the other. Owns its pidfd, the two pipes' reading ends and the event."""
+    """Waits for the tests of one forked child, one after the other. Owns its pidfd and the reading ends of its pipes.
+
+    Whatever is read here is read from an open file that no test shares, so no test can have us wait for it.
+    """
 
     def __init__(
-        self, child: Child, sandbox: Sandbox, frames: int, stacks: int, ended: int, *, forked: float | None = None,
-        debuggable: bool = False, trusted: bool = True,
+        self, child: Child, sandbox: Sandbox, frames: int, stacks: int, ended: int = -1, *, relays: Sequence[Relay] = (),
+        forked: float | None = None, debuggable: bool = False, trusted: bool = True,
     ) -> None:  # fmt: skip
         self._sandbox = sandbox
         self._debuggable = debuggable  # whether a person can sit in front of it: then a debugger stops the clock
         self._trusted = trusted  # else no tool of ours reads its memory for native stacks
         self._on_interrupt: Any = None
         self._frames, self._stacks, self._ended = frames, stacks, ended
+        self.relays = relays
         self._decoder = Decoder()
         self._stack_bytes = bytearray()
         self._child, self.pid, self._pidfd = child, child.pid, child.pidfd
@@ -126,13 +131,13 @@ class Watch:
         self._sample_at = self._started
         self._deadline: float | None = None
         self._goes_on = False
-        self._false_words = 0  # of the event
+        self._false_words = 0  # in the pipe for the last one
         self._oom_heard: float | None = None  # when the kernel last said that the limit of memory was hit
         self._entered = False
         self.over = False
         self._looked_at = 0  # bytes of memory at which we looked who holds them
         self._alone = True  # whether nobody was left in there when the test was over
-        for fd in (frames, stacks):
+        for fd in (frames, stacks, *([ended] if ended >= 0 else ())):
             os.set_blocking(fd, False)
         with contextlib.suppress(OSError):  # the user's share of large pipes is used up, or memory: a small one does as well
             fcntl.fcntl(frames, _F_SETPIPE_SZ, _PIPE_SIZE)
@@ -160,10 +165,13 @@ class Watch:
 
     def descriptors(self) -> list[int]:
         """What wakes whoever waits: the child's exit, an OOM event, the child's word that it sent its end frame."""
-        return [fd for fd in (self._pidfd, self._sandbox.oom_event, self._ended if self._false_words <= 1 else -1) if fd >= 0]
+        last_word = self._ended if self._false_words <= 1 else -1
+        relays = (relay.fd for relay in self.relays if not relay.at_end)
+        return [fd for fd in (self._pidfd, self._sandbox.oom_event, last_word, *relays) if fd >= 0]
 
     def _held(self) -> tuple[int, ...]:
-        return self._pidfd, self._frames, self._stacks, self._ended
+        held = (self._pidfd, self._frames, self._stacks, self._ended, *(relay.fd for relay in self.relays))
+        return tuple(fd for fd in held if fd >= 0)
 
     def due(self) -> float:
         """Seconds until a look is due, whatever comes."""
@@ -175,7 +183,7 @@ class Watch:
     def look(self, ready: Container[int]) -> None:
         """Take in what came, of ``ready`` descriptors or not, and see whether the test is over."""
         if self._ended in ready:
-            os.eventfd_read(self._ended)
+            self._hear_last_word()
         self._drain()
         if (
             self._ended in ready and not self._exit.ended
@@ -200,6 +208,14 @@ class Watch:
             self._time_out()
             self.over = True
 
+    def _hear_last_word(self) -> None:
+        """Empty its pipe. A test may have been there first, or have closed it, which would wake us for ever."""
+        try:
+            if not os.read(self._ended, _READ):
+                self._false_words += 2
+        except BlockingIOError:
+            return
+
     def finish(self) -> Exit:
         """End a child that has no further test, list the processes that it left behind, and tell all that is known.
 
@@ -218,6 +234,8 @@ class Watch:
                 self._on_interrupt = None
             if not stays:
                 self._end()
+        for relay in self.relays:  # before anything is said of the test
+            relay.pass_on()
         self._exit.stacks = self._stack_bytes.decode("utf-8", "replace")
         return self._exit
 
@@ -273,10 +291,14 @@ class Watch:
         if not self._alone:  # with net=False or fs="host" they would disturb the next test
             self._sandbox.wait_dead()
         self._drain()
-        held = self._held()
+        held = (self._pidfd, self._frames, self._stacks, self._ended)
         self._pidfd = self._frames = self._stacks = self._ended = -1
         for fd in held:
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
+        for relay in self.relays:
+            relay.pass_on()
+            relay.close()
 
     def _sample_memory(self) -> None:
         """Note how much is used; past ``alarm`` bytes of the test's own have a child that can say where it is allocated say so."""
@@ -364,6 +386,8 @@ class Watch:
 
     def _drain(self) -> bool:
         """Take in what is there. False at the end of the frames."""
+        for relay in self.relays:
+            relay.pass_on()
         self._drain_stacks()
         return self._drain_frames()
 

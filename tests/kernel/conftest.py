@@ -95,7 +95,7 @@ class Box:
             os.close(fd)
         if meanwhile is not None:
             threading.Thread(target=meanwhile, args=(sandbox,)).start()
-        watch = Watch(Child(pid), sandbox, frames, stacks, os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))  # by which nobody says anything
+        watch = Watch(Child(pid), sandbox, frames, stacks)
         watch.start(timeout)
         wait_for_one([watch])
         exit_ = watch.finish()

@@ -179,10 +179,10 @@ import time
 from pytest_isolate import _inside
 from pytest_isolate._sandbox import watch
 
-write, look, by_word = _inside._eventfd_write, watch.Watch.look, []
+write, look, by_word = _inside._write, watch.Watch.look, []
 
 def late(*arguments):  # once: pytest has looked by itself meanwhile, and seen the end
-    _inside._eventfd_write = write
+    _inside._write = write
     time.sleep(3 * watch._LOOK_AGAIN)
     write(*arguments)
 
@@ -192,7 +192,7 @@ def looking(self, ready):
     if self.over:
         by_word.append(word)
 
-_inside._eventfd_write, watch.Watch.look = late, looking
+_inside._write, watch.Watch.look = late, looking
 def pytest_unconfigure(): print("by word:", by_word)
 """
 
