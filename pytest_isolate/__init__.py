@@ -15,7 +15,7 @@ The map of the package, imports pointing one way, downwards:
 - ``_inherited``: what is open, for ``_sandbox.inherited`` to open it anew inside.
 - ``_forked``, ``_processes``, ``_openmp``: what else a copy of a running Python does wrong.
 - ``_coverage``, ``_attempts``, ``_allocations``: what a child measures and tells. ``_plugins``: other plugins that need something of us.
-  ``_allure``: allure-pytest's results.
+  ``_allure``: allure-pytest's results. ``_carried``: what others keep beside a report.
 - ``_doctor``, ``_report``: what is told to people and machines. ``_remedies``: what helps against a failed step.
 - ``_reading``: what a child wrote, checked before anybody else sees it. ``_stacks``: what faulthandler wrote, read as text.
 - ``_interrupted``: where tests stand when a Ctrl-C comes. ``_reruns``: the last attempt of a test that a plugin runs several times.

@@ -21,7 +21,7 @@ from typing import NoReturn
 
 import pytest
 
-from pytest_isolate import _allure, _pytest_private
+from pytest_isolate import _allure, _carried, _pytest_private
 from pytest_isolate._allocations import answer_alarm
 from pytest_isolate._attempts import Recorder
 from pytest_isolate._coverage import Measuring
@@ -195,7 +195,7 @@ class Inside:
     def _report_frame(self, report: pytest.TestReport) -> Frame:
         data = self._item.config.hook.pytest_report_to_serializable(config=self._item.config, report=report)
         when = getattr(report, "when", None)
-        frame: Frame = {"kind": "report", "when": when, "report": _plain(data), "seen": sorted(self._seen)}
+        frame: Frame = {"kind": "report", "when": when, "report": _plain(data), "seen": sorted(self._seen), **_carried.beside(report)}
         if self.played is not None:
             frame["unsaid"] = sorted(str(name) for name, value in data.items() if not _is_plain(value))[:_MOST_LOST]
         if hasattr(report.longrepr, "toterminal") and isinstance(data.get("longrepr"), str):
@@ -223,6 +223,8 @@ class Inside:
             sections = _pytest_private.report_sections(self._item)
             sections[:] = joined_phases(self._shared, sections)
             self._shared.clear()
+        if call.when == "setup":
+            _carried.complete_setup(self._item)
 
     def unheard(self) -> contextlib.AbstractContextManager[object]:
         """While hooks run that pytest calls again (``_played``): what they print, they print there."""

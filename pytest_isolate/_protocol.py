@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import pytest
 
-from pytest_isolate import _allure, _coverage, _mend, _plugins, _pytest_private, _reading, _shared, _stacks, _verdict
+from pytest_isolate import _allure, _carried, _coverage, _mend, _plugins, _pytest_private, _reading, _shared, _stacks, _verdict
 from pytest_isolate._flight import Flight
 from pytest_isolate._kept import bring_back, changes_of, keep_artifacts, lost_files, lost_threads
 from pytest_isolate._model import Usage
@@ -105,6 +105,7 @@ def _say(flight: Flight, report: pytest.TestReport) -> None:
     made_here = id(report) in flight.calls
     is_played = played.is_wanted(item)
     _shared.set_current(item, None if report.when == "teardown" else report.when)
+    _carried.complete(item, report)
     if flight.result is not None and id(report) not in flight.earlier:
         flight.result.take(report, _call(flight, report), made_here=made_here)
     if is_played:
@@ -197,6 +198,7 @@ def _read(flight: Flight, facts: Facts, *, strict: bool) -> list[pytest.TestRepo
         for frame in facts.exit.frames:
             if frame["kind"] == "report":
                 reports.append(_reading.report(flight.item, frame, strict=strict))
+                _carried.put_beside(reports[-1], frame)
                 flight.raised[id(reports[-1])], flight.unsaid[id(reports[-1])] = frame.get("raised"), frame.get("unsaid")
         if flight.group is not None and flight.group.measuring is not None:
             flight.group.measuring.add([_coverage.read(frame) for frame in facts.exit.frames if frame["kind"] == "coverage"])
@@ -267,6 +269,7 @@ def _with_violations(
         return [*reports[:at], failed, *reports[at:]]
     failed.duration, failed.start, failed.stop = before.duration, before.start, before.stop
     failed.user_properties = before.user_properties
+    _carried.pass_on(before, failed)
     failed.sections = [*before.sections, *failed.sections]
     if before.failed:
         failed.sections.append(("isolate: what the test itself said", before.longreprtext))
@@ -370,13 +373,16 @@ def _with_shared_teardown(
         else:
             ours.sections, ours.user_properties = _mend.joined(report.sections, said), report.user_properties
             ours.duration += report.duration
-        return ours
-    report.sections = _mend.joined(report.sections, said)
-    report.duration += call.duration
-    if report.stop is not None:
-        report.stop += call.duration
-    if call.excinfo is not None:  # both failed
-        report.sections.append(("isolate: teardown of wider scopes also failed", str(call.excinfo.getrepr())))
+            _carried.pass_on(report, ours)
+        report = ours
+    else:
+        report.sections = _mend.joined(report.sections, said)
+        report.duration += call.duration
+        if report.stop is not None:
+            report.stop += call.duration
+        if call.excinfo is not None:  # both failed
+            report.sections.append(("isolate: teardown of wider scopes also failed", str(call.excinfo.getrepr())))
+    _carried.complete(flight.item, report, part.records)
     return report
 
 

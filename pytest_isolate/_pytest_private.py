@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import logging
 import os
 import sys
 import types
@@ -553,6 +554,13 @@ def continue_records(item: pytest.Item) -> None:
         handler.stream.write(text)
 
     handler.reset = reset_once
+
+
+def records_of(item: pytest.Item, phase: str) -> list[logging.LogRecord]:
+    """What was logged in a phase, up to now: of a finished teardown its last part, of which pytest's plugin keeps the list alone."""
+    handler: Any = getattr(item.config.pluginmanager.getplugin("logging-plugin"), "caplog_handler", None)
+    known = item.stash.get(caplog_records_key, {})
+    return list(known.get(phase, ()) if phase != "teardown" else getattr(handler, "records", ()))
 
 
 class _Recorded(io.StringIO):

@@ -49,7 +49,8 @@ def _either(*shapes: object) -> Either:
     return Either(shapes)
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether it is a number of seconds."""
     return type(value) in {int, float} and abs(value) < _LARGEST_NUMBER  # type: ignore[arg-type] # not a bool, not NaN
 
 
@@ -134,9 +135,9 @@ _REPORT: dict[str, object] = {
     "longrepr": _either(None, str, _FAILURE, _SKIP),
     "sections": [(str, str)],
     "user_properties": [(str, _anything)],
-    "duration": _is_number,
-    "start": _either(_is_number, None),
-    "stop": _either(_is_number, None),
+    "duration": is_number,
+    "start": _either(is_number, None),
+    "stop": _either(is_number, None),
     "wasxfail": _SCALAR,
     "_subtest.context": _either(None, _SUBTEST),
 }
@@ -147,8 +148,8 @@ _FRAMES: dict[str, dict[str, object]] = {
         "pid": _is_process,
         "base": _is_amount,
         "traces": bool,
-        "processor": _either((_is_number, _is_number), None),
-        "at": _either(_is_number, None),
+        "processor": _either((is_number, is_number), None),
+        "at": _either(is_number, None),
         "lost": _either(None, [(str, _is_errno)]),
     },
     "phase": {"when": _PHASE, "sections": [(str, str)]},

@@ -9,8 +9,9 @@ the next child finds them.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -27,6 +28,7 @@ class Part:
 
     call: pytest.CallInfo[None]
     said: list[tuple[str, str]]
+    records: Sequence[logging.LogRecord] = ()
 
 
 def is_foreseeable(item: pytest.Item) -> bool:
@@ -74,4 +76,4 @@ def tear_down(item: pytest.Item, nextitem: pytest.Item | None, projects: Callabl
     if call.excinfo is not None and (theirs := _mend.innermost_of_ours(call.excinfo.tb)) is not None:
         call.excinfo = pytest.ExceptionInfo.from_exception(call.excinfo.value.with_traceback(theirs))
     said = [(f"Captured {kind} {phase}", text) for phase, kind, text in sections[before:]]
-    return Part(call, said)
+    return Part(call, said, _pytest_private.records_of(item, "teardown"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -188,6 +189,84 @@ def test_check_reports_every_failed_check(both):
     plain, isolated = both(files, tests=6)
     for text in ("FAILURE: ", "Failed Checks: 2"):
         assert isolated.count(text) == plain.count(text) > 0
+
+
+@pytest.mark.plugins(pytest_bdd="pytest-bdd")
+@pytest.mark.parametrize("args", [("--cucumberjson=cucumber.json",), ("--gherkin-terminal-reporter", "-vv")], ids=["json", "terminal"])
+def test_bdd_reports_the_same_steps(both, args):
+    """Scenarios, outlines and failing steps, in its JSON file and its terminal."""
+    files = {
+        "shop.feature": """\
+            Feature: A shop
+                Scenario: Buying
+                    Given a basket
+                    When 2 apples are put in
+                    Then it has 2 apples
+                Scenario: Losing
+                    Given a basket
+                    When 1 apples are put in
+                    Then it has 2 apples
+                Scenario Outline: Each
+                    Given a basket
+                    When <number> apples are put in
+                    Then it has <number> apples
+                    Examples:
+                    | number |
+                    | 1      |
+                    | 3      |
+            """,
+        "test_shop.py": """
+            from pytest_bdd import given, parsers, scenarios, then, when
+            scenarios("shop.feature")
+            @given("a basket", target_fixture="basket")
+            def basket(): return []
+            @when(parsers.parse("{number:d} apples are put in"))
+            def put(basket, number): basket += ["apple"] * number
+            @then(parsers.parse("it has {number:d} apples"))
+            def has(basket, number): assert len(basket) == number
+            """,
+    }
+    plain, isolated = both(files, *args, tests=4)
+    if args[0].startswith("--cucumber"):
+        found = []
+        for each in (plain, isolated):
+            text = re.sub(r"0x[0-9a-f]+", "0xADDRESS", (each.directory / "cucumber.json").read_text())
+            found.append(json.loads(re.sub(r'"duration": \d+', '"duration": 0', text)))
+        assert found[1] == found[0] != []
+    else:
+        steps = [line for line in plain.output.splitlines() if re.match(r" +(Given|When|Then|Scenario)", line)]
+        assert [line for line in isolated.output.splitlines() if re.match(r" +(Given|When|Then|Scenario)", line)] == steps != []
+
+
+@pytest.mark.plugins(pytest_bdd="pytest-bdd")
+def test_bdd_reports_scenarios_that_overstep(run):
+    """A scenario that oversteps a limit has failed, with its steps; one that was killed, or says what is none, is not in the JSON file."""
+    files = {
+        "it.feature": """\
+            Feature: It
+                Scenario: Overstepping
+                    When it calls
+                Scenario: Dying
+                    When it dies
+                Scenario: Lying
+                    When it lies
+            """,
+        "test_it.py": """
+            import os, socket, pytest
+            from pytest_bdd import reporting, scenarios, when
+            scenarios("it.feature")
+            @when("it lies")
+            def lies(): reporting.ScenarioReport.serialize = lambda self: {"steps": [1]}
+            @when("it calls")
+            def calls(): pytest.raises(OSError, socket.create_connection, ("192.0.2.1", 80))
+            @when("it dies")
+            def dies(): os.abort()
+            """,
+    }
+    ran = run("isolated", files, "--isolate-all", "--isolate-net=deny", "--cucumberjson=cucumber.json")
+    assert ran.count("2 failed, 1 passed") == 1
+    ((scenario,),) = (feature["elements"] for feature in json.loads((ran.directory / "cucumber.json").read_text()))
+    assert (scenario["name"], [step["name"] for step in scenario["steps"]]) == ("Overstepping", ["it calls"])
 
 
 @pytest.mark.plugins(pytest_harvest="harvest", pytest_xdist="xdist")  # which it asks whether it is in a worker

@@ -362,6 +362,79 @@ def test_reportlog_has_the_same_lines(both):
     assert {line["$report_type"] for line in logs[0]} >= {"TestReport", "CollectReport", "WarningMessage", "SessionFinish"}
 
 
+@pytest.mark.plugins(pytest_json_report="pytest_jsonreport", pytest_metadata="metadata")
+def test_json_report_has_the_same_tests(both):
+    """Every test of its file: phases, words, output, log records, and what fixtures put into its metadata."""
+    files = {
+        **FILES,
+        "test_metadata.py": """
+            def test_metadata(json_metadata): json_metadata["kept"] = [1, {"two": 2}]
+            def test_fails(json_metadata): json_metadata["kept"] = "too"; assert 0
+            """,
+        "test_logged.py": """
+            import logging, pytest
+            @pytest.fixture(scope="module")
+            def shared():
+                logging.error("shared %s", "set-up")
+                yield
+                logging.error("shared teardown"); print("ends")
+            @pytest.fixture
+            def own(shared):
+                logging.error("own set-up")
+                yield
+                logging.error("own teardown"); print("ends soon")
+            def test_logs(own): logging.error("call")
+            @pytest.fixture(scope="class")
+            def fails(shared):
+                yield
+                logging.error("late")
+                raise OSError("late")
+            class TestLast:
+                def test_last(self, own, fails): logging.error("last")
+            """,
+    }
+    plain, isolated = both(files, "--json-report", "--json-report-file=report.json", tests=TESTS + 4)
+    found = []
+    for each in (plain, isolated):
+        report = without(json.loads(read(each, "report.json")), OF_TIME)
+        for test in report["tests"]:
+            for phase in ("setup", "call", "teardown"):
+                for record in test.get(phase, {}).get("log", []):
+                    for key in ("relativeCreated", "msecs", "process", "thread", "pathname"):
+                        record.pop(key)
+            ours = [one for one in test.pop("user_properties", []) if not next(iter(one)).startswith("isolate.")]
+            test.update({"user_properties": ours} if ours else {})
+        found.append(report)
+    same_lists(*(report["tests"] for report in found))
+    assert found[1]["summary"] == found[0]["summary"]
+    assert found[1]["warnings"] == found[0]["warnings"]
+    assert [test["metadata"]["kept"] for test in found[0]["tests"] if "metadata" in test] == [[1, {"two": 2}], "too"]
+
+
+@pytest.mark.plugins(pytest_json_report="pytest_jsonreport", pytest_metadata="metadata")
+def test_json_report_has_tests_that_were_killed(run):
+    """A test that was killed is there as failed, with its words and what it had printed; not its log records."""
+    files = {
+        "test_killed.py": """
+            import logging, os, sys
+            import pytest
+            @pytest.fixture(scope="module")
+            def wide():
+                yield
+                print("wide teardown")
+            def test_dies(wide):
+                print("said"); print("aloud", file=sys.stderr); logging.error("logged")
+                os.abort()
+            """
+    }
+    ran = run("isolated", files, "--isolate-all", "--json-report", "--json-report-file=report.json")
+    (test,) = json.loads(read(ran, "report.json"))["tests"]
+    assert (test["outcome"], test["call"]["outcome"], test["call"]["stdout"]) == ("failed", "failed", "said\n")
+    assert "aloud" in test["call"]["stderr"]
+    assert "SIGABRT" in test["call"]["longrepr"]
+    assert test["teardown"]["stdout"] == "wide teardown\n"
+
+
 @pytest.mark.plugins(pytest_html="html", pytest_metadata="metadata")
 def test_html_has_what_hooks_add(both):
     """Extras and descriptions that a conftest's makereport hook and a fixture add to each row, as its manual shows."""
