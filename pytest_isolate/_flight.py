@@ -410,13 +410,16 @@ def _tell(flight: Flight, spec: Spec, entry: Entry, inside: Inside) -> None:
 
 def _look_ahead(flight: Flight, timers: Stopped, *, further: bool = False) -> None:
     """While the test runs, have the next one's child or sandbox made ready, and what earlier ones held let go."""
-    item = None if further else flight.nextitem
-    lacks = 0
-    if flight.nursery is not None:
-        lacks = flight.nursery.look_ahead(item, timers)
-        flight.troubles += flight.nursery.troubles
-        flight.nursery.troubles.clear()
-    flight.run.order_ahead(item, 1 + lacks)
+    run, nursery, item = flight.run, flight.nursery, None if further else flight.nextitem
+    keeper, lacks = run.machine.keeper, 0
+    foreseen = run.foreseen(item)
+    if nursery is not None:
+        lacks = nursery.look_ahead(item, foreseen, timers)
+        flight.troubles += nursery.troubles
+        nursery.troubles.clear()
+    if foreseen is not None:
+        keeper.order_ahead(foreseen[1].recipe, 1 + lacks)
+    keeper.clean_up()
 
 
 def _watch(spec: Spec, group: Group, *, further: bool) -> None:

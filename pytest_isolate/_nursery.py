@@ -34,7 +34,7 @@ from pytest_isolate._sandbox import wire
 from pytest_isolate._sandbox.child import Child
 from pytest_isolate._sandbox.sandbox import Sandbox, is_ready
 from pytest_isolate._sandbox.watch import Watch
-from pytest_isolate._spec import BadValueError, Spec
+from pytest_isolate._spec import Spec
 from pytest_isolate._timers import Stopped
 
 _ANSWER_LONGEST = 10.0  # seconds
@@ -220,7 +220,7 @@ class Nursery:
             self.forget()
         return Group(None, place.sandbox, plan, watch, boarding.commands, None, boarding.given.mirrors, nurse.threads)
 
-    def look_ahead(self, item: pytest.Item | None, timers: Stopped) -> int:
+    def look_ahead(self, item: pytest.Item | None, foreseen: tuple[Spec, Plan] | None, timers: Stopped) -> int:
         """While a test runs: fork a nursery, if it pays now, and children for the next tests, if their sandboxes are ready.
 
         Returns how many more could be ahead.
@@ -230,23 +230,16 @@ class Nursery:
             self._nurse.hear()
             if not self._nurse.is_alive:
                 self.forget()
-        if item is None or not self._run.is_isolated(item):
-            return 0
-        try:
-            spec = self._run.defaults.spec_of(item)
-        except BadValueError:  # reported when its turn comes
-            return 0
-        if not self._is_for(item, spec):
+        if item is None or foreseen is None or not self._is_for(item, foreseen[0]):
             return 0
         if self._nurse is None and self._steady >= _STEADY and not (timers.any_set or _coverage.is_measuring()):
             self._bear(timers)
-        return 0 if self._nurse is None else self._fill(self._nurse, item, spec)
+        return 0 if self._nurse is None else self._fill(self._nurse, item, *foreseen)
 
-    def _fill(self, nurse: _Nurse, item: pytest.Item, spec: Spec) -> int:
+    def _fill(self, nurse: _Nurse, item: pytest.Item, spec: Spec, plan: Plan) -> int:
+        if plan.recipe.waits:
+            return 0
         try:
-            plan = self._run.plan(spec, item.session)
-            if plan.missing or plan.recipe.waits:
-                return 0
             while len(self._ahead) < self._most and (sandbox := self._run.machine.keeper.take_ready(plan.recipe)) is not None:
                 self._ahead.append(self._ask(nurse, item, spec, plan, sandbox))
         except StepFailedError:  # as in take()
@@ -367,5 +360,6 @@ class Nursery:
 
 def _is_told_nothing(item: pytest.Item) -> bool:
     """Whether nobody hears of reports in pytest who may keep something of them for a later test."""
-    heard = (hook for name in _TOLD for hook in getattr(item.ihook, name).get_hookimpls())
+    hooks = item.ihook
+    heard = (hook for name in _TOLD for hook in getattr(hooks, name).get_hookimpls())
     return all(hook.function.__module__.partition(".")[0] in REPORTERS for hook in heard)

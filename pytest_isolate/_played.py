@@ -39,7 +39,9 @@ class Played:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._report: pytest.TestReport | None = None
-        self._known: tuple[int, dict[frozenset[object], dict[str, Any]]] = (0, {})
+        self._plugins = 0  # how many there were when what follows was found
+        self._callers: dict[frozenset[object], dict[str, Any]] = {}
+        self._found: dict[tuple[object, ...], frozenset[object]] = {}  # by hooks and a test's file
         self._said: set[str] = set()
         self._used: dict[str, bool] = {}  # marks, in this session
         config.pluginmanager.register(self, "isolate-played")
@@ -145,10 +147,23 @@ class Played:
     def _players(self, item: pytest.Item) -> frozenset[object]:
         return self._those(item, _HOOKS)
 
-    def _those(self, item: pytest.Item, names: Sequence[str]) -> frozenset[object]:
+    def _those(self, item: pytest.Item, names: tuple[str, ...]) -> frozenset[object]:
         """Who remembers across tests, is used, and has one of these hooks."""
-        found = (impl.plugin for name in names for impl in getattr(item.ihook, name).get_hookimpls())
-        return frozenset(plugin for plugin in found if self._remembers(plugin) and self._is_used(plugin, item.session))
+        self._look()
+        if (known := self._found.get((names, item.path))) is not None:
+            return known
+        hooks = item.ihook
+        plugins = {impl.plugin for name in names for impl in getattr(hooks, name).get_hookimpls()}
+        found = frozenset(plugin for plugin in plugins if self._remembers(plugin) and self._is_used(plugin, item.session))
+        self._found[names, item.path] = found
+        return found
+
+    def _look(self) -> set[Any]:
+        """All plugins that there are. What was found among others is forgotten."""
+        plugins = self._config.pluginmanager.get_plugins()
+        if self._plugins != len(plugins):
+            self._plugins, self._callers, self._found = len(plugins), {}, {}
+        return plugins
 
     def _remembers(self, plugin: object) -> bool:
         return _pytest_private.module_of(plugin).partition(".")[0] in REMEMBERING or self.is_projects_own(plugin)
@@ -156,12 +171,10 @@ class Played:
     def caller(self, item: pytest.Item, name: str) -> Any:  # noqa: ANN401 - a caller's class cannot be named
         """The caller of a hook of those who play for a test, and of no others."""
         manager, players = self._config.pluginmanager, self._players(item)
-        plugins = manager.get_plugins()
-        if self._known[0] != len(plugins):
-            self._known = (len(plugins), {})
-        callers = self._known[1].setdefault(players, {})
+        callers = self._callers.setdefault(players, {})
         if name not in callers:
-            callers[name] = manager.subset_hook_caller(name, [each for each in plugins if each not in players and each is not self])
+            others = [each for each in self._look() if each not in players and each is not self]
+            callers[name] = manager.subset_hook_caller(name, others)
         return callers[name]
 
 

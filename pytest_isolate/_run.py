@@ -337,22 +337,18 @@ class Run:
         )
         return [os.path.realpath(place) for place in [*places, *filter(None, told)]]
 
-    def order_ahead(self, item: pytest.Item | None, most: int = 1) -> None:
-        """While the present test runs: have the next one's sandbox built, up to ``most`` of them, and what earlier ones held let go."""
-        self._order(item, most)
-        self.machine.keeper.clean_up()
-
-    def _order(self, item: pytest.Item | None, most: int) -> None:
+    def foreseen(self, item: pytest.Item | None) -> tuple[Spec, Plan] | None:
+        """What the next test will need, as far as this can be known before its turn."""
         if item is None or not self.is_isolated(item):
-            return
+            return None
         from pytest_isolate._spec import BadValueError  # noqa: PLC0415
 
         try:
-            plan = self.plan(self.defaults.spec_of(item), item.session)
-        except BadValueError:  # reported when its turn comes
-            return
-        if not plan.missing:
-            self.machine.keeper.order_ahead(plan.recipe, most)
+            spec = self.defaults.spec_of(item)
+            plan = self.plan(spec, item.session)
+        except (BadValueError, StepFailedError):  # met again, and said, when its turn comes
+            return None
+        return None if plan.missing else (spec, plan)
 
     def index_of(self, item: pytest.Item | None) -> int:
         """Where a test stands among the session's; -1 for none."""
