@@ -59,7 +59,7 @@ class Stamps:
 
 
 class StampsOfWorkers(Stamps):
-    """The same in the controller of pytest-xdist, which hears of a test's begin only, and of all of them together where it goes on."""
+    """The same in a controller of workers, which hears of a test's begin only, and of all of them together where it goes on."""
 
     def pytest_runtest_logstart(self) -> None:
         """Stamp a test's begin."""
@@ -77,5 +77,6 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Register last of all: of wrappers that are ``tryfirst``, the one registered last is the outermost."""
     config = session.config
     if not hasattr(config, "workerinput"):
-        kind = Stamps if config.getoption("dist", "no") == "no" else StampsOfWorkers
+        workers = config.getoption("dist", "no") != "no" or config.getoption("workers", 0)
+        kind = StampsOfWorkers if workers else Stamps
         config.pluginmanager.register(kind(Path(os.environ[STAMPS])), "benchmark-stamps")

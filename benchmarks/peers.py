@@ -12,7 +12,12 @@ import venv
 from pathlib import Path
 
 _ENVIRONMENTS = Path(__file__).parent / ".environments"
-PACKAGES = {"pytest-forked": ("pytest<9.2", "pytest-forked"), "pytest-xdist": ("pytest", "pytest-xdist")}
+PACKAGES = {
+    "pytest-forked": ("pytest<9.2", "pytest-forked"),
+    "pytest-xdist": ("pytest", "pytest-xdist"),
+    "pytest-zygote": ("pytest", "pytest-zygote"),
+    "testisolation": ("pytest", "testisolation"),
+}
 
 
 @functools.cache

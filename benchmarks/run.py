@@ -35,7 +35,7 @@ def _arguments() -> argparse.Namespace:
         "--resident", type=int, action="append", metavar="MB",
         help="resident memory of the test process; may be given several times (default 40 and 300)",
     )  # fmt: skip
-    parser.add_argument("--without-peers", action="store_true", help="leave out pytest-forked and pytest-xdist, which are installed for it")
+    parser.add_argument("--without-peers", action="store_true", help="leave out the plugins of others, which are installed for it")
     parser.add_argument("--start-up-rounds", type=int, default=20, metavar="N", help="0 leaves start-up out (default 20)")
     parser.add_argument("--isolate", action="append", default=[], metavar="ARG", help="a further argument of the isolated runs")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write every single figure there")
@@ -73,8 +73,7 @@ def _as_json(rounds: table.Rounds) -> dict[str, object]:
 
 
 def _versions() -> str:
-    packages = {"pytest-forked": ("pytest-forked", "pytest"), "pytest-xdist": ("pytest-xdist", "pytest")}
-    return "; ".join(", ".join(f"{package} {peers.version(peer, package)}" for package in of_peer) for peer, of_peer in packages.items())
+    return "; ".join(", ".join(f"{package} {peers.version(peer, package)}" for package in (peer, "pytest")) for peer in peers.PACKAGES)
 
 
 def _measure_start_up(directory: Path, rounds: int) -> dict[str, list[tuple[float, float]]]:

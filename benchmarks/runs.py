@@ -19,6 +19,11 @@ from resident import RESIDENT
 _HERE = Path(__file__).parent
 #: The first two are another's configuration; without byte code every run compiles the plugin anew, as no installed one does.
 _LEFT_OUT = {"PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONDONTWRITEBYTECODE"}
+#: It refuses a suite that does not say where it stands.
+_GUARDED = (
+    "-o", "testisolation_sockets=deny", "-o", "testisolation_socket_allowlist=", "-o", "testisolation_unix_socket_allowlist=",
+    "-o", "testisolation_loopback=deny", "-o", "testisolation_sandbox_required=false",
+)  # fmt: skip
 _ISOLATED = (
     "--isolate-all", "--isolate-memory=256M", "--isolate-pids=64", "--isolate-disk=64M", "--isolate-timeout=30s",
 )  # fmt: skip
@@ -45,6 +50,8 @@ VARIANTS: dict[str, Variant] = {
     "unmeasured": Variant(("-p", "isolate", *_ISOLATED, "-p", "unmeasured")),
     "pytest-forked": Variant(("-p", "pytest_forked", "--forked"), "pytest-forked"),
     "xdist -n2": Variant(("-p", "xdist", "-n2"), "pytest-xdist", overlaps=True),
+    "zygote, 2 workers": Variant(("-p", "pytest_zygote.plugin", "--workers=2"), "pytest-zygote", overlaps=True),
+    "testisolation": Variant(("-p", "testisolation.plugin", *_GUARDED), "testisolation"),
 }
 
 

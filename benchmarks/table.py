@@ -17,13 +17,16 @@ RATIOS = (
     ("pytest-forked", "floor"),
     ("pytest-forked", "isolated"),
     ("xdist -n2", "floor"),
+    ("zygote, 2 workers", "floor"),
+    ("isolated, 2 jobs", "zygote, 2 workers"),
     ("isolated", "unmeasured"),
     ("isolated", "plain"),
     ("isolated, by module", "plain"),
     ("floor", "plain"),
     ("loaded", "plain"),
+    ("testisolation", "plain"),
 )
-BUSY = ("plain", "isolated", "isolated, 2 jobs", "xdist -n2")
+BUSY = ("plain", "isolated", "isolated, 2 jobs", "xdist -n2", "zygote, 2 workers")
 BUSY_RATIOS = (("isolated", "plain"), ("isolated, 2 jobs", "plain"), ("xdist -n2", "plain"), ("isolated, 2 jobs", "xdist -n2"))
 
 

@@ -19,8 +19,9 @@ class Unbuilt(NamedTuple):
 
     @property
     def heading(self) -> str:
-        """All of it in one line."""
-        return f"{counted(len(self.entries), 'test')} had no sandbox: {self.reason.removeprefix(_SAME)}"
+        """All of it in one line; of a traceback what was raised."""
+        first, *rest = self.reason.removeprefix(_SAME).strip().split("\n")
+        return " ".join([f"{counted(len(self.entries), 'test')} had no sandbox: {first}", *rest[-1:]])
 
 
 def is_unbuilt(entry: Mapping[str, Any]) -> bool:

@@ -94,6 +94,14 @@ def unbuilt(nodeid, reason="no namespaces here; remedy: buy one"):
     return {**entry(nodeid, outcome="error"), "violations": [], "verdict": "sandbox_error", "reason": reason}
 
 
+def test_a_fault_of_our_own_is_headed_by_what_was_raised():
+    """Of its traceback; the whole is where the test's failure is shown."""
+    reason = "pytest-isolate itself failed:\nTraceback (most recent call last):\n  File x\nTypeError: no\n"
+    assert [line for line in github.summary([unbuilt("t.py::test_a", reason)]) if "had no sandbox" in line] == [
+        "**1 test had no sandbox: pytest-isolate itself failed: TypeError: no**"
+    ]
+
+
 def test_tests_without_a_sandbox_head_the_summary_and_have_one_annotation_for_each_reason(tmp_path, monkeypatch):
     """Forty errors of one reason are one sentence, and come first; a name that only differs by the test is the same reason."""
     entries = [unbuilt(name, f"cannot isolate net (asked by @isolate on function {name})") for name in ("t.py::test_a", "t.py::test_b")]
