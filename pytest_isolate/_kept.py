@@ -19,14 +19,17 @@ import pytest
 from pytest_isolate import _pytest_private
 from pytest_isolate._flight import Flight
 from pytest_isolate._mend import xml_text
+from pytest_isolate._plan import resolve_user
 from pytest_isolate._plugins import report_directories
 from pytest_isolate._sandbox.changes import Changes, read
 from pytest_isolate._sandbox.copies import LARGEST, MOST
-from pytest_isolate._sandbox.salvage import copy_out, merge_out
+from pytest_isolate._sandbox.salvage import Reader, copy_out, merge_out
 from pytest_isolate._values import format_size
 
 _MOST_PROPERTIES = 10_000
 _LONGEST_NAME = 150
+_LONGEST_FILE_NAME = 255  # bytes, to Linux
+_NOT_ALL = " (not all of it: some is too large, not the test's to read, or below what is a link by now)"
 _MOST_LEFT_OUT = 3  # that are named
 _OWN_BASE = re.compile(r"pytest-\d+")
 
@@ -41,11 +44,23 @@ def bring_back(flight: Flight) -> Iterator[str]:
     if flight.spec is not None and flight.spec.strict:
         return  # what a hostile test writes there, later runs would read
     for place in places(item.config):
-        if (relative := plan.written.find(sandbox.private, str(place))) is not None:
-            try:
-                merge_out(sandbox.private, relative, place)
-            except OSError as error:
-                yield f"isolate: what the test wrote to {place} could not be brought back: {error.strerror} ({error.filename})"
+        try:
+            relative = plan.written.find(sandbox.private, str(place))
+            if relative is not None and (other := merge_out(sandbox.private, relative, place, reader_of(flight))):
+                yield f"isolate: what the test wrote to {place} could not be brought back: only one of the two {other!r} is a directory"
+        except OSError as error:
+            yield f"isolate: what the test wrote to {place} could not be brought back: {error.strerror} ({error.filename})"
+
+
+def reader_of(flight: Flight) -> Reader | None:
+    """Whose rights count for what is copied out for this test: of a user that pytest, as root, is not; None where they are its own."""
+    spec, host = flight.spec, flight.run.machine.host
+    if spec is None or host.rootless:
+        return None
+    if spec.user is not None:
+        uid, gid, groups = resolve_user(spec.user)
+        return Reader(uid, frozenset({gid, *groups})) if uid != 0 else None
+    return Reader(host.uid, frozenset({host.gid, *os.getgroups()})) if spec.strict else None
 
 
 def _pairs(value: object) -> list[tuple[str, str]]:
@@ -108,22 +123,22 @@ def keep_artifacts(flight: Flight, *, failed: bool) -> str | None:
     keep = config.getoption("isolate_keep")
     if sandbox is None or plan is None or not (keep == "all" or (keep == "failed" and failed)):
         return None
-    name = re.sub(r"[^\w.\[\]-]+", "_", flight.item.nodeid)[-_LONGEST_NAME:]
+    name = re.sub(r"[^\w.\[\]-]+", "_", flight.item.nodeid, flags=re.ASCII)[-_LONGEST_NAME:]
     folder = config.rootpath / config.getoption("isolate_artifacts")
-    target, number = folder / name, 0
-    while target.exists():
-        number += 1
-        target = folder / f"{name}.{number}"
-    whole = True
+    target, number, whole = folder / name, 0, True
     try:
+        while os.path.lexists(target):
+            number += 1
+            target = folder / f"{name}.{number}"
         target.mkdir(parents=True)
         for path, relative, known in plan.written.layers(sandbox.private):
             unwritten = frozenset() if known is None else frozenset(known.unwritten(sandbox.private, relative))
-            budget = copy_out(sandbox.private, relative, target / path.lstrip("/"), among=True, without=unwritten)
+            reader = reader_of(flight)
+            budget = copy_out(sandbox.private, relative, target, path.lstrip("/"), among=True, without=unwritten, reader=reader)
             whole = whole and not (budget is not None and budget.spent)
     except OSError as error:
         return f"what the test wrote could not be kept in {target}: {error.strerror}"
-    return f"what the test wrote is kept in {target}" + ("" if whole else " (not all of it: too large)")
+    return f"what the test wrote is kept in {target}" + ("" if whole else _NOT_ALL)
 
 
 def lost_files(flight: Flight) -> Iterator[str]:
@@ -178,19 +193,17 @@ def keep_tmp_path(flight: Flight) -> str | None:
         return flight.salvaged
     inside = Path(str(frame["path"]))
     base = _pytest_private.temporary_base(config)
-    if not _is_base(inside.parent, base) or inside.name in {"", ".", ".."}:
+    if not _is_base(inside.parent, base) or inside.name in {"", ".", ".."} or len(os.fsencode(inside.name)) > _LONGEST_FILE_NAME:
         return None
     target, number = base / inside.name, 0
-    while target.exists():
-        number += 1
-        target = base / f"{inside.name.rstrip('0123456789')}{number}"
-    relative = plan.written.find(sandbox.private, str(inside))
     try:
-        budget = None if relative is None else copy_out(sandbox.private, relative, target)
+        while os.path.lexists(target):
+            number += 1
+            target = base / f"{inside.name.rstrip('0123456789')}{number}"
+        relative = plan.written.find(sandbox.private, str(inside))
+        budget = None if relative is None else copy_out(sandbox.private, relative, base, target.name, reader=reader_of(flight))
     except OSError as error:
         flight.salvaged = f"tmp_path could not be copied to {target}: {error.strerror}"
     else:
-        flight.salvaged = (
-            None if budget is None else f"tmp_path is kept in {target}" + (" (not all of it: too large)" if budget.spent else "")
-        )
+        flight.salvaged = None if budget is None else f"tmp_path is kept in {target}" + (_NOT_ALL if budget.spent else "")
     return flight.salvaged

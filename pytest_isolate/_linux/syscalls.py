@@ -57,7 +57,7 @@ _SYS_OPENAT2 = 437
 _OPEN_TREE_CLONE = 1
 _AT_EMPTY_PATH = 0x1000
 _MOVE_MOUNT_F_EMPTY_PATH = 4
-_RESOLVE_NO_SYMLINKS = 4
+_RESOLVE_NO_XDEV, _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 1, 2, 4, 8
 _SYS_LANDLOCK = 444  # create_ruleset, add_rule, restrict_self
 _LANDLOCK_VERSION = 1
 _LANDLOCK_PATH_BENEATH = 1
@@ -104,6 +104,14 @@ def make_read_only(target: str) -> None:
         ffi.cast("size_t", ffi.sizeof("struct mount_attr")),
     )
     _check(_libc.syscall(_SYS_MOUNT_SETATTR, *arguments), target)
+
+
+def open_beneath(directory: int, path: str, flags: int) -> int:
+    """openat2(2), which leaves ``directory`` by no symbolic link, no ``..`` and no mount: ELOOP, EXDEV."""
+    resolve = _RESOLVE_NO_XDEV | _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH
+    how = ffi.new("struct open_how *", {"flags": flags, "resolve": resolve})
+    name, size = ffi.new("char[]", os.fsencode(path)), ffi.cast("size_t", ffi.sizeof("struct open_how"))
+    return _check(_libc.syscall(_SYS_OPENAT2, ffi.cast("int", directory), name, how, size), path)
 
 
 def bind_without_links(source: str, target: str) -> None:

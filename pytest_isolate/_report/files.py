@@ -5,9 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 from pathlib import Path
 
 import pytest
+
+_PART = ".{}.part"
+_LONGEST_NAME = 255  # bytes
 
 
 def check_writable(option: str, path: str) -> None:
@@ -20,10 +24,9 @@ def check_writable(option: str, path: str) -> None:
             if not os.access(target, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             return
-        beside = _beside(_nearest(target))
-        with contextlib.suppress(FileExistsError):  # another run is writing there right now
-            os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
-            beside.unlink()
+        fd, beside = _new_beside(_nearest(target))
+        os.close(fd)
+        beside.unlink()
     except OSError as error:
         raise pytest.UsageError(
             f"{option}={path}: {target} cannot be written: {error.strerror}; "
@@ -37,10 +40,11 @@ def write_whole(path: str | Path, text: str) -> None:
     if _is_special(target):
         target.write_text(text, "utf-8")
         return
-    beside = _beside(target)
     target.parent.mkdir(parents=True, exist_ok=True)
+    fd, beside = _new_beside(target)
     try:
-        beside.write_text(text, "utf-8")
+        with open(fd, "w", encoding="utf-8") as file:
+            file.write(text)
         beside.replace(target)
     except OSError:
         beside.unlink(missing_ok=True)
@@ -62,5 +66,10 @@ def _is_special(target: Path) -> bool:
     return os.path.exists(target) and not os.path.isfile(target)  # a pipe, /dev/stdout: written to, never replaced
 
 
-def _beside(target: Path) -> Path:
-    return target.with_name(target.name + ".part")
+def _new_beside(target: Path) -> tuple[int, Path]:
+    """A new file for what will replace another, which no run beside ours writes to. Raises ``OSError``."""
+    with contextlib.suppress(FileNotFoundError):
+        os.lstat(target)  # whose own name may be too long
+    short = os.fsencode(target.name)[: _LONGEST_NAME - len(_PART.format(secrets.token_hex(4)))]
+    path = target.with_name(os.fsdecode(short) + _PART.format(secrets.token_hex(4)))
+    return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666), path

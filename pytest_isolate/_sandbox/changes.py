@@ -7,12 +7,13 @@ Names were made by a test: they are only ever listed, and directories are walked
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from dataclasses import dataclass, field
 
 from pytest_isolate._linux import names
-from pytest_isolate._sandbox.salvage import DEEPEST, DIRECTORY, descend
+from pytest_isolate._sandbox.salvage import DEEPEST, open_directory, open_file
 from pytest_isolate._sandbox.written import Known, Written
 
 _MOST = 1000  # paths of each kind
@@ -57,7 +58,7 @@ def read(private: int, written: Written) -> Changes:
     """Compare each upper layer with the machine's files below it, and a directory that is taken apart with what it had."""
     changes = Changes()
     for path, relative, known in written.layers(private):
-        if (fd := descend(private, relative)) is not None:
+        if (fd := open_directory(private, relative)) is not None:
             try:
                 if known is None:
                     _walk(fd, path, changes, 0)
@@ -78,17 +79,11 @@ def _is_our_hosts(private: int, written: Written) -> bool:
     assert written.hosts is not None
     place, hostname, addresses = written.hosts
     relative = written.find(private, place) or ""
-    if (directory := descend(private, os.path.dirname(relative))) is None:
+    if (fd := open_file(private, relative)) is None:  # gone, or a link by now
         return False
-    try:
-        fd = os.open(os.path.basename(relative), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
-    except OSError:  # gone, or a link by now
-        return False
-    finally:
-        os.close(directory)
     expected = names.with_own(names.read(place), hostname, addresses).encode("utf-8", "surrogateescape")
     with open(fd, "rb") as file:
-        return stat.S_ISREG(os.fstat(fd).st_mode) and file.read(len(expected) + 1) == expected
+        return file.read(len(expected) + 1) == expected
 
 
 def _compare(fd: int, path: str, changes: Changes, known: Known, start: str = "") -> None:
@@ -101,13 +96,11 @@ def _compare(fd: int, path: str, changes: Changes, known: Known, start: str = ""
                 return
             if name in known.others:
                 continue
-            look = entry.stat(follow_symlinks=False)
-            if name not in known.copies or known.copies[name][0] != look.st_ino:
+            look = _lstat(entry.name, fd)
+            if look is None or name not in known.copies or known.copies[name][0] != look.st_ino:
                 _look(fd, entry.name, os.path.join(path, entry.name), changes, start.count("/"), new=name not in known.copies)
             elif stat.S_ISDIR(look.st_mode):
-                try:
-                    directory = os.open(entry.name, DIRECTORY, dir_fd=fd)
-                except PermissionError:  # a test can close its own directories to us
+                if (directory := open_directory(fd, entry.name)) is None:  # a test can close its own directories to us
                     changes.more = True
                     continue
                 try:
@@ -131,15 +124,15 @@ def _walk(fd: int, path: str, changes: Changes, depth: int, *, new: bool = False
 
 
 def _look(fd: int, name: str, path: str, changes: Changes, depth: int, *, new: bool) -> None:
-    look = os.stat(name, dir_fd=fd, follow_symlinks=False)
+    if (look := _lstat(name, fd)) is None:  # somebody is at work there
+        changes.more = True
+        return
     below = None if new else _lstat(path)
     if stat.S_ISCHR(look.st_mode) and look.st_rdev == 0:
         if below is not None:
             changes.note(changes.deleted, path)
     elif stat.S_ISDIR(look.st_mode):
-        try:
-            directory = os.open(name, DIRECTORY, dir_fd=fd)
-        except PermissionError:  # without root a test can close its own directories to us
+        if (directory := open_directory(fd, name)) is None:  # without root a test can close its own directories to us
             changes.more = True
             return
         try:
@@ -155,9 +148,9 @@ def _look(fd: int, name: str, path: str, changes: Changes, depth: int, *, new: b
         changes.note(changes.modified, path)
 
 
-def _lstat(path: str) -> os.stat_result | None:
+def _lstat(path: str, directory: int | None = None) -> os.stat_result | None:
     try:
-        return os.lstat(path)
+        return os.stat(path, dir_fd=directory, follow_symlinks=False)
     except OSError:  # not there, or not for this user to see: then it was not the test's to change either
         return None
 
@@ -178,13 +171,22 @@ def _is_copy(fd: int, name: str, look: os.stat_result, path: str, below: os.stat
     if look.st_mode != below.st_mode or look.st_size != below.st_size:
         return False
     if stat.S_ISLNK(look.st_mode):
-        return os.readlink(name, dir_fd=fd) == os.readlink(path)
-    if not stat.S_ISREG(look.st_mode) or look.st_size > _SMALL:
+        with contextlib.suppress(OSError):  # somebody is at work there
+            return os.readlink(name, dir_fd=fd) == os.readlink(path)
+    elif stat.S_ISREG(look.st_mode) and look.st_size <= _SMALL:
+        # overlayfs copies times up with the content, a write changes them
+        return look.st_mtime_ns == below.st_mtime_ns or _is_same(fd, name, path)
+    return False
+
+
+def _is_same(fd: int, name: str, path: str) -> bool:
+    """Whether two small files hold the same, one of the machine's and one that a test wrote."""
+    if (ours := open_file(fd, name)) is None:
         return False
-    if look.st_mtime_ns == below.st_mtime_ns:  # overlayfs copies times up with the content, a write changes them
-        return True
-    try:
-        with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd), "rb") as ours, open(path, "rb") as original:
-            return original.read(_SMALL) == ours.read(_SMALL)
-    except PermissionError:
-        return False
+    with open(ours, "rb") as copy:
+        try:
+            original = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:  # not for this user to read, or another thing by now
+            return False
+        with open(original, "rb") as machines:
+            return stat.S_ISREG(os.fstat(original).st_mode) and machines.read(_SMALL) == copy.read(_SMALL)

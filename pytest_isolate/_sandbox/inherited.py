@@ -12,10 +12,9 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pytest_isolate._linux import syscalls
+from pytest_isolate._linux import holes, syscalls
 from pytest_isolate._linux.descriptors import ACCESS, MEMORY, Opened
 from pytest_isolate._linux.mappings import Mapping
 
@@ -137,10 +136,11 @@ class _Opening:
         self._spend(found.st_size, file.path)
         self._paid.add(file.identity)
 
-    def _spend(self, size: int, path: str) -> None:
+    def _spend(self, size: int, path: str) -> int:
         if size > self._left:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
         self._left -= size
+        return size
 
     def _without_name(self, file: Opened) -> int:
         """A private copy, or the file itself where nobody has it open to write. Raises ``OSError``."""
@@ -156,18 +156,12 @@ class _Opening:
         source = os.open(f"/proc/self/fd/{file.number}", os.O_RDONLY | os.O_CLOEXEC)  # for looking at holes moves the offset
         copy = -1
         try:
-            size = os.fstat(source).st_size
             if file.path.startswith(MEMORY):
                 copy = os.memfd_create(file.path.removeprefix(MEMORY), os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
             else:
                 copy = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=self._given.private)
-            os.ftruncate(copy, size)
             os.fchmod(copy, stat.S_IMODE(file.mode))
-            for begin, end in _data(source, size):
-                self._spend(end - begin, file.path)
-                os.lseek(copy, begin, os.SEEK_SET)
-                while begin < end and (sent := os.sendfile(copy, source, begin, end - begin)):
-                    begin += sent  # noqa: PLW2901 - the rest of this piece
+            holes.copy(source, copy, lambda size: self._spend(size, file.path))
         except OSError:
             if copy >= 0:
                 os.close(copy)
@@ -264,17 +258,3 @@ def _is_same(file: Opened, found: os.stat_result) -> bool:
     if stat.S_IFMT(found.st_mode) != stat.S_IFMT(file.mode):
         return False
     return stat.S_ISDIR(file.mode) or found.st_ino == file.inode or found.st_size == file.size
-
-
-def _data(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    """Where a file has no holes."""
-    end = 0
-    while end < size:
-        try:
-            begin = os.lseek(fd, end, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno != errno.ENXIO:  # but holes up to its end
-                raise
-            return
-        end = os.lseek(fd, begin, os.SEEK_HOLE)
-        yield begin, end

@@ -1,7 +1,9 @@
-"""Copy files out of a sandbox's private file system, after its end. What lies there was written by a test: nothing is believed.
+"""Copy files out of a sandbox's private file system. What lies there was written by a test: nothing is believed.
 
-Directories are walked by descriptor and never through a symbolic link; links come out as links, devices and sockets not
-at all, and there is a cap on how many files and bytes come out.
+A test may still be at work there (``scope``), and may be no more than a user whom pytest, as root, is not. So everything is opened by
+descriptor, one name at a time, through no link and into no other mount; nothing is opened that can make the opener wait (FIFOs, leases);
+only directories and regular files are, and of those what the test itself could read. It is written by descriptor too: what came out before
+may be a link. Links come out as links, devices and sockets not at all, and there is a cap on how many files and bytes come out.
 """
 
 from __future__ import annotations
@@ -9,31 +11,60 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import stat
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_isolate._linux import holes, syscalls
+
 _MOST_FILES = 10_000
 _MOST_BYTES = 1 << 30
-_CHUNK = 1 << 20
 DEEPEST = 64  # directories: each level holds a descriptor open
-DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_SAFELY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+#: What says that there is nothing for us: it is gone, a link, of another mount or not ours to read, has a lease on it or nobody behind it.
+_NOT_FOR_US = {
+    errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EWOULDBLOCK, errno.ENXIO, errno.ENODEV,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A user without privileges whose rights count, not pytest's."""
+
+    uid: int
+    groups: frozenset[int]
+
+    def may(self, look: os.stat_result, bits: int) -> bool:
+        """Whether all of ``bits`` (4 to read, 1 to enter) are this user's by a file's mode."""
+        shift = 6 if look.st_uid == self.uid else 3 if look.st_gid in self.groups else 0
+        return look.st_mode >> shift & bits == bits
 
 
 @dataclass
 class Budget:
-    """What may still come out."""
+    """What may still come out, and whose rights count; None: pytest's own."""
 
     files: int = _MOST_FILES
     bytes: int = _MOST_BYTES
     spent: bool = False  # whether something had to stay inside
     among: bool = False  # whether directories may be there already
-    without: frozenset[Path] = frozenset()  # targets of what stays inside
+    without: Container[str] = frozenset()  # paths, below where it begins, of what stays inside
+    other: str = ""  # the first name of what is a directory on one side and another thing on the other
+    reader: Reader | None = None
 
     def take_file(self) -> bool:
         """One more file, if there may be one."""
         self.files -= 1
         return self.files >= 0
+
+    def take(self, size: int) -> int:
+        """As many of so many bytes as there may be."""
+        taken = min(size, self.bytes)
+        self.bytes -= taken
+        return taken
 
 
 def private_path(uppers: tuple[tuple[str, str], ...], path: str) -> str | None:
@@ -46,142 +77,229 @@ def private_path(uppers: tuple[tuple[str, str], ...], path: str) -> str | None:
     return None if best is None else os.path.join(best[1], os.path.relpath(path, best[0]))
 
 
-def copy_out(private: int, relative: str, target: Path, *, among: bool = False, without: frozenset[str] = frozenset()) -> Budget | None:
-    """Copy the directory ``relative`` of the private file system to ``target``, which must not exist.
+def open_directory(below: int, path: str, reader: Reader | None = None) -> int | None:
+    """Open a directory that a test could have put there; None when there is none for us."""
+    return _opened(below, path, os.O_DIRECTORY, reader)
 
-    ``among``: it may, and in it directories that this call copies files into: layers of one tree are put together.
-    ``without`` these paths, relative to it.
+
+def open_file(below: int, path: str, reader: Reader | None = None) -> int | None:
+    """Open a regular file that a test could have put there, to read; None when there is none for us."""
+    return _opened(below, path, 0, reader)
+
+
+def _opened(below: int, path: str, flags: int, reader: Reader | None) -> int | None:
+    try:
+        fd = syscalls.open_beneath(below, path, _SAFELY | flags)
+    except OSError as error:
+        if error.errno not in _NOT_FOR_US:
+            raise
+        return None
+    look = os.fstat(fd)
+    kind, bits = (stat.S_IFDIR, 1) if flags else (stat.S_IFREG, 4)
+    if stat.S_IFMT(look.st_mode) != kind or (reader is not None and not reader.may(look, bits)):
+        os.close(fd)
+        return None
+    return fd
+
+
+def copy_out(
+    private: int, relative: str, folder: Path, below: str, *, among: bool = False, without: Container[str] = frozenset(),
+    reader: Reader | None = None,
+) -> Budget | None:  # fmt: skip
+    """Copy the directory ``relative`` of the private file system to ``below``, in a ``folder`` that is there.
+
+    ``below`` must not be there. ``among``: it may, and in it directories that this call copies files into: layers of one tree are put
+    together. ``without`` these paths, relative to it.
 
     Returns what was left of the caps; None when there is no such directory. Raises ``OSError`` if the machine's disk
     refuses.
     """
-    if (fd := descend(private, relative)) is None:
+    if (fd := open_directory(private, relative)) is None:
         return None
-    budget = Budget()
-    budget.among, budget.without = among, frozenset(target / each for each in without)
+    budget = Budget(among=among, without=without, reader=reader)
     try:
-        target.mkdir(mode=0o700, parents=among, exist_ok=among)
-        _copy_directory(fd, target, budget)
+        to = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        for name in Path(below).parts:
+            if (made := _make_directory(to, name, budget)) is None:
+                os.close(to)
+                return budget
+            os.close(to)
+            to = made
+        try:
+            _copy_directory(fd, to, budget, "")
+        finally:
+            os.close(to)
     finally:
         os.close(fd)
     return budget
 
 
-def merge_out(private: int, relative: str, target: Path) -> None:
-    """Bring regular files written to, and removed from, the directory ``relative`` of the private file system into ``target``.
-
-    For directories of the machine that a test may write as if it were not isolated; ``target`` and the ways to it are made if
-    missing. Other things than directories and files stay inside. Raises ``OSError`` if the machine's disk refuses.
-    """
-    if (fd := descend(private, relative)) is None:
-        return
+def _make_directory(to: int, name: str, budget: Budget) -> int | None:
+    """A directory of ours; None where something else stands, of another layer, as a link does in whose place a directory was."""
     try:
-        target.mkdir(parents=True, exist_ok=True)  # .hypothesis/examples: nothing is there before the first run
-        to = os.open(target, DIRECTORY)
-        try:
-            _merge_directory(fd, to, Budget())
-        finally:
-            os.close(to)
-    finally:
-        os.close(fd)
+        os.mkdir(name, 0o700, dir_fd=to)
+    except FileExistsError:
+        if not budget.among:
+            raise
+    if (made := open_directory(to, name)) is None:
+        budget.spent = True
+    return made
 
 
-def _merge_directory(fd: int, to: int, budget: Budget, depth: int = 0) -> None:
+def _copy_directory(fd: int, to: int, budget: Budget, path: str, depth: int = 0) -> None:
     with os.scandir(fd) as entries:
         for entry in entries:
-            look = entry.stat(follow_symlinks=False)
-            if depth >= DEEPEST or not budget.take_file():
-                return
-            if stat.S_ISDIR(look.st_mode):
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(entry.name, dir_fd=to)
-                below, below_to = os.open(entry.name, DIRECTORY, dir_fd=fd), os.open(entry.name, DIRECTORY, dir_fd=to)
-                try:
-                    _merge_directory(below, below_to, budget, depth + 1)
-                finally:
-                    os.close(below)
-                    os.close(below_to)
-            elif stat.S_ISCHR(look.st_mode) and look.st_rdev == 0:  # overlayfs's whiteout: removed by the test
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(entry.name, dir_fd=to)
-            elif stat.S_ISREG(look.st_mode):
-                _merge_file(fd, to, entry.name, budget)
-
-
-def _merge_file(directory: int, to: int, name: str, budget: Budget) -> None:
-    """In one step, so that a run beside ours never reads half a file."""
-    part = f".{os.getpid()}.part"
-    source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-    with open(source, "rb") as original:
-        copy = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=to)
-        with open(copy, "wb") as ours:
-            data = original.read(budget.bytes + 1)
-            whole = len(data) <= budget.bytes
-            if whole:
-                ours.write(data)
-                budget.bytes -= len(data)
-    if whole:
-        os.replace(part, name, src_dir_fd=to, dst_dir_fd=to)
-    else:
-        os.unlink(part, dir_fd=to)
-
-
-def descend(private: int, relative: str) -> int | None:
-    """Open a directory of the private file system without following a link; None when there is no such directory."""
-    fd = os.dup(private)
-    for part in Path(relative).parts:
-        try:
-            below = os.open(part, DIRECTORY, dir_fd=fd)
-        except (FileNotFoundError, NotADirectoryError, PermissionError):  # without root: a directory that nobody inside may enter either
-            return None
-        except OSError as error:  # ELOOP: a link where there was a directory
-            if error.errno != errno.ELOOP:
-                raise
-            return None
-        finally:
-            os.close(fd)
-        fd = below
-    return fd
-
-
-def _copy_directory(fd: int, target: Path, budget: Budget, depth: int = 0) -> None:
-    with os.scandir(fd) as entries:
-        for entry in entries:
-            if target / entry.name in budget.without:
+            inside = f"{path}{entry.name}"
+            if inside in budget.without:
                 continue
             if depth >= DEEPEST or not budget.take_file():
                 budget.spent = True
                 return
             try:
-                _copy_entry(fd, entry, target / entry.name, budget, depth)
-            except PermissionError:  # a file that its own author may not read stays inside, its neighbours come out
-                budget.spent = True
+                look = entry.stat(follow_symlinks=False)
+                link = os.readlink(entry.name, dir_fd=fd) if stat.S_ISLNK(look.st_mode) else None
+            except OSError:  # gone, or another thing by now: somebody is at work there
+                continue
+            if link is not None:
+                _copy_link(link, to, entry.name, budget)
+            elif stat.S_ISDIR(look.st_mode):
+                _copy_below(fd, to, budget, inside, depth)
+            elif stat.S_ISREG(look.st_mode):
+                _copy_file(fd, to, entry.name, budget)
 
 
-def _copy_entry(fd: int, entry: os.DirEntry[str], target: Path, budget: Budget, depth: int) -> None:
-    look = entry.stat(follow_symlinks=False)
-    if stat.S_ISLNK(look.st_mode):
-        os.symlink(os.readlink(entry.name, dir_fd=fd), target)
-    elif stat.S_ISDIR(look.st_mode):
-        below = os.open(entry.name, DIRECTORY, dir_fd=fd)
+def _copy_link(link: str, to: int, name: str, budget: Budget) -> None:
+    try:
+        os.symlink(link, name, dir_fd=to)
+    except FileExistsError:
+        if not budget.among:
+            raise
+        budget.spent = True
+
+
+def _copy_below(fd: int, to: int, budget: Budget, path: str, depth: int) -> None:
+    name = os.path.basename(path)
+    if (below := open_directory(fd, name, budget.reader)) is None:
+        budget.spent = True
+        return
+    try:
+        if (made := _make_directory(to, name, budget)) is None:
+            return
         try:
-            target.mkdir(mode=0o700, exist_ok=budget.among)
-            _copy_directory(below, target, budget, depth + 1)
+            _copy_directory(below, made, budget, f"{path}/", depth + 1)
+            os.fchmod(made, stat.S_IMODE(os.fstat(below).st_mode) & 0o777 | stat.S_IRWXU)
         finally:
-            os.close(below)
-        target.chmod(stat.S_IMODE(look.st_mode) & 0o777 | stat.S_IRWXU)
-    elif stat.S_ISREG(look.st_mode):
-        _copy_file(fd, entry.name, target, budget)
+            os.close(made)
+    finally:
+        os.close(below)
 
 
-def _copy_file(directory: int, name: str, target: Path, budget: Budget) -> None:
-    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-    with open(fd, "rb") as source, target.open("xb") as copy:
-        while data := source.read(_CHUNK):
-            if len(data) > budget.bytes:
-                budget.spent = True
-            copy.write(data[: budget.bytes])
-            budget.bytes -= min(len(data), budget.bytes)
-            if budget.spent:
-                break
-        os.fchmod(copy.fileno(), stat.S_IMODE(os.fstat(fd).st_mode) & 0o777)
+def _copy_file(fd: int, to: int, name: str, budget: Budget) -> None:
+    if (source := open_file(fd, name, budget.reader)) is None:  # its own author may not read it: its neighbours come out
+        budget.spent = True
+        return
+    try:
+        try:
+            copy = os.open(name, _NEW, 0o600, dir_fd=to)
+        except FileExistsError:
+            if not budget.among:
+                raise
+            budget.spent = True
+            return
+        try:
+            budget.spent = not _copy_data(source, copy, budget) or budget.spent
+            os.fchmod(copy, stat.S_IMODE(os.fstat(source).st_mode) & 0o777)
+        finally:
+            os.close(copy)
+    finally:
+        os.close(source)
+
+
+def _copy_data(source: int, copy: int, budget: Budget) -> bool:
+    """Whether all of it could be copied."""
+    try:
+        return holes.copy(source, copy, budget.take)
+    except OSError as error:
+        if error.errno != errno.EFBIG:  # holes can be larger than any file of the machine
+            raise
+        return False
+
+
+def merge_out(private: int, relative: str, target: Path, reader: Reader | None = None) -> str:
+    """Bring regular files written to, and removed from, the directory ``relative`` of the private file system into ``target``.
+
+    For directories of the machine that a test may write as if it were not isolated; ``target`` and the ways to it are made if
+    missing. Other things than directories and files stay inside, and so does what is a directory only on one of the two sides: its name
+    is returned. Raises ``OSError`` if the machine's disk refuses.
+    """
+    budget = Budget(among=True, reader=reader)
+    if (fd := open_directory(private, relative)) is None:
+        return ""
+    try:
+        target.mkdir(parents=True, exist_ok=True)  # .hypothesis/examples: nothing is there before the first run
+        to = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            _merge_directory(fd, to, budget)
+        finally:
+            os.close(to)
+    finally:
+        os.close(fd)
+    return budget.other
+
+
+def _merge_directory(fd: int, to: int, budget: Budget, depth: int = 0) -> None:
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            if depth >= DEEPEST or not budget.take_file():
+                return
+            try:
+                look = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if stat.S_ISDIR(look.st_mode):
+                _merge_below(fd, to, entry.name, budget, depth)
+            elif stat.S_ISCHR(look.st_mode) and look.st_rdev == 0:  # overlayfs's whiteout: removed by the test
+                with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+                    os.unlink(entry.name, dir_fd=to)
+            elif stat.S_ISREG(look.st_mode) and (source := open_file(fd, entry.name, budget.reader)) is not None:
+                try:
+                    _merge_file(source, to, entry.name, budget)
+                finally:
+                    os.close(source)
+
+
+def _merge_below(fd: int, to: int, name: str, budget: Budget, depth: int) -> None:
+    if (below := open_directory(fd, name, budget.reader)) is None:
+        return
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, dir_fd=to)
+        if (below_to := open_directory(to, name)) is None:
+            budget.other = budget.other or name
+            return
+        try:
+            _merge_directory(below, below_to, budget, depth + 1)
+        finally:
+            os.close(below_to)
+    finally:
+        os.close(below)
+
+
+def _merge_file(source: int, to: int, name: str, budget: Budget) -> None:
+    """In one step, so that a run beside ours never reads half a file."""
+    part = f".{secrets.token_hex(8)}.part"
+    copy = os.open(part, _NEW, 0o666, dir_fd=to)
+    try:
+        try:
+            whole = _copy_data(source, copy, budget)
+        finally:
+            os.close(copy)
+        if whole:
+            try:
+                os.replace(part, name, src_dir_fd=to, dst_dir_fd=to)
+                part = ""
+            except IsADirectoryError:
+                budget.other = budget.other or name
+    finally:
+        if part:
+            os.unlink(part, dir_fd=to)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pytest_isolate._model import Apart
-from pytest_isolate._sandbox.salvage import descend, private_path
+from pytest_isolate._sandbox.salvage import open_directory, open_file, private_path
 
 _UPPER = "/.upper"
 _LARGEST = 16 << 20  # bytes
@@ -38,7 +38,7 @@ class Known:
 
     def _is_as_it_was(self, private: int, relative: str, path: str) -> bool:
         folder, _, name = path.rpartition("/")
-        if (fd := descend(private, os.path.join(relative, folder))) is None:
+        if (fd := open_directory(private, os.path.join(relative, folder))) is None:
             return False
         try:
             look = os.stat(name, dir_fd=fd, follow_symlinks=False)
@@ -87,10 +87,7 @@ class Written:
         for path, relative in self.uppers:
             if path != _COPIED:
                 continue
-            try:
-                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-                fd = os.open(f"{relative.removesuffix('.upper')}.left_out", flags, dir_fd=private)
-            except OSError:  # nothing was, as nearly always
+            if (fd := open_file(private, f"{relative.removesuffix('.upper')}.left_out")) is None:  # nothing was, as nearly always
                 continue
             with open(fd, "rb", buffering=0) as file:
                 names = os.fsdecode(file.read(_LARGEST_NAMES) or b"").split("\0")
@@ -103,14 +100,14 @@ class Written:
 
 
 def _is_directory(private: int, relative: str) -> bool:
-    if (fd := descend(private, relative)) is None:
+    if (fd := open_directory(private, relative)) is None:
         return False
     os.close(fd)
     return True
 
 
 def _names(private: int, relative: str) -> list[str]:
-    if (fd := descend(private, relative)) is None:
+    if (fd := open_directory(private, relative)) is None:
         return []
     try:
         return sorted(os.listdir(fd))
@@ -119,9 +116,10 @@ def _names(private: int, relative: str) -> list[str]:
 
 
 def _known(private: int, apart: Apart) -> Known:
+    if (fd := open_file(private, f"{apart.layers}.known")) is None:
+        return Known()
     try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with open(os.open(f"{apart.layers}.known", flags, dir_fd=private), "rb") as file:
+        with open(fd, "rb") as file:
             text = os.fsdecode(file.read(_LARGEST))
         lines = [(kind, int(inode), int(changed), name) for kind, inode, changed, name in (line.split(" ", 3) for line in text.split("\0"))]
         copies = {name: (inode, changed) for kind, inode, changed, name in lines if kind == "copy"}

@@ -1,6 +1,8 @@
 """Paths of reports: tried at the start, and nothing that is there is harmed by it."""
 
+import contextlib
 import os
+import resource
 
 import pytest
 
@@ -46,6 +48,23 @@ def test_missing_folders_are_made_when_there_is_something_to_write(tmp_path, mon
     assert (tmp_path / path).read_text() == "new"
 
 
+def test_two_runs_that_write_one_file_write_no_half_of_it(tmp_path):
+    """Each has a file of its own, of which the last becomes the report: one of a common name was what both had written into."""
+    texts = ["one" * 100_000, "another" * 50_000]
+    pids = []
+    for text in texts:
+        if (pid := os.fork()) == 0:
+            for _ in range(50):
+                write_whole(tmp_path / "r.json", text)
+            os._exit(0)
+        pids.append(pid)
+    while pids:
+        with contextlib.suppress(FileNotFoundError):
+            assert (tmp_path / "r.json").read_text() in texts
+        pids = [pid for pid in pids if os.waitpid(pid, os.WNOHANG) == (0, 0)]
+    assert os.listdir(tmp_path) == ["r.json"]
+
+
 @pytest.mark.parametrize("before", [None, "old"])
 def test_to_try_it_changes_nothing(tmp_path, before):
     """Neither the file of the last run, nor one that another run is writing at this moment."""
@@ -60,12 +79,16 @@ def test_to_try_it_changes_nothing(tmp_path, before):
 
 
 def test_a_disk_that_is_full_leaves_the_old_file_and_no_half_of_a_new_one(tmp_path):
-    """``/dev/full`` is such a disk."""
+    """A limit on the size of files is one that everybody can have."""
     path = tmp_path / "r.json"
     path.write_text("old")
-    (tmp_path / "r.json.part").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left on device"):
-        write_whole(path, "new")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 10, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_whole(path, "new" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"r.json": "old"}
 
 
