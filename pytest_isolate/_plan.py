@@ -211,7 +211,7 @@ def _limits(spec: Spec, host: Host, tree: Tree) -> dict[str, dict[str, str]]:
     for name, place in host.places.items():
         v2 = place.version == 2
         if name == "memory":
-            limits[name] = {"memory.oom.group": "1", "memory.swap.max?": "0"} if v2 and spec.memory is not None else {}
+            limits[name] = _memory_files(spec.memory, v2=v2)
         elif name == "pids":
             limits[name] = {} if spec.pids is None else {"pids.max": str(spec.pids)}
         elif name == "cpuacct":
@@ -224,6 +224,13 @@ def _limits(spec: Spec, host: Host, tree: Tree) -> dict[str, dict[str, str]]:
                 quota = int(spec.cpu * _QUOTA_PERIOD)
                 limits[name] = {"cpu.max": f"{quota} {_QUOTA_PERIOD}"} if v2 else {"cpu.cfs_quota_us": str(quota)}
     return limits
+
+
+def _memory_files(memory: int | None, *, v2: bool) -> dict[str, str]:
+    """Besides the limit itself, which the child sets. v1 counts buffers of TCP by themselves."""
+    if memory is None:
+        return {}
+    return {"memory.oom.group": "1", "memory.swap.max?": "0"} if v2 else {"memory.kmem.tcp.limit_in_bytes?": str(memory)}
 
 
 def _bandwidth(spec: Spec, tree: Tree, *, v2: bool) -> Iterator[tuple[str, str]]:

@@ -19,6 +19,7 @@ _LENGTH = struct.Struct(">I")
 LARGEST_FRAME = 32 << 20  # bytes
 LARGEST_TOTAL = 128 << 20  # bytes, of all frames of one test
 MOST_FRAMES = 100_000  # of one test; each costs the reading end some microseconds and some hundred bytes, however short it is
+MOST_VALUES = 1_000_000  # of one test, in all its frames: each is up to some 200 bytes in memory, however few it is here
 DEEPEST = 100  # lists and objects in each other; what reads them later, pytest and plugins, calls itself once a level
 
 Frame = dict[str, object]
@@ -78,10 +79,12 @@ class Decoder:
         self._buffer = bytearray()
         self._total = 0
         self._count = 0
+        self._values = MOST_VALUES  # that may still come
 
     def begin(self) -> None:
         """Count anew: what comes from here on is another test's."""
         self._total = self._count = 0
+        self._values = MOST_VALUES
 
     def feed(self, data: bytes) -> list[Frame]:
         """Take in more bytes. Returns the frames completed by them. Raises ``GarbledError``, after which it is of no more use."""
@@ -109,12 +112,32 @@ class Decoder:
             self._count += 1
             if self._count > MOST_FRAMES:
                 raise GarbledError(f"more than {MOST_FRAMES} frames came from one test")
+            self._values -= _count_values(payload, self._values)
             frames.append(_decode(payload))
 
     @property
     def unfinished(self) -> bool:
         """Whether the bytes so far end in the middle of a frame."""
         return bool(self._buffer)
+
+
+def _count_values(payload: bytes, most: int) -> int:
+    """How many values JSON has, or somewhat more, before they are made. Raises ``GarbledError`` for more than ``most``.
+
+    What separates values may also stand in texts. Those are taken out where it matters, with the escapes of their own quotes before.
+    """
+    count = sum(map(payload.count, _SEPARATORS))
+    if count > most >> 3:
+        outside = payload.replace(b"\\\\", b"").replace(b'\\"', b"")
+        count = outside.count(b'"') >> 1  # texts
+        if count <= most:
+            count = sum(part.count(each) for part in outside.split(b'"')[::2] for each in _SEPARATORS)
+    if count > most:
+        raise GarbledError(f"more than {MOST_VALUES} values came from one test")
+    return count
+
+
+_SEPARATORS = (b",", b"[", b"{", b":")
 
 
 def _decode(payload: bytes) -> Frame:
