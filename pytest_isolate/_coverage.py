@@ -29,11 +29,6 @@ _LONGEST_NAME = 1 << 16  # characters of a context or a path
 Warn = Callable[[str, type[Warning]], None]
 
 
-def is_measuring() -> bool:
-    """Whether a measurement runs in this process."""
-    return measuring(lambda _: False) is not None
-
-
 def measuring(is_private: Callable[[str], bool]) -> Measuring | None:
     """The measurement that runs in this process, or ``None``. ``is_private``: whether a path's files are the sandbox's own."""
     module = sys.modules.get("coverage")
@@ -54,6 +49,26 @@ class Measuring:
         # Files that are written to the machine (fs="host") are there for whoever combines them at the end of the run.
         self._own_files = is_private(os.path.realpath(self._store.base_filename()))
         self._there = frozenset(self._data_files()) if self._own_files else frozenset()
+
+    @property
+    def owns_files(self) -> bool:
+        """Whether what processes of a test write beside the data file is the sandbox's own."""
+        return self._own_files
+
+    @property
+    def context(self) -> str | None:
+        """Of what is measured now, which a test's process begins with."""
+        found: str | None = self._store._current_context
+        return found
+
+    @property
+    def begins_anew(self) -> bool:
+        """Whether coverage.py replaces the measurement in every fork: ``[run] patch = fork``, since 7.10."""
+        return "fork" in (getattr(self._coverage.config, "patch", None) or ())
+
+    def again(self, *, owns_files: bool) -> Measuring:
+        """The same in a fork, for a test that begins there now."""
+        return Measuring(self._module, self._coverage, lambda _: owns_files)
 
     def begin(self) -> None:
         """In the child: go on measuring, into an empty store in memory."""

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pytest_isolate import _boarding, _forked, _pytest_private
+from pytest_isolate import _boarding, _coverage, _forked, _pytest_private
 from pytest_isolate._boarding import Given
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._group import NOTHING, Command
@@ -34,6 +34,7 @@ class Warm:
     repairing: Sequence[int]  # descriptors that the repairs need
     random: Callable[[], None]
     threads: tuple[str, ...]  # names of those that the copies lack
+    measuring: _coverage.Measuring | None  # of coverage
 
     @classmethod
     def of(cls, run: Run, timers: Stopped, repairing: list[int]) -> Warm:
@@ -41,7 +42,7 @@ class Warm:
         repairs = _boarding.repairs(run, repairing)
         for stream in (sys.stdout, sys.stderr, *_pytest_private.debug_trace(run.config)):
             stream.flush()
-        return cls(timers, repairs, repairing, _boarding.random_state(), other_threads())
+        return cls(timers, repairs, repairing, _boarding.random_state(), other_threads(), _coverage.measuring(lambda _: False))
 
     def become(self, entry: Entry) -> Before:
         """In the child: go inside, and repair. Raises ``StepFailedError``, ``OSError``."""

@@ -238,7 +238,8 @@ def _go_on(flight: Flight, spec: Spec, group: Group) -> bool:
     try:
         _watch(spec, group, further=further)  # first: whoever interrupts a test that was told to run is told where it stands
         run, item = flight.run, flight.item
-        group.command(Command(run.index_of(item), run.index_of(flight.nextitem), item.session.testsfailed, further))
+        owns_files = group.measuring is not None and group.measuring.owns_files
+        group.command(Command(run.index_of(item), run.index_of(flight.nextitem), item.session.testsfailed, further, owns_files))
         if not further:
             _look_ahead(flight, timers)
         _wait(flight, group)
@@ -395,7 +396,8 @@ def arrived(run: Run, hooks: object, session: pytest.Session, arrival: Arrival) 
     items = session.items
     flight = prepare(run, hooks, items[command.test], items[command.following] if command.following >= 0 else None, None)
     assert flight.spec is not None
-    _arrive(flight, flight.spec, arrival)
+    measuring = arrival.warm.measuring
+    _arrive(flight, flight.spec, arrival, measuring and measuring.again(owns_files=command.owns_files))
     return flight
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_isolate._sandbox.watch import Watch
     from pytest_isolate._spec import Spec
 
-_COMMAND = struct.Struct("=iii?")
+_COMMAND = struct.Struct("=iii??")
 
 
 class Command(NamedTuple):
@@ -38,6 +38,7 @@ class Command(NamedTuple):
     following: int  # of the next one, or -1
     failed: int  # tests so far, for --maxfail
     goes_on: bool  # whether there will be another command
+    owns_files: bool = False  # as of coverage
 
 
 _NODES: dict[str, type] = {"class": pytest.Class, "module": pytest.Module}

@@ -218,7 +218,8 @@ class Nursery:
         )  # fmt: skip
         if self._run.machine.huge_pages.before_fork():  # the next nursery shares them
             self.forget()
-        return Group(None, place.sandbox, plan, watch, boarding.commands, None, boarding.given.mirrors, nurse.threads)
+        measuring = _coverage.measuring(plan.written.covers)
+        return Group(None, place.sandbox, plan, watch, boarding.commands, measuring, boarding.given.mirrors, nurse.threads)
 
     def look_ahead(self, item: pytest.Item | None, foreseen: tuple[Spec, Plan] | None, timers: Stopped) -> int:
         """While a test runs: fork a nursery, if it pays now, and children for the next tests, if their sandboxes are ready.
@@ -232,7 +233,7 @@ class Nursery:
                 self.forget()
         if item is None or foreseen is None or not self._is_for(item, foreseen[0]):
             return 0
-        if self._nurse is None and self._steady >= _STEADY and not (timers.any_set or _coverage.is_measuring()):
+        if self._nurse is None and self._steady >= _STEADY and not timers.any_set:
             self._bear(timers)
         return 0 if self._nurse is None else self._fill(self._nurse, item, *foreseen)
 
@@ -283,8 +284,12 @@ class Nursery:
 
     def _is_steady(self, item: pytest.Item) -> bool:
         """Whether pytest's state is what it was at the last fork. What was forked from another state is thrown away."""
+        measuring = _coverage.measuring(lambda _: False)
+        if measuring is not None and measuring.begins_anew:
+            return False
         state = (
             self._run.changes,
+            measuring and measuring.context,
             _pytest_private.set_up_nodes(item.session),
             len(sys.modules),
             working_directory(),
