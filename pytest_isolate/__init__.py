@@ -10,6 +10,7 @@ The map of the package, imports pointing one way, downwards:
 - ``_run``: what a run shares. ``_boarding``: what a child is given. ``_group``: tests that share a sandbox. ``_kept``: what outlives one.
   ``_interruption``: SIGTERM. ``_section``: what a failing test shows.
 - ``_fleet``: several tests in flight.
+- ``_bare``: a test where there are no namespaces. ``_places``: where plain pytest writes for later runs.
 - ``_strict``: which system calls a strict test does without; ``_sandbox.confine`` closes its walls.
 - ``_timers``, ``_dump_later``: timers that a fork clears or would hang by.
 - ``_inherited``: what is open, for ``_sandbox.inherited`` to open it anew inside.

@@ -20,7 +20,8 @@ from pytest_isolate._inside import Events
 from pytest_isolate._plan import resolve_user
 from pytest_isolate._run import Run, working_directory
 from pytest_isolate._sandbox import mirror, relay
-from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit
+from pytest_isolate._sandbox.confine import Wall
+from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit, MemoryLooked
 from pytest_isolate._sandbox.inherited import Inheritance
 from pytest_isolate._sandbox.relay import Relay
 from pytest_isolate._sandbox.sandbox import Sandbox
@@ -102,7 +103,7 @@ class Given:
     commands: int = -1
     ended: int = -1
     events: Events = field(default_factory=dict)
-    memory: MemoryLimit | None = None
+    memory: MemoryLimit | MemoryLooked | None = None
     mirrors: dict[str, int] = field(default_factory=dict)
     relays: dict[relay.Identity, int] = field(default_factory=dict)  # what stands in the place of an output of pytest's
 
@@ -132,6 +133,7 @@ class Given:
 
     def packed(self) -> tuple[list[str | int], tuple[int, ...]]:
         """Fields and descriptors of a message."""
+        assert not isinstance(self.memory, MemoryLooked)  # a nursery is for tests in namespaces
         memory = ["" if self.memory is None else self.memory.above, 0 if self.memory is None else len(self.memory.limits)]
         names = [*(f"{kind}={word}" for kind, (_, word) in self.events.items()), "", *self.mirrors, "", *self.relays]
         descriptors = (self.frames, self.stacks, self.commands, self.ended, self.pidfd, self.private, self.stdout, self.stderr)
@@ -197,6 +199,8 @@ def board(run: Run, config: pytest.Config, spec: Spec, sandbox: Sandbox) -> Boar
         given.events = _open_events(sandbox, spec)
         if spec.memory is not None and "memory" in sandbox.groups:
             given.memory = MemoryLimit.open(sandbox.groups["memory"], run.machine.host.places["memory"].version, spec.memory)
+        elif spec.memory is not None and not given.namespaces:
+            given.memory = MemoryLooked(spec.memory)
         with Step("map", "memory for what the test logs"):
             for name in _pytest_private.kept_in_memory(config):
                 given.mirrors[name] = mirror.new_file()
@@ -260,11 +264,13 @@ def restore_flags(flags: dict[int, int]) -> None:
 
 
 def entry(
-    run: Run, item: pytest.Item, spec: Spec, given: Given, *, timers: Stopped, repairing: Sequence[int], ours: set[int], goes_on: bool
-) -> Entry:
+    run: Run, item: pytest.Item, spec: Spec, given: Given, *, timers: Stopped, repairing: Sequence[int], ours: set[int], goes_on: bool,
+    writable: tuple[str, ...] | None = None,
+) -> Entry:  # fmt: skip
     """All that the child does between its fork and the first line of the test. Raises ``StepFailedError``.
 
     ``repairing``: descriptors that the repairs of its Python need. ``ours``: what it does not inherit besides those that it is given.
+    ``writable``: where it may write, if it has no file system of its own.
     """
     files = _pytest_private.capture_files(item.config)
     left, standing, passed_on = _inheritance(run, item.config, spec, given, timers=timers, ours={*ours, *repairing, *given.all})
@@ -282,6 +288,7 @@ def entry(
         memory=given.memory,
         environment={} if isinstance(spec.env, str) else dict(spec.env),
         clean_environment=spec.env == "clean",
+        wall=None if writable is None else Wall(writable),
         confinement=_strict.confinement(spec),
         keeps_terminal=wants_debugger(item.config) and not spec.strict,  # else signals to its group, 0, are for pytest too
     )

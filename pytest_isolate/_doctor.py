@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -49,8 +49,10 @@ _TRIED: tuple[tuple[str, dict[str, object]], ...] = (
     ("pids", _LEAST | {"pids": 100}),
     ("cpu", _LEAST | {"cpu": 1.0}),
     ("strict", _LEAST | {"profile": "strict"}),
+    ("process", {}),
 )
-_EXTRA = {"strict"}
+_WITHOUT = "process"  # what there is without namespaces
+_EXTRA = {"strict", _WITHOUT}
 _ENTERING_DIED = 32  # EPIPE
 
 
@@ -85,15 +87,17 @@ def _landlock(here: Environment) -> Finding:
 
 
 def _try(run: Run, name: str, changes: dict[str, object], *, enters: bool) -> Finding:
-    from pytest_isolate import _plan, _strict  # noqa: PLC0415
+    from pytest_isolate import _bare, _plan, _strict  # noqa: PLC0415
     from pytest_isolate._linux.host import Tree  # noqa: PLC0415
     from pytest_isolate._remedies import remedy  # noqa: PLC0415
 
     optional = name in _EXTRA
     spec = Spec(**{**{key: keyword.default for key, keyword in KEYWORDS.items()}, **changes}, origins={})  # type: ignore[arg-type]
     machine = run.machine
-    loopback = machine.keeper.loopback() if spec.net else []
-    plan = _plan.plan(spec, machine.host, Tree(), loopback, run.places())
+    if name == _WITHOUT:
+        plan, spec = run.bare_plan(spec), _bare.given(spec, machine.host)
+    else:
+        plan = _plan.plan(spec, machine.host, Tree(), machine.keeper.loopback() if spec.net else [], run.places())
     for missing in (*plan.missing, _strict.missing(spec)):
         if missing is not None:
             return Finding(name, available=False, reason=missing.reason, remedy=missing.remedy, optional=optional)
@@ -107,14 +111,15 @@ def _try(run: Run, name: str, changes: dict[str, object], *, enters: bool) -> Fi
     finally:
         sandbox.close()
     place = machine.host.places.get(name)
-    return Finding(name, available=True, reason=f"cgroup v{place.version}, {place.directory}" if place else "", optional=optional)
+    reason = f"cgroup v{place.version}, {place.directory}" if place else _bare.summary(plan) if plan.is_bare else ""
+    return Finding(name, available=True, reason=reason, optional=optional)
 
 
 def _enter(run: Run, spec: Spec, plan: Plan, sandbox: Sandbox) -> None:
     """Fork into a sandbox as for a test. Raises ``StepFailedError``."""
     from pytest_isolate import _boarding, _strict  # noqa: PLC0415
-    from pytest_isolate._sandbox.child import Child  # noqa: PLC0415
-    from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit, fork  # noqa: PLC0415
+    from pytest_isolate._sandbox.confine import Wall  # noqa: PLC0415
+    from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit  # noqa: PLC0415
     from pytest_isolate._sandbox.watch import Watch, wait_for_one  # noqa: PLC0415
 
     host = run.machine.host
@@ -131,16 +136,17 @@ def _enter(run: Run, spec: Spec, plan: Plan, sandbox: Sandbox) -> None:
         keep=frozenset({frames_write}),
         identity=Identity(drop_capabilities=host.rootless and host.uid != 0),
         memory=memory,
+        wall=None if plan.writable is None else Wall(plan.writable),
         confinement=_strict.confinement(spec),
     )
     written = [os.path.realpath(tempfile.gettempdir())]
     if spec.fs == "overlay" and os.access(entry.cwd, os.W_OK):
         written.append(entry.cwd)
     try:
-        pid = fork(entry)
-        if pid == 0:
+        child = sandbox.fork(entry)
+        if child is None:
             _look_around(entry, written)
-        watch = Watch(Child(pid), sandbox, *ours)
+        watch = Watch(child, sandbox, *ours)
     except StepFailedError:
         _boarding.close(*ours)
         raise
@@ -151,7 +157,7 @@ def _enter(run: Run, spec: Spec, plan: Plan, sandbox: Sandbox) -> None:
     _judge(watch.finish())
 
 
-def _look_around(entry: Entry, written: list[str]) -> None:
+def _look_around(entry: Entry, written: list[str]) -> NoReturn:
     """In the child: what a test does first, and files where it could write them outside. Never returns."""
     from pytest_isolate._sandbox.entry import become, say_broken  # noqa: PLC0415
     from pytest_isolate._sandbox.frames import Writer  # noqa: PLC0415

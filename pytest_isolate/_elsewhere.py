@@ -1,9 +1,8 @@
-"""Isolated tests on systems that are not Linux: there is nothing to isolate with, so ``on_missing`` decides."""
+"""Isolated tests on systems that are not Linux: there is nothing to isolate with, so ``on_missing`` decides between a skip and an error."""
 
 from __future__ import annotations
 
 import sys
-import warnings
 
 import pytest
 
@@ -19,7 +18,7 @@ class Elsewhere:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Skip, fail or warn, as asked."""
+        """Skip or fail, as asked: pytest itself never runs an isolated test."""
         if not self._run.is_isolated(item):
             return
         try:
@@ -27,11 +26,9 @@ class Elsewhere:
         except BadValueError as error:
             pytest.fail(str(error), pytrace=False)
         sentence = (
-            f"isolate: {sys.platform} has no namespaces, run the test on Linux "
-            f"(on_missing={spec.on_missing!r}, set {spec.origin('on_missing')})"
+            f"isolate: {sys.platform} has no namespaces, nor what else keeps a test apart on Linux (pidfds, subreapers, Landlock): run it "
+            f"on Linux, or plain with --isolate-off (on_missing={spec.on_missing!r}, set {spec.origin('on_missing')})"
         )
         if spec.on_missing == "skip":
             pytest.skip(sentence)
-        if spec.on_missing == "error":
-            pytest.fail(sentence, pytrace=False)
-        warnings.warn(pytest.PytestWarning(f"{sentence}: the test runs without isolation"), stacklevel=1)
+        pytest.fail(sentence, pytrace=False)

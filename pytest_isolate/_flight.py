@@ -11,12 +11,12 @@ import os
 import signal
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 import pytest
 
-from pytest_isolate import _allocations, _attempts, _boarding, _coverage, _pytest_private, _reading, _shared
+from pytest_isolate import _allocations, _attempts, _bare, _boarding, _coverage, _pytest_private, _reading, _shared
 from pytest_isolate._allure import Result
 from pytest_isolate._departure import Arrival, Departing, Warm, arriving
 from pytest_isolate._errors import PASSING, StepFailedError
@@ -28,12 +28,10 @@ from pytest_isolate._linux.kernel_log import Kill
 from pytest_isolate._model import Missing
 from pytest_isolate._nursery import Nursery
 from pytest_isolate._plan import Plan
-from pytest_isolate._remedies import explain
+from pytest_isolate._remedies import explain, said_once
 from pytest_isolate._run import Run
-from pytest_isolate._sandbox import entry as entry_module
 from pytest_isolate._sandbox import mirror
 from pytest_isolate._sandbox.changes import Changes
-from pytest_isolate._sandbox.child import Child
 from pytest_isolate._sandbox.entry import Entry
 from pytest_isolate._sandbox.frames import Writer
 from pytest_isolate._sandbox.mirror import Mirror
@@ -52,10 +50,9 @@ class Flight:
     hooks: object  # the plugin whose hooks are the only ones that speak for a child
     item: pytest.Item
     nextitem: pytest.Item | None
-    spec: Spec | None
+    spec: Spec | None  # what it has, which is what it asked for unless there are no namespaces
     bad_value: str | None = None
     inside: Inside | None = None  # set in the child only
-    plain: bool = False  # on_missing="warn" and nothing could be had
     broken: str | None = None  # why there was no sandbox
     facts: Facts | None = None
     sandbox: Sandbox | None = None
@@ -67,6 +64,7 @@ class Flight:
     salvaged: str | None = None  # the line that says where the tmp_path went
     changes: Changes | None = None  # of the file system, read when somebody asks
 
+    asked: Spec | None = None  # what was written
     nursery: Nursery | None = None  # where its child may be forked
     is_skipped: bool = False  # by a mark: nothing of it runs, and pytest's own protocol says so
     fresh: frozenset[str] = frozenset()  # names of wider fixtures that are set up inside, though others are shared
@@ -97,7 +95,7 @@ class Flight:
         """One with its keywords, or what is wrong with them."""
         try:
             spec = run.defaults.spec_of(item)
-            return cls(run, hooks, item, nextitem, spec, key=key_of(spec, item))
+            return cls(run, hooks, item, nextitem, spec, key=key_of(spec, item), asked=spec)
         except BadValueError as error:
             return cls(run, hooks, item, nextitem, None, bad_value=str(error))
 
@@ -141,6 +139,8 @@ def prepare(run: Run, hooks: object, item: pytest.Item, nextitem: pytest.Item | 
     if group is not None:
         if group.key == flight.key and group.watch.alive:
             flight.group, flight.sandbox, flight.plan = group, group.sandbox, group.plan
+            if flight.asked is not None:
+                flight.spec = replace(group.spec, origins=flight.asked.origins)
         else:
             group.close()
     if flight.spec is not None and flight.spec.named_fresh:
@@ -161,18 +161,18 @@ def _find_fresh(flight: Flight, spec: Spec) -> None:
 
 
 def run(flight: Flight) -> None:
-    """Run the test in a child, which comes back from here with ``flight.inside``; so does the only process if nothing was to be had."""
-    if flight.spec is None:
+    """Run the test in a child, which comes back from here with ``flight.inside``."""
+    if flight.spec is None or flight.asked is None:
         return
     if flight.shares and not flight.rehearses:
         _share(flight)
-    _take_off(flight, flight.spec)
+    _take_off(flight, flight.asked)
     if flight.rehearses and flight.facts is not None and flight.facts.exit.first("need") is not None:
         flight.rehearses = False
         flight.close()
         flight.sandbox = None
         _share(flight)
-        _take_off(flight, flight.spec)
+        _take_off(flight, flight.asked)
 
 
 def _share(flight: Flight) -> None:
@@ -185,19 +185,20 @@ def _share(flight: Flight) -> None:
 
 
 def _take_off(flight: Flight, spec: Spec) -> None:
-    """Fork, and in pytest wait."""
+    """Fork, and in pytest wait. ``spec``: what was asked for."""
     try:
         if flight.group is not None:
-            if _go_on(flight, spec, flight.group):
+            if _go_on(flight, flight.group.spec, flight.group):
                 return
             if spec.fixtures != "fresh":
                 _share(flight)
         elif _go_from_nursery(flight, spec):
             return
+        flight.spec = spec
         with standing_still():  # building a sandbox is no part of the test
             _prepare(flight, spec)
-        if not (flight.plain or flight.broken or flight.skipped):
-            _fork(flight, spec)
+        if not (flight.broken or flight.skipped):
+            _fork(flight, flight.spec or spec)
     except StepFailedError as error:
         flight.broken = flight.run.builders_death(died=True) or explain(error, flight.run.here)
     except KeyboardInterrupt as error:  # at any moment since the fork, or since a child was told to go on
@@ -256,27 +257,40 @@ def _go_on(flight: Flight, spec: Spec, group: Group) -> bool:
 
 def _prepare(flight: Flight, spec: Spec) -> None:
     """Get a ready sandbox, or settle what this machine cannot give by ``on_missing``."""
-    run = flight.run
+    run, kind = flight.run, (bool(spec.net), spec.fs)
     try:
         flight.plan = run.plan(spec, flight.item.session)
         for missing in flight.plan.missing:
             _settle(flight, spec, missing)
         if flight.broken is None and flight.skipped is None:
             _build(flight, spec)
-            run.has_worked = True
+            run.worked.add(kind)
     except StepFailedError as error:
-        if run.has_worked or error.errno in PASSING:  # not what this machine cannot give: no on_missing covers it
+        if kind in run.worked or error.errno in PASSING:  # not what this machine cannot give: no on_missing covers it
             raise
-        _settle(flight, spec, Missing("sandbox", explain(error, run.here), ""))
-        flight.plain = flight.broken is None and flight.skipped is None
+        missing = Missing("sandbox", explain(error, run.here), "")
+        _settle(flight, spec, missing)
+        if flight.broken is None and flight.skipped is None:
+            _do_without(flight, spec, missing.reason)
+
+
+def _do_without(flight: Flight, spec: Spec, reason: str) -> None:
+    """Get a sandbox without namespaces: the test has a process of its own, and what else needs no privilege. Raises ``StepFailedError``."""
+    run = flight.run
+    plan = flight.plan = run.bare_plan(spec)
+    flight.spec = _bare.given(spec, run.machine.host)
+    said = _bare.sentence(spec, run.machine.host, plan, reason)
+    flight.troubles[:] = [f"isolate: {said_once(run.said_remedies, said, str(flight.item.nodeid))}"]
+    run.machine.revive()
+    _have_temporary_base(flight)
+    flight.sandbox = run.machine.keeper.take(plan.recipe)
+    flight.sandbox.wait_ready()
 
 
 def _build(flight: Flight, spec: Spec) -> None:
     """Take or order the sandbox. When it fails and the machine's mounts changed meanwhile, or the builder died, do it once more."""
     run = flight.run
-    if "tmp_path_factory" in getattr(flight.item, "fixturenames", ()):
-        with contextlib.suppress(OSError):  # somebody else's directory: pytest's own fixture says so, inside
-            _pytest_private.temporary_base(flight.item.config)  # or each child makes one of its own; before PID 1 looks what there is
+    _have_temporary_base(flight)  # before PID 1 looks what there is
     for again in (False, True):
         plan = flight.plan = run.plan(spec, flight.item.session)
         try:
@@ -290,6 +304,13 @@ def _build(flight: Flight, spec: Spec) -> None:
                 raise
         else:
             return
+
+
+def _have_temporary_base(flight: Flight) -> None:
+    """Or each child makes one of its own."""
+    if "tmp_path_factory" in getattr(flight.item, "fixturenames", ()):
+        with contextlib.suppress(OSError):  # somebody else's directory: pytest's own fixture says so, inside
+            _pytest_private.temporary_base(flight.item.config)
 
 
 def _settle(flight: Flight, spec: Spec, missing: Missing) -> None:
@@ -310,14 +331,14 @@ _INTERRUPTING = {signal.SIGINT, signal.SIGTERM}  # in a child that is not yet in
 def _fork(flight: Flight, spec: Spec) -> None:
     sandbox = flight.sandbox
     assert sandbox is not None
-    if spec.memory is not None and "memory" in sandbox.groups:
+    if spec.memory is not None:
         sandbox.watch_memory()
     further = goes_on(flight.run, flight.key, flight.nextitem)
     timers = Stopped.here()
     try:
         _cross(flight, spec, sandbox, timers, further=further)
         if flight.group is not None:
-            flight.run.forked.add(flight.group.watch.pid)
+            flight.run.forked.add(flight.group.watch.forked)
             _look_ahead(flight, timers, further=further)
             _watch(spec, flight.group, further=further)
             _wait(flight, flight.group)
@@ -335,12 +356,14 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timers: Stopped, *, fur
     assert plan is not None
     run.machine.huge_pages.before_fork()
     boarding = _boarding.board(run, item.config, spec, sandbox)
-    given, pid = boarding.given, -1
+    given, child = boarding.given, None
     repairing: list[int] = []
     try:
         warm = Warm.of(run, timers, repairing)
         ours = {*boarding.ours, *run.descriptors_of_ours()}
-        entry = _boarding.entry(run, item, spec, given, timers=timers, repairing=repairing, ours=ours, goes_on=further)
+        entry = _boarding.entry(
+            run, item, spec, given, timers=timers, repairing=repairing, ours=ours, goes_on=further, writable=plan.writable
+        )
         _pytest_private.prepared_callers(item.config, flight.hooks, FORWARDED)
         measuring = _coverage.measuring(plan.written.covers)
         if not flight.may_fly or not run.stream_flags:  # another test in flight may have changed them
@@ -349,22 +372,22 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timers: Stopped, *, fur
         departing = Departing(given.stacks)
         with departing.fork():
             flight.started = time.time()
-            pid = entry_module.fork(entry)
-            if pid == 0:
+            child = sandbox.fork(entry)
+            if child is None:
                 departing.is_inside = True
                 with arriving(given.frames):
                     _arrive(flight, spec, Arrival(given, entry, warm, warm.become(entry)), measuring, further=further)
                 return
             watch = Watch(
-                Child(pid), sandbox, boarding.frames, boarding.stacks, boarding.ended, relays=boarding.relays, forked=forked,
+                child, sandbox, boarding.frames, boarding.stacks, boarding.ended, relays=boarding.relays, forked=forked,
                 debuggable=_pytest_private.has_terminal(item.config) and not spec.strict, trusted=not spec.strict,
             )  # fmt: skip
-            flight.group = Group(flight.key, sandbox, plan, watch, boarding.commands, measuring, given.mirrors, warm.threads)
+            flight.group = Group(flight.key, spec, sandbox, plan, watch, boarding.commands, measuring, given.mirrors, warm.threads)
     except BaseException:  # Ctrl-C too
         if flight.group is None and flight.inside is None:  # else all of it is the group's
-            if pid > 0:
+            if child is not None:
                 sandbox.kill()
-                entry_module.end(pid)
+                child.end()
             boarding.close()
         raise
     finally:
@@ -427,8 +450,9 @@ def _look_ahead(flight: Flight, timers: Stopped, *, further: bool = False) -> No
 def _watch(spec: Spec, group: Group, *, further: bool) -> None:
     """Have the next test of a child watched."""
     cpu_time = None if spec.cpu_time is None else spec.cpu_time + (group.counters.cpu_seconds or 0.0)
+    memory = spec.memory if "memory" in group.plan.looked else None
     alarm = None if spec.memory is None else (int(spec.memory * _allocations.SHARE), _allocations.ALARM)
-    group.watch.start(spec.timeout, cpu_time, alarm=alarm, goes_on=further)
+    group.watch.start(spec.timeout, cpu_time, alarm=alarm, goes_on=further, memory=memory)
 
 
 def _wait(flight: Flight, group: Group) -> None:

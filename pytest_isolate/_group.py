@@ -77,6 +77,7 @@ class Group:
     """A sandbox with a child in it that runs tests, one or several."""
 
     key: Key | None
+    spec: Spec  # what its tests have
     sandbox: Sandbox
     plan: Plan
     watch: Watch
@@ -85,7 +86,7 @@ class Group:
     mirrors: dict[str, int]  # what the child keeps in its memory, by name: the files of it
     threads: tuple[str, ...] = ()  # names of pytest's other threads at the fork
     counters: Counters = field(default_factory=Counters)  # as they were when the test before ended
-    disk_used: int = 0
+    disk_used: int | None = 0
     unroutable: int = 0
     changes: Changes = field(default_factory=Changes)
 

@@ -24,6 +24,7 @@ _MISSED = re.compile(
 )
 _NO_NAME = os.strerror(errno.EOVERFLOW)
 _QUOTED = re.compile(r"""['"]([^'"]{1,4096})['"]""")
+_NO_PERMISSION = re.compile(r"Permission denied|EACCES", re.IGNORECASE)
 _READ_ONLY = re.compile(r"read-?only (?:file ?system|database)|EROFS", re.IGNORECASE)
 
 
@@ -46,6 +47,15 @@ def is_device(path: str) -> bool:
         return False
     inside = {"shm", "mqueue", "pts", "fd", "null", "zero", "full", "random", "urandom", "tty", "stdin", "stdout", "stderr", "ptmx"}
     return path.split("/")[2] not in inside and (stat.S_ISCHR(look.st_mode) or stat.S_ISBLK(look.st_mode) or stat.S_ISDIR(look.st_mode))
+
+
+def refused(text: str, writable: Sequence[str]) -> Iterator[str]:
+    """A sentence where a write may have been refused because the test has no file system of its own."""
+    if _NO_PERMISSION.search(text[-_MOST_TEXT:]):
+        yield (
+            f"files: a test without namespaces writes to {', '.join(writable)} only: anywhere else it would be real, "
+            "and Landlock refuses it (EACCES); bind= names further places where it may be"
+        )
 
 
 def unnamed(text: str) -> Iterator[str]:

@@ -69,6 +69,9 @@ class Inherited:
         if strict:
             closed = tuple(found.others.union(file.number for file in found.files))
             return Inheritance([], closed, shown, most, private, _nulls(standing, nothing)), standing
+        if private < 0:  # there is nothing private to open it on: it stays what fork makes of it
+            kept = found.others.union(standing, (file.number for file in found.files))
+            return Inheritance([], nulls=_nulls(kept, nothing)), kept
         memory = {each.path for each in self._mappings.values() if each.gone and each.writable}  # goes with its descriptor
         files = [file for file in found.files if not (file.gone and file.path in memory)]
         others = found.others.union(file.number for file in found.files if file.gone and file.path in memory)

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from pytest_isolate import _pytest_private
 from pytest_isolate._flight import Flight
 from pytest_isolate._mend import xml_text
+from pytest_isolate._places import places
 from pytest_isolate._plan import resolve_user
-from pytest_isolate._plugins import report_directories
 from pytest_isolate._sandbox.changes import Changes, read
 from pytest_isolate._sandbox.copies import LARGEST, MOST
 from pytest_isolate._sandbox.salvage import Reader, copy_out, merge_out
@@ -69,42 +65,6 @@ def _pairs(value: object) -> list[tuple[str, str]]:
     return [(xml_text(name), text) for name, text in pairs]
 
 
-def places(config: pytest.Config) -> Iterator[Path]:
-    """Directories whose writes reach the machine, without symbolic links on the way."""
-    for place in _places(config):
-        yield Path(os.path.realpath(place))
-
-
-def _places(config: pytest.Config) -> Iterator[Path]:
-    if (cache := _pytest_private.cache_directory(config)) is not None:
-        yield cache
-    if (hypothesis := sys.modules.get("hypothesis")) is not None:
-        settings = getattr(getattr(hypothesis, "settings", None), "default", None)
-        known = config.stash.get(_EXAMPLES, None)
-        if known is None or known[0] is not settings:  # a profile was loaded
-            known = config.stash[_EXAMPLES] = (settings, _examples(settings))
-        if known[1] is not None:
-            yield known[1]
-    yield from report_directories(config)
-
-
-_EXAMPLES = pytest.StashKey[tuple[object, "Path | None"]]()
-
-
-def _examples(settings: object) -> Path | None:
-    """Where Hypothesis keeps examples. It finds that out when it is asked: it looks at directories, warns of them, and may raise.
-
-    What it has to say about it, it says inside, to the test that uses it. Here it would end the whole run.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            path = getattr(getattr(settings, "database", None), "path", None)
-        except Exception:  # noqa: BLE001 - HypothesisException, or whatever a database of somebody's own raises
-            return None
-    return path if isinstance(path, Path) else None
-
-
 def changes_of(flight: Flight) -> Changes:
     """What the test did to the file system; of a group, what was not there before it."""
     if flight.changes is None:
@@ -123,6 +83,8 @@ def keep_artifacts(flight: Flight, *, failed: bool) -> str | None:
     keep = config.getoption("isolate_keep")
     if sandbox is None or plan is None or not (keep == "all" or (keep == "failed" and failed)):
         return None
+    if plan.is_bare:
+        return "what the test wrote is where it wrote it, for it had no file system of its own: nothing is kept"
     name = re.sub(r"[^\w.\[\]-]+", "_", flight.item.nodeid, flags=re.ASCII)[-_LONGEST_NAME:]
     folder = config.rootpath / config.getoption("isolate_artifacts")
     target, number, whole = folder / name, 0, True

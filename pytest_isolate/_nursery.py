@@ -46,7 +46,8 @@ class _Ward(Child):
     """A child of the nursery, which reaps it and tells how it ended."""
 
     def __init__(self, pid: int, pidfd: int, nurse: _Nurse) -> None:
-        self.pid, self.pidfd, self._nurse = pid, pidfd, nurse
+        self.pid = self.forked = pid
+        self.pidfd, self._nurse = pidfd, nurse
 
     def reap(self) -> int | None:
         return self._nurse.status(self.pid)
@@ -192,7 +193,7 @@ class Nursery:
 
     def take(self, item: pytest.Item, spec: Spec) -> Group | None:
         """A child for this test, which waits for its command. None where pytest has to fork it itself."""
-        if not self._run.has_worked:  # what this machine cannot do is to be said of the first test
+        if not self._run.worked:  # what this machine cannot do is to be said of the first test
             return None
         try:
             if not self._is_for(item, spec) or not self._is_steady(item) or self._nurse is None:
@@ -219,7 +220,7 @@ class Nursery:
         if self._run.machine.huge_pages.before_fork():  # the next nursery shares them
             self.forget()
         measuring = _coverage.measuring(plan.written.covers)
-        return Group(None, place.sandbox, plan, watch, boarding.commands, measuring, boarding.given.mirrors, nurse.threads)
+        return Group(None, spec, place.sandbox, plan, watch, boarding.commands, measuring, boarding.given.mirrors, nurse.threads)
 
     def look_ahead(self, item: pytest.Item | None, foreseen: tuple[Spec, Plan] | None, timers: Stopped) -> int:
         """While a test runs: fork a nursery, if it pays now, and children for the next tests, if their sandboxes are ready.

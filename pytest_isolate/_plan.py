@@ -45,6 +45,14 @@ class Plan:
     missing: tuple[Missing, ...] = ()
     apart: tuple[Apart, ...] = ()  # those of ``uppers`` that are taken apart
     hosts: tuple[str, str, tuple[str, ...]] | None = None  # the /etc/hosts that we wrote: where, with the own name and its addresses
+    walls: tuple[str, ...] = ()  # that a test has by it, by the doctor's names
+    looked: tuple[str, ...] = ()  # limits that only looks from outside enforce
+    writable: tuple[str, ...] | None = None  # where a test without a file system of its own may write; None: wherever its user may
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it has no namespaces."""
+        return not self.recipe.namespaces
 
     @property
     def written(self) -> Written:
@@ -91,9 +99,11 @@ def plan(spec: Spec, host: Host, tree: Tree, loopback: list[str], places: list[s
         uid, gid, _ = resolve_user(spec.user) if spec.user is not None else (host.uid, host.gid, ())
         user_map = (uid, gid, host.uid, host.gid)
     missing = tuple(_missing(spec, host, tree))
-    limits = _limits(spec, host, tree)
+    limits = limits_of(spec, host, tree)
+    walls = ("process", "namespaces", *(["net"] if spec.net else []), *([spec.fs] if spec.fs != "host" else []))
+    walls += ("strict",) if spec.strict else ()
     recipe = Recipe(namespaces, user_map, PRIVATE, tuple(layout.steps), limits, waits=bool(layout.apart))
-    return Plan(recipe, tuple(layout.uppers), missing, tuple(layout.apart), layout.hosts)
+    return Plan(recipe, tuple(layout.uppers), missing, tuple(layout.apart), layout.hosts, walls)
 
 
 def resolve_user(user: str | int) -> tuple[int, int, tuple[int, ...]]:
@@ -205,7 +215,7 @@ def _sysfs(spec: Spec, host: Host) -> Iterator[Step]:
             yield ("bind", mount.path, inside(mount.path), True)
 
 
-def _limits(spec: Spec, host: Host, tree: Tree) -> dict[str, dict[str, str]]:
+def limits_of(spec: Spec, host: Host, tree: Tree) -> dict[str, dict[str, str]]:
     """Files to write for each controller, always made where they can be, for what they measure."""
     limits: dict[str, dict[str, str]] = {}
     for name, place in host.places.items():

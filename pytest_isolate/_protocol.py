@@ -445,7 +445,7 @@ def _record_warning(item: pytest.Item, text: str, category: type[Warning], filen
 
 def entry(flight: Flight) -> Entry:
     """The test's entry in the JSON report. A test that its own pytest ended before the fork (a skip, a failed set-up) has one too."""
-    verdict = flight.verdict
+    verdict, plan = flight.verdict, None if flight.facts is None else flight.plan
     return Entry(
         str(flight.item.nodeid),
         outcome_of(flight.reports),
@@ -463,6 +463,8 @@ def entry(flight: Flight) -> Entry:
         None if flight.item.location[1] is None else flight.item.location[1] + 1,
         _output(flight.reports) if verdict is not None and verdict.violations else None,
         None if verdict is None or verdict.broken is None else verdict.broken.removeprefix("isolate: "),
+        () if plan is None else plan.walls,
+        () if plan is None else plan.looked,
     )
 
 

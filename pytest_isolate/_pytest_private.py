@@ -432,17 +432,6 @@ def protocol_by(config: pytest.Config, instead: Callable[..., object]) -> Iterat
         _set_hooks(config, {"pytest_runtest_protocol": original})
 
 
-@contextlib.contextmanager
-def started_already(config: pytest.Config) -> Iterator[None]:
-    """For a protocol of pytest's own of a test whose start has been told."""
-    before = config.pluginmanager.hook.pytest_runtest_logstart
-    _set_hooks(config, {"pytest_runtest_logstart": lambda **_: None})
-    try:
-        yield
-    finally:
-        _set_hooks(config, {"pytest_runtest_logstart": before})
-
-
 def give_back_protocol(config: pytest.Config) -> None:
     """In the child, which runs it as a plain run does."""
     stand_in = config.pluginmanager.hook.pytest_runtest_protocol

@@ -147,7 +147,8 @@ class Run:
         self.held: list[Callable[[], Iterable[int]]] = []  # what else is open for tests that no test may inherit
         self.changes = 0  # how often pytest has run code of fixtures, tests or hooks that a later test may find the traces of
         self._indexes: dict[int, int] = {}  # of the session's tests, by id
-        self.has_worked = False  # a sandbox was built before: what fails from then on is broken, not missing
+        #: Kinds of sandboxes that were built before: what of those fails from then on is broken, not missing.
+        self.worked: set[tuple[object, ...]] = set()
         self._any_isolated: bool | None = None
         self._machine: Machine | None = None
         self.on_terminate: OnTerminate | None = None
@@ -321,7 +322,19 @@ class Run:
             plan = _plan.plan(spec, machine.host, Tree(), loopback, self.places(session.items))
             if (lacking := _strict.missing(spec)) is not None:
                 plan.missing += (lacking,)
+                plan.walls = tuple(each for each in plan.walls if each != "strict")
             machine.plans[key] = plan
+        return machine.plans[key]
+
+    def bare_plan(self, spec: Spec) -> Plan:
+        """The plan for a spec where there are no namespaces, made once. Raises ``StepFailedError``."""
+        from pytest_isolate import _bare  # noqa: PLC0415
+        from pytest_isolate._linux.host import Tree  # noqa: PLC0415
+
+        machine = self.machine
+        key = ("bare", spec.fs, spec.bind, spec.strict, *spec.limits().items())
+        if key not in machine.plans:
+            machine.plans[key] = _bare.plan(spec, machine.host, Tree(), self.config)
         return machine.plans[key]
 
     def places(self, items: Sequence[pytest.Item] = ()) -> list[str]:

@@ -9,7 +9,8 @@ import pytest
 
 from pytest_isolate import _allocations, _attempts, _hints, _verdict
 from pytest_isolate._flight import Flight
-from pytest_isolate._kept import changes_of, keep_tmp_path, places
+from pytest_isolate._kept import changes_of, keep_tmp_path
+from pytest_isolate._places import places
 from pytest_isolate._values import format_duration, format_limit, format_network, format_size
 from pytest_isolate._verdict import Verdict
 
@@ -63,6 +64,8 @@ def _missed(flight: Flight, report: pytest.TestReport) -> Iterator[str]:
         yield from _hints.devices(text)
     if flight.run.machine.host.rootless and spec.fs == "overlay":
         yield from _hints.unnamed(text)
+    if plan.writable is not None:
+        yield from _hints.refused(text, plan.writable)
     if plan.apart:
         mounts = [mount.path for mount in flight.run.machine.host.mounts]
         yield from _hints.too_large(text, plan.written.too_large(sandbox.private), mounts)
@@ -87,7 +90,10 @@ def asked(flight: Flight) -> str:
     assert flight.spec is not None
     shown = {name: format_limit(name, value) for name, value in flight.spec.limits().items()}
     limits = ", ".join(f"{name} {value}" for name, value in shown.items()) or "none"
-    return f"limits: {limits}; net={format_network(flight.spec.net)}, fs={flight.spec.fs}"
+    without = ""
+    if flight.plan is not None and flight.plan.is_bare:
+        without = f"; no namespaces, which this machine does not give: {', '.join(flight.plan.walls)} only"
+    return f"limits: {limits}; net={format_network(flight.spec.net)}, fs={flight.spec.fs}{without}"
 
 
 def _used(verdict: Verdict) -> str:

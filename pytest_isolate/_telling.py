@@ -84,7 +84,11 @@ class Telling:
         entries = run.entries_as_json()
         isolated = {each["nodeid"] for each in entries if each["usage"]["wall_seconds"] is not None}  # type: ignore[index]
         if entries:
-            terminalreporter.write_line(f"isolate: {len(isolated)} of {len(ran | isolated)} tests isolated")
+            from pytest_isolate._report.unbuilt import is_bare  # noqa: PLC0415 - for runs with isolated tests
+
+            bare = sum(map(is_bare, entries))
+            without = f", {bare} of them without namespaces" if bare else ""
+            terminalreporter.write_line(f"isolate: {len(isolated)} of {len(ran | isolated)} tests isolated{without}", yellow=bool(bare))
         elif ran and (typed := [each.partition("=")[0] for each in _typed(self._config) if each.startswith("--isolate-")]):
             options = ", ".join(dict.fromkeys(typed))
             why = f"no test of this run is marked, and {options} alone isolates none (--isolate-all: every test)"
@@ -140,6 +144,10 @@ def _held_up(run: Run, isolated: Sequence[pytest.Item]) -> Iterator[str]:
 def _machine() -> Iterator[str]:
     """Where this is, and which limits cannot be had: without a sandbox, from what the kernel shows of its control groups."""
     if sys.platform != "linux":
+        yield (
+            f"{sys.platform} has nothing to isolate with, for all of it is Linux's: they are skipped, or errors with on_missing='error' "
+            "and 'warn'; --isolate-off runs them plain"
+        )
         return
     from pytest_isolate._linux import host  # noqa: PLC0415 - knows the kernel
     from pytest_isolate._linux.mounts import MountTable  # noqa: PLC0415

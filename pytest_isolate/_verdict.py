@@ -31,11 +31,11 @@ class Facts:
 
     exit: Exit
     counters: Counters
-    disk_used: int
+    disk_used: int | None  # None where it has no file system of its own
     disk_full: str  # of what nothing was left: "bytes", "files" or ""
     base_memory: int
     base_cpu: tuple[float, float] = (0.0, 0.0)  # seconds before the test's own code, in user mode and in the kernel
-    disk_before: int = 0  # bytes that tests before it in the same sandbox had written
+    disk_before: int | None = 0  # bytes that tests before it in the same sandbox had written
     unroutable: int | None = None  # what had no way out of the network; None on the host's
     attempts: tuple[Attempt, ...] = ()
     kill: Kill | None = None  # what the kernel wrote about an out-of-memory kill
@@ -152,7 +152,7 @@ def _usage(facts: Facts) -> Usage:
         cpu_seconds=_above(facts.counters.cpu_seconds, sum(facts.base_cpu)),
         memory_peak_bytes=None if peak is None else max(0, peak - facts.base_memory),
         pids_peak=facts.counters.pids_peak,
-        disk_bytes=max(0, facts.disk_used - facts.disk_before),
+        disk_bytes=None if facts.disk_used is None else max(0, facts.disk_used - (facts.disk_before or 0)),
         io_read_bytes=facts.counters.io_read,
         io_write_bytes=facts.counters.io_write,
         cpu_user_seconds=_above(facts.counters.cpu_user_seconds, facts.base_cpu[0]),
@@ -218,6 +218,14 @@ def _limits(spec: Spec, facts: Facts, dead_in: str | None) -> Iterator[Violation
             f"the kernel killed {who}",
             _phase_of(facts, "oom", dead_in), spec.memory, used,
         )  # fmt: skip
+    if spec.memory is not None and (found := exit_.memory_exceeded) is not None:
+        phase, stacks = dead_in or PHASES[-1], "; every thread's stack is below" if exit_.stacks else ""
+        yield _violations.MemoryExceeded(
+            "memory",
+            f"memory: limit {format_size(spec.memory)}, set {spec.origin('memory')}; sampled, for no control group limits it here: "
+            f"the process tree held {format_size(found)} at one look and was killed in {phase}{stacks}",
+            phase, spec.memory, found,
+        )  # fmt: skip
     if spec.pids is not None and counters.pids_denied:
         peak = "" if counters.pids_peak is None else f"; {counters.pids_peak} ran at once and"
         yield _violations.PidsExceeded(
@@ -257,14 +265,15 @@ def _limits(spec: Spec, facts: Facts, dead_in: str | None) -> Iterator[Violation
 
 
 def _disk(limit: int, facts: Facts) -> str:
-    used, files = format_size(facts.disk_used), most_files(limit)
+    written = facts.disk_used or 0
+    used, files = format_size(written), most_files(limit)
     if facts.disk_full == "files":
         return (
             f"the {files} files and directories that it allows (one for each KiB and 1024) were there when the test was over, with {used} "
             "in them, and the kernel refused one more to a process of it"
         )
     said = f"{used} were written when the test was over and the kernel refused more to a process of it"
-    unclear = not facts.disk_full and facts.disk_used <= limit // 2
+    unclear = not facts.disk_full and written <= limit // 2
     return f"{said}: bytes, or one of the {files} files and directories that it allows" if unclear else said
 
 
@@ -306,7 +315,7 @@ def _crash(facts: Facts, phase: str) -> Violation:
 
 def _ending(status: int | None) -> str:
     if status is None:
-        return "ended (its status was reaped by another part of this pytest)"
+        return "ended (how is not known: its status was reaped by another part of this pytest, or by a helper of ours that was killed)"
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         try:

@@ -152,7 +152,7 @@ class Isolation:
 
     def _isolated(self, item: pytest.Item, nextitem: pytest.Item | None, after: Flight | None = None) -> object:
         """Run a test in a child; ``after`` an attempt that is to be followed by another."""
-        from pytest_isolate import _protocol, _pytest_private  # noqa: PLC0415 - nothing of it is imported for unmarked tests
+        from pytest_isolate import _protocol  # noqa: PLC0415 - nothing of it is imported for unmarked tests
 
         fleet, flight = self._fleet, self._prepared(item, nextitem, after)
         if fleet is not None and self._run.stops(item.session):
@@ -164,10 +164,6 @@ class Isolation:
         if fleet is None or fleet.is_empty or after is not None:
             _protocol.say_start(flight)
         raised = self._run_elsewhere(flight)
-        if flight.plain and raised is None:
-            _protocol.warn_of_troubles(flight)
-            with _pytest_private.started_already(item.config):
-                return self._plainly(flight)
         if fleet is not None and flight.may_fly:
             self._flight = None
             fleet.take_in(flight, raised)
@@ -180,7 +176,7 @@ class Isolation:
 
         if _pytest_private.is_skipped(item):
             flight = _flight.Flight.of(self._run, self, item, nextitem)
-            flight.plain = flight.is_skipped = True
+            flight.is_skipped = True
         else:
             _protocol.warn_of_plugins(self._run, item)
             flight = _flight.prepare(self._run, self, item, nextitem, self._group)
@@ -226,7 +222,7 @@ class Isolation:
         return raised
 
     def _plainly(self, flight: Flight) -> object:
-        """Have pytest itself run the protocol of a test that a mark skips, or for which nothing could be had."""
+        """Have pytest itself run the protocol of a test that a mark skips."""
         from pytest_isolate import _protocol  # noqa: PLC0415
 
         self._run.changes += 1

@@ -69,6 +69,8 @@ def _obstacle(name: str, host: host_module.Host) -> str | None:
     """Why this machine lacks a capability; None when it has it."""
     if name == "strict":
         return _strict.obstacle()
+    if name == "landlock":
+        return _strict.landlock_obstacle()
     if name == "docker":
         from dockerd import obstacle
 

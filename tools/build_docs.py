@@ -48,7 +48,7 @@ def keywords() -> str:
 
 
 #: Capabilities that are there or not there together, in every environment.
-COLUMNS = (("namespaces", "net", "readonly", "disk"), ("overlay",), ("memory", "pids", "cpu"), ("strict",), ("landlock",))
+COLUMNS = (("namespaces", "net", "readonly", "disk"), ("overlay",), ("memory", "pids", "cpu"), ("strict",), ("process",), ("landlock",))
 
 
 def _row(environment: Environment) -> tuple[str, ...]:

@@ -66,6 +66,7 @@ _PR_SET_DUMPABLE = 4
 _PR_SET_SECCOMP = 22
 _PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
+_PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
@@ -210,6 +211,11 @@ def drop_bounding_set(keep: frozenset[int]) -> None:
 def clear_ambient_set() -> None:
     """prctl(PR_CAP_AMBIENT_CLEAR_ALL)."""
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+
+
+def adopt_orphans() -> None:
+    """Processes below this one whose parent ends become children of this one, not of init: prctl(PR_SET_CHILD_SUBREAPER)."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def no_new_privileges() -> None:

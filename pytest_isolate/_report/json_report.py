@@ -36,6 +36,8 @@ class Entry:
     line: int | None = None  # of the test in its file, from 1
     output: str | None = None  # what a test with violations said, capped
     reason: str | None = None  # why it had no sandbox
+    walls: tuple[str, ...] = ()  # what kept it apart, by the doctor's names
+    sampled: tuple[str, ...] = ()  # limits that were held by looking at its processes
 
     def as_json(self) -> dict[str, object]:
         """The entry in the contract's form."""
@@ -59,6 +61,8 @@ class Entry:
             "line": self.line,
             "output": self.output,
             "reason": self.reason,
+            "walls": list(self.walls),
+            "sampled": list(self.sampled),
         }
 
 

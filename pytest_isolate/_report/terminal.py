@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_isolate._report.unbuilt import unbuilt
-from pytest_isolate._values import format_duration, format_size
+from pytest_isolate._report.unbuilt import is_bare, unbuilt
+from pytest_isolate._values import counted, format_duration, format_size
 
 if TYPE_CHECKING:
     import pytest
@@ -48,7 +48,7 @@ def lines(
     entries: Sequence[dict[str, Any]], comparison: Comparison | None, written: str | None, top: int, width: int
 ) -> list[Text]:  # fmt: skip
     """The section's lines, none when there is nothing to say."""
-    found = list(_unbuilt(entries))
+    found = [*_unbuilt(entries), *_bare(entries)]
     found += [Text(f"{entry['nodeid']}: {violation['message']}", {"red": True}) for entry, violation in violations(entries)]
     if comparison is not None:
         found += _budgets(comparison)
@@ -63,6 +63,20 @@ def _unbuilt(entries: Sequence[dict[str, Any]]) -> Iterator[Text]:
     for each in unbuilt(entries):
         yield Text(each.heading, {"red": True, "bold": True})
         yield from _cut([str(entry["nodeid"]) for entry in each.entries])
+
+
+def _bare(entries: Sequence[dict[str, Any]]) -> Iterator[Text]:
+    """Tests without namespaces, by what they had instead."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for entry in entries:
+        if is_bare(entry):
+            found.setdefault((*entry["walls"], *(f"{name} by sampling" for name in entry["sampled"])), []).append(str(entry["nodeid"]))
+    for had, tests in found.items():
+        yield Text(
+            f"{counted(len(tests), 'test')} had no namespaces, only: {', '.join(had)} (their warnings say why)",
+            {"yellow": True, "bold": True},
+        )
+        yield from _cut(tests)
 
 
 def _budgets(comparison: Comparison) -> Iterator[Text]:

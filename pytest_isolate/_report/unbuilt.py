@@ -1,4 +1,4 @@
-"""Tests that had no sandbox: a run in which none could be built must not look like one in which nothing was overstepped. Pure."""
+"""Tests that had no sandbox, or a bare one: a run in which none could be built must not look like one that overstepped nothing. Pure."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ class Unbuilt(NamedTuple):
 def is_unbuilt(entry: Mapping[str, Any]) -> bool:
     """Whether a test is an error because there was no sandbox for it, or none that can be had."""
     return entry.get("verdict") == "sandbox_error"
+
+
+def is_bare(entry: Mapping[str, Any]) -> bool:
+    """Whether a test ran, with ``on_missing="warn"``, where there were no namespaces for it."""
+    walls = entry.get("walls") or ()
+    return bool(walls) and "namespaces" not in walls
 
 
 def unbuilt(entries: Iterable[Mapping[str, Any]]) -> list[Unbuilt]:

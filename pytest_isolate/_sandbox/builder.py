@@ -18,7 +18,7 @@ from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import cgroup, signals
 from pytest_isolate._linux.kin import Kin
 from pytest_isolate._sandbox import wire
-from pytest_isolate._sandbox.holder import Holder
+from pytest_isolate._sandbox.holder import Holder, Nobody
 from pytest_isolate._sandbox.left_over import Question, send_signal
 
 _UNMAKING_LONGEST = 5.0  # seconds
@@ -112,7 +112,7 @@ class Builder:
             wire.send(self._requests, "ready")
 
     def _build(self, number: str, recipe: wire.Recipe, channel: wire.Channel) -> None:
-        holder = Holder(self._kin, recipe)
+        holder = (Holder if recipe["namespaces"] else Nobody)(self._kin, recipe)
         sandbox = _Sandbox(channel, holder, {})
         try:
             if self._groups is not None:
@@ -164,9 +164,12 @@ class Builder:
         sandbox = self._sandboxes.pop(number)
         sandbox.channel.close()
         sandbox.holder.kill()
-        self._ending[sandbox.holder.pidfd] = sandbox
-        self._poll.register(sandbox.holder.pidfd, select.POLLIN)
         self._dying += set(sandbox.groups.values())
+        if sandbox.holder.pid:
+            self._ending[sandbox.holder.pidfd] = sandbox
+            self._poll.register(sandbox.holder.pidfd, select.POLLIN)
+        else:  # nobody is in there any more, by pytest's word
+            self._clean()
 
     def _reap(self, ready: set[int]) -> None:
         for pidfd in (ended := ready & self._ending.keys()):

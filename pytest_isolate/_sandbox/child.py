@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pytest_isolate._errors import Step
+from pytest_isolate._sandbox import entry
 
 if TYPE_CHECKING:
     from pytest_isolate._sandbox.sandbox import Sandbox
@@ -15,7 +16,7 @@ class Child:
     """One that pytest forked itself. Owns the pidfd. Raises ``StepFailedError`` when it cannot be had."""
 
     def __init__(self, pid: int) -> None:
-        self.pid = pid
+        self.pid = self.forked = pid  # ``forked``: the process below pytest that is, or has forked, the test
         with Step("pidfd_open of", "the test's process"):
             self.pidfd = os.pidfd_open(pid)
 
@@ -29,3 +30,8 @@ class Child:
     def reap_later(self, sandbox: Sandbox) -> None:
         """It is on its way out, and nobody will ask for its status."""
         sandbox.reap_later(self.pid)
+
+    def end(self) -> None:
+        """Kill and reap it: nobody will watch it."""
+        entry.end(self.pid)
+        os.close(self.pidfd)

@@ -1,4 +1,4 @@
-"""The walls of ``profile="strict"``, closed by the child around itself before the first line of test code.
+"""The walls of ``profile="strict"``, and of a test without namespaces, closed by the child around itself before the test's own code.
 
 What the filter forbids was decided in the parent (``_strict``); here it is only loaded, and nothing is imported. The order matters:
 the bounding set can be emptied only while there are capabilities, the user changes next, and the filter comes last,
@@ -12,6 +12,7 @@ import os
 import resource
 import stat
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pytest_isolate._linux import syscalls
@@ -29,6 +30,8 @@ _WITH_SCOPES = 6
 _NO_CORE = 1  # byte: too few for a file, and to the kernel the sign not to start the machine's program for core dumps either; 0 is not
 _STREAMS = (1, 2)
 _KERNELS = frozenset({"proc", "sys"})  # where a write changes the kernel, not a file
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
+_SCOPE_OF_SIGNALS = 1 << 1
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,21 @@ class Confinement:
 
     program: bytes  # seccomp filter; empty where the machine has none and ``on_missing`` said to go on
     capabilities: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Wall:
+    """Landlock's around a test that has no file system of its own. Whoever is behind it sends no signals to the other side (Linux 6.12)."""
+
+    writable: tuple[str, ...]  # directories and files; those that are not there are left out
+
+
+def close_wall(wall: Wall) -> None:
+    """Forbid writes elsewhere, and gaining rights. Nothing where the kernel cannot. Raises ``OSError``."""
+    version = syscalls.landlock_version()
+    if version >= LANDLOCK_NEEDED:
+        syscalls.no_new_privileges()
+        _allow_writes_to((*wall.writable, *(f"/dev/{name}" for name in _DEVICES)), version, _SCOPE_OF_SIGNALS)
 
 
 def bound(confinement: Confinement) -> None:
@@ -54,24 +72,25 @@ def enclose(confinement: Confinement) -> None:
     syscalls.no_new_privileges()
     version = syscalls.landlock_version()
     if version >= LANDLOCK_NEEDED:
-        _landlock(version)
+        _allow_writes_to((f"/{name}" for name in os.listdir("/") if name not in _KERNELS), version, _SCOPES)
     if confinement.program:
         syscalls.seccomp_filter(confinement.program)
 
 
-def _landlock(version: int) -> None:
-    """Allow writing below each directory of the root but the kernel's own; devices can be made nowhere."""
+def _allow_writes_to(paths: Iterable[str], version: int, scopes: int) -> None:
+    """Close Landlock's wall around all but these paths, of which links are none; devices can be made nowhere."""
     of_files = _WRITE_FILE | (_TRUNCATE if version >= _WITH_TRUNCATE else 0)
     allowed = of_files | _REMOVE | _MAKE | _REFER
     attributes = struct.pack("=Q", allowed | _MAKE_CHAR | _MAKE_BLOCK)
     if version >= _WITH_SCOPES:
-        attributes += struct.pack("=QQ", 0, _SCOPES)
+        attributes += struct.pack("=QQ", 0, scopes)
     ruleset = syscalls.landlock_ruleset(attributes)
     try:
-        for name in os.listdir("/"):
-            if name in _KERNELS:
+        for path in paths:
+            try:
+                fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except FileNotFoundError:
                 continue
-            fd = os.open(f"/{name}", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 mode = os.fstat(fd).st_mode
                 if not stat.S_ISLNK(mode):

@@ -18,10 +18,10 @@ import warnings
 from dataclasses import dataclass, field
 
 from pytest_isolate._errors import Step, StepFailedError
-from pytest_isolate._linux import syscalls
+from pytest_isolate._linux import syscalls, tree
 from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._sandbox import confine, inherited
-from pytest_isolate._sandbox.confine import Confinement
+from pytest_isolate._sandbox.confine import Confinement, Wall
 from pytest_isolate._sandbox.frames import Writer
 from pytest_isolate._sandbox.inherited import Inheritance
 
@@ -84,6 +84,22 @@ class MemoryLimit:
 
 
 @dataclass(frozen=True)
+class MemoryLooked:
+    """A limit that looks from outside enforce: the child only knows what it holds before the test begins."""
+
+    above: int
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """None is needed."""
+        return ()
+
+    def apply(self) -> int:
+        """The present usage in bytes."""
+        return tree.own_memory()
+
+
+@dataclass(frozen=True)
 class Entry:
     """All that the child does between its fork and the first line of the test."""
 
@@ -97,9 +113,10 @@ class Entry:
     identity: Identity
     inheritance: Inheritance = field(default_factory=lambda: Inheritance([]))
     files: int | None = None
-    memory: MemoryLimit | None = None
+    memory: MemoryLimit | MemoryLooked | None = None
     environment: dict[str, str | None] = field(default_factory=dict)
     clean_environment: bool = False
+    wall: Wall | None = None  # where it has no file system of its own
     confinement: Confinement | None = None  # of profile="strict"
     keeps_terminal: bool = False  # for a debugger: the test stays in pytest's session
 
@@ -233,9 +250,9 @@ def become(entry: Entry) -> Before:
     with Step("join", "the sandbox's control groups"):
         for join in entry.joins:
             os.write(join, b"0")
-    if not entry.namespaces & Clone.NEWUSER:  # else the go-between did it
+    if (rest := entry.namespaces & ~Clone.NEWPID) and not entry.namespaces & Clone.NEWUSER:  # else the go-between did it
         with Step("setns into", "the sandbox's namespaces"):
-            syscalls.setns(entry.pidfd, entry.namespaces & ~Clone.NEWPID)
+            syscalls.setns(entry.pidfd, rest)
     if not entry.keeps_terminal:
         with Step("setsid in", "the test's process"):  # no controlling terminal
             os.setsid()
@@ -247,7 +264,7 @@ def become(entry: Entry) -> Before:
         for number, source in entry.replace.items():
             os.dup2(source, number, inheritable=number <= _STDERR)
     ours = entry.memory.descriptors if entry.memory is not None else ()
-    _close_all_but({*entry.keep, *entry.replace, *range(_STDERR + 1), *ours, *entry.inheritance.numbers})
+    close_all_but({*entry.keep, *entry.replace, *range(_STDERR + 1), *ours, *entry.inheritance.numbers})
     with Step("open anew", "what pytest has open"):
         inherited.take_over(entry.inheritance)
     if entry.confinement is not None:
@@ -259,13 +276,20 @@ def become(entry: Entry) -> Before:
         with Step("limit", f"open files to {entry.files}"):
             _limit_files(entry.files)
     _set_environment(entry)
-    if entry.confinement is not None:
-        with Step("confine", "the test by profile='strict'"):
-            confine.enclose(entry.confinement)
+    _close_walls(entry)
     if entry.memory is None:
         return Before(0, joined)
     with Step("limit", f"memory to {entry.memory.above} bytes more"):
         return Before(entry.memory.apply(), joined)
+
+
+def _close_walls(entry: Entry) -> None:
+    if entry.wall is not None:
+        with Step("close", "Landlock's wall around the test"):
+            confine.close_wall(entry.wall)
+    if entry.confinement is not None:
+        with Step("confine", "the test by profile='strict'"):
+            confine.enclose(entry.confinement)
 
 
 def _limit_files(most: int) -> None:
@@ -275,7 +299,8 @@ def _limit_files(most: int) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM)) from error
 
 
-def _close_all_but(keep: set[int]) -> None:
+def close_all_but(keep: set[int]) -> None:
+    """Close every other descriptor of this process."""
     low = 0
     for fd in sorted(keep):
         if low < fd:  # os.closerange(0, 0) closes everything: its last descriptor is -1, unsigned

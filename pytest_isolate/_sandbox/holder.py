@@ -140,6 +140,26 @@ class Holder:
             os.close(self.pidfd)
 
 
+class Nobody(Holder):
+    """Where there are no namespaces there is no PID 1: only two files for output, which have a name nowhere."""
+
+    def build(self) -> None:
+        """Open them. What a sandbox has besides, a pidfd of PID 1 and its file system, the root stands for."""
+        with Step("open", "/"):
+            self.pidfd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self.kept.append(os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        for name in ("stdout", "stderr"):
+            with Step("make a file in memory for", name):
+                self.kept.append(os.memfd_create(name, os.MFD_CLOEXEC))
+
+    def kill(self) -> None:
+        """There is nobody."""
+        self.let_go()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+
 def _die_with_builder() -> None:
     with Step("prctl(PR_SET_PDEATHSIG) in", "PID 1"):
         syscalls.die_with_parent_thread(signals.SIGKILL)

@@ -17,6 +17,7 @@ from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import cgroup
 from pytest_isolate._model import Recipe
 from pytest_isolate._sandbox import bootstrap, wire
+from pytest_isolate._sandbox.bare import Bare
 from pytest_isolate._sandbox.encoder import Encoder
 from pytest_isolate._sandbox.sandbox import BUILDING_LONGEST, Sandbox, is_ready, is_reaped
 
@@ -165,7 +166,7 @@ class Keeper:
             raise StepFailedError("ask", "the builder process for a sandbox", error.errno or 0) from error
         finally:
             theirs.close()
-        sandbox = Sandbox(self, self._number, recipe, ours)
+        sandbox = (Sandbox if recipe.namespaces else Bare)(self, self._number, recipe, ours)
         self.open.add(sandbox)
         return sandbox
 

@@ -1,5 +1,7 @@
 """Who is still alive in a sandbox, and a signal to somebody in there: by its own /proc, whose numbers mean nobody outside.
 
+Where it has none of its own the machine's is looked at, for those whom somebody names who knows that they are in there.
+
 Imported by the builder: only cheap modules of the standard library here.
 """
 
@@ -13,7 +15,7 @@ from pytest_isolate._linux import signals
 
 TYPE_CHECKING = False  # importing typing for it would make the builder larger
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 GRACE = 0.1  # seconds that a process which is about to end has before it counts as left behind
 LONGEST_GRACE = 2.0  # seconds, of which one that wants a processor and gets none has as many as it needs to run for a GRACE
@@ -64,14 +66,15 @@ class Question:
     busy: it has its grace in time of a processor.
     """
 
-    def __init__(self, proc: int) -> None:
+    def __init__(self, proc: int, names: Callable[[], Iterable[str]] | None = None) -> None:
         self._proc = proc
+        self._names = names or (lambda: _but_first(proc))
         self._begin = time.monotonic()
         self._first: dict[tuple[int, str], float] = {}  # what each had used when we first saw it
 
     def look(self) -> tuple[list[str | int], float]:
         """Look once: the answer's fields, or none and in how many seconds to look again."""
-        found = list(_processes(self._proc))
+        found = list(_processes(self._proc, self._names()))
         for each in found:
             self._first.setdefault((each.pid, each.born), each.used)
         waited = time.monotonic() - self._begin
@@ -99,10 +102,12 @@ def send_signal(proc: int, pid: str, number: int) -> None:
         os.close(fd)
 
 
-def _processes(proc: int) -> Iterator[_Process]:
-    for name in os.listdir(proc):
-        if not name.isdecimal() or name == "1":
-            continue
+def _but_first(proc: int) -> Iterator[str]:
+    return (name for name in os.listdir(proc) if name.isdecimal() and name != "1")
+
+
+def _processes(proc: int, names: Iterable[str]) -> Iterator[_Process]:
+    for name in names:
         try:
             process = _Process(int(name), _read(proc, f"{name}/stat"), _read(proc, f"{name}/cmdline").split("\0"))
         except OSError as error:

@@ -17,7 +17,10 @@ from pytest_isolate._linux import cgroup, counters
 from pytest_isolate._linux.counters import Processor
 from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._model import Recipe
+from pytest_isolate._sandbox import entry as entry_module
 from pytest_isolate._sandbox import wire
+from pytest_isolate._sandbox.child import Child
+from pytest_isolate._sandbox.entry import Entry
 
 if TYPE_CHECKING:
     from pytest_isolate._sandbox.keeper import Keeper
@@ -78,6 +81,21 @@ class Sandbox:
         self.pidfd, self.private, self.stdout, self.stderr = descriptors[0], *descriptors[joins : joins + 3]
         self._disk_base = self._disk_blocks()
 
+    def fork(self, entry: Entry) -> Child | None:
+        """Fork this process into it. None in the child, which has yet to ``become`` what its entry says.
+
+        Raises ``StepFailedError``, with no child left.
+        """
+        pid = entry_module.fork(entry)
+        if pid == 0:
+            return None
+        try:
+            return Child(pid)
+        except StepFailedError:
+            self.kill()
+            entry_module.end(pid)
+            raise
+
     @property
     def has_answer(self) -> bool:
         """Whether the builder has answered."""
@@ -133,8 +151,8 @@ class Sandbox:
         """Processor time used so far; 0 where that is not counted."""
         return counters.cpu_seconds(self.groups, self._keeper.places) or 0.0
 
-    def disk_used(self) -> int:
-        """Bytes that the test has in the sandbox's private file system now."""
+    def disk_used(self) -> int | None:
+        """Bytes that the test has in the sandbox's private file system now; None where it has none."""
         return max(0, self._disk_blocks() - self._disk_base)
 
     def _disk_blocks(self) -> int:
@@ -168,7 +186,11 @@ class Sandbox:
             received = None
         if received is None:
             return [], 0, True  # the builder is dead, and with it every process in there
-        _, count, alone, *processes = received[0]
+        return self._listed(received[0])
+
+    @staticmethod
+    def _listed(message: wire.Message) -> tuple[list[tuple[int, str]], int, bool]:
+        _, count, alone, *processes = message
         return [(int(pid), command) for pid, command in zip(processes[::2], processes[1::2], strict=True)], int(count), bool(int(alone))
 
     def signal(self, pid: int, number: int) -> None:

@@ -57,6 +57,7 @@ class Exit:
     garbled: str | None = None
     timed_out: bool = False
     cpu_exceeded: bool = False
+    memory_exceeded: int | None = None  # bytes that a look found, above the limit, where looks alone limit it
     out_of_memory: bool = False
     killed_child: bool = False  # the kernel chose another process than the test's own
     stacks: str = ""
@@ -72,6 +73,11 @@ class Exit:
     def ended(self) -> bool:
         """Whether the child said that it had come to its end. An exit status, of whatever number, means nothing without."""
         return any(frame["kind"] == "end" for frame in self.frames)
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether we ended it, for what it has used up."""
+        return self.timed_out or self.cpu_exceeded or self.memory_exceeded is not None
 
     @property
     def finished(self) -> bool:
@@ -127,6 +133,7 @@ class Watch:
         self._timeout: float | None = None
         self._cpu_time: float | None = None
         self._alarm: tuple[int, int] | None = None
+        self._memory: int | None = None
         self._look_again = _LOOK_AGAIN
         self._sample_at = self._started
         self._deadline: float | None = None
@@ -143,19 +150,22 @@ class Watch:
             fcntl.fcntl(frames, _F_SETPIPE_SZ, _PIPE_SIZE)
 
     def start(
-        self, timeout: float | None, cpu_time: float | None = None, *, alarm: tuple[int, int] | None = None, goes_on: bool = False
-    ) -> None:
+        self, timeout: float | None, cpu_time: float | None = None, *, alarm: tuple[int, int] | None = None, goes_on: bool = False,
+        memory: int | None = None,
+    ) -> None:  # fmt: skip
         """Begin to watch the child's test.
 
-        ``timeout`` is in seconds of wall time, ``cpu_time`` is the sandbox's total of processor time to stop at.
-        ``alarm``: at so many bytes of memory the child gets this signal, once, if it can say where they were allocated. With
-        ``goes_on`` a child that came to the end of its test stays, for the next one; ``alive`` says whether it did.
+        ``timeout`` is in seconds of wall time, ``cpu_time`` is the sandbox's total of processor time to stop at, ``memory`` the bytes of
+        the test's own, where nobody but us looks. ``alarm``: at so many bytes of memory the child gets this signal, once, if it can
+        say where they were allocated. With ``goes_on`` a child that came to the end of its test stays, for the next one; ``alive``
+        says whether it did.
         """
         self._exit = Exit(self.pid)
         self._started = self._began = time.monotonic()
         self._stack_bytes.clear()
         self._decoder.begin()
         self._timeout, self._cpu_time, self._alarm, self._look_again = timeout, cpu_time, alarm, _LOOK_AGAIN
+        self._memory = memory
         self._deadline = self._started + ENTERING_LONGEST
         self._sample_at = self._started + _LOOK_AGAIN
         self._goes_on, self._false_words = goes_on, 0
@@ -201,6 +211,10 @@ class Watch:
         if (now := time.monotonic()) >= self._sample_at:  # with several in flight others wake us more often
             self._sample_at = now + self._look_again
             self._sample_memory()
+            if self._exit.memory_exceeded is not None:
+                self._stop()
+                self.over = True
+                return
         if self._debuggable and self._exit.first("debugger") is not None:
             self._stand_back()
             self._deadline = None
@@ -259,6 +273,11 @@ class Watch:
         return self.over or self._exit.ended or not self.alive
 
     @property
+    def forked(self) -> int:
+        """The pid of the process below pytest that is the test, or above it."""
+        return self._child.forked
+
+    @property
     def alive(self) -> bool:
         """Whether there is a child that can go on with another test."""
         return self._pidfd >= 0 and not is_ready(self._pidfd, 0)
@@ -313,6 +332,8 @@ class Watch:
             del samples[::2]
         entered = self._exit.first("entered") or {}
         base, pid = entered.get("base"), entered.get("pid")
+        if self._memory is not None and isinstance(base, int) and bytes_now - base > self._memory:
+            self._exit.memory_exceeded = bytes_now - base
         if self._alarm is None or entered.get("traces") is not True or not isinstance(base, int) or not isinstance(pid, int):
             return
         if bytes_now - base > self._alarm[0]:
@@ -393,7 +414,7 @@ class Watch:
 
     def _drain_frames(self) -> bool:
         for _ in range(_MOST_READS):
-            if self._exit.garbled is not None or self._exit.timed_out or self._exit.cpu_exceeded:
+            if self._exit.garbled is not None or self._exit.was_stopped:
                 return False  # what a late test still says does not count
             try:
                 data = os.read(self._frames, _READ)

@@ -47,7 +47,7 @@ from entering import (
 
 SANDBOX = ("namespaces", "net", "readonly", "overlay", "disk")
 LIMITS = ("memory", "pids", "cpu")
-EXTRA = ("strict", "landlock")
+EXTRA = ("strict", "process", "landlock")
 CAPABILITIES = (*SANDBOX, *LIMITS, *EXTRA)
 
 
@@ -106,7 +106,7 @@ ENVIRONMENTS = (
         "root, no /proc",
         "as in a bare chroot",
         ("root", "no /proc"),
-        none_of(_ALL, "sudo mount -t proc proc /proc"),
+        none_of((*_ALL, "process"), "sudo mount -t proc proc /proc"),
         (own_mounts, no_proc),
     ),
     Environment(
@@ -337,7 +337,7 @@ ENVIRONMENTS = (
         "old kernel",
         "both, without pidfds, and uname(2) says 2.6",
         ("Linux 2.6",),
-        none_of(_ALL, "Linux 5.12 is needed, this is Linux 2.6") | {"landlock": "Linux 5.19 or later"},
+        none_of((*_ALL, "process"), "Linux 5.12 is needed, this is Linux 2.6") | {"landlock": "Linux 5.19 or later"},
         (lacks("clone3", "openat2", "close_range", "pidfd_open", "pidfd_send_signal", *_LANDLOCK, *_NEW_MOUNTS),),
         with_an_old_name,
     ),

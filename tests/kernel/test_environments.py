@@ -46,6 +46,7 @@ def test_cpu(): inside()
 @isolate(net=False, fs="host", profile="strict")
 def test_strict(): inside()
 """
+_NOT_ASKED_FOR = {"landlock", "process"}
 _FOUND = re.compile(r"^(PASS|FAIL|NOTE)  (\w+)(?:: .*)?$(?:\n      fix: (.*))?", re.MULTILINE)
 _RAN = re.compile(r"^test_asking\.py::test_(\w+) (PASSED|ERROR|FAILED|SKIPPED)", re.MULTILINE)
 
@@ -80,19 +81,23 @@ def said(request, host, monkeypatch) -> str:
         pytest.skip(f"for a machine with the memory controller on cgroup {environment.cgroup}")
     if os.geteuid() != 0 and (environment.needs_root or not environment.user or environment.delegated != ("memory" in host.places)):
         pytest.skip("for the run as root, or a user elsewhere")
+    shell = '"$@" --isolate-doctor; echo "status $?"; "$@" -v -rE --tb=no test_asking.py'
+    with delegated_groups(host) if environment.delegated and os.geteuid() == 0 else _nothing() as groups:
+        return _run_in(environment, ASKING, shell, groups, monkeypatch)
+
+
+def _run_in(environment, source: str, shell: str, groups: list[str], monkeypatch) -> str:
     with tempfile.TemporaryDirectory(prefix="pytest-isolate-", dir="/var/tmp") as directory:
         os.chmod(directory, 0o755)
-        Path(directory, "test_asking.py").write_text(ASKING)
+        Path(directory, "test_asking.py").write_text(source)
         Path(directory, "outer.py").write_text(OUTER)
         monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
         monkeypatch.setenv("CI", "true")  # whole sentences in the summary
         monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
         monkeypatch.delenv("TMPDIR", raising=False)
-        shell = '"$@" --isolate-doctor; echo "status $?"; "$@" -v -rE --tb=no test_asking.py'
         command = [sys.executable, environments.__file__, environment.name, "sh", "-c", shell, "sh", *PYTEST]
-        with delegated_groups(host) if environment.delegated and os.geteuid() == 0 else _nothing() as groups:
-            monkeypatch.setenv(JOIN, ":".join(groups))
-            result = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=120, check=False)
+        monkeypatch.setenv(JOIN, ":".join(groups))
+        result = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=120, check=False)
         return result.stdout + result.stderr
 
 
@@ -128,9 +133,64 @@ def test_each_capability_is_there_or_missing_as_written_down(request, said, host
     assert {name: fix for name, (_, fix) in found.items() if expected.get(name, "") not in fix} == {}
     assert f"status {int(any(word == 'FAIL' for word, _ in found.values()))}" in said
     outcomes = dict(_RAN.findall(said))
-    assert outcomes == {name: "ERROR" if name in expected else "PASSED" for name in CAPABILITIES if name != "landlock"}, said
+    assert outcomes == {name: "ERROR" if name in expected else "PASSED" for name in CAPABILITIES if name not in _NOT_ASKED_FOR}, said
     errors = dict(re.findall(r"^ERROR test_asking\.py::test_(\w+) - isolate: (.*)", said, re.MULTILINE))
     for name, fix in expected.items():
-        if name != "landlock":
+        if name not in _NOT_ASKED_FOR:
             elsewhere = re.search(r"\(what helps: see test_asking\.py::test_(\w+)\)$", errors[name])  # a remedy is said once
             assert fix in errors[elsewhere[1] if elsewhere else name], said
+
+
+#: What there is without namespaces.
+BARE = """
+import os, signal, subprocess, time
+import pytest
+from pytest_isolate import isolate
+PYTEST = os.getpid()
+
+def test_plain(): assert os.getpid() == PYTEST
+@isolate
+def test_own(tmp_path):
+    assert os.getpid() != PYTEST
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OSError):
+        open("written", "w")
+@isolate
+def test_crash(): os.kill(os.getpid(), signal.SIGSEGV)
+@isolate(timeout=1)
+def test_timeout(): time.sleep(600)
+@isolate(leaks="error")
+def test_leaks(): subprocess.Popen(["sleep", "600"])
+@isolate(memory="64M", timeout=60)
+def test_memory():
+    held = bytearray(b"x" * (96 << 20))
+    time.sleep(600)
+@isolate(files=64)
+def test_files(): held = [open(os.devnull) for _ in range(99)]
+"""
+_BARE_IN = ("Docker's default", "Docker's default, user", "SYS_ADMIN only", "kernel without the new mount API", "nested in strict")
+
+
+@pytest.mark.needs("root", "strict", "landlock")
+@pytest.mark.parametrize("name", [pytest.param(each, marks=pytest.mark.dear) for each in _BARE_IN])
+def test_where_the_machine_gives_nothing_a_process_of_its_own_is_given(name, monkeypatch):
+    """With ``on_missing="warn"``, whatever it is that forbids the rest: each of its walls holds, and is called by its name."""
+    said = _run_in(BY_NAME[name], BARE, '"$@" -v -rE --tb=short --isolate-on-missing=warn test_asking.py', [], monkeypatch)
+    assert dict(_RAN.findall(said)) == {
+        "plain": "PASSED", "own": "PASSED", "crash": "FAILED", "timeout": "FAILED", "leaks": "ERROR", "memory": "FAILED", "files": "FAILED",
+    }, said  # fmt: skip
+    for sentence in (
+        "was ended by signal 11 (SIGSEGV, ", "timeout: limit 1 s, ", "was left behind when the test was over and killed: sleep 600 ",
+        "memory: limit 64 MiB, ", "files: limit 64 open descriptors", "isolate: 6 of 7 tests isolated, 6 of them without namespaces",
+    ):  # fmt: skip
+        assert sentence in said, said
+
+
+@pytest.mark.needs("root", "strict")
+@pytest.mark.parametrize("name", ["root, no /proc", "old kernel"])
+def test_where_not_even_a_process_can_be_watched_no_test_runs(name, monkeypatch):
+    """No ``on_missing`` has a marked test run in pytest itself."""
+    said = _run_in(
+        BY_NAME[name], BARE, '"$@" -v -rE --tb=short --isolate-on-missing=warn test_asking.py -k "own or plain"', [], monkeypatch
+    )
+    assert dict(_RAN.findall(said)) == {"plain": "PASSED", "own": "ERROR"}, said

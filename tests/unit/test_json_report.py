@@ -25,7 +25,7 @@ def test_an_entry_has_the_contracts_form():
     violation = PidsExceeded("pids", "pids: too many", "call", 5, 5)
     entry = Entry(
         "t.py::test_it", "failed", "violation", {"pids": 5, "timeout": 2.5}, usage, (violation,), ((7, "sleep 99"),),
-        largest=("sleep", 4096), started=12.5, worker="gw1", line=3,
+        largest=("sleep", 4096), started=12.5, worker="gw1", line=3, walls=("process",), sampled=("memory",),
     )  # fmt: skip
     assert json.loads(json.dumps(entry.as_json())) == {
         "nodeid": "t.py::test_it",
@@ -49,6 +49,8 @@ def test_an_entry_has_the_contracts_form():
         "line": 3,
         "output": None,
         "reason": None,
+        "walls": ["process"],
+        "sampled": ["memory"],
     }  # fmt: skip
 
 
