@@ -18,7 +18,8 @@ The map of the package, imports pointing one way, downwards:
 - ``_coverage``, ``_attempts``, ``_allocations``: what a child measures and tells. ``_plugins``: other plugins that need something of us.
   ``_allure``: allure-pytest's results. ``_carried``: what others keep beside a report.
 - ``_doctor``, ``_report``: what is told to people and machines. ``_remedies``: what helps against a failed step.
-- ``_reading``: what a child wrote, checked before anybody else sees it. ``_stacks``: what faulthandler wrote, read as text.
+- ``_reading``: what a child wrote, checked before anybody else sees it. ``_sources``: lines of files that it named.
+- ``_stacks``: what faulthandler wrote, read as text.
 - ``_interrupted``: where tests stand when a Ctrl-C comes. ``_reruns``: the last attempt of a test that a plugin runs several times.
 - ``_layout``: the file system part of a plan. ``_hints``: what of the machine a failing test missed, by its words.
 - ``_verdict``, ``_plan``, ``_mend``: pure; from facts to a judgement, from wishes to steps, from what came through to what was said.

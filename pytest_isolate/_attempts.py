@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from pytest_isolate._values import plain
+
 _MOST = 100  # different destinations of one test
 _LONGEST = 300  # characters of a name or a place
 _LARGEST = 1 << 32  # numbers that a child may say: pytest adds and writes them
@@ -144,7 +146,7 @@ def _valid(frame: object) -> Iterator[Attempt]:
             and 0 < count < _LARGEST
             and isinstance(where, str)
         ):
-            yield Attempt(address[:_LONGEST], port, count, where[:_LONGEST], is_name)
+            yield Attempt(plain(address[:_LONGEST]), port, count, plain(where[:_LONGEST]), is_name)
 
 
 def sentence(attempts: tuple[Attempt, ...]) -> str:

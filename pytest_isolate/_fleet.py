@@ -27,6 +27,7 @@ from pytest_isolate._flight import Flight
 from pytest_isolate._interrupted import is_between, raise_where
 from pytest_isolate._remedies import explain
 from pytest_isolate._run import Run
+from pytest_isolate._sandbox.salvage import Reader
 from pytest_isolate._sandbox.watch import Watch, wait_for_one
 from pytest_isolate._spec import Spec
 from pytest_isolate._timers import standing_still
@@ -198,7 +199,7 @@ class Fleet:
         running = _running(flying)
         try:
             with standing_still(), _pytest_private.overhearing(flying[0].item.config):
-                wait_for_one([watch for _, watch in running])
+                wait_for_one([watch for _, watch, _ in running])
         except KeyboardInterrupt as error:
             raise_where(running, error)
         for flight in flying:
@@ -212,8 +213,8 @@ class Fleet:
         return promised + spec.memory <= self._available or not promised
 
 
-def _running(flights: list[Flight]) -> list[tuple[str, Watch]]:
-    return [(str(flight.item.nodeid), flight.group.watch) for flight in flights if flight.group is not None]
+def _running(flights: list[Flight]) -> list[tuple[str, Watch, Reader | None]]:
+    return [(str(flight.item.nodeid), flight.group.watch, flight.reader) for flight in flights if flight.group is not None]
 
 
 def _finish(flight: Flight) -> None:

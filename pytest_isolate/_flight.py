@@ -27,7 +27,7 @@ from pytest_isolate._linux.counters import Counters
 from pytest_isolate._linux.kernel_log import Kill
 from pytest_isolate._model import Missing
 from pytest_isolate._nursery import Nursery
-from pytest_isolate._plan import Plan
+from pytest_isolate._plan import Plan, resolve_user
 from pytest_isolate._remedies import explain, said_once
 from pytest_isolate._run import Run
 from pytest_isolate._sandbox import mirror
@@ -35,6 +35,7 @@ from pytest_isolate._sandbox.changes import Changes
 from pytest_isolate._sandbox.entry import Entry
 from pytest_isolate._sandbox.frames import Writer
 from pytest_isolate._sandbox.mirror import Mirror
+from pytest_isolate._sandbox.salvage import Reader
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._sandbox.watch import Watch, wait_for_one
 from pytest_isolate._spec import BadValueError, Spec
@@ -122,6 +123,17 @@ class Flight:
     def shares(self) -> bool:
         """Whether pytest sets up wider fixtures for it: in a sandbox that goes on they are set up inside."""
         return self.spec is not None and self.spec.fixtures != "fresh" and self.group is None
+
+    @property
+    def reader(self) -> Reader | None:
+        """Whose rights count for what pytest reads for this test: a user's that pytest, as root, is not; None where they are its own."""
+        spec, host = self.spec, self.run.machine.host
+        if spec is None or host.rootless:
+            return None
+        if spec.user is not None:
+            uid, gid, groups = resolve_user(spec.user)
+            return Reader(uid, frozenset({gid, *groups})) if uid != 0 else None
+        return Reader(host.uid, frozenset({host.gid, *os.getgroups()})) if spec.strict else None
 
     def abandon(self) -> None:
         """End a test that nobody will report."""
@@ -226,7 +238,7 @@ def _interrupted(flight: Flight, error: KeyboardInterrupt) -> NoReturn:
     if flight.inside is not None or flight.group is None or flight.may_fly:
         raise error
     try:
-        raise_where([(str(flight.item.nodeid), flight.group.watch)], error)
+        raise_where([(str(flight.item.nodeid), flight.group.watch, flight.reader)], error)
     finally:
         flight.group.watch.finish()
 

@@ -9,31 +9,34 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from pytest_isolate import _mend, _reading
+from pytest_isolate._sandbox.salvage import Reader
 from pytest_isolate._sandbox.watch import Watch
 from pytest_isolate._stacks import Place, is_pytests_own, places
 
 _ASKING_LONGEST = 0.5  # seconds for all of them: one that blocks the signal must not hold up whoever wants an end
 
 
-def raise_where(running: Sequence[tuple[str, Watch]], error: KeyboardInterrupt) -> NoReturn:
-    """Raise the interruption from where the first of the running tests (name, watch) stands; the others are named behind it.
+def raise_where(running: Sequence[tuple[str, Watch, Reader | None]], error: KeyboardInterrupt) -> NoReturn:
+    """Raise the interruption from where the first of the running tests stands; the others are named behind it.
+
+    Of each its name, its watch, and whose rights to read its files count.
 
     One that stands in lines of the project comes before one that is only about to begin or to end. Their processes are the caller's
     to end.
     """
     until = time.monotonic() + _ASKING_LONGEST
-    going_on = [(name, watch) for name, watch in running if not watch.has_ended()]
-    for _, watch in going_on:  # all of them, before one that says nothing uses up the time
+    going_on = [each for each in running if not each[1].has_ended()]
+    for _, watch, _ in going_on:  # all of them, before one that says nothing uses up the time
         watch.ask_where()
-    found = [(name, places(watch.where(max(0.0, until - time.monotonic())))) for name, watch in going_on]
+    found = [(name, places(watch.where(max(0.0, until - time.monotonic()))), reader) for name, watch, reader in going_on]
     first = min((each for each in found if each[1]), key=lambda each: _is_at_work(each[1]), default=None)
     if first is None:
         raise error
     said = [str(each) for each in error.args]
     if len(found) > 1:
-        others = ", ".join(f"{name} ({_shown(stack)})" for name, stack in found if name != first[0])
+        others = ", ".join(f"{name} ({_shown(stack)})" for name, stack, _ in found if name != first[0])
         said.append(f"{first[0]}, and beside it {others}")
-    _mend.raise_at(_reading.places(first[1]), KeyboardInterrupt(*filter(None, [": ".join(said)])))
+    _mend.raise_at(_reading.places(first[1], first[2]), KeyboardInterrupt(*filter(None, [": ".join(said)])))
 
 
 def is_between(error: KeyboardInterrupt) -> bool:

@@ -16,17 +16,17 @@ from pytest_isolate import _pytest_private
 from pytest_isolate._flight import Flight
 from pytest_isolate._mend import xml_text
 from pytest_isolate._places import places
-from pytest_isolate._plan import resolve_user
 from pytest_isolate._sandbox.changes import Changes, read
 from pytest_isolate._sandbox.copies import LARGEST, MOST
-from pytest_isolate._sandbox.salvage import Reader, copy_out, merge_out
-from pytest_isolate._values import format_size
+from pytest_isolate._sandbox.salvage import copy_out, merge_out
+from pytest_isolate._values import format_size, plain
 
 _MOST_PROPERTIES = 10_000
 _LONGEST_NAME = 150
 _LONGEST_FILE_NAME = 255  # bytes, to Linux
 _NOT_ALL = " (not all of it: some is too large, not the test's to read, or below what is a link by now)"
 _MOST_LEFT_OUT = 3  # that are named
+_WHOSE = frozenset({"name", "classname", "file", "line", "time"})  # what says in JUnit's file which test it was, and pytest's own figure
 _OWN_BASE = re.compile(r"pytest-\d+")
 
 
@@ -36,27 +36,24 @@ def bring_back(flight: Flight) -> Iterator[str]:
     if facts is None or sandbox is None or plan is None:
         return
     frame = facts.exit.first("junit") or {}
-    _pytest_private.junit_take(item, _pairs(frame.get("properties")), _pairs(frame.get("attributes")))
+    properties, attributes = _pairs(frame.get("properties")), _pairs(frame.get("attributes"))
     if flight.spec is not None and flight.spec.strict:
-        return  # what a hostile test writes there, later runs would read
+        own = [pair for pair in attributes if pair[0] not in _WHOSE]
+        _pytest_private.junit_take(item, [], own)
+        if properties or len(own) < len(attributes):
+            yield (
+                f"isolate: {item.nodeid} of profile='strict' set a property of the whole suite, or which test it is, in JUnit's file; "
+                "that is left out (record_property is for a test's own)"
+            )
+        return  # what a hostile test writes to the cache, later runs would read
+    _pytest_private.junit_take(item, properties, attributes)
     for place in places(item.config):
         try:
             relative = plan.written.find(sandbox.private, str(place))
-            if relative is not None and (other := merge_out(sandbox.private, relative, place, reader_of(flight))):
+            if relative is not None and (other := merge_out(sandbox.private, relative, place, flight.reader)):
                 yield f"isolate: what the test wrote to {place} could not be brought back: only one of the two {other!r} is a directory"
         except OSError as error:
             yield f"isolate: what the test wrote to {place} could not be brought back: {error.strerror} ({error.filename})"
-
-
-def reader_of(flight: Flight) -> Reader | None:
-    """Whose rights count for what is copied out for this test: of a user that pytest, as root, is not; None where they are its own."""
-    spec, host = flight.spec, flight.run.machine.host
-    if spec is None or host.rootless:
-        return None
-    if spec.user is not None:
-        uid, gid, groups = resolve_user(spec.user)
-        return Reader(uid, frozenset({gid, *groups})) if uid != 0 else None
-    return Reader(host.uid, frozenset({host.gid, *os.getgroups()})) if spec.strict else None
 
 
 def _pairs(value: object) -> list[tuple[str, str]]:
@@ -95,8 +92,9 @@ def keep_artifacts(flight: Flight, *, failed: bool) -> str | None:
         target.mkdir(parents=True)
         for path, relative, known in plan.written.layers(sandbox.private):
             unwritten = frozenset() if known is None else frozenset(known.unwritten(sandbox.private, relative))
-            reader = reader_of(flight)
-            budget = copy_out(sandbox.private, relative, target, path.lstrip("/"), among=True, without=unwritten, reader=reader)
+            budget = copy_out(
+                sandbox.private, relative, target, path.lstrip("/"), among=True, without=unwritten, reader=flight.reader
+            )  # fmt: skip
             whole = whole and not (budget is not None and budget.spent)
     except OSError as error:
         return f"what the test wrote could not be kept in {target}: {error.strerror}"
@@ -163,9 +161,9 @@ def keep_tmp_path(flight: Flight) -> str | None:
             number += 1
             target = base / f"{inside.name.rstrip('0123456789')}{number}"
         relative = plan.written.find(sandbox.private, str(inside))
-        budget = None if relative is None else copy_out(sandbox.private, relative, base, target.name, reader=reader_of(flight))
+        budget = None if relative is None else copy_out(sandbox.private, relative, base, target.name, reader=flight.reader)
     except OSError as error:
-        flight.salvaged = f"tmp_path could not be copied to {target}: {error.strerror}"
+        flight.salvaged = f"tmp_path could not be copied to {plain(str(target))}: {error.strerror}"
     else:
-        flight.salvaged = None if budget is None else f"tmp_path is kept in {target}" + (_NOT_ALL if budget.spent else "")
+        flight.salvaged = None if budget is None else f"tmp_path is kept in {plain(str(target))}" + (_NOT_ALL if budget.spent else "")
     return flight.salvaged

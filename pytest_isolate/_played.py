@@ -21,6 +21,7 @@ import pytest
 
 from pytest_isolate import _mend, _pytest_private, _reading
 from pytest_isolate._plugins import AROUND_SHARED, MARKS, REMEMBERING
+from pytest_isolate._sandbox.salvage import Reader
 
 _HOOKS = ("pytest_runtest_makereport", "pytest_exception_interact")
 _TOLD = ("pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish")
@@ -91,11 +92,13 @@ class Played:
         root = self._config.rootpath
         return os.path.relpath(path, root) if path and self.is_projects_own(plugin) else _pytest_private.module_of(plugin)
 
-    def call(self, report: pytest.TestReport, raised: dict[str, Any] | None, *, strict: bool) -> pytest.CallInfo[None]:
+    def call(
+        self, report: pytest.TestReport, raised: dict[str, Any] | None, reader: Reader | None, *, strict: bool
+    ) -> pytest.CallInfo[None]:
         """The call behind a child's report, with what the child said of an exception."""
         call: pytest.CallInfo[None] = pytest.CallInfo.from_call(lambda: None, when=report.when or "call")
         if raised is not None:
-            call.excinfo = pytest.ExceptionInfo.from_exception(_exception(raised, strict=strict))
+            call.excinfo = pytest.ExceptionInfo.from_exception(_exception(raised, reader, strict=strict))
         call.duration = report.duration
         call.start, call.stop = getattr(report, "start", call.start), getattr(report, "stop", call.stop)
         return call
@@ -193,11 +196,11 @@ def _is_projects_own(plugin: object, root: str) -> bool:
     return Path(root) in Path(path).parents and "site-packages" not in path and not path.startswith(sys.prefix)
 
 
-def _exception(raised: dict[str, Any], *, strict: bool) -> BaseException:
+def _exception(raised: dict[str, Any], reader: Reader | None, *, strict: bool) -> BaseException:
     """What the child's phase raised: of the same class where this process has it, with the same text and the same stack."""
     error = _instance(raised, strict=strict)
     try:
-        _mend.raise_at(_reading.places(raised["stack"]), error)
+        _mend.raise_at(_reading.places(raised["stack"], reader), error)
     except BaseException as found:  # noqa: BLE001 - the one that was raised here
         while found.__traceback__ is not None and found.__traceback__.tb_next is not None and _is_ours(found):
             found = found.with_traceback(found.__traceback__.tb_next)

@@ -53,7 +53,7 @@ def land(flight: Flight) -> bool:
     finally:
         _pytest_private.forget_request(item)
     if raised is not None:
-        _raise(raised)
+        _raise(flight, raised)
     return again
 
 
@@ -135,7 +135,7 @@ def _begin_result(flight: Flight, reports: list[pytest.TestReport]) -> None:
 def _call(flight: Flight, report: pytest.TestReport) -> pytest.CallInfo[None]:
     """The call behind a report."""
     strict = flight.spec is not None and flight.spec.strict
-    return flight.calls.get(id(report)) or flight.run.played.call(report, flight.raised.get(id(report)), strict=strict)
+    return flight.calls.get(id(report)) or flight.run.played.call(report, flight.raised.get(id(report)), flight.reader, strict=strict)
 
 
 def _tmp_path(flight: Flight) -> dict[str, object]:
@@ -403,14 +403,14 @@ def _stop_as_asked(flight: Flight, *, early: bool = False) -> None:
             setattr(flight.item.session, name, str(frame[name]))
 
 
-def _raise(frame: Frame) -> NoReturn:
+def _raise(flight: Flight, frame: Frame) -> NoReturn:
     message, code = str(frame.get("message")), frame.get("returncode")
     if frame.get("what") == "exit":
         raise pytest.exit.Exception(message, code if isinstance(code, int) else None)
     if frame.get("what") == "interrupt":
         stack = frame.get("stack") or [("?", 1, "interrupted")]
         assert isinstance(stack, list)
-        _mend.raise_at(_reading.places(stack), KeyboardInterrupt(*([message] if message else [])))
+        _mend.raise_at(_reading.places(stack, flight.reader), KeyboardInterrupt(*([message] if message else [])))
     raise ChildInternalError(message)
 
 
@@ -418,7 +418,9 @@ def _replay_warnings(flight: Flight) -> None:
     """Say the child's warnings here."""
     item, frames = flight.item, [] if flight.facts is None else flight.facts.exit.frames
     for frame in [frame for frame in frames if frame["kind"] == "warning"]:
-        _record_warning(item, str(frame.get("message")), _category(frame), str(frame.get("filename")), frame.get("lineno"))
+        filename = str(frame.get("filename"))
+        line = _reading.shown_line(filename, flight.reader)  # else Python reads it from the file, whatever a child said that is
+        _record_warning(item, str(frame.get("message")), _category(frame), (filename, frame.get("lineno"), line))
     if flight.facts is not None and flight.spec is not None and flight.facts.exit.left_over and flight.spec.leaks == "warn":
         text = _verdict.leak_sentence(flight.spec, flight.facts.exit)
         _warn(item, text)
@@ -426,7 +428,7 @@ def _replay_warnings(flight: Flight) -> None:
 
 def _warn(item: pytest.Item, text: str) -> None:
     """A warning of ours: recorded, never raised, so that ``-W error`` makes no failure of it."""
-    _record_warning(item, text, pytest.PytestWarning, str(item.path), (item.location[1] or 0) + 1)
+    _record_warning(item, text, pytest.PytestWarning, (str(item.path), (item.location[1] or 0) + 1, None))
 
 
 def _category(frame: Frame) -> type[Warning]:
@@ -435,9 +437,9 @@ def _category(frame: Frame) -> type[Warning]:
     return found if isinstance(found, type) and issubclass(found, Warning) else UserWarning
 
 
-def _record_warning(item: pytest.Item, text: str, category: type[Warning], filename: str, lineno: object) -> None:
-    shown = None if _reading.is_source(filename) else ""  # with None Python reads the line from the file, whatever a child said it is
-    message = warnings.WarningMessage(text, category, filename, lineno if isinstance(lineno, int) else 1, line=shown)
+def _record_warning(item: pytest.Item, text: str, category: type[Warning], where: tuple[str, object, str | None]) -> None:
+    filename, lineno, line = where
+    message = warnings.WarningMessage(text, category, filename, lineno if isinstance(lineno, int) else 1, line=line)
     item.ihook.pytest_warning_recorded.call_historic(
         kwargs={"warning_message": message, "nodeid": item.nodeid, "when": "runtest", "location": None}
     )

@@ -10,15 +10,15 @@ from __future__ import annotations
 import os
 import re
 import reprlib
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from pytest_isolate import _mend, _pytest_private
+from pytest_isolate import _mend, _pytest_private, _sources
 from pytest_isolate._sandbox.frames import Frame, GarbledError
+from pytest_isolate._sandbox.salvage import Reader
 from pytest_isolate._stacks import MOST_FRAMES
 from pytest_isolate._verdict import PHASES
 
@@ -28,8 +28,6 @@ _LARGEST_INTEGER = 1 << 62
 _LARGEST_ERRNO = 4095  # of the kernel's, include/linux/err.h
 _LONGEST_PATH = 4096
 _LONGEST_NAME = 200  # of a function
-_LARGEST_SOURCE = 16 << 20  # bytes
-_KERNELS = ("/proc", "/sys", "/dev")
 # What the terminal sorts reports, and other things than reports, under: a report of such a word is not what it expects there.
 _RESERVED_WORDS = {"", "error", "warnings", "deselected", "xfailed", "xpassed", "subtests passed", "subtests failed", "subtests skipped"}
 _WORD = re.compile(r"[a-z][a-z _-]{0,30}")  # "rerun", "retried": a plugin's own outcome
@@ -289,19 +287,14 @@ def report(item: pytest.Item, frame: Frame, *, strict: bool) -> pytest.TestRepor
     return made
 
 
-def is_source(path: str) -> bool:
-    """Whether pytest may read a file to show a line of it: not a device, a pipe or a file of the kernel, which never end or never begin."""
-    if not _is_path(path):
-        return False
-    try:
-        look = os.stat(path)
-    except OSError:  # not there, as a file that the test itself wrote: nothing will be read
-        return True
-    real = os.path.realpath(path)
-    of_kernel = any(real == place or real.startswith(place + "/") for place in _KERNELS)
-    return stat.S_ISREG(look.st_mode) and look.st_size <= _LARGEST_SOURCE and not of_kernel
+def places(stack: Sequence[tuple[str, int, str]], reader: Reader | None) -> list[tuple[str, int, str]]:
+    """A stack that pytest may show lines of. ``reader``: whose rights count."""
+    return [
+        (path if _is_path(path) and _sources.may_show(path, reader) else "?", line, function[:_LONGEST_NAME])
+        for path, line, function in stack[-MOST_FRAMES:]
+    ]
 
 
-def places(stack: Sequence[tuple[str, int, str]]) -> list[tuple[str, int, str]]:
-    """A stack that pytest may show lines of."""
-    return [(path if is_source(path) else "?", line, function[:_LONGEST_NAME]) for path, line, function in stack[-MOST_FRAMES:]]
+def shown_line(path: str, reader: Reader | None) -> str | None:
+    """What ``warnings.WarningMessage`` is to show of a file: None for a line of it, which pytest may read there, else nothing."""
+    return None if _is_path(path) and _sources.may_show(path, reader) else ""

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
+from pytest_isolate._values import plain
+
 _FRAME = '  File "'
 _PYTESTS_OWN = (
     "/_pytest/", "/pluggy/", "/pytest/__main__.py", "<frozen runpy>", "/pytest_isolate/_inside.py", "/pytest_isolate/plugin.py",
@@ -34,7 +36,7 @@ def readable(stacks: str) -> str:
     lines: list[str] = []
     for line in stacks.splitlines():
         ours = _is_own(line)
-        shown = "  (frames of pytest and pluggy)" if ours else line
+        shown = "  (frames of pytest and pluggy)" if ours else plain(line)
         if not (ours and lines and lines[-1] == shown):
             lines.append(shown)
     return "\n".join(lines)

@@ -243,6 +243,11 @@ def text(value: object) -> str:
     return value
 
 
+def plain(text: str) -> str:
+    """Without what a terminal would obey, on one line: names and sentences can hold what a test chose."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 def counted(number: int, noun: str) -> str:
     """``1 violation``, ``2 violations``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -18,7 +18,7 @@ from pytest_isolate._model import Usage
 from pytest_isolate._remedies import explain
 from pytest_isolate._sandbox.watch import ENTERING_LONGEST, Exit
 from pytest_isolate._spec import Spec
-from pytest_isolate._values import format_duration, format_size, most_files
+from pytest_isolate._values import format_duration, format_size, most_files, plain
 from pytest_isolate._violations import Violation
 
 PHASES = ("setup", "call", "teardown")
@@ -86,7 +86,7 @@ def judge(spec: Spec, facts: Facts) -> Verdict:
 def leak_sentence(spec: Spec, exit_: Exit) -> str:
     """Who was left behind."""
     count = max(exit_.left_count, len(exit_.left_over))
-    shown = "; ".join(f"{command} (pid {pid})" for pid, command in exit_.left_over[:5])
+    shown = "; ".join(f"{plain(command)} (pid {pid})" for pid, command in exit_.left_over[:5])
     more = f" and {count - 5} more" if count > 5 else ""
     noun = "process was" if count == 1 else "processes were"
     return f"{count} {noun} left behind when the test was over and killed: {shown}{more} (leaks={spec.leaks!r}, set {spec.origin('leaks')})"
@@ -299,9 +299,9 @@ def _leak(spec: Spec, facts: Facts) -> Violation:
 
 def _crash(facts: Facts, phase: str) -> Violation:
     if (oversized := facts.exit.first("oversized")) is not None:
-        why = f"a report of it was lost because it was too large to come over: {oversized.get('message')}"
+        why = f"a report of it was lost because it was too large to come over: {plain(str(oversized.get('message')))}"
     elif (lost := facts.exit.first("lost")) is not None:
-        why = f"a report of it was lost, because the test replaced or closed what the child speaks by: {lost.get('message')}"
+        why = f"a report of it was lost, because the test replaced or closed what the child speaks by: {plain(str(lost.get('message')))}"
     elif facts.unreadable is not None:
         return _violations.Crashed("crash", f"crash: the test's process {facts.unreadable}", phase)
     elif facts.exit.garbled is not None:

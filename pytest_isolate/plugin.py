@@ -44,8 +44,10 @@ def pytest_load_initial_conftests() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
-    """Leave ``faulthandler`` as it was."""
+    """Leave ``faulthandler`` and ``linecache`` as they were."""
     dump_later.uninstall()
+    if (sources := sys.modules.get("pytest_isolate._sources")) is not None:
+        sources.forget()
 
 
 @pytest.hookimpl(tryfirst=True)

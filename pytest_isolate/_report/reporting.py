@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_isolate._report.files import check_writable, write_whole
-from pytest_isolate._values import counted
+from pytest_isolate._values import counted, plain
 
 if TYPE_CHECKING:
     from pytest_isolate._model import Usage
@@ -139,7 +139,7 @@ class Reporting:
             from pytest_isolate._report import budgets  # noqa: PLC0415
 
             comparison = budgets.compare(self.budgets, _passed(entries), self._gone)
-        unwritten = [terminal.Text(terminal.plain(each), {"red": True, "bold": True}) for each in self._unwritten]
+        unwritten = [terminal.Text(plain(each), {"red": True, "bold": True}) for each in self._unwritten]
         said = terminal.lines(entries, comparison, self._written, self.top, _width(self._config))
         terminal.show(reporter, self._config, [*unwritten, *said])
         if os.environ.get("GITHUB_ACTIONS") == "true":

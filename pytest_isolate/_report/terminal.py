@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_isolate._report.unbuilt import is_bare, unbuilt
-from pytest_isolate._values import counted, format_duration, format_size
+from pytest_isolate._values import counted, format_duration, format_size, plain
 
 if TYPE_CHECKING:
     import pytest
@@ -22,11 +22,6 @@ class Text(NamedTuple):
 
     text: str
     markup: dict[str, bool]
-
-
-def plain(text: str) -> str:
-    """Without what a terminal would obey: names and sentences can hold what a test chose."""
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def violations(entries: Iterable[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import io
 import json
+import linecache
 import os
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_isolate import _reading
+from pytest_isolate import _reading, _sources
 from pytest_isolate._sandbox.frames import GarbledError
+from pytest_isolate._sandbox.salvage import Reader
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
@@ -158,13 +160,46 @@ def test_nothing_behind_a_wrong_frame_counts():
 )
 def test_devices_and_the_kernels_files_are_no_source(path):
     """Nor are directories, pipes, and what is no path at all."""
-    assert not _reading.is_source(path)
+    assert _reading.shown_line(path, None) == ""
+    assert _reading.places([(path, 1, "f")], None) == [("?", 1, "f")]
 
 
 def test_files_are_source_as_long_as_they_are_files(tmp_path):
     """A file is, one that is not there harms nobody, a pipe and a link to a device are not."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/dev/zero")
-    assert [_reading.is_source(str(path)) for path in (__file__, tmp_path / "none", tmp_path / "pipe", tmp_path / "link")] == [
-        True, True, False, False,
-    ]  # fmt: skip
+    paths = (__file__, tmp_path / "none", tmp_path / "pipe", tmp_path / "link")
+    assert [_sources.may_show(str(path), None) for path in paths] == [True, True, False, False]
+
+
+def test_what_may_be_shown_is_read_once_and_forgotten_with_the_run(tmp_path):
+    """Whatever comes to stand in its place meanwhile is not opened: a pipe would be waited for."""
+    path = tmp_path / "file.py"
+    path.write_text("first\nsecond\n")
+    assert _sources.may_show(str(path), None)
+    assert _sources.may_show(str(tmp_path / "later"), None)
+    path.unlink()
+    for each in (path, tmp_path / "later"):
+        os.mkfifo(each)
+    linecache.checkcache()
+    assert linecache.getline(str(path), 2) == "second\n"
+    assert linecache.getline(str(tmp_path / "later"), 1) == ""
+    path.unlink()
+    path.write_text("new\n")
+    _sources.forget()
+    assert linecache.getline(str(path), 1) == "new\n"
+
+
+def test_whose_rights_to_read_count(tmp_path):
+    """Those of the test, for the file and for each directory above it."""
+    above = [*tmp_path.parents, tmp_path]
+    (tmp_path / "file").write_text("secret\n")
+    (tmp_path / "file").chmod(0o600)
+    everybody = Reader(12345, frozenset())
+    assert _sources.may_show(str(tmp_path / "file"), None)
+    assert not _sources.may_show(str(tmp_path / "file"), everybody)
+    assert not _sources.may_show(str(tmp_path / "file"), Reader(os.getuid(), frozenset())) or os.stat(tmp_path).st_uid == os.getuid()
+    (tmp_path / "file").chmod(0o644)
+    assert _sources.may_show(str(tmp_path / "file"), everybody) == all(each.stat().st_mode & 1 for each in above)
+    assert _sources.may_show(os.__file__, everybody)
+    _sources.forget()
