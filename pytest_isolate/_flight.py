@@ -70,6 +70,9 @@ class Flight:
     is_skipped: bool = False  # by a mark: nothing of it runs, and pytest's own protocol says so
     fresh: frozenset[str] = frozenset()  # names of wider fixtures that are set up inside, though others are shared
     rehearses: bool = False  # it runs up to the first wider fixture that is not there, if it comes to one, and tells
+    requested: dict[str, _pytest_private.Said] = field(default_factory=dict)  # wider fixtures that it has asked for while it ran
+    requested_seconds: float = 0.0  # that pytest set them up in its call
+    begun: int = 0  # how often it has begun anew
     shared_seconds: float = 0.0  # that pytest set up wider fixtures for it
     shared_error: BaseException | None = None  # what one of them raised now, and this test is the first to meet
     skipped: str | None = None  # why it is skipped here, with on_missing="skip"
@@ -135,6 +138,19 @@ class Flight:
             return Reader(uid, frozenset({gid, *groups})) if uid != 0 else None
         return Reader(host.uid, frozenset({host.gid, *os.getgroups()})) if spec.strict else None
 
+    @property
+    def asks(self) -> bool:
+        """Whether it begins anew, for a wider fixture that it asked for while it ran: where nothing can be seen of what it did until then.
+
+        What a strict test says is no reason for pytest to do anything, and tests in flight have others behind them that do not wait.
+        """
+        spec = self.spec
+        if spec is None or spec.strict or spec.net not in {True, "deny"} or spec.fs == "host" or spec.bind or spec.fixtures == "fresh":
+            return False
+        if self.plan is not None and self.plan.missing:  # and it runs without that
+            return False
+        return self.key is None and not self.may_fly and not self.attempts and self.begun < _MOST_BEGUN
+
     def abandon(self) -> None:
         """End a test that nobody will report."""
         if self.group is not None:
@@ -169,7 +185,7 @@ def _find_fresh(flight: Flight, spec: Spec) -> None:
             flight.bad_value = f"isolate: fixtures={list(spec.named_fresh)!r}, set {spec.origin('fixtures')}: there is no fixture {name!r}"
             flight.spec = None
             return
-    flight.fresh = _pytest_private.with_dependents(flight.item, spec.named_fresh)
+    flight.fresh = _pytest_private.with_dependents(flight.item, spec.named_fresh, flight.run.wider)
 
 
 def run(flight: Flight) -> None:
@@ -179,11 +195,14 @@ def run(flight: Flight) -> None:
     if flight.shares and not flight.rehearses:
         _share(flight)
     _take_off(flight, flight.asked)
-    if flight.rehearses and flight.facts is not None and flight.facts.exit.first("need") is not None:
-        flight.rehearses = False
+    while flight.facts is not None and (needed := flight.facts.exit.first("need")) is not None:
+        flight.rehearses, flight.begun = False, flight.begun + 1
         flight.close()
         flight.sandbox = None
-        _share(flight)
+        if needed.get("when") is None:
+            _share(flight)
+        else:
+            _share_asked(flight, str(needed["fixture"]), str(needed["when"]))
         _take_off(flight, flight.asked)
 
 
@@ -194,6 +213,23 @@ def _share(flight: Flight) -> None:
         call = _shared.set_up(flight.item, flight.fresh, flight.run.played.is_around_shared)
         flight.shared_seconds += call.duration
         flight.shared_error = None if call.excinfo is None else call.excinfo.value
+
+
+def _share_asked(flight: Flight, name: str, when: str) -> None:
+    """Have pytest set up a wider fixture that the test asked for while it ran, as plain pytest would have there."""
+    flight.run.changes += 1
+
+    def keep(said: _pytest_private.Said) -> None:
+        flight.requested[name] = said
+
+    with _pytest_private.apart(flight.item, keep):
+        call = _shared.set_up(flight.item, flight.fresh, flight.run.played.is_around_shared, name)
+    if when == "setup":
+        flight.shared_seconds += call.duration
+    else:
+        flight.requested_seconds += call.duration
+    if call.excinfo is not None:
+        flight.shared_error = call.excinfo.value
 
 
 def _take_off(flight: Flight, spec: Spec) -> None:
@@ -225,6 +261,8 @@ def _go_from_nursery(flight: Flight, spec: Spec) -> bool:
     """Have a child of the nursery run this test. False if pytest is to fork: then nothing has run."""
     if flight.nursery is None or flight.rehearses or flight.attempts or flight.shared_error is not None or flight.shared_seconds:
         return False  # something of this test is in this process alone
+    if flight.requested:  # the same
+        return False
     with standing_still():
         group = flight.nursery.take(flight.item, spec)
     if group is None:
@@ -424,13 +462,14 @@ def _arrive(flight: Flight, spec: Spec, arrival: Arrival, measuring: _coverage.M
     flight.inside = inside
 
 
-def arrived(run: Run, hooks: object, session: pytest.Session, arrival: Arrival) -> Flight:
+def arrived(run: Run, hooks: object, session: pytest.Session, arrival: Arrival, *, may_fly: bool) -> Flight:
     """In a child that was forked ahead: the test that it is told to be."""
     command = arrival.command
     session.testsfailed = command.failed
     items = session.items
     flight = prepare(run, hooks, items[command.test], items[command.following] if command.following >= 0 else None, None)
     assert flight.spec is not None
+    flight.may_fly = may_fly
     measuring = arrival.warm.measuring
     _arrive(flight, flight.spec, arrival, measuring and measuring.again(owns_files=command.owns_files))
     return flight
@@ -442,6 +481,8 @@ def _tell(flight: Flight, spec: Spec, entry: Entry, inside: Inside) -> None:
     inside.lost = entry.inheritance.lost
     inside.shared_seconds, inside.shared_error = flight.shared_seconds, flight.shared_error
     inside.rehearses, inside.attempts, inside.fresh = flight.rehearses, flight.attempts, flight.fresh
+    inside.wider = flight.run.wider
+    inside.asks, inside.requested = flight.asks, flight.requested
     inside.played = flight.run.played if flight.run.played.is_wanted(flight.item) else None
 
 
@@ -491,7 +532,7 @@ def finish(flight: Flight) -> None:
     exit_, sandbox = group.watch.finish(), group.sandbox
     _tell_of_output(flight, group.watch)
     _boarding.restore_flags(flight.run.stream_flags)
-    exit_.frames, unreadable = _reading.checked(exit_.frames, strict=spec.strict, rehearses=flight.rehearses)
+    exit_.frames, unreadable = _reading.checked(exit_.frames, strict=spec.strict, may_need=flight.rehearses or flight.asks)
     entered = exit_.first("entered") or {}
     base = entered.get("base")
     counters, disk_used, unroutable = sandbox.counters(exit_.processor), sandbox.disk_used(), sandbox.unroutable()
@@ -542,6 +583,7 @@ def _kill(flight: Flight, kills: int | None) -> Kill | None:
     return log.first_kill(sandbox.groups["memory"]) if kills and log is not None and sandbox is not None else None
 
 
+_MOST_BEGUN = 30
 _MOST_OUTPUT = 1 << 20  # bytes of a dead test's output that are shown, the last ones
 
 

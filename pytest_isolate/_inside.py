@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import NoReturn
 
 import pytest
@@ -83,9 +83,13 @@ class Inside:
         self._told_tmp_path = False
         self._unsaid = False  # whether a plugin keeps reports of this attempt until it is over
         self.rehearses = False  # whether pytest sets up the wider fixtures of this test when it comes to the first
+        self.asks = False  # whether pytest sets up a wider fixture that the test asks for while it runs
+        self.requested: dict[str, _pytest_private.Said] = {}  # those that it has, and what they said
+        self._phase: str | None = "setup"  # of the test; None once an attempt of it is over
         self.shared_seconds = 0.0  # of the test's set-up, in pytest
         self.shared_error: BaseException | None = None  # that pytest had in it
         self.random: Callable[[], None] | None = None  # goes on with the numbers that shared fixtures drew, where hooks seed them
+        self.wider: Collection[pytest.FixtureDef[object]] = ()  # fixtures that pytest has set up
         self.fresh: frozenset[str] = frozenset()  # names of wider fixtures that are set up in here
         self.attempts = 0  # of this test, before this process
         self.unsaid = contextlib.ExitStack()  # what is printed uncaptured as long as this may be a rehearsal
@@ -113,10 +117,10 @@ class Inside:
         signal.set_wakeup_fd(-1)
         timers.start_inside()
         if fresh:
-            _pytest_private.forget_shared_fixtures(self._item)
+            _pytest_private.forget_shared_fixtures(self._item, self.wider)
         else:
             _pytest_private.forget_parents_finalizers(self._item)
-            _pytest_private.forget_fixtures(self._item, self.fresh)
+            _pytest_private.forget_fixtures(each for each in self.wider if each.argname in self.fresh)
         _pytest_private.give_back_protocol(self._item.config)
         _pytest_private.redirect_hooks(self._item.config, hooks, FORWARDED)
         if self.attempts:
@@ -124,6 +128,7 @@ class Inside:
         if self.rehearses:
             self.unsaid.enter_context(_printed_later())
             _pytest_private.before_setup_of_collectors(self._item, self.need)
+        _pytest_private.say_when_asked(self._item, self.requested)
         if self.shared_error is not None:
             _pytest_private.raise_whole(self.shared_error, without_ours)
         sections = _pytest_private.report_sections(self._item)
@@ -260,6 +265,7 @@ class Inside:
 
     def begin_phase(self, when: str) -> None:
         """Tell where the test is and what it has said so far, where no report of the phase before has done that."""
+        self._phase = None if when == "teardown" or self._phase is None else when
         if when == "teardown":
             self._stops_early = self._wants_end()
         if self._unsaid:
@@ -291,24 +297,23 @@ class Inside:
             _pytest_private.tear_down_rest(self._item.session)
 
     def begin_fixture(self, fixturedef: pytest.FixtureDef[object]) -> None:
-        """A child that rehearses sets up no wider one that its test asks for; what is asked for while it runs is set up inside."""
-        shared = _pytest_private.is_shared(self._item, fixturedef)
-        if (
-            self.rehearses
-            and shared
-            and fixturedef.argname not in self.fresh
-            and _pytest_private.is_in_closure(self._item, fixturedef.argname)
-        ):
-            self.need(fixturedef.argname)
+        """Wider ones are pytest's to set up: those of the test's closure, and where it can begin anew those that it asks for."""
+        name = fixturedef.argname
+        if name not in self.fresh and _pytest_private.is_shared(self._item, fixturedef):
+            is_foreseen = _pytest_private.is_in_closure(self._item, name)
+            if self.rehearses and is_foreseen:
+                self.need(name)
+            if self.asks and not is_foreseen and name not in self.requested and self._phase is not None and _getpid() == self._pid:
+                self.need(name, self._phase)
         self.unsaid.close()
         if self.random is not None:
             self.random()
             self.random = None
 
-    def need(self, what: str) -> NoReturn:
-        """Have pytest set up the wider fixtures of this test, for a child that begins anew: this one was a rehearsal."""
+    def need(self, what: str, when: str | None = None) -> NoReturn:
+        """Have pytest set up wider fixtures, or the one that the test asked for ``when`` it ran, for a child that begins anew."""
         self._end_copy()
-        self._send({"kind": "need", "fixture": what})
+        self._send({"kind": "need", "fixture": what, "when": when})
         self._send({"kind": "end"})
         with contextlib.suppress(OSError):  # a hook closed or filled it: then pytest sees by and by
             _write(self.ended, b"\0")
@@ -343,7 +348,7 @@ class Inside:
         items = self._item.session.items
         self._item = items[command.test]
         self._item.session.testsfailed = command.failed
-        self.rehearses = False
+        self.rehearses = self.asks = False
         self._seen.clear()
         self._told_tmp_path = self._stops_early = False
         if self._attempts is not None:

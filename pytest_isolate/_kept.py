@@ -129,7 +129,7 @@ def lost_threads(flight: Flight) -> Iterator[str]:
     if flight.facts is None or spec is None or spec.fixtures == "fresh":
         return
     threads = flight.run.fixture_threads
-    for name in threads.keys() & set(getattr(flight.item, "fixturenames", ())) - flight.fresh:
+    for name in threads.keys() & {*getattr(flight.item, "fixturenames", ()), *flight.requested} - flight.fresh:
         started = threads.pop(name)
         alive = ", ".join(repr(thread.name) for thread in started.threads if thread.is_alive())
         if alive and not (started.sockets and not spec.net):  # a server, and the test can reach it

@@ -161,6 +161,8 @@ def _add_shared_seconds(flight: Flight, reports: list[pytest.TestReport]) -> Non
         first.duration += flight.shared_seconds
         if first.start is not None:
             first.start -= flight.shared_seconds
+    if flight.requested_seconds and (call := next((report for report in reports if report.when == "call"), None)) is not None:
+        call.duration += flight.requested_seconds
 
 
 def warn_of_troubles(flight: Flight) -> None:

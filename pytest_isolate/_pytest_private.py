@@ -13,6 +13,7 @@ import os
 import sys
 import types
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -40,23 +41,17 @@ def forget_parents_finalizers(item: pytest.Item) -> None:
     item.session._setupstate.teardown_exact(item)  # of an attempt after the loop has gone on to other collectors
 
 
-def forget_shared_fixtures(item: pytest.Item) -> None:
+def forget_shared_fixtures(item: pytest.Item, known: Iterable[pytest.FixtureDef[Any]]) -> None:
     """In the child, for ``fixtures="fresh"``: nothing counts as set up, so that everything is set up again, inside."""
     item.session._setupstate.stack.clear()
-    info = getattr(item, "_fixtureinfo", None)
-    for definitions in info.name2fixturedefs.values() if info is not None else ():
-        for definition in definitions:
-            definition.cached_result = None
-            definition._finalizers.clear()
+    forget_fixtures(known)
 
 
-def forget_fixtures(item: pytest.Item, names: Iterable[str]) -> None:
+def forget_fixtures(known: Iterable[pytest.FixtureDef[Any]]) -> None:
     """In the child: some count as not set up."""
-    info: Any = getattr(item, "_fixtureinfo", None)
-    for name in names:
-        for definition in info.name2fixturedefs.get(name, ()) if info is not None else ():
-            definition.cached_result = None
-            definition._finalizers.clear()
+    for definition in known:
+        definition.cached_result = None
+        definition._finalizers.clear()
 
 
 def knows_fixture(item: pytest.Item, name: str) -> bool:
@@ -64,13 +59,12 @@ def knows_fixture(item: pytest.Item, name: str) -> bool:
     return bool(item.session._fixturemanager.getfixturedefs(name, item))
 
 
-def with_dependents(item: pytest.Item, names: Iterable[str]) -> frozenset[str]:
-    """Names of fixtures, and of those of a test that need one of them."""
-    info: Any = getattr(item, "_fixtureinfo", None)
-    known: dict[str, Any] = {} if info is None else info.name2fixturedefs
+def with_dependents(item: pytest.Item, names: Iterable[str], known: Iterable[pytest.FixtureDef[Any]]) -> frozenset[str]:
+    """Names of fixtures, and of those of a test, or ``known`` otherwise, that need one of them."""
+    definitions = [*fixtures_of(item), *known]
     found, more = set(names), True
     while more:
-        needing = {name for name, each in known.items() if any(not found.isdisjoint(definition.argnames) for definition in each)}
+        needing = {definition.argname for definition in definitions if not found.isdisjoint(definition.argnames)}
         more = not needing <= found
         found |= needing
     return frozenset(found)
@@ -108,8 +102,10 @@ def leaves_nothing(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
     return True
 
 
-def set_up_shared(item: pytest.Item, fresh: Container[str]) -> None:
+def set_up_shared(item: pytest.Item, fresh: Container[str], asked: str | None = None) -> None:
     """In pytest: set up the collectors of a test and, in pytest's order, every fixture of its closure that is wider and not ``fresh``.
+
+    Behind these the one that was ``asked`` for while the test ran, by whatever name; one that is not wider is not for pytest to set up.
 
     What raises here stays in the fixture's or the collector's result, for the test to meet. A wide fixture can stand behind one of the
     same name that overrides it for functions. There is no public way to set up a part of what a test needs.
@@ -132,9 +128,68 @@ def set_up_shared(item: pytest.Item, fresh: Container[str]) -> None:
                     request = SubRequest(request, Scope.Function, None, 0, fixturedef, _ispytest=True)
                     continue
                 break
+        if asked is not None and (found := asked_fixture(item, asked)) is not None and is_shared(item, found):
+            item._request._get_active_fixturedef(asked)
     finally:
         state.stack.pop(item, None)
         item._initrequest()  # type: ignore[attr-defined]
+
+
+def asked_fixture(item: pytest.Item, name: str) -> Any:  # noqa: ANN401 - of which only the scope is public
+    """The fixture that a test gets by ``getfixturevalue`` of a name."""
+    found = item.session._fixturemanager.getfixturedefs(name, item)
+    return found[-1] if found else None
+
+
+@dataclass(frozen=True)
+class Said:
+    """What was captured and logged of a part of a phase."""
+
+    streams: tuple[tuple[str, str], ...]  # by name
+    records: tuple[logging.LogRecord, ...]
+
+
+def say_when_asked(item: pytest.Item, asked: Mapping[str, Said]) -> None:
+    """In the child: the first time that the test asks for a fixture that is there by now, say what it said. No hook is called then."""
+    for name, said in asked.items():
+        if (fixturedef := asked_fixture(item, name)) is not None:
+            fixturedef.execute = functools.partial(_say_and_execute, fixturedef, fixturedef.execute, item.config, said)
+
+
+def _say_and_execute(fixturedef: Any, execute: Callable[..., object], config: pytest.Config, said: Said, *args: Any, **more: Any) -> object:  # noqa: ANN401
+    __tracebackhide__ = True
+    fixturedef.execute = execute
+    _say(config, said)
+    return execute(*args, **more)
+
+
+@contextlib.contextmanager
+def apart(item: pytest.Item, into: Callable[[Said], object]) -> Iterator[None]:
+    """While a part of a set-up runs that another process has to tell of: keep what is captured and logged apart from what was before."""
+    sections, kept = item._report_sections, item.stash.get(caplog_records_key, {})
+    before, records = len(sections), kept.get("setup")
+    try:
+        yield
+    finally:
+        said = tuple((kind, text) for _, kind, text in sections[before:] if kind in {"stdout", "stderr"})
+        del sections[before:]
+        kept = item.stash.get(caplog_records_key, {})
+        into(Said(said, tuple(kept.get("setup") or ())))
+        if records is None:
+            kept.pop("setup", None)
+        else:
+            kept["setup"] = records
+
+
+def _say(config: pytest.Config, said: Said) -> None:
+    """Say it again, to whatever captures and logs now."""
+    for name, text in said.streams:
+        getattr(sys, name).write(text)
+    plugin: Any = config.pluginmanager.getplugin("logging-plugin")
+    for record in said.records:
+        for handler in (plugin.caplog_handler, plugin.report_handler):
+            if record.levelno >= handler.level:
+                handler.handle(record)
 
 
 def _names(item: pytest.Item) -> list[str]:
@@ -265,7 +320,7 @@ _OF_PHASES = frozenset({"capturemanager", "logging-plugin", "unraisableexception
 
 
 @contextlib.contextmanager
-def only_shared(item: pytest.Item, fresh: Container[str]) -> Iterator[None]:
+def only_shared(item: pytest.Item, fresh: Container[str], asked: str | None = None) -> Iterator[None]:
     """While the hook of a set-up is called: have pytest's runner set up what is shared, in its place among everybody's hooks.
 
     Of all that is captured and logged meanwhile, only what that does stays.
@@ -275,7 +330,7 @@ def only_shared(item: pytest.Item, fresh: Container[str]) -> Iterator[None]:
 
     def setup(_: pytest.Item) -> None:
         with heard.listening():
-            set_up_shared(item, fresh)
+            set_up_shared(item, fresh, asked)
 
     state.setup = setup  # type: ignore[method-assign, assignment]
     try:
@@ -643,7 +698,7 @@ def has_terminal(config: pytest.Config) -> bool:
 
 def log_file_descriptors(config: pytest.Config) -> set[int]:
     """``--log-file``: the contract has log files go where plain pytest puts them, so its open file stays open."""
-    plugin = config.pluginmanager.getplugin("logging-plugin")
+    plugin: Any = config.pluginmanager.getplugin("logging-plugin")
     stream = getattr(getattr(plugin, "log_file_handler", None), "stream", None)
     try:
         return {stream.fileno()} if stream is not None else set()

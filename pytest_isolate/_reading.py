@@ -179,7 +179,7 @@ _FRAMES: dict[str, dict[str, object]] = {
         "stack": _either(None, _STACK),
     },
     "stop": {"shouldstop": str, "shouldfail": str, "early": bool},
-    "need": {"fixture": str},
+    "need": {"fixture": str, "when": _either(None, _PHASE)},
     "end": {"live": _FLAG},
 }
 
@@ -207,21 +207,21 @@ def fits(value: object, shape: object) -> bool:
     return found
 
 
-def checked(frames: list[Frame], *, strict: bool, rehearses: bool = False) -> tuple[list[Frame], str | None]:
+def checked(frames: list[Frame], *, strict: bool, may_need: bool = False) -> tuple[list[Frame], str | None]:
     """The frames up to the first that no child of ours would have written, and what the test's process did by that one."""
     for number, frame in enumerate(frames):
-        if (wrong := _wrong(frame, number, strict=strict, rehearses=rehearses)) is not None:
+        if (wrong := _wrong(frame, number, strict=strict, may_need=may_need)) is not None:
             return frames[:number], wrong
     return frames, None
 
 
-def _wrong(frame: Frame, number: int, *, strict: bool, rehearses: bool) -> str | None:
+def _wrong(frame: Frame, number: int, *, strict: bool, may_need: bool) -> str | None:
     kind = str(frame["kind"])
     if kind not in _FRAMES:
         return f"{UNREADABLE}a frame is of the kind {reprlib.repr(kind)}"
     if (bad := _misfit(frame, _FRAMES[kind])) is not None:
         return f"{UNREADABLE}of a frame {kind!r} {bad}"
-    if (kind in {"entered", "broken"} and number) or (kind == "need" and not rehearses):
+    if (kind in {"entered", "broken"} and number) or (kind == "need" and not may_need):
         return f"{UNREADABLE}a frame {kind!r} comes after the test began"
     if kind in {"raised", "stop"} and strict:
         how = {"exit": "pytest.exit", "interrupt": "KeyboardInterrupt", "internal": "an internal error"}.get(str(frame.get("what")))

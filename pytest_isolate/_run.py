@@ -142,6 +142,7 @@ class Run:
         self._inherited: Inherited | None = None
         self._played: Played | None = None
         self.stream_flags: dict[int, int] = {}  # of pytest's standard streams, as fcntl(2) says, before a test could change them
+        self.wider: set[pytest.FixtureDef[Any]] = set()  # fixtures that pytest has set up, now or before
         self.fixture_threads: dict[str, Started] = {}
         self.forked: set[int] = set()  # tests' processes, of which some may still be there
         self.held: list[Callable[[], Iterable[int]]] = []  # what else is open for tests that no test may inherit

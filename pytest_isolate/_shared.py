@@ -39,8 +39,10 @@ def is_foreseeable(item: pytest.Item) -> bool:
     return all(name.partition(".")[0] in {"_pytest", "pytest_isolate"} for name in modules)
 
 
-def set_up(item: pytest.Item, fresh: frozenset[str], projects: Callable[[object], bool]) -> pytest.CallInfo[None]:
+def set_up(item: pytest.Item, fresh: frozenset[str], projects: Callable[[object], bool], asked: str | None = None) -> pytest.CallInfo[None]:
     """Set up what is not there, but what is to be ``fresh`` for each test. A failure is kept for the test to meet; an ``Exit`` passes.
+
+    ``asked``: one more, for which the test has asked while it ran.
 
     ``projects`` tells which plugins are the project's own: a wider fixture may stand on what their hooks do around a test and in its
     set-up, and what that changed their hooks of the teardown undo. They do it for the test itself once more, inside, so what they print and
@@ -49,7 +51,7 @@ def set_up(item: pytest.Item, fresh: frozenset[str], projects: Callable[[object]
     set_up = _pytest_private.phase_of(item, "setup", projects)
     undo = _pytest_private.teardown_by(item, lambda plugin: projects(plugin) and not is_around_teardown(plugin))
     with _pytest_private.around_protocol(item, projects):
-        with _pytest_private.only_shared(item, fresh):
+        with _pytest_private.only_shared(item, fresh, asked):
             call: pytest.CallInfo[None] = pytest.CallInfo.from_call(lambda: set_up(item=item), when="setup", reraise=_PASSING)
         with _pytest_private.quietly(), _pytest_private.without_stops(item.session):
             pytest.CallInfo.from_call(lambda: undo(item=item, nextitem=item), when="teardown", reraise=_PASSING)

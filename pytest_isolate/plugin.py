@@ -197,7 +197,7 @@ class Isolation:
 
         def arrive(arrival: Arrival) -> Callable[[], NoReturn]:
             """In a child that was forked ahead: be the test that it is told to be."""
-            self._flight = flight = _flight.arrived(self._run, self, session, arrival)
+            self._flight = flight = _flight.arrived(self._run, self, session, arrival, may_fly=self._fleet is not None)
             assert flight.inside is not None
             return partial(flight.inside.run, flight.nextitem)
 
@@ -284,6 +284,7 @@ class Isolation:
         if fixturedef.scope == "function":
             return (yield)
         self._run.changes += 1
+        self._run.wider.add(fixturedef)
         if self._fleet is not None:
             self._fleet.settle()  # nobody is in flight while shared fixtures change
         with self._run.noting(fixturedef, request.session):

@@ -309,3 +309,98 @@ def test_a_collector_that_ends_in_its_set_up_is_no_test_that_passes(pytester, is
         result = isolated(option)
         result.assert_outcomes(errors=1, passed=1)
         assert result.stdout.str().count("E   SystemExit: collector") == 1
+
+
+ASKED = """
+import os, pathlib, pytest
+from pytest_isolate import isolate
+NOTED = pathlib.Path(__file__).with_name("noted")
+PYTEST = int(os.environ.setdefault("PYTEST_PID", str(os.getpid())))
+def note(text):
+    with NOTED.open("a") as noted: print(text, "inside" if os.getpid() != PYTEST else "in pytest", file=noted)
+@pytest.fixture(scope="session")
+def wide():
+    note("set up")
+    yield [os.getpid()]
+    note("tear down")
+@pytest.fixture
+def own(request):
+    note("own")
+    return request.getfixturevalue("wide")
+"""
+
+
+@pytest.fixture
+def asked(pytester, isolated):
+    """What was noted on the machine in a run of tests that ask for a shared fixture while they run."""
+
+    def run(tests: str, *args: str, **outcomes: int) -> list[str]:
+        pytester.makepyfile(test_asked=ASKED + textwrap.dedent(tests))
+        (pytester.path / "noted").write_text("")
+        isolated("--isolate-all", *args).assert_outcomes(**outcomes)
+        return (pytester.path / "noted").read_text().splitlines()
+
+    return run
+
+
+def test_a_shared_fixture_that_tests_ask_for_is_set_up_once_in_pytest(asked):
+    """By a fixture of the test's own or by its body, which begins anew; later tests find it. Nothing that was done until then is seen."""
+    tests = """
+        DONE = []
+        def test_own(own): assert own == [PYTEST]
+        def test_body(request):
+            DONE.append(1); pathlib.Path("made").touch(exist_ok=False)
+            assert request.getfixturevalue("wide") == [PYTEST] and DONE == [1]
+        def test_given(wide): assert wide == [PYTEST]
+        @isolate(fixtures="fresh")
+        def test_fresh(own): assert own == [os.getpid()]
+        @isolate(fixtures=["wide"])
+        def test_named(own): assert own == [os.getpid()]
+        class TestGroup:
+            pytestmark = isolate(scope="class")
+            def test_one(self, own): assert own == [PYTEST]
+            def test_two(self, own): assert own == [PYTEST]
+        """
+    assert asked(tests, passed=7) == ["set up in pytest", "tear down in pytest"]
+    alone = tests[: tests.index("def test_given")]
+    assert asked(alone, "-k", "body", passed=1, deselected=1) == ["set up in pytest", "tear down in pytest"]
+
+
+@pytest.mark.parametrize("how", ["net='host'", "fs='host'", "bind=[str(NOTED)]", "scope='class'", "fixtures='fresh'"])
+def test_a_test_without_walls_begins_only_once(asked, how):
+    """What it did until it asked for a shared fixture would be done twice: that is set up inside then."""
+    tests = f"""
+        @isolate({how})
+        class TestIt:
+            def test_it(self, request):
+                note("body")
+                assert request.getfixturevalue("wide") == [os.getpid()]
+            def test_again(self, own): pass
+        """
+    noted = asked(tests, passed=2)
+    assert not [line for line in noted if line.endswith("in pytest")]
+    assert noted.count("body inside") == how.startswith("bind")  # else what is written to /tmp is private
+
+
+def test_tests_in_flight_have_what_they_ask_for_inside(asked):
+    """With jobs nobody begins anew, whether pytest or the nursery forked it."""
+    tests = """
+        @pytest.mark.parametrize("number", range(20))
+        def test_it(request, number): assert request.getfixturevalue("wide") == [os.getpid()]
+        """
+    assert asked(tests, "--isolate-jobs=2", passed=20) == []
+
+
+def test_a_test_that_begins_anew_for_ever_is_ended(asked):
+    """Whatever its process says that it needs: as often as there may be fixtures, and what is none of those it can have does nothing."""
+    tests = """
+        @pytest.fixture
+        def narrow(): note("narrow")
+        @pytest.mark.parametrize("name", ["narrow", "nothing", "wide"])
+        def test_lies(request, name):
+            inside = request.config.pluginmanager.get_plugin("isolate-run")._flight.inside
+            inside.need(name, "call")
+        def test_last(): pass
+        """
+    noted = asked(tests, failed=3, passed=1)
+    assert noted == ["set up in pytest", "tear down in pytest"]
