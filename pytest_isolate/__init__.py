@@ -27,6 +27,7 @@ The map of the package, imports pointing one way, downwards:
 - ``_telling``: what a run says of itself. ``_settings``, ``_rules``, ``_pyproject``: options, and what files of a project say.
 - ``_options``, ``_spec``, ``_values``, ``_typing``, ``_violations``: what users type, for one test, and exceptions they can name.
 - ``_pytest_private``: every use of pytest's internals, with its reason.
+- ``_forward``: servers of shared fixtures: who they are (``finder``), and the relay to them. ``_destinations``: the words for others.
 - ``_sandbox``: builder, holder (PID 1), entry, watch; knows nothing of pytest.
 - ``_linux``: system calls, mounts, control groups, netlink; what this machine is (``host``), and where it is (``environment``).
 - ``_model``, ``_errors``: what travels between them.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
+import time
 
 
 def sockets() -> set[int]:
@@ -17,3 +19,9 @@ def sockets() -> set[int]:
         if stat.S_ISSOCK(look.st_mode):
             found.add(look.st_ino)
     return found
+
+
+#: When this plugin was loaded, which is before conftests are: ticks since the kernel booted, as it notes them for a process's start.
+BEGAN = int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")) if sys.platform == "linux" else 0
+#: Sockets that were open by then: whoever started pytest has left them.
+INHERITED = frozenset(sockets()) if sys.platform == "linux" else frozenset[int]()

@@ -347,6 +347,7 @@ def _build(flight: Flight, spec: Spec) -> None:
             run.machine.revive()
             flight.sandbox = run.machine.keeper.take(plan.recipe)
             flight.sandbox.wait_ready()
+            run.forwarding.open(flight.sandbox, plan.servers)
         except StepFailedError:
             flight.close()
             flight.sandbox = None

@@ -261,6 +261,7 @@ class Nursery:
             sandbox = self._run.machine.keeper.take(plan.recipe)
         try:
             sandbox.wait_ready()
+            self._run.forwarding.open(sandbox, plan.servers)
             if spec.memory is not None and "memory" in sandbox.groups:
                 sandbox.watch_memory()
             boarding = _boarding.board(self._run, self._run.config, spec, sandbox)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pytest_isolate import _settings, _values
+from pytest_isolate import _destinations, _settings, _values
 
 if TYPE_CHECKING:
     import pytest
@@ -21,12 +21,13 @@ _ON_MISSING = "error" if sys.platform == "linux" else "skip"
 class Keyword:
     """One keyword of ``@isolate``, of ``--isolate-...`` and of the ini file."""
 
-    def __init__(self, name: str, parse: Parser, default: object, text: str, *, several: bool = False) -> None:
+    def __init__(self, name: str, parse: Parser, default: object, text: str, *, several: bool = False, takes_none: bool = False) -> None:
         self.name = name
         self.parse = parse
         self.default = default
         self.help = text
         self.several = several
+        self.takes_none = takes_none  # as a value of its own; else it is the default, against a wider level
         self.option = "--isolate-" + name.replace("_", "-")
         self.dest = "isolate_" + name  # in config.option and in the ini file
 
@@ -36,6 +37,10 @@ KEYWORDS = {
     keyword.name: keyword
     for keyword in (
         Keyword("net", _values.network, True, "own network with loopback only; host: the machine's; deny: an attempt to leave fails"),
+        Keyword(
+            "forward", _destinations.forward, _destinations.Forward(), "servers reached at their address: fixtures', others too, or none",
+            several=True, takes_none=True,
+        ),
         Keyword("memory", _values.size(8 << 20), None, f"{_SIZE_HELP}: what the process tree may use, swap included"),
         Keyword("cpu", _values.cores, None, "cores: bandwidth quota of the process tree, such as 0.5"),
         Keyword("cpu_time", _values.duration, None, "seconds of processor time of the tree, past which it is killed"),

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pytest_isolate._forward.server import Server
 from pytest_isolate._layout import PRIVATE, REBUILT, ROOT, Layout, Step, below, inside, is_in
 from pytest_isolate._linux import names
 from pytest_isolate._linux.host import Host, Tree
@@ -48,6 +49,8 @@ class Plan:
     walls: tuple[str, ...] = ()  # that a test has by it, by the doctor's names
     looked: tuple[str, ...] = ()  # limits that only looks from outside enforce
     writable: tuple[str, ...] | None = None  # where a test without a file system of its own may write; None: wherever its user may
+    servers: tuple[Server, ...] = ()  # that the test reaches through the relay
+    sockets: tuple[Server, ...] = ()  # that it reaches by a path
 
     @property
     def is_bare(self) -> bool:
@@ -60,8 +63,8 @@ class Plan:
         return Written(self.uppers, self.apart, self.hosts)
 
 
-def plan(spec: Spec, host: Host, tree: Tree, loopback: list[str], places: list[str]) -> Plan:
-    """Plan one sandbox.
+def plan(spec: Spec, host: Host, tree: Tree, loopback: list[str], places: list[str], *, sockets: tuple[Server, ...] = ()) -> Plan:
+    """Plan one sandbox. ``sockets``: servers of the machine that it is to reach by a path.
 
     ``places`` are directories that the test is likely to write in or below; the first is that of temporary files, which is
     private whatever ``fs`` says.
@@ -82,8 +85,7 @@ def plan(spec: Spec, host: Host, tree: Tree, loopback: list[str], places: list[s
     if spec.strict:
         layout.steps += [("mask", f"{ROOT}/proc/{name}") for name in _MASKED]
         layout.steps += [("mask", f"{ROOT}/sys/{name}") for name in _MASKED_SYS]
-    for path, read_only in spec.bind:
-        layout.steps.append(("bind_without_links" if spec.strict else "bind", path, inside(path), read_only))
+    layout.steps += _shared_paths(spec, sockets)
     layout.steps.append(("hostname", spec.hostname))
     if spec.net:
         layout.steps.append(("loopback", loopback))
@@ -104,6 +106,14 @@ def plan(spec: Spec, host: Host, tree: Tree, loopback: list[str], places: list[s
     walls += ("strict",) if spec.strict else ()
     recipe = Recipe(namespaces, user_map, PRIVATE, tuple(layout.steps), limits, waits=bool(layout.apart))
     return Plan(recipe, tuple(layout.uppers), missing, tuple(layout.apart), layout.hosts, walls)
+    return Plan(recipe, tuple(layout.uppers), missing, tuple(layout.apart), layout.hosts, sockets=sockets)
+
+
+def _shared_paths(spec: Spec, sockets: tuple[Server, ...]) -> Iterator[Step]:
+    for path, read_only in spec.bind:
+        yield ("bind_without_links" if spec.strict else "bind", path, inside(path), read_only)
+    for server in sockets:  # seen through an overlay it is another one, to which nobody listens
+        yield ("bind", server.place.address, inside(server.place.address), False)
 
 
 def resolve_user(user: str | int) -> tuple[int, int, tuple[int, ...]]:

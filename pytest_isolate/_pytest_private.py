@@ -30,6 +30,15 @@ from pytest_isolate._sandbox.mirror import Mirror
 Finalizers = list[Callable[[], object]]
 
 
+_FORGOTTEN: list[object] = []  # in the child: what must not be collected
+
+
+def _forget_finalizers(definition: Any) -> None:  # noqa: ANN401 - mypy knows no private attribute of it
+    """In the child: a fixture's are the parent's to run. They hold its generator, whose end would run what stands behind its yield."""
+    _FORGOTTEN.extend(definition._finalizers)
+    definition._finalizers.clear()
+
+
 def forget_parents_finalizers(item: pytest.Item) -> None:
     """In the child: keep the set-up nodes that the test is below, but none of their finalizers.
 
@@ -38,6 +47,10 @@ def forget_parents_finalizers(item: pytest.Item) -> None:
     """
     for finalizers, _ in item.session._setupstate.stack.values():
         finalizers.clear()
+    info: Any = getattr(item, "_fixtureinfo", None)
+    for definitions in info.name2fixturedefs.values() if info is not None else ():
+        for definition in definitions:  # of one with another parameter, which a rehearsal finds, pytest runs its own
+            _forget_finalizers(definition)
     item.session._setupstate.teardown_exact(item)  # of an attempt after the loop has gone on to other collectors
 
 
@@ -51,7 +64,7 @@ def forget_fixtures(known: Iterable[pytest.FixtureDef[Any]]) -> None:
     """In the child: some count as not set up."""
     for definition in known:
         definition.cached_result = None
-        definition._finalizers.clear()
+        _forget_finalizers(definition)
 
 
 def knows_fixture(item: pytest.Item, name: str) -> bool:

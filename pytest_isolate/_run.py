@@ -9,6 +9,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -19,6 +20,8 @@ from pytest_isolate._errors import Step, StepFailedError
 
 if TYPE_CHECKING:
     from pytest_isolate._forked import Parent
+    from pytest_isolate._forward.forwarding import Forwarding
+    from pytest_isolate._forward.server import Server
     from pytest_isolate._inherited import Inherited
     from pytest_isolate._interruption import OnTerminate
     from pytest_isolate._linux.environment import Environment
@@ -141,6 +144,7 @@ class Run:
         self.foreign_entries: dict[tuple[object, ...], dict[str, object]] = {}  # of xdist's workers, as JSON
         self._inherited: Inherited | None = None
         self._played: Played | None = None
+        self._forwarding: Forwarding | None = None
         self.stream_flags: dict[int, int] = {}  # of pytest's standard streams, as fcntl(2) says, before a test could change them
         self.wider: set[pytest.FixtureDef[Any]] = set()  # fixtures that pytest has set up, now or before
         self.fixture_threads: dict[str, Started] = {}
@@ -248,13 +252,15 @@ class Run:
             yield
             return
         self.inherited.before_fixture()
-        before, threads = sockets(), set(threading.enumerate())
+        before, threads, started_before = sockets(), set(threading.enumerate()), self.forwarding.before_fixture()
         try:
             yield
         finally:
+            opened = sockets() - before
+            self.forwarding.after_fixture(definition.argname, started_before, opened)
             self.inherited.look_for_mappings(f"made by the {definition.scope}-scoped fixture {definition.argname!r}")
             if started := set(threading.enumerate()) - threads:
-                self.fixture_threads[definition.argname] = Started(definition.scope, tuple(started), bool(sockets() - before))
+                self.fixture_threads[definition.argname] = Started(definition.scope, tuple(started), bool(opened))
 
     @property
     def machine(self) -> Machine:
@@ -275,6 +281,21 @@ class Run:
 
             self._inherited = Inherited()
         return self._inherited
+
+    @property
+    def forwarding(self) -> Forwarding:
+        """The servers that tests reach."""
+        if self._forwarding is None:
+            from pytest_isolate._forward.forwarding import Forwarding  # noqa: PLC0415 - knows the kernel
+
+            self._forwarding = Forwarding()
+        return self._forwarding
+
+    def servers(self, spec: Spec) -> tuple[Server, ...]:
+        """What a test with these keywords reaches now. Raises ``StepFailedError``."""
+        if not spec.reaches_fixtures:
+            return ()
+        return self.forwarding.servers(self.changes, self.foreign_children(), spec.named_fresh)
 
     @property
     def played(self) -> Played:
@@ -299,10 +320,13 @@ class Run:
     def plan(self, spec: Spec, session: pytest.Session) -> Plan:
         """The plan for a spec, made once. Raises ``StepFailedError``."""
         from pytest_isolate import _plan, _strict  # noqa: PLC0415
+        from pytest_isolate._forward.place import UNIX  # noqa: PLC0415
         from pytest_isolate._linux.host import Tree  # noqa: PLC0415
 
         machine = self.machine
         machine.look_again()
+        servers = self.servers(spec)
+        sockets = tuple(server for server in servers if server.place.kind == UNIX)
         key = (
             bool(spec.net),
             spec.fs,
@@ -317,15 +341,21 @@ class Run:
             spec.io_read,
             spec.io_write,
             spec.strict,
+            sockets,
         )
         if key not in machine.plans:
             loopback = machine.keeper.loopback() if spec.net else []
-            plan = _plan.plan(spec, machine.host, Tree(), loopback, self.places(session.items))
+            plan = _plan.plan(spec, machine.host, Tree(), loopback, self.places(session.items), sockets=sockets)
             if (lacking := _strict.missing(spec)) is not None:
                 plan.missing += (lacking,)
                 plan.walls = tuple(each for each in plan.walls if each != "strict")
             machine.plans[key] = plan
-        return machine.plans[key]
+        relayed = tuple(server for server in servers if spec.net and server.place.kind != UNIX)
+        if not relayed:
+            return machine.plans[key]
+        if (with_servers := (*key, relayed)) not in machine.plans:  # the same recipe: what is reached is no part of the sandbox
+            machine.plans[with_servers] = replace(machine.plans[key], servers=relayed)
+        return machine.plans[with_servers]
 
     def bare_plan(self, spec: Spec) -> Plan:
         """The plan for a spec where there are no namespaces, made once. Raises ``StepFailedError``."""
@@ -382,20 +412,23 @@ class Run:
         """The processes that somebody else started in pytest."""
         children = self.machine.children.pids()
         self.forked &= children
-        return children - self.forked - self.machine.keeper.helpers
+        return children - self.forked - self.machine.keeper.helpers - self.forwarding.helpers
 
     def descriptors_of_ours(self) -> set[int]:
         """Everything of ours that no test may inherit."""
         machine = self.machine
         log = set() if machine.kernel_log is None else {machine.kernel_log.fd}
         held = {fd for each in self.held for fd in each()}
-        return {machine.table.fd, machine.children.fd, *log, *held, *machine.keeper.descriptors()}
+        return {machine.table.fd, machine.children.fd, *log, *held, *machine.keeper.descriptors(), *self.forwarding.descriptors()}
 
     def close(self) -> None:
         """Unmake everything."""
         if self.on_terminate is not None:
             self.on_terminate.close()
             self.on_terminate = None
+        if self._forwarding is not None:
+            self._forwarding.close()
+            self._forwarding = None
         if self._machine is not None:
             self._machine.keeper.close()
             self._machine.let_go()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_isolate import _pyproject, _settings
+from pytest_isolate._destinations import Forward, format_forward
 from pytest_isolate._options import KEYWORDS
 from pytest_isolate._values import first_link
 
@@ -35,6 +36,7 @@ class Spec:
     """What one test asked for, every value checked. Sizes in bytes, durations in seconds."""
 
     net: bool | str
+    forward: Forward
     memory: int | None
     cpu: float | None
     cpu_time: float | None
@@ -71,6 +73,11 @@ class Spec:
     def strict(self) -> bool:
         """Whether the built-in profile is chosen."""
         return self.profile == STRICT
+
+    @property
+    def reaches_fixtures(self) -> bool:
+        """Whether the servers that shared fixtures started are there for it."""
+        return self.forward.fixtures and self.fixtures != "fresh" and not self.strict
 
     def origin(self, name: str) -> str:
         """Where a value was set, in words."""
@@ -139,6 +146,11 @@ class Defaults:
                         written = value
         for name, keyword in KEYWORDS.items():
             values.setdefault(name, keyword.default)
+        if values["forward"].others:
+            raise BadValueError(
+                f"isolate: forward={format_forward(values['forward'])!r} ({origins['forward']}): other servers than those of shared "
+                "fixtures cannot be reached yet: net='host' shares the machine's network"
+            )
         if values["profile"] == STRICT and (link := first_link(written)) is not None:
             raise BadValueError(
                 f"isolate: bind={link[0]!r} ({origins['bind']}): it is or leads through a symbolic link, which profile='strict' does not "
@@ -196,7 +208,7 @@ def _checked(name: str, value: object, origin: str) -> object:
     keyword = KEYWORDS.get(name)
     if keyword is None:
         raise BadValueError(f"isolate: {name}={value!r} ({origin}): there is no such keyword; there are {', '.join(KEYWORDS)}")
-    if value is None:  # back to the default, against a wider level
+    if value is None and not keyword.takes_none:  # back to the default, against a wider level
         return keyword.default
     try:
         return keyword.parse(value)

@@ -23,6 +23,7 @@ class IsolateMark(pytest.MarkDecorator):
         self,
         *,
         net: bool | Literal["host", "deny"] | None = ...,
+        forward: int | str | Sequence[int | str] | None = ...,
         memory: Size | None = ...,
         cpu: float | None = ...,
         cpu_time: Duration | None = ...,

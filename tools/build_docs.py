@@ -32,6 +32,8 @@ def default(keyword: Keyword) -> str:
     """The built-in default, the same on whatever system this runs."""
     if keyword.name == "on_missing":
         return "`'error'`; `'skip'` where the system is not Linux"
+    if keyword.name == "forward":
+        return "`'fixtures'`"
     return "none" if keyword.default is None or keyword.default in ((), {}) else f"`{keyword.default!r}`"
 
 

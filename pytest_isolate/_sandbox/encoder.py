@@ -1,4 +1,4 @@
-"""The process in which pyroute2 encodes what a sandbox's network needs (``_linux/network.py``), while the builder starts."""
+"""A process in which pyroute2 encodes messages to the kernel, while something else is done."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pytest_isolate._sandbox import bootstrap
 
 
 class Encoder:
-    """One such process, and what it said. Raises ``StepFailedError`` when it cannot be started."""
+    """One such process, of a module whose ``main`` prints them, and what it said. Raises ``StepFailedError`` when it cannot be started."""
 
-    def __init__(self) -> None:
-        self._loopback: list[str] | None = None
+    def __init__(self, module: str) -> None:
+        self._messages: list[str] | None = None
         with Step("start", "a helper process, for pyroute2"):
             self._process = subprocess.Popen(
-                bootstrap.command("pytest_isolate._linux.network", [path for path in sys.path if path]),
+                bootstrap.command(module, [path for path in sys.path if path]),
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             )  # fmt: skip
 
@@ -26,14 +26,14 @@ class Encoder:
         """Of the process, which is gone when it has said all."""
         return self._process.pid
 
-    def loopback(self) -> list[str]:
-        """The rtnetlink messages that bring the loopback interface up. Raises ``StepFailedError``."""
-        if self._loopback is None:
+    def messages(self) -> list[str]:
+        """Hexadecimal. Raises ``StepFailedError``."""
+        if self._messages is None:
             printed, complaint = self._process.communicate()
             if self._process.returncode:
                 raise StepFailedError("encode with pyroute2:", complaint.strip().splitlines()[-1], 5)
-            self._loopback = json.loads(printed)
-        return self._loopback
+            self._messages = json.loads(printed)
+        return self._messages
 
     def descriptors(self) -> set[int]:
         """Its pipes, as long as they are open."""
@@ -41,6 +41,6 @@ class Encoder:
 
     def close(self) -> None:
         """End it, if nobody wanted to know."""
-        if self._loopback is None and self._process.returncode is None:
+        if self._messages is None and self._process.returncode is None:
             self._process.kill()
             self._process.communicate()

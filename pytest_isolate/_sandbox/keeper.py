@@ -45,7 +45,7 @@ class Keeper:
                 signal.pidfd_send_signal(own, 0)
         finally:
             os.close(own)
-        self._encoder = Encoder()
+        self._encoder = Encoder("pytest_isolate._linux.network")
         try:
             self._start()
         except StepFailedError:
@@ -139,7 +139,7 @@ class Keeper:
 
     def loopback(self) -> list[str]:
         """The rtnetlink messages that bring the loopback interface up. Raises ``StepFailedError``."""
-        return self._encoder.loopback()
+        return self._encoder.messages()
 
     def clean_up(self) -> None:
         """Let go of the sandboxes whose tests are over."""

@@ -53,6 +53,7 @@ class Sandbox:
         self.joins: tuple[int, ...] = ()
         self.network: tuple[int, ...] = ()  # counters of its network namespace, if it has one
         self.pidfd = self.private = self.stdout = self.stderr = self.oom_event = -1
+        self.relayed = 0  # its number with the relay, where it has servers to reach
         self._disk_base = 0  # bytes in the private file system that are not the test's
         self.beside: list[Callable[[], Iterable[int]]] = []  # what else is open for the sake of its tests
         self._keeper, self._number, self._channel = keeper, number, channel

@@ -60,19 +60,19 @@ class Started:
 
     def _kill(self) -> None:
         self.process.kill()
-        for pid in self._pids():
+        for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
     def alive(self) -> list[str]:
         """Processes of this run, by their environment, which forks share."""
         found = []
-        for pid in self._pids():
+        for pid in self.pids():
             with contextlib.suppress(OSError):  # it ended while we looked
                 found.append(f"{pid} {Path(f'/proc/{pid}/cmdline').read_bytes()[:80]!r}")
         return found
 
-    def _pids(self) -> list[int]:
+    def pids(self) -> list[int]:
         found = []
         for path in Path("/proc").glob("[0-9]*/environ"):
             with contextlib.suppress(OSError):  # it ended while we looked, or is another user's

@@ -1,0 +1,86 @@
+"""What a run knows of servers that its tests reach, and the relay that carries to them what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pytest_isolate._descriptors import BEGAN, INHERITED
+from pytest_isolate._errors import StepFailedError
+from pytest_isolate._forward.finder import Finder, Started
+from pytest_isolate._forward.relaying import Figures, Relaying
+from pytest_isolate._forward.server import Server, Used
+from pytest_isolate._processes import Children
+from pytest_isolate._sandbox.encoder import Encoder
+from pytest_isolate._sandbox.sandbox import Sandbox
+
+
+class Forwarding:
+    """Of one run."""
+
+    def __init__(self) -> None:
+        self._children = Children()
+        self._requests: list[bytes] | None = None
+        self._finder = Finder(self._encoded, BEGAN, INHERITED)
+        self._relaying = Relaying()
+
+    def _encoded(self) -> list[bytes]:
+        if self._requests is None:
+            encoder = Encoder("pytest_isolate._linux.diag_requests")
+            self._requests = [bytes.fromhex(each) for each in encoder.messages()]
+        return self._requests
+
+    def before_fixture(self) -> Started:
+        """What there is before a wider fixture is set up."""
+        return Started.here(self._pids())
+
+    def after_fixture(self, name: str, before: Started, sockets: set[int]) -> None:
+        """Remember what it started; ``sockets``: that this process got meanwhile."""
+        self._finder.note(name, before, self._pids(), sockets)
+
+    def _pids(self) -> set[int]:
+        try:
+            return self._children.pids()
+        except StepFailedError:  # what shared fixtures need is no matter of ours: then nobody knows which of them started a server
+            return set()
+
+    def servers(self, changes: int, children: set[int], but_of: Sequence[str] = ()) -> tuple[Server, ...]:
+        """Those of shared fixtures, now. Raises ``StepFailedError``."""
+        found = self._finder.look(changes, children)
+        return tuple(server for server in found if server.fixture not in but_of) if but_of else found
+
+    @property
+    def unknown(self) -> str | None:
+        """Why this kernel cannot tell; None where it can."""
+        return self._finder.unknown
+
+    def open(self, sandbox: Sandbox, servers: Sequence[Server]) -> None:
+        """Have a sandbox, whose test has not begun, reach these. Raises ``StepFailedError``."""
+        if servers:
+            self._relaying.open(sandbox, servers)
+
+    def used(self, sandbox: Sandbox, servers: Sequence[Server], sockets: Sequence[Server], before: list[Figures]) -> Iterator[Used]:
+        """What a test had of its servers, those with ``sockets`` in the file system last. ``before``: of earlier tests in its sandbox."""
+        figures = self._relaying.used(sandbox) if servers else []
+        for at, server in enumerate(servers):
+            if not figures:
+                yield Used(server, None, None, None)
+            else:
+                now = figures[at].since(before[at] if before else None)
+                yield Used(server, now.connections, now.sent, now.received)
+        before[:] = figures or before
+        for server in sockets:
+            yield Used(server, None, None, None)
+
+    @property
+    def helpers(self) -> set[int]:
+        """Processes of ours."""
+        return {self._relaying.pid} - {-1}
+
+    def descriptors(self) -> tuple[int, ...]:
+        """What no test may inherit."""
+        return (*(() if self._children.fd < 0 else (self._children.fd,)), *self._relaying.descriptors())
+
+    def close(self) -> None:
+        """The run is over."""
+        self._relaying.close()
+        self._children.close()

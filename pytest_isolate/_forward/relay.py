@@ -1,0 +1,202 @@
+"""The relay: a small process, exec'd once, that stands between tests and the servers of their shared fixtures.
+
+Theory of operation. A sandbox's network has nothing but a loopback of its own. For each server this process has a socket there, at
+the server's own address and port (``inside.py``); who comes there is connected to the server outside, and what they say to each
+other is carried (``streams.py``, ``datagrams.py``). One process for a run, and not a thread of pytest: no flood holds pytest
+up. Nothing here waits for anybody but in one epoll(7); each sandbox has so many connections and no more, and then its own tests
+wait. It forgets a sandbox when that's PID 1 ends, and leaves when pytest does, by whatever death. No test's code runs in it.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import resource
+import sys
+
+from pytest_isolate._errors import StepFailedError
+from pytest_isolate._forward.inside import open_sockets
+from pytest_isolate._forward.loop import IN, Loop
+from pytest_isolate._forward.place import Place
+from pytest_isolate._forward.streams import Connection
+from pytest_isolate._linux import signals
+from pytest_isolate._linux.kin import Kin
+from pytest_isolate._sandbox import wire
+
+MOST_CONNECTIONS = 1000  # of one sandbox at a time; the next ones wait in the queue of their socket
+_UNTIL_THERE_IS_ROOM = 0.05  # seconds; other sandboxes may let go of descriptors
+_MOST_AT_ONCE = 32  # that are taken before others have their turn
+_DRAINING_LONGEST = 5.0  # seconds that a server has to read what a test said before it was over
+
+
+class _Listener:
+    """A stream's socket in a sandbox."""
+
+    def __init__(self, loop: Loop, inside: _socket.socket, sandbox: _Sandbox) -> None:
+        self._loop, self._inside, self._sandbox = loop, inside, sandbox
+        self._open: set[Connection] = set()
+        self._counted = self._sent = self._received = self._refused = 0
+        self._is_closed = False
+        self.resume()
+
+    def resume(self) -> None:
+        """Take who comes."""
+        if not self._is_closed:
+            self._loop.want(self._inside.fileno(), IN, self.accept)
+
+    def accept(self, _: int = IN) -> None:
+        """Take who has come, if there is room."""
+        for _ in range(_MOST_AT_ONCE):
+            if not self._sandbox.has_room:
+                self._loop.want(self._inside.fileno(), 0, self.accept)
+                return
+            try:
+                self._take()
+            except BlockingIOError:
+                return
+            except OSError:  # this process has no descriptor left
+                self._loop.want(self._inside.fileno(), 0, self.accept)
+                self._loop.after(_UNTIL_THERE_IS_ROOM, self.resume)
+                return
+
+    def _take(self) -> None:
+        client = _socket.socket(fileno=self._inside._accept()[0])  # type: ignore[attr-defined]  # as socket.socket.accept does
+        self._counted += 1
+        to = client.getsockname()
+        try:
+            connection = Connection(self._loop, client, to if isinstance(to, bytes) else to[:2], self._ended)
+        except OSError:
+            client.close()
+            raise
+        self._open.add(connection)
+        self._sandbox.connections.add(connection)
+        connection.connect()
+
+    def _ended(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        self._sent += connection.there.carried
+        self._received += connection.back.carried
+        self._refused = connection.refused or self._refused
+        self._sandbox.ended(connection)
+
+    def used(self) -> tuple[int, int, int, int]:
+        """Connections, bytes to the server and from it, and the errno of one that it would not have."""
+        self.accept()
+        sent = self._sent + sum(each.there.carried for each in self._open)
+        return self._counted, sent, self._received + sum(each.back.carried for each in self._open), self._refused
+
+    def close(self) -> None:
+        """Nobody comes any more: who has come already is taken."""
+        self.accept()
+        self._is_closed = True
+        self._loop.forget(self._inside.fileno())
+        self._inside.close()
+
+
+class _Sandbox:
+    """What the relay has for one sandbox, until its PID 1 ends."""
+
+    def __init__(self, loop: Loop, pidfd: int, sockets: list[_socket.socket]) -> None:
+        self._loop, self._pidfd = loop, pidfd
+        self.connections: set[Connection] = set()
+        self.listeners = [_Listener(loop, inside, self) for inside in sockets]
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more connection may be."""
+        return len(self.connections) < MOST_CONNECTIONS
+
+    def ended(self, connection: Connection) -> None:
+        """There is room again."""
+        was_full = not self.has_room
+        self.connections.discard(connection)
+        if was_full:
+            for each in self.listeners:
+                each.resume()
+
+    def leave(self) -> None:
+        """Its PID 1 has ended."""
+        self._loop.forget(self._pidfd)
+        os.close(self._pidfd)
+        for each in self.listeners:
+            each.close()
+        for connection in list(self.connections):
+            connection.orphan()
+        if self.connections:
+            self._loop.after(_DRAINING_LONGEST, self._cut)
+
+    def _cut(self) -> None:
+        for connection in list(self.connections):
+            connection.close(reset=True)
+
+
+class Relay:
+    """All that lives in this process."""
+
+    def __init__(self, requests: wire.Channel) -> None:
+        self._requests = requests
+        self._kin = Kin()
+        self._loop = Loop()
+        self._sandboxes: dict[str, _Sandbox] = {}
+        self._is_needed = True
+        self._loop.want(requests.fileno(), IN, self._hear)
+        self._parent = os.pidfd_open(os.getppid())  # a copy of pytest's socket in some child of its own must not hide its end
+        self._loop.want(self._parent, IN, self._on_end)
+
+    def serve(self) -> None:
+        """Until pytest is gone."""
+        while self._is_needed:
+            self._loop.turn()
+
+    def _on_end(self, _: int) -> None:
+        self._is_needed = False
+
+    def _hear(self, _: int) -> None:
+        received = wire.receive(self._requests)
+        if received is None:
+            self._is_needed = False
+            return
+        (kind, number, *fields), descriptors = received
+        if kind == "open":
+            self._open(number, int(fields[0]), wire.unpacked(fields[1])["places"], descriptors[0])
+        elif kind == "used":
+            self._say_used(number)
+
+    def _open(self, number: str, namespaces: int, packed: list[list[object]], pidfd: int) -> None:
+        try:
+            sockets = open_sockets(self._kin, pidfd, namespaces, [Place(*each) for each in packed])
+        except StepFailedError as error:
+            os.close(pidfd)
+            self._say("failed", error.step, error.path, error.errno)
+            return
+        sandbox = self._sandboxes[number] = _Sandbox(self._loop, pidfd, sockets)
+
+        def leave(_: int) -> None:
+            self._sandboxes.pop(number, None)
+            sandbox.leave()
+
+        self._loop.want(pidfd, IN, leave)
+        self._say("open")
+
+    def _say_used(self, number: str) -> None:
+        listeners = self._sandboxes[number].listeners if number in self._sandboxes else []
+        self._say("used", *(figure for each in listeners for figure in each.used()))
+
+    def _say(self, kind: str, *fields: str | int) -> None:
+        try:
+            wire.send(self._requests, kind, *fields)
+        except OSError:
+            self._is_needed = False
+
+
+def main() -> None:
+    """Entry point of the process; standard input is the channel of requests."""
+    signals.signal(signals.SIGINT, signals.SIG_IGN)  # Ctrl-C is pytest's to answer
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    requests = wire.Channel(fileno=os.dup(0))
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.close(null)
+    Relay(requests).serve()
+    sys.exit(0)

@@ -1,0 +1,26 @@
+"""One server of the machine, as pytest and the report know it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pytest_isolate._forward.place import Place
+
+
+@dataclass(frozen=True)
+class Server:
+    """Two that wait at the same place are equal, whoever they are."""
+
+    place: Place
+    process: str = field(default="", compare=False)  # who has it, in words
+    fixture: str | None = field(default=None, compare=False)  # that started it, where that was seen
+
+
+@dataclass(frozen=True)
+class Used:
+    """What one test had of a server. ``None``: it needs no relay, and so nobody counts."""
+
+    server: Server
+    connections: int | None  # of UDP: addresses that sent something
+    sent: int | None  # bytes to the server
+    received: int | None

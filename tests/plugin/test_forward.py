@@ -1,0 +1,343 @@
+"""Servers that shared fixtures started answer isolated tests at their own address, and nothing else of the machine does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from running import Started
+
+pytestmark = pytest.mark.kernel
+
+#: A server that says hello, then back what it hears until it hears no more: with a host and a port, a path or @NAME.
+SERVE = """
+import os, socket, socketserver, sys
+
+class Echo(socketserver.BaseRequestHandler):
+    def handle(self):
+        self.request.sendall(b"hello")
+        while data := self.request.recv(1 << 16): self.request.sendall(data)
+
+class Tcp(socketserver.ThreadingTCPServer):
+    allow_reuse_address = daemon_threads = True
+    request_queue_size = 4096
+    def __init__(self, address):
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, Echo)
+
+class Unix(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 4096
+
+def server(where):
+    return Tcp(where) if isinstance(where, tuple) else Unix(where.replace("@", "\\0", 1), Echo)
+
+def talk(where, said=b"", family=None):
+    family = socket.AF_UNIX if isinstance(where, str) else socket.AF_INET6 if ":" in where[0] else socket.AF_INET
+    with socket.socket(family) as client:
+        client.settimeout(10)
+        client.connect(where.replace("@", "\\0", 1) if isinstance(where, str) else where)
+        client.sendall(said)
+        client.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: client.recv(1 << 16), b""))
+
+if __name__ == "__main__":
+    kind, where = sys.argv[1:]
+    if kind == "child" and os.fork(): os.wait()
+    elif kind == "daemon" and os.fork(): os._exit(0)
+    else:
+        if kind == "daemon": os.setsid()
+        with server((where, 0) if where[0] not in "/@" else where) as serving:
+            print(repr(serving.server_address[:2] if where[0] not in "/@" else where), os.getpid(), flush=True)
+            if kind == "daemon": os.dup2(os.open(os.devnull, os.O_RDWR), 1)
+            serving.serve_forever()
+"""
+FIXTURES = """
+import ast, os, signal, subprocess, sys, tempfile, threading
+from pathlib import Path
+import pytest
+from serve import server, talk
+
+def in_thread(where):
+    with server(where) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        yield serving.server_address[:2] if isinstance(where, tuple) else where
+        serving.shutdown()
+
+def in_process(kind, where):
+    with subprocess.Popen([sys.executable, "serve.py", kind, where], stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        place, _, pid = process.stdout.readline().strip().rpartition(" ")
+        yield ast.literal_eval(place)
+        os.kill(int(pid), signal.SIGTERM)
+"""
+
+
+@pytest.fixture
+def project(pytester):
+    """A module of tests with the servers above at hand."""
+    pytester.makepyfile(serve=SERVE)
+
+    def project(source: str, conftest: str = "") -> None:
+        pytester.makepyfile(test_it=FIXTURES + source)
+        if conftest:
+            pytester.makeconftest(conftest)
+
+    return project
+
+
+TCP = """
+@pytest.fixture(scope="session", params=["127.0.0.1", "127.0.0.7", "0.0.0.0", "::1", "::"])
+def host(request): return request.param
+@pytest.fixture(scope="session", params=["thread", "process", "child", "daemon"])
+def place(request, host):
+    yield from in_thread((host, 0)) if request.param == "thread" else in_process(request.param, host)
+
+@pytest.mark.parametrize("turn", range(2))
+def test_talk(place, turn): assert talk(place, b"you") == b"helloyou"
+def test_from_a_sub_process(place):
+    code = f"import serve; assert serve.talk({place!r}, b'x') == b'hellox'"
+    subprocess.run([sys.executable, "-c", code], check=True)
+"""
+
+
+def test_tcp_servers_of_threads_processes_their_children_and_daemons_answer(project, isolated):
+    """At loopback's addresses and at every address, of both families."""
+    project(TCP)
+    isolated("--isolate-all", "--isolate-timeout=20").assert_outcomes(passed=60)
+
+
+UNIX = """
+@pytest.fixture(scope="session", params=["thread", "process"])
+def place(request):
+    with tempfile.TemporaryDirectory() as directory:
+        real = Path(directory, "real")
+        real.mkdir()
+        real.with_name("link").symlink_to(real)
+        path = f"{directory}/link/socket"
+        yield from in_thread(path) if request.param == "thread" else in_process("process", path)
+@pytest.fixture(scope="module")
+def relative():
+    yield from in_thread("below")
+    os.unlink("below")
+
+def test_path(place): assert talk(place, b"you") == b"helloyou"
+def test_from_a_sub_process(place):
+    code = f"import serve; assert serve.talk({place!r}, b'x') == b'hellox'"
+    subprocess.run([sys.executable, "-c", code], check=True)
+def test_relative(relative): assert talk("below") == talk(os.path.abspath("below")) == b"hello"
+"""
+
+
+@pytest.mark.parametrize("fs", ["overlay", "readonly", "host"])
+def test_unix_sockets_answer_at_their_paths(project, isolated, fs):
+    """Also through links, and whatever the file system is."""
+    project(UNIX)
+    isolated("--isolate-all", f"--isolate-fs={fs}", "--isolate-timeout=20").assert_outcomes(passed=5)
+
+
+def test_a_manager_of_multiprocessing_answers(project, isolated):
+    """With its own messages over a Unix socket of its own process."""
+    project("""
+import multiprocessing
+@pytest.fixture(scope="session")
+def manager():
+    with multiprocessing.Manager() as manager: yield manager
+@pytest.mark.parametrize("turn", range(2))
+def test_shared(manager, turn):
+    shared = manager.dict(a=turn)
+    assert dict(shared) == {"a": turn}
+""")
+    isolated("--isolate-all", "--isolate-timeout=20").assert_outcomes(passed=2)
+
+
+def test_what_was_there_before_the_run_does_not_answer(project, isolated, monkeypatch):
+    """A server of the machine is no fixture's: it is refused as before."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("PORT", str(server.getsockname()[1]))
+        project("""
+@pytest.fixture(scope="session")
+def place(): yield from in_thread(("127.0.0.1", 0))
+def test_refused(place):
+    assert talk(place) == b"hello"
+    with pytest.raises(ConnectionRefusedError): talk(("127.0.0.1", int(os.environ["PORT"])))
+""")
+        isolated("--isolate-all").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("options", [["--isolate-forward=none"], ["--isolate-fixtures=fresh"]], ids=str)
+def test_servers_that_nobody_asked_for_do_not_answer(project, isolated, options):
+    """With ``None`` none does; fixtures that are set up fresh have their own, and the shared ones' ports are free for them."""
+    project("""
+@pytest.fixture(scope="session", autouse=True)
+def place():
+    pid = os.getpid()
+    for place in in_thread(("127.0.0.1", 0)): yield pid, place
+def test_it(place):
+    pid, where = place
+    if pid == os.getpid(): assert talk(where) == b"hello"
+    else:
+        with pytest.raises(ConnectionRefusedError): talk(where)
+""")
+    isolated("--isolate-all", *options).assert_outcomes(passed=1)
+
+
+def test_none_and_fresh_by_the_marker(project, isolated):
+    """The marker's None is a value: it does not take the keyword back to its default. A fixture named as fresh has its port to itself."""
+    project("""
+from pytest_isolate import isolate
+@pytest.fixture(scope="session")
+def port(): return 18081
+@pytest.fixture(scope="session")
+def place(port): yield from in_thread(("127.0.0.1", port))
+def test_shared(place): assert talk(place) == b"hello"
+@isolate(forward=None)
+def test_none(place):
+    with pytest.raises(ConnectionRefusedError): talk(place)
+@isolate(fixtures=["place"])
+def test_named(place): assert talk(place) == b"hello"
+@isolate(forward="fixtures")
+def test_again(place): assert talk(place) == b"hello"
+""")
+    isolated("--isolate-all", "--isolate-timeout=20").assert_outcomes(passed=4)
+
+
+def test_servers_come_and_go_with_their_fixtures(project, isolated):
+    """One of a class answers the class's tests and is refused behind it; one that begins late answers from then on."""
+    project("""
+class TestClass:
+    @pytest.fixture(scope="class")
+    def place(self): yield from in_thread(("127.0.0.1", 18082))
+    def test_there(self, place): assert talk(place) == b"hello"
+    def test_there_again(self, place): assert talk(place) == b"hello"
+
+@pytest.fixture(scope="session")
+def late(tmp_path_factory):
+    go = tmp_path_factory.mktemp("late") / "go"
+    os.mkfifo(go)
+    code = f"import serve; open({str(go)!r}).read(); s = serve.server(('127.0.0.1', 18083)); print('ready', flush=True); s.serve_forever()"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        yield go, process
+        process.kill()
+
+def test_gone(late):
+    for port in (18082, 18083):
+        with pytest.raises(ConnectionRefusedError): talk(("127.0.0.1", port))
+@pytest.fixture(scope="module")
+def begun(late):
+    late[0].write_text("go")
+    late[1].stdout.readline()
+def test_late(begun): assert talk(("127.0.0.1", 18083)) == b"hello"
+""")
+    isolated("--isolate-all", "--isolate-timeout=20").assert_outcomes(passed=4)
+
+
+def test_a_rehearsal_tears_down_nothing_of_pytests(project, isolated):
+    """A hook for set-ups makes the first child a rehearsal: it comes to the fixture of another parameter, and pytest tears that down."""
+    project(
+        """
+@pytest.fixture(scope="session", params=[1, 2])
+def place(request): yield from in_thread(("127.0.0.1", 0))
+@pytest.mark.parametrize("turn", range(2))
+def test_talk(place, turn): assert talk(place) == b"hello"
+""",
+        conftest="def pytest_runtest_setup(item): pass",
+    )
+    isolated("--isolate-all", "--isolate-timeout=20").assert_outcomes(passed=4)
+
+
+FLOODS = """
+import hashlib, socket
+@pytest.fixture(scope="session")
+def place(): yield from in_process("process", "127.0.0.1")
+@pytest.fixture(scope="session")
+def sink():
+    code = (
+        "import socket, hashlib; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True)\\nwhile True:\\n"
+        " c, _ = s.accept(); h = hashlib.sha256()\\n while d := c.recv(1 << 20): h.update(d)\\n c.sendall(h.digest()); c.close()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        yield "127.0.0.1", int(process.stdout.readline())
+        process.kill()
+
+def test_half_closed(sink):
+    data = os.urandom(1 << 20) * 100
+    with socket.create_connection(sink) as client:
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(100) == hashlib.sha256(data).digest()
+        assert client.recv(1) == b""
+def test_both_ways_at_once(place):
+    data = os.urandom(1 << 20) * 20
+    with socket.create_connection(place) as client:
+        writer = threading.Thread(target=lambda: (client.sendall(data), client.shutdown(socket.SHUT_WR)))
+        writer.start()
+        assert b"".join(iter(lambda: client.recv(1 << 16), b"")) == b"hello" + data
+        writer.join()
+def test_flood(place):
+    clients = [socket.create_connection(place) for _ in range(1500)]
+    for client in clients[:1000]: assert client.recv(5) == b"hello"
+    for client in clients: client.close()
+    assert talk(place, b"still") == b"hellostill"
+def test_leaves_a_thousand_open(place):
+    socket.socket.keep = [socket.create_connection(place) for _ in range(1000)]
+    for client in socket.socket.keep: client.send(b"x" * 1000)
+def test_after_it(place): assert talk(place, b"you") == b"helloyou"
+def test_resets(place):
+    import struct
+    for _ in range(200):
+        client = socket.create_connection(place)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+    assert talk(place, b"you") == b"helloyou"
+"""
+
+
+@pytest.mark.dear
+def test_floods_half_closes_and_resets_are_carried_and_hold_nobody_up(project, isolated):
+    """What one test does with its connections is no other's trouble; every byte comes, in both directions."""
+    project(FLOODS)
+    isolated("--isolate-all", "--isolate-timeout=60").assert_outcomes(passed=6)
+
+
+@pytest.mark.parametrize("options", [["--isolate-jobs=3"], ["-n2"], ["--isolate-scope=module"]], ids=str)
+def test_with_several_in_flight_under_xdist_and_in_one_sandbox(project, isolated, options):
+    """All of them reach the servers."""
+    project("""
+@pytest.fixture(scope="session")
+def place(): yield from in_thread(("127.0.0.1", 0))
+@pytest.fixture(scope="session")
+def path():
+    with tempfile.TemporaryDirectory() as directory: yield from in_process("process", f"{directory}/socket")
+@pytest.mark.parametrize("turn", range(6))
+def test_talk(place, path, turn): assert talk(place, b"you") == talk(path, b"you") == b"helloyou"
+""")
+    isolated("--isolate-all", "--isolate-timeout=30", *options).assert_outcomes(passed=6)
+
+
+HOLDS = """
+import socketserver, threading
+import pytest
+@pytest.fixture(scope="session")
+def place():
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), socketserver.StreamRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address
+def test_it(place):
+    import socket, time
+    client = socket.create_connection(place)
+    with open("started", "w") as started: started.write("x")
+    time.sleep(60)
+"""
+
+
+def test_nothing_is_left_of_a_pytest_that_is_killed(tmp_path):
+    """The relay is one more process of the run, and ends with it."""
+    run = Started(tmp_path / "it", HOLDS)
+    run.wait_for_test()
+    assert any(b"_forward.relay" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in run.pids())
+    os.kill(run.process.pid, signal.SIGKILL)
+    assert run.gone_within(20), run.alive()
+    run.end()
