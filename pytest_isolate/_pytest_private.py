@@ -50,7 +50,8 @@ def forget_parents_finalizers(item: pytest.Item) -> None:
     info: Any = getattr(item, "_fixtureinfo", None)
     for definitions in info.name2fixturedefs.values() if info is not None else ():
         for definition in definitions:  # of one with another parameter, which a rehearsal finds, pytest runs its own
-            _forget_finalizers(definition)
+            if definition.cached_result is not None:
+                _forget_finalizers(definition)
     item.session._setupstate.teardown_exact(item)  # of an attempt after the loop has gone on to other collectors
 
 

@@ -281,6 +281,7 @@ BAD = {
             "or 'host' (the machine's network)"
         ),
     ),
+    "forward": ("db:0", "a port is a number from 1 to 65535; 'db:0' has none"),
     "memory": ("64MB", "'MB' could mean 1000 or 1024: write '64M' or '64MiB'"),
     "cpu": (0, "it must be a number of cores, at least 0.01, such as 0.5 or 2"),
     "cpu_time": (-1, "it must be more than 0 seconds"),
