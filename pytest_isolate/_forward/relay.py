@@ -15,9 +15,10 @@ import resource
 import sys
 
 from pytest_isolate._errors import StepFailedError
+from pytest_isolate._forward.datagrams import Datagrams
 from pytest_isolate._forward.inside import open_sockets
 from pytest_isolate._forward.loop import IN, Loop
-from pytest_isolate._forward.place import Place
+from pytest_isolate._forward.place import UDP, Place
 from pytest_isolate._forward.streams import Connection
 from pytest_isolate._linux import signals
 from pytest_isolate._linux.kin import Kin
@@ -96,10 +97,13 @@ class _Listener:
 class _Sandbox:
     """What the relay has for one sandbox, until its PID 1 ends."""
 
-    def __init__(self, loop: Loop, pidfd: int, sockets: list[_socket.socket]) -> None:
+    def __init__(self, loop: Loop, pidfd: int, places: list[Place], sockets: list[_socket.socket]) -> None:
         self._loop, self._pidfd = loop, pidfd
         self.connections: set[Connection] = set()
-        self.listeners = [_Listener(loop, inside, self) for inside in sockets]
+        self.listeners: list[_Listener | Datagrams] = [
+            Datagrams(loop, inside, place.port) if place.kind == UDP else _Listener(loop, inside, self)
+            for place, inside in zip(places, sockets)  # noqa: B905 - one for each
+        ]
 
     @property
     def has_room(self) -> bool:
@@ -112,7 +116,8 @@ class _Sandbox:
         self.connections.discard(connection)
         if was_full:
             for each in self.listeners:
-                each.resume()
+                if isinstance(each, _Listener):
+                    each.resume()
 
     def leave(self) -> None:
         """Its PID 1 has ended."""
@@ -163,13 +168,14 @@ class Relay:
             self._say_used(number)
 
     def _open(self, number: str, namespaces: int, packed: list[list[object]], pidfd: int) -> None:
+        places = [Place(*each) for each in packed]
         try:
-            sockets = open_sockets(self._kin, pidfd, namespaces, [Place(*each) for each in packed])
+            sockets = open_sockets(self._kin, pidfd, namespaces, places)
         except StepFailedError as error:
             os.close(pidfd)
             self._say("failed", error.step, error.path, error.errno)
             return
-        sandbox = self._sandboxes[number] = _Sandbox(self._loop, pidfd, sockets)
+        sandbox = self._sandboxes[number] = _Sandbox(self._loop, pidfd, places, sockets)
 
         def leave(_: int) -> None:
             self._sandboxes.pop(number, None)

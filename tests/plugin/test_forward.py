@@ -138,6 +138,56 @@ def test_unix_sockets_answer_at_their_paths(project, isolated, fs):
     isolated("--isolate-all", f"--isolate-fs={fs}", "--isolate-timeout=20").assert_outcomes(passed=5)
 
 
+UDP = """
+import socket
+def echo(sock):
+    while True:
+        data, address = sock.recvfrom(1 << 16)
+        if data == b"stop": return
+        sock.sendto(data, address)
+@pytest.fixture(scope="session", params=["127.0.0.1", "127.0.0.7", "0.0.0.0", "::1", "::"])
+def place(request):
+    with socket.socket(socket.AF_INET6 if ":" in request.param else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((request.param, 0))
+        thread = threading.Thread(target=echo, args=(sock,))
+        thread.start()
+        yield sock.family, sock.getsockname()[:2]
+        sock.sendto(b"stop", sock.getsockname())
+        thread.join()
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_talk(place, connected):
+    family, (host, port) = place
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    for _ in range(3):
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(10)
+            if connected: sock.connect((host, port))
+            for text in (b"one", b"", b"x" * 40000):
+                sock.send(text) if connected else sock.sendto(text, (host, port))
+                data, address = sock.recvfrom(1 << 16)
+                assert data == text and address[:2] == (host, port)
+"""
+
+
+def test_datagrams_are_answered_from_the_address_they_were_sent_to(project, isolated):
+    """With a socket that is connected and one that is not, also where the server waits at every address."""
+    project(UDP)
+    isolated("--isolate-all", "--isolate-timeout=20").assert_outcomes(passed=10)
+
+
+def test_abstract_unix_sockets_answer(project, isolated):
+    """Which belong to a network, as ports do."""
+    project("""
+@pytest.fixture(scope="session", params=["thread", "process"])
+def place(request):
+    name = f"@isolate-{os.getpid()}-{request.param}"
+    yield from in_thread(name) if request.param == "thread" else in_process("process", name)
+def test_talk(place): assert talk(place, b"you") == b"helloyou"
+""")
+    isolated("--isolate-all", "--isolate-timeout=20").assert_outcomes(passed=2)
+
+
 def test_a_manager_of_multiprocessing_answers(project, isolated):
     """With its own messages over a Unix socket of its own process."""
     project("""
