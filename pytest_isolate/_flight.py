@@ -30,7 +30,7 @@ from pytest_isolate._nursery import Nursery
 from pytest_isolate._plan import Plan, resolve_user
 from pytest_isolate._remedies import explain, said_once
 from pytest_isolate._run import Run
-from pytest_isolate._sandbox import mirror
+from pytest_isolate._sandbox import ending, mirror
 from pytest_isolate._sandbox.changes import Changes
 from pytest_isolate._sandbox.entry import Entry
 from pytest_isolate._sandbox.frames import Writer
@@ -532,6 +532,7 @@ def finish(flight: Flight) -> None:
     assert group is not None
     exit_, sandbox = group.watch.finish(), group.sandbox
     _tell_of_output(flight, group.watch)
+    flight.troubles += ending.told()
     _boarding.restore_flags(flight.run.stream_flags)
     exit_.frames, unreadable = _reading.checked(exit_.frames, strict=spec.strict, may_need=flight.rehearses or flight.asks)
     entered = exit_.first("entered") or {}

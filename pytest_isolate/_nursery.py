@@ -29,10 +29,11 @@ from pytest_isolate._nursing import Arrive, Nursing
 from pytest_isolate._plan import Plan
 from pytest_isolate._plugins import REPORTERS
 from pytest_isolate._run import Run, working_directory
+from pytest_isolate._sandbox import ending, wire
 from pytest_isolate._sandbox import entry as entry_module
-from pytest_isolate._sandbox import wire
 from pytest_isolate._sandbox.child import Child
-from pytest_isolate._sandbox.sandbox import Sandbox, is_ready
+from pytest_isolate._sandbox.ending import is_ready
+from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._sandbox.watch import Watch
 from pytest_isolate._spec import Spec
 from pytest_isolate._timers import Stopped
@@ -171,8 +172,7 @@ class _Nurse:
             self.is_alive = False
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):  # reaped by somebody else in this process
-                os.waitpid(self.pid, 0)
+            ending.reap(self.pid, "the nursery, a helper process of pytest-isolate,")
             self.channel.close()
 
 

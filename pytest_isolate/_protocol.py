@@ -433,6 +433,15 @@ def _warn(item: pytest.Item, text: str) -> None:
     _record_warning(item, text, pytest.PytestWarning, (str(item.path), (item.location[1] or 0) + 1, None))
 
 
+def warn_of_run(config: pytest.Config, texts: Iterable[str]) -> None:
+    """Say what of ours went wrong behind the last test."""
+    for text in texts:
+        message = warnings.WarningMessage(text, pytest.PytestWarning, str(config.rootpath), 1, line="")
+        config.hook.pytest_warning_recorded.call_historic(
+            kwargs={"warning_message": message, "nodeid": "", "when": "config", "location": None}
+        )
+
+
 def _category(frame: Frame) -> type[Warning]:
     """The class that a child named, if it is one that this process knows: nothing is imported for a child."""
     found = getattr(sys.modules.get(str(frame.get("module"))), str(frame.get("category")), None)

@@ -428,7 +428,10 @@ class Isolation:
             self._group = None
         if self._nursery is not None:
             self._nursery.close()
-        self._run.close()
+        if texts := self._run.close():
+            from pytest_isolate._protocol import warn_of_run  # noqa: PLC0415 - for isolated tests only
+
+            warn_of_run(session.config, texts)
         if not self._run.has_to_tell:
             return
         workeroutput = getattr(session.config, "workeroutput", None)

@@ -15,8 +15,8 @@ import _cffi_backend
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._forward.server import Server
 from pytest_isolate._linux.syscalls import Clone
-from pytest_isolate._sandbox import bootstrap, wire
-from pytest_isolate._sandbox.sandbox import Sandbox, is_reaped
+from pytest_isolate._sandbox import bootstrap, ending, wire
+from pytest_isolate._sandbox.sandbox import Sandbox
 
 _ANSWER_LONGEST = 10.0  # seconds; it waits for nobody but a processor
 _NETWORK = Clone.NEWNET | Clone.NEWUSER
@@ -118,5 +118,5 @@ class Relaying:
         channel.close()
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)  # it has nothing to unmake
-        is_reaped(process.pid, 0)
+        ending.reap(process.pid, "the relay of forward=, a helper process of pytest-isolate,")
         process.returncode = -signal.SIGKILL  # reaped here, without the lock of subprocess (see Keeper)

@@ -13,11 +13,12 @@ import signal
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import tree
 from pytest_isolate._linux.counters import Counters, Processor
+from pytest_isolate._sandbox import ending, warden, wire
 from pytest_isolate._sandbox import entry as entry_module
-from pytest_isolate._sandbox import warden, wire
 from pytest_isolate._sandbox.child import Child
+from pytest_isolate._sandbox.ending import is_ready
 from pytest_isolate._sandbox.entry import Entry
-from pytest_isolate._sandbox.sandbox import Sandbox, is_ready, is_reaped
+from pytest_isolate._sandbox.sandbox import Sandbox
 
 _ANSWER_LONGEST = 10.0  # seconds, in which the warden has forked, looked for who is left, or killed them
 
@@ -202,7 +203,7 @@ class Bare(Sandbox):
                     signal.pidfd_send_signal(self._warden_fd, signal.SIGKILL)
             else:
                 os.kill(self._warden, signal.SIGKILL)
-            is_reaped(self._warden, 0)
+            ending.reap(self._warden, "the warden, a helper process of pytest-isolate,")
             self._warden = -1
         if self._line is not None:
             self._line.close()

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pytest_isolate._errors import Step
-from pytest_isolate._sandbox import entry
+from pytest_isolate._sandbox import ending, entry
 
 if TYPE_CHECKING:
     from pytest_isolate._sandbox.sandbox import Sandbox
@@ -21,11 +21,8 @@ class Child:
             self.pidfd = os.pidfd_open(pid)
 
     def reap(self) -> int | None:
-        """Wait for its end. Its status, as of wait(2); None when somebody else in this process reaped it."""
-        try:
-            return os.waitpid(self.pid, 0)[1]
-        except ChildProcessError:
-            return None
+        """Wait for its end. Its status, as of wait(2); None when nobody can say it."""
+        return ending.reap(self.pid, ending.TEST)
 
     def reap_later(self, sandbox: Sandbox) -> None:
         """It is on its way out, and nobody will ask for its status."""

@@ -9,6 +9,8 @@ import sys
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._sandbox import bootstrap
 
+_LONGEST = 60.0  # seconds: 0.3 on a quiet machine
+
 
 class Encoder:
     """One such process, of a module whose ``main`` prints them, and what it said. Raises ``StepFailedError`` when it cannot be started."""
@@ -29,7 +31,11 @@ class Encoder:
     def messages(self) -> list[str]:
         """Hexadecimal. Raises ``StepFailedError``."""
         if self._messages is None:
-            printed, complaint = self._process.communicate()
+            try:
+                printed, complaint = self._process.communicate(timeout=_LONGEST)
+            except subprocess.TimeoutExpired as error:
+                self.close()
+                raise StepFailedError("wait for", f"a helper process, for pyroute2 (at most {_LONGEST:.0f} s)", 110) from error
             if self._process.returncode:
                 raise StepFailedError("encode with pyroute2:", complaint.strip().splitlines()[-1], 5)
             self._messages = json.loads(printed)

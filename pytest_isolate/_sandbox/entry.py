@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import syscalls, tree
 from pytest_isolate._linux.syscalls import Clone
-from pytest_isolate._sandbox import confine, inherited
+from pytest_isolate._sandbox import confine, ending, inherited
 from pytest_isolate._sandbox.confine import Confinement, Wall
 from pytest_isolate._sandbox.frames import Writer
 from pytest_isolate._sandbox.inherited import Inheritance
@@ -160,9 +160,9 @@ def _set_back(own: int, pid: int) -> None:
 
 def end(pid: int) -> None:
     """Kill and reap a child that nobody will watch."""
-    with contextlib.suppress(ProcessLookupError, ChildProcessError):  # reaped by somebody else in this process
+    with contextlib.suppress(ProcessLookupError):  # reaped by somebody else in this process
         os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+    ending.reap(pid, "a child of pytest that was killed")
 
 
 def warm_fork() -> int:

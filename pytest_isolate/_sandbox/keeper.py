@@ -16,10 +16,11 @@ import _cffi_backend
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import cgroup
 from pytest_isolate._model import Recipe
-from pytest_isolate._sandbox import bootstrap, wire
+from pytest_isolate._sandbox import bootstrap, ending, wire
 from pytest_isolate._sandbox.bare import Bare
 from pytest_isolate._sandbox.encoder import Encoder
-from pytest_isolate._sandbox.sandbox import BUILDING_LONGEST, Sandbox, is_ready, is_reaped
+from pytest_isolate._sandbox.ending import is_ready, is_reaped
+from pytest_isolate._sandbox.sandbox import BUILDING_LONGEST, Sandbox
 
 _LEAVING_LONGEST = 10.0  # seconds that the builder has to unmake everything before it is killed: it takes at most half of them
 
@@ -114,10 +115,8 @@ class Keeper:
         """Wait for the builder's end. As of ``subprocess``, whose own lock a Ctrl-C in a wait of its leaves locked for ever."""
         assert self._builder is not None
         if self._builder.returncode is None:
-            try:
-                self._builder.returncode = os.waitstatus_to_exitcode(os.waitpid(self._builder.pid, 0)[1])
-            except ChildProcessError:  # reaped by somebody else in this process
-                self._builder.returncode = 0
+            status = ending.reap(self._builder.pid, "the builder, a helper process of pytest-isolate,")
+            self._builder.returncode = 0 if status is None else os.waitstatus_to_exitcode(status)  # somebody else's to know, or nobody's
         return self._builder.returncode
 
     def _forget_builder(self) -> None:
@@ -135,7 +134,9 @@ class Keeper:
 
     def reap(self, *, wait: bool = False) -> None:
         """Reap the tests that have left meanwhile; with ``wait`` all of them."""
-        self.unreaped = [pid for pid in self.unreaped if not is_reaped(pid, 0 if wait else os.WNOHANG)]
+        self.unreaped = [pid for pid in self.unreaped if not is_reaped(pid)]
+        while wait and self.unreaped:
+            ending.reap(self.unreaped.pop(), ending.TEST)
 
     def loopback(self) -> list[str]:
         """The rtnetlink messages that bring the loopback interface up. Raises ``StepFailedError``."""

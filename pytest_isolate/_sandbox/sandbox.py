@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -17,31 +17,19 @@ from pytest_isolate._linux import cgroup, counters
 from pytest_isolate._linux.counters import Processor
 from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._model import Recipe
+from pytest_isolate._sandbox import ending, wire
 from pytest_isolate._sandbox import entry as entry_module
-from pytest_isolate._sandbox import wire
 from pytest_isolate._sandbox.child import Child
+from pytest_isolate._sandbox.ending import is_ready
 from pytest_isolate._sandbox.entry import Entry
 
 if TYPE_CHECKING:
     from pytest_isolate._sandbox.keeper import Keeper
 
+_LOOK_AT_BUILDER = 1.0  # seconds after which one that says nothing is looked at
+_STOPPED = 3  # looks that find it stopped, which a debugger does for a moment too
 BUILDING_LONGEST = 30.0  # seconds; a mount that hangs (a dead NFS server) must not hang pytest
 DYING_LONGEST = 0.05  # seconds from the death of a builder's sandboxes and sockets to its own, which come first
-
-
-def is_reaped(pid: int, options: int) -> bool:
-    """waitpid(2) of a child of ours. Whether it is gone by now."""
-    try:
-        return os.waitpid(pid, options)[0] == pid
-    except ChildProcessError:  # by somebody else in this process
-        return True
-
-
-def is_ready(fd: int, seconds: float | None) -> bool:
-    """Whether a descriptor becomes readable; of a pidfd: whether its process ends. None waits for it."""
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(None if seconds is None else seconds * 1000))
 
 
 class Sandbox:
@@ -64,11 +52,7 @@ class Sandbox:
         if self.recipe.waits:
             with contextlib.suppress(ConnectionError):  # the builder died, which the answer says
                 self._keeper.tell("now", self._number)
-        try:
-            received = wire.receive(self._channel)
-        except TimeoutError as error:  # not one word from the builder: something that it waits for does not answer
-            self._keeper.kill()
-            raise StepFailedError("wait for", f"the sandbox to be built (at most {BUILDING_LONGEST:.0f} s)", 110) from error
+        received = self._hear("the sandbox to be built")
         if received is None:
             died = self._keeper.death(DYING_LONGEST) or "the builder let go of it"
             raise StepFailedError("wait for", f"the sandbox to be built: {died}", 32)
@@ -96,6 +80,19 @@ class Sandbox:
             self.kill()
             entry_module.end(pid)
             raise
+
+    def _hear(self, what: str) -> tuple[wire.Message, list[int]] | None:
+        """Wait for the builder's answer; None when it is gone. One that says nothing is killed. Raises ``StepFailedError``."""
+        until = time.monotonic() + BUILDING_LONGEST
+        stopped = 0  # looks in a row
+        while not is_ready(self._channel.fileno(), min(_LOOK_AT_BUILDER, max(0.0, until - time.monotonic()))):
+            found = ending.state(self._keeper.builder)
+            stopped = stopped + 1 if found and ending.is_stopped(found) else 0
+            if stopped >= _STOPPED or time.monotonic() >= until:
+                self._keeper.kill()
+                builder = f"the builder, a helper process of pytest-isolate, {found or 'said nothing'}"
+                raise StepFailedError("wait for", f"{what} (at most {BUILDING_LONGEST:.0f} s): {builder}", 110)
+        return wire.receive(self._channel)
 
     @property
     def has_answer(self) -> bool:
@@ -182,8 +179,11 @@ class Sandbox:
             return [], 0, True  # the usual case: one read instead of a question
         try:
             self._keeper.tell("list", self._number)
-            received = wire.receive(self._channel)
-        except (TimeoutError, ConnectionError):
+            received = self._hear("the list of who is left in a sandbox")
+        except ConnectionError:
+            received = None
+        except StepFailedError as error:
+            ending.troubles.append(f"isolate: nobody knows who was left behind by this test: {error.step} {error.path}")
             received = None
         if received is None:
             return [], 0, True  # the builder is dead, and with it every process in there
@@ -214,7 +214,7 @@ class Sandbox:
         while strays := self._strays():
             self.kill()  # one of them may be alive, and wait for ever
             for pid in strays:
-                is_reaped(pid, 0)
+                ending.reap(pid, "a process that a test made pytest's child")
 
     def _strays(self) -> list[int]:
         """Children of this thread that are processes of the sandbox: siblings that a test made itself by clone(2) with CLONE_PARENT."""
@@ -237,7 +237,7 @@ class Sandbox:
 
     def wait_dead(self) -> None:
         """Wait until not one process of the sandbox is alive; the test itself must be reaped before."""
-        is_ready(self.pidfd, None)
+        ending.wait_dead(self.pidfd, "a process of a sandbox")
 
     def descriptors(self) -> tuple[int, ...]:
         """Everything of ours that is open for this sandbox."""

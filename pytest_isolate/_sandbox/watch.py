@@ -20,11 +20,12 @@ from typing import Any
 
 from pytest_isolate._linux.counters import Processor
 from pytest_isolate._linux.syscalls import Clone
-from pytest_isolate._sandbox import native
+from pytest_isolate._sandbox import ending, native
 from pytest_isolate._sandbox.child import Child
+from pytest_isolate._sandbox.ending import is_ready
 from pytest_isolate._sandbox.frames import Decoder, Frame, GarbledError
 from pytest_isolate._sandbox.relay import Relay
-from pytest_isolate._sandbox.sandbox import Sandbox, is_ready
+from pytest_isolate._sandbox.sandbox import Sandbox
 
 STACK_SIGNAL = int(signal.SIGRTMAX)
 _READ = 1 << 18
@@ -32,6 +33,7 @@ _MOST_READS = 16  # at each wake-up: a test that writes as fast as we read must 
 # The pipes are emptied this often rather than at each write: waking for every frame cost as much as reading all of them at
 # the end. A writer that fills one (1 MiB where the kernel allows) waits at most this long, in seconds.
 _LOOK_AGAIN = 0.02
+_LOOK_AT_BETWEEN = 1.0
 _LOOK_CLOSELY = 0.001  # while tracemalloc is on and there is a limit to its memory: allocating 16 MiB takes some milliseconds
 _PIPE_SIZE = 1 << 20
 _F_SETPIPE_SZ = 1031  # in Python's fcntl since 3.10 only where libc's headers had it
@@ -135,7 +137,7 @@ class Watch:
         self._alarm: tuple[int, int] | None = None
         self._memory: int | None = None
         self._look_again = _LOOK_AGAIN
-        self._sample_at = self._started
+        self._sample_at = self._look_at_between_at = self._started
         self._deadline: float | None = None
         self._goes_on = False
         self._false_words = 0  # in the pipe for the last one
@@ -168,6 +170,7 @@ class Watch:
         self._memory = memory
         self._deadline = self._started + ENTERING_LONGEST
         self._sample_at = self._started + _LOOK_AGAIN
+        self._look_at_between_at = self._started + _LOOK_AT_BETWEEN
         self._goes_on, self._false_words = goes_on, 0
         self._entered = self.over = False
         self._looked_at = 0
@@ -192,8 +195,7 @@ class Watch:
 
     def look(self, ready: Container[int]) -> None:
         """Take in what came, of ``ready`` descriptors or not, and see whether the test is over."""
-        if self._ended in ready:
-            self._hear_last_word()
+        self._hear_last_word(ready)
         self._drain()
         if (
             self._ended in ready and not self._exit.ended
@@ -215,6 +217,9 @@ class Watch:
                 self._stop()
                 self.over = True
                 return
+        if now >= self._look_at_between_at:
+            self._look_at_between_at = now + _LOOK_AT_BETWEEN
+            self._look_at_between()
         if self._debuggable and self._exit.first("debugger") is not None:
             self._stand_back()
             self._deadline = None
@@ -222,8 +227,10 @@ class Watch:
             self._time_out()
             self.over = True
 
-    def _hear_last_word(self) -> None:
+    def _hear_last_word(self, ready: Container[int]) -> None:
         """Empty its pipe. A test may have been there first, or have closed it, which would wake us for ever."""
+        if self._ended not in ready:
+            return
         try:
             if not os.read(self._ended, _READ):
                 self._false_words += 2
@@ -353,6 +360,14 @@ class Watch:
         if self._alarm is not None and self._exit.frames[0].get("traces") is True:
             self._look_again, self._sample_at = _LOOK_CLOSELY, self._started
         return None if self._timeout is None else time.monotonic() + self._timeout
+
+    def _look_at_between(self) -> None:
+        """End a go-between that somebody has stopped and whose test has ended: it is the one who would say so."""
+        if not self._sandbox.recipe.namespaces & Clone.NEWUSER or not ending.is_stopped(found := ending.state(self.pid)):
+            return
+        if (test := self._test()) is not None and ending.has_ended(ending.state(test)):
+            ending.troubles.append(f"isolate: {ending.TEST} (pid {self.pid}) {found} behind its test: it was killed")
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def _stand_back(self) -> None:
         """A person talks to the test's debugger: Ctrl-C is for it."""

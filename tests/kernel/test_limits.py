@@ -12,7 +12,7 @@ import time
 import pytest
 
 from pytest_isolate._sandbox import native, watch
-from pytest_isolate._sandbox.sandbox import is_ready
+from pytest_isolate._sandbox.ending import is_ready
 
 
 @pytest.mark.needs("memory")
