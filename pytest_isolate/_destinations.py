@@ -35,6 +35,9 @@ class Forward(NamedTuple):
     fixtures: bool = True  # whether those of shared fixtures
     others: tuple[Destination, ...] = ()
 
+    def __str__(self) -> str:
+        return repr([str(each) for each in self.others]) if self.others else "'fixtures'" if self.fixtures else "None"
+
 
 def forward(value: object) -> Forward:
     """``"fixtures"``, ``None``, or a list of destinations."""

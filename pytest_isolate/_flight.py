@@ -245,7 +245,7 @@ def _take_off(flight: Flight, spec: Spec) -> None:
         flight.spec = spec
         with standing_still():  # building a sandbox is no part of the test
             _prepare(flight, spec)
-        if not (flight.broken or flight.skipped):
+        if not (flight.broken or flight.skipped or flight.bad_value):
             _fork(flight, flight.spec or spec)
     except StepFailedError as error:
         flight.broken = flight.run.builders_death(died=True) or explain(error, flight.run.here)
@@ -315,6 +315,8 @@ def _prepare(flight: Flight, spec: Spec) -> None:
         if flight.broken is None and flight.skipped is None:
             _build(flight, spec)
             run.worked.add(kind)
+    except BadValueError as error:  # nobody is where it forwards to
+        flight.bad_value = str(error)
     except StepFailedError as error:
         if kind in run.worked or error.errno in PASSING:  # not what this machine cannot give: no on_missing covers it
             raise

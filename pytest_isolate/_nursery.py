@@ -35,7 +35,7 @@ from pytest_isolate._sandbox.child import Child
 from pytest_isolate._sandbox.ending import is_ready
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._sandbox.watch import Watch
-from pytest_isolate._spec import Spec
+from pytest_isolate._spec import BadValueError, Spec
 from pytest_isolate._timers import Stopped
 
 _ANSWER_LONGEST = 10.0  # seconds
@@ -208,7 +208,7 @@ class Nursery:
             except StepFailedError:
                 place.drop()
                 raise
-        except StepFailedError:  # pytest's own fork meets it too, and says it, or does without
+        except (StepFailedError, BadValueError):  # pytest's own fork meets it too, and says it, or does without
             self.forget()
             return None
         place.sandbox.beside.clear()

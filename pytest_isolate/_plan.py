@@ -63,14 +63,23 @@ class Plan:
         return Written(self.uppers, self.apart, self.hosts)
 
 
-def plan(spec: Spec, host: Host, tree: Tree, loopback: list[str], places: list[str], *, sockets: tuple[Server, ...] = ()) -> Plan:
-    """Plan one sandbox. ``sockets``: servers of the machine that it is to reach by a path.
+def plan(
+    spec: Spec,
+    host: Host,
+    tree: Tree,
+    loopback: list[str],
+    places: list[str],
+    *,
+    sockets: tuple[Server, ...] = (),
+    hosts: tuple[tuple[str, str], ...] = (),
+) -> Plan:
+    """Plan one sandbox. ``sockets``: servers of the machine that it is to reach by a path; ``hosts``: addresses and names of others.
 
     ``places`` are directories that the test is likely to write in or below; the first is that of temporary files, which is
     private whatever ``fs`` says.
     """
     layout = Layout(host, tree, tuple(places), spec.strict, tuple(path for path, _ in spec.bind))
-    _hosts(layout, spec)
+    _hosts(layout, spec, hosts)
     layout.steps += _private_file_system()
     if spec.fs == "overlay":
         _overlay_root(layout)
@@ -132,12 +141,13 @@ def _private_file_system() -> Iterator[Step]:
     yield ("mount", "tmpfs", PRIVATE, "tmpfs", Mount.NOSUID | Mount.NODEV, "mode=0755")
 
 
-def _hosts(layout: Layout, spec: Spec) -> None:
-    """Where the own name is to resolve, and to what. Not a name that no line of a file can hold."""
+def _hosts(layout: Layout, spec: Spec, others: tuple[tuple[str, str], ...]) -> None:
+    """Where the own name and those of ``others`` are to resolve, and to what. Not a name that no line of a file can hold."""
     host, tree, place = layout.host, layout.tree, layout.tree.real(names.HOSTS)
     if not names.fits(spec.hostname) or tree.kind(os.path.dirname(place)) != "directory":
         return
     addresses = ("127.0.0.1", "::1") if spec.net and host.knows_ipv6 else ("127.0.0.1",) if spec.net else host.loopback
+    addresses += tuple("\t".join(each) for each in others)
     layout.hosts = (place, spec.hostname, addresses)
     if tree.kind(place) != "other":
         layout.hosts_text = names.with_own(tree.text(place), spec.hostname, addresses)

@@ -292,10 +292,19 @@ class Run:
         return self._forwarding
 
     def servers(self, spec: Spec) -> tuple[Server, ...]:
-        """What a test with these keywords reaches now. Raises ``StepFailedError``."""
-        if not spec.reaches_fixtures:
-            return ()
-        return self.forwarding.servers(self.changes, self.foreign_children(), spec.named_fresh)
+        """What a test with these keywords reaches now. Raises ``StepFailedError`` and ``BadValueError``."""
+        found: tuple[Server, ...] = ()
+        if spec.reaches_fixtures:
+            found = self.forwarding.servers(self.changes, self.foreign_children(), spec.named_fresh)
+        if not spec.forward.others or spec.strict:
+            return found
+        from pytest_isolate._forward.others import NobodyThereError  # noqa: PLC0415 - for those who name some
+        from pytest_isolate._spec import BadValueError  # noqa: PLC0415
+
+        try:
+            return tuple(dict.fromkeys((*found, *self.forwarding.others(spec.forward.others))))
+        except NobodyThereError as error:
+            raise BadValueError(f"isolate: forward={spec.forward} ({spec.origin('forward')}): {error}") from None
 
     @property
     def played(self) -> Played:
@@ -318,7 +327,7 @@ class Run:
         return None if self._machine is None else self._machine.keeper.death(0.05 if died else 0.0)
 
     def plan(self, spec: Spec, session: pytest.Session) -> Plan:
-        """The plan for a spec, made once. Raises ``StepFailedError``."""
+        """The plan for a spec, made once. Raises ``StepFailedError``, and ``BadValueError`` where nobody is where it forwards to."""
         from pytest_isolate import _plan, _strict  # noqa: PLC0415
         from pytest_isolate._forward.place import UNIX  # noqa: PLC0415
         from pytest_isolate._linux.host import Tree  # noqa: PLC0415
@@ -327,6 +336,7 @@ class Run:
         machine.look_again()
         servers = self.servers(spec)
         sockets = tuple(server for server in servers if server.place.kind == UNIX)
+        hosts = tuple((str(server.place.address), server.name) for server in servers if server.name is not None and spec.net)
         key = (
             bool(spec.net),
             spec.fs,
@@ -342,10 +352,11 @@ class Run:
             spec.io_write,
             spec.strict,
             sockets,
+            hosts,
         )
         if key not in machine.plans:
             loopback = machine.keeper.loopback() if spec.net else []
-            plan = _plan.plan(spec, machine.host, Tree(), loopback, self.places(session.items), sockets=sockets)
+            plan = _plan.plan(spec, machine.host, Tree(), loopback, self.places(session.items), sockets=sockets, hosts=hosts)
             if (lacking := _strict.missing(spec)) is not None:
                 plan.missing += (lacking,)
                 plan.walls = tuple(each for each in plan.walls if each != "strict")

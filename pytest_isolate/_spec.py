@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_isolate import _pyproject, _settings
-from pytest_isolate._destinations import Forward, format_forward
+from pytest_isolate._destinations import Forward
 from pytest_isolate._options import KEYWORDS
 from pytest_isolate._values import first_link
 
@@ -146,11 +146,6 @@ class Defaults:
                         written = value
         for name, keyword in KEYWORDS.items():
             values.setdefault(name, keyword.default)
-        if values["forward"].others:
-            raise BadValueError(
-                f"isolate: forward={format_forward(values['forward'])!r} ({origins['forward']}): other servers than those of shared "
-                "fixtures cannot be reached yet: net='host' shares the machine's network"
-            )
         if values["profile"] == STRICT and (link := first_link(written)) is not None:
             raise BadValueError(
                 f"isolate: bind={link[0]!r} ({origins['bind']}): it is or leads through a symbolic link, which profile='strict' does not "

@@ -60,6 +60,10 @@ class Finder:
         if (new or _reaped() != before.reaped) and len(self._said) < _MOST_SAID:
             self._said.setdefault(os.environ.get("PYTEST_CURRENT_TEST", ""), fixture)
 
+    def listening(self) -> list[Listening]:
+        """The kernel's list. Raises ``OSError`` and ``StepFailedError``."""
+        return sock_diag.listening(self._requests())
+
     def look(self, changes: int, children: set[int]) -> tuple[Server, ...]:
         """All that there are now. ``changes``: a number that is another when code of fixtures ran. Raises ``StepFailedError``."""
         live = bool(children or self._said or threading.active_count() > 1)
@@ -70,7 +74,7 @@ class Finder:
             self._list, self._found = [], ()
         else:
             try:
-                now = sock_diag.listening(self._requests())
+                now = self.listening()
             except OSError as error:  # a kernel without INET_DIAG or UNIX_DIAG
                 self.unknown = error.strerror or str(error)
                 return ()

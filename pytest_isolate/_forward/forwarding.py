@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pytest_isolate._descriptors import BEGAN, INHERITED
-from pytest_isolate._errors import StepFailedError
+from pytest_isolate._destinations import Destination
+from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._forward.finder import Finder, Started
+from pytest_isolate._forward.others import Others
 from pytest_isolate._forward.relaying import Figures, Relaying
 from pytest_isolate._forward.server import Server, Used
 from pytest_isolate._processes import Children
@@ -21,6 +23,7 @@ class Forwarding:
         self._children = Children()
         self._requests: list[bytes] | None = None
         self._finder = Finder(self._encoded, BEGAN, INHERITED)
+        self._others = Others(self._finder.listening)
         self._relaying = Relaying()
 
     def _encoded(self) -> list[bytes]:
@@ -47,6 +50,11 @@ class Forwarding:
         """Those of shared fixtures, now. Raises ``StepFailedError``."""
         found = self._finder.look(changes, children)
         return tuple(server for server in found if server.fixture not in but_of) if but_of else found
+
+    def others(self, destinations: Sequence[Destination]) -> tuple[Server, ...]:
+        """Those that a test names. Raises ``NobodyThereError`` and ``StepFailedError``."""
+        with Step("list", "the sockets of this machine by sock_diag"):
+            return self._others.find(destinations)
 
     @property
     def unknown(self) -> str | None:

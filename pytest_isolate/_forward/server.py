@@ -14,6 +14,7 @@ class Server:
     place: Place
     process: str = field(default="", compare=False)  # who has it, in words
     fixture: str | None = field(default=None, compare=False)  # that started it, where that was seen
+    name: str | None = None  # of its host, by which a test finds it
 
 
 @dataclass(frozen=True)

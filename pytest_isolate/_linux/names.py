@@ -23,12 +23,14 @@ def fits(hostname: str) -> bool:
 def with_own(text: str, hostname: str, addresses: tuple[str, ...]) -> str:
     """``text``, of an ``/etc/hosts``, in which a host's own names mean ``addresses`` and nothing else.
 
+    Of the addresses one with a tab and a name behind it is that name's.
+
     Ours come last: a look-up by address finds its first line, and 127.0.0.1 is "localhost" on every machine.
     """
     names = own(hostname)
     lines = (text or _LOCAL).splitlines()
     kept = [line if not set(names) & set(line.partition("#")[0].split()[1:]) else _without(line, names) for line in lines]
-    ours = [f"{address}\t{' '.join(names)}" for address in addresses]
+    ours = [address if "\t" in address else f"{address}\t{' '.join(names)}" for address in addresses]
     return "\n".join([line for line in kept if line is not None] + ours) + "\n"
 
 

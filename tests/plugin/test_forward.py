@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,93 @@ def place(request):
 def test_talk(place): assert talk(place, b"you") == b"helloyou"
 """)
     isolated("--isolate-all", "--isolate-timeout=20").assert_outcomes(passed=2)
+
+
+OTHERS = """
+from pytest_isolate import isolate
+HOST, PORT, OWN, PATH = os.environ["HOST"], int(os.environ["PORT"]), os.environ["OWN"], os.environ["SOCKET"]
+
+@isolate(forward=[PORT])
+def test_port():
+    assert talk(("127.0.0.1", PORT)) == b"hello"
+    with pytest.raises(ConnectionRefusedError): talk(("127.0.0.1", int(os.environ["OTHER"])))
+@isolate(forward=[f"{HOST}:{PORT}"])
+def test_name(): assert talk((HOST, PORT)) == talk(("127.0.0.1", PORT)) == b"hello"
+@isolate(forward=[f"{OWN}:{os.environ['OTHER']}"])
+def test_address(): assert talk((OWN, int(os.environ["OTHER"]))) == b"hello"
+@isolate(forward=[f"named.invalid:{os.environ['OTHER']}"])
+def test_name_of_an_address():
+    assert talk(("named.invalid", int(os.environ["OTHER"]))) == b"hello"
+@isolate(forward=[PATH, "@" + PATH])
+def test_paths(): assert talk(PATH) == talk("@" + PATH) == b"hello"
+@isolate
+def test_none():
+    for place in [("127.0.0.1", PORT), PATH, "@" + PATH]:
+        with pytest.raises(ConnectionRefusedError): talk(place)
+@pytest.fixture(scope="session")
+def place(): yield from in_thread(("::1", 0))
+@isolate(forward=[PORT])
+def test_fixtures_too(place): assert talk(place) == talk(("127.0.0.1", PORT)) == b"hello"
+"""
+#: in a network and with an /etc/hosts of its own: what the machine has by other addresses and names
+WITHIN = """
+import os, socket, subprocess, sys, tempfile, threading
+sys.path.insert(0, os.getcwd())
+from serve import server
+environment = os.environ
+with tempfile.TemporaryDirectory() as directory:
+    path = os.path.join(directory, "socket")
+    servers = [server(where) for where in (("127.0.0.1", 0), ("192.0.2.7", 0), path, "@" + path)]
+    for each in servers: threading.Thread(target=each.serve_forever, daemon=True).start()
+    environment |= {"HOST": "localhost", "PORT": str(servers[0].server_address[1]), "OWN": "192.0.2.7",
+                    "OTHER": str(servers[1].server_address[1]), "SOCKET": path}
+    sys.exit(subprocess.call(sys.argv[1:]))
+"""
+
+
+@pytest.mark.needs("root")
+def test_others_are_reached_where_they_are_named(pytester, project):
+    """By port, host and port, address, name and path; nothing else of the machine answers."""
+    project(OTHERS)
+    pytester.makepyfile(within=WITHIN)
+    hosts = pytester.path / "hosts"
+    hosts.write_text("127.0.0.1 localhost\n192.0.2.7 named.invalid\n")
+    script = f'mount --bind {hosts} /etc/hosts && ip link set lo up && ip address add 192.0.2.7/32 dev lo && exec "$@"'
+    command = ["unshare", "--net", "--mount", "sh", "-c", script, "sh", sys.executable, "within.py", sys.executable, "-m", "pytest",
+               "-p", "isolate", "-p", "no:cacheprovider", "--isolate-timeout=20"]  # fmt: skip
+    pytester.run(*command, timeout=60).assert_outcomes(passed=7)
+
+
+def test_a_forward_to_nobody_is_one_sentence_at_the_marker(project, isolated):
+    """And the other tests run."""
+    project("""
+from pytest_isolate import isolate
+@isolate(forward=[1])
+def test_port(): pass
+@isolate(forward=["localhost:1"])
+def test_host(): pass
+@isolate(forward=["1/udp"])
+def test_udp(): pass
+@isolate(forward=["no.such.host.invalid:1"])
+def test_name(): pass
+@isolate(forward=["/no/such"])
+def test_path(): pass
+@isolate(forward=["/etc/passwd"])
+def test_no_socket(): pass
+@isolate(forward=["@no such"])
+def test_abstract(): pass
+@isolate
+def test_runs(): pass
+""")
+    result = isolated()
+    result.assert_outcomes(errors=7, passed=1)
+    for name, said in (
+        ("port", "nobody listens at port 1 of this machine"), ("host", "nobody listens at port 1 of localhost on this machine"),
+        ("udp", "nobody listens at UDP port 1 of this machine"), ("name", "this machine knows no host 'no.such.host.invalid': *"),
+        ("path", "there is no socket /no/such on this machine: No such file or directory"), ("no_socket", "/etc/passwd is no socket"),
+        ("abstract", "nobody listens at the abstract socket @no such"),
+    ):  # fmt: skip
+        result.stdout.fnmatch_lines_random(f"isolate: forward=[[]'*'] (by @isolate on function *::test_{name}): {said}")
 
 
 def test_a_manager_of_multiprocessing_answers(project, isolated):
