@@ -17,6 +17,7 @@ from pytest_isolate._values import plain
 _MOST = 100  # different destinations of one test
 _LONGEST = 300  # characters of a name or a place
 _LARGEST = 1 << 32  # numbers that a child may say: pytest adds and writes them
+_OFTEN = 5  # connections to one port of loopback, which a client makes that does not get through; or one that does
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost", ""})
 
 
@@ -43,6 +44,9 @@ class Recorder:
         self._root = root
         self._found: dict[tuple[str, int | None, bool], list[object]] = {}
         self.refused_port: int | None = None  # of the last connection to loopback that was tried
+        self.refused_path: str | None = None  # the same of a Unix socket, if that was later
+        self.tell_tries: Callable[[int], None] | None = None  # of a port that is tried again and again
+        self._tries: dict[int, int] = {}
         handlers: dict[str, Callable[..., None]] = {
             "socket.connect": self._socket,
             "socket.sendto": self._socket,
@@ -61,7 +65,8 @@ class Recorder:
     def clear(self) -> None:
         """Another test begins."""
         self._found.clear()
-        self.refused_port = None
+        self._tries.clear()
+        self.refused_port = self.refused_path = None
 
     def as_json(self) -> list[list[object]]:
         """What goes over the pipe: [address, port, is a name, count, where]."""
@@ -72,9 +77,17 @@ class Recorder:
             if not _is_number(address[0]):  # a name: connect(2) looks it up without an event of its own
                 self._look_up(*address[:2])
             elif _is_local(address[0]):
-                self.refused_port = address[1]
+                self._try(address[1])
             else:
                 self._note(address[0], address[1], is_name=False)
+        elif isinstance(address, str) and address.startswith("/"):
+            self.refused_port, self.refused_path = None, address
+
+    def _try(self, port: int) -> None:
+        self.refused_port, self.refused_path = port, None
+        self._tries[port] = self._tries.get(port, 0) + 1
+        if self._tries[port] == _OFTEN and self.tell_tries is not None:
+            self.tell_tries(port)
 
     def _look_up(self, host: object, port: object = None, *_: object) -> None:
         if isinstance(host, bytes):

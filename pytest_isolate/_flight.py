@@ -37,7 +37,7 @@ from pytest_isolate._sandbox.frames import Writer
 from pytest_isolate._sandbox.mirror import Mirror
 from pytest_isolate._sandbox.salvage import Reader
 from pytest_isolate._sandbox.sandbox import Sandbox
-from pytest_isolate._sandbox.watch import Watch, wait_for_one
+from pytest_isolate._sandbox.watch import Exit, Watch, wait_for_one
 from pytest_isolate._spec import BadValueError, Spec
 from pytest_isolate._timers import Stopped, standing_still
 from pytest_isolate._verdict import Facts, Verdict
@@ -552,6 +552,8 @@ def finish(flight: Flight) -> None:
         unroutable=left,
         kill=_kill(flight, counters.oom_kills),
         attempts=_attempts.read((exit_.last("network") or {}).get("attempts"), left) if spec.net else (),
+        refused=sandbox.refused() if _has_failed(exit_) else 0,
+        servers=tuple(flight.run.forwarding.used(sandbox, group.plan.servers, group.plan.sockets, group.reached)),
         unreadable=unreadable,
         threads=group.threads,
         here=flight.run.here,
@@ -560,6 +562,11 @@ def finish(flight: Flight) -> None:
     group.counters, group.disk_used, group.unroutable = counters, disk_used, unroutable or 0
     flight.output = (("stdout", _tail(sandbox.stdout)), ("stderr", _tail(sandbox.stderr)))
     flight.output += tuple((name, mirror.read(fd)) for name, fd in group.mirrors.items())
+
+
+def _has_failed(exit_: Exit) -> bool:
+    """Whether somebody may want to know why."""
+    return not exit_.ended or any(frame["kind"] in {"refused", "refused_path", "tries"} for frame in exit_.frames)
 
 
 def _tell_of_output(flight: Flight, watch: Watch) -> None:

@@ -22,6 +22,7 @@ from pytest_isolate._spec import BadValueError
 
 if TYPE_CHECKING:
     from pytest_isolate._coverage import Measuring
+    from pytest_isolate._forward.relaying import Figures
     from pytest_isolate._plan import Plan
     from pytest_isolate._run import Run
     from pytest_isolate._sandbox.sandbox import Sandbox
@@ -88,6 +89,7 @@ class Group:
     counters: Counters = field(default_factory=Counters)  # as they were when the test before ended
     disk_used: int | None = 0
     unroutable: int = 0
+    reached: list[Figures] = field(default_factory=list)  # what came through to its servers by the end of the test before
     changes: Changes = field(default_factory=Changes)
 
     def __post_init__(self) -> None:

@@ -143,6 +143,7 @@ class Inside:
             self._watch_denials()
         if net:
             self._attempts = Recorder(str(self._item.config.rootpath))
+            self._attempts.tell_tries = lambda port: self._send({"kind": "tries", "port": port})
         if net == "deny":
             self._network = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in counters.network_files("/proc")]
         self._before, self._base_memory = before, before.memory
@@ -257,8 +258,11 @@ class Inside:
         if call.excinfo is not None:
             if self.played is not None or self._allure is not None:
                 self._raised_in = call.when, _told(call.excinfo.value)
-            if self._attempts is not None and _refused(call.excinfo.value) and self._attempts.refused_port is not None:
-                self._send({"kind": "refused", "port": self._attempts.refused_port})
+            if self._attempts is not None and _refused(call.excinfo.value):
+                if self._attempts.refused_port is not None:
+                    self._send({"kind": "refused", "port": self._attempts.refused_port})
+                elif self._attempts.refused_path is not None:
+                    self._send({"kind": "refused_path", "path": self._attempts.refused_path})
             self._see(call.excinfo.value, set())
         if (path := (_pytest_private.function_arguments(self._item) or {}).get("tmp_path")) is not None:
             self.tell_tmp_path(path)

@@ -114,8 +114,7 @@ def plan(
     walls = ("process", "namespaces", *(["net"] if spec.net else []), *([spec.fs] if spec.fs != "host" else []))
     walls += ("strict",) if spec.strict else ()
     recipe = Recipe(namespaces, user_map, PRIVATE, tuple(layout.steps), limits, waits=bool(layout.apart))
-    return Plan(recipe, tuple(layout.uppers), missing, tuple(layout.apart), layout.hosts, walls)
-    return Plan(recipe, tuple(layout.uppers), missing, tuple(layout.apart), layout.hosts, sockets=sockets)
+    return Plan(recipe, tuple(layout.uppers), missing, tuple(layout.apart), layout.hosts, walls, sockets=sockets)
 
 
 def _shared_paths(spec: Spec, sockets: tuple[Server, ...]) -> Iterator[Step]:

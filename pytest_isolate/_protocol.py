@@ -478,6 +478,7 @@ def entry(flight: Flight) -> Entry:
         None if verdict is None or verdict.broken is None else verdict.broken.removeprefix("isolate: "),
         () if plan is None else plan.walls,
         () if plan is None else plan.looked,
+        () if flight.facts is None else flight.facts.servers,
     )
 
 

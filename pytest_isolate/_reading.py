@@ -166,6 +166,8 @@ _FRAMES: dict[str, dict[str, object]] = {
     "lost": {"message": str},
     "network": {"attempts": list},
     "refused": {"port": _is_integer},
+    "refused_path": {"path": _is_path},
+    "tries": {"port": _is_integer},
     "tmp_path": {"path": _is_path},
     "debugger": {},
     "allocations": {"lines": [(str, _is_integer, _is_integer, _is_integer)]},

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_isolate import _allocations, _attempts, _hints, _verdict
+from pytest_isolate import _allocations, _attempts, _hints, _missed_servers, _verdict
 from pytest_isolate._flight import Flight
+from pytest_isolate._forward.server import Used
 from pytest_isolate._kept import changes_of, keep_tmp_path
 from pytest_isolate._places import places
-from pytest_isolate._values import format_duration, format_limit, format_network, format_size
+from pytest_isolate._values import counted, format_duration, format_limit, format_network, format_size
 from pytest_isolate._verdict import Verdict
 
 _MOST_PATHS = 5  # of each kind, shown to people
@@ -33,24 +34,31 @@ def section(flight: Flight, verdict: Verdict, report: pytest.TestReport) -> str:
         lines.append(_allocations.sentence(frame.get("lines")))
     if flight.facts is not None and (missing := _verdict.missing_threads(flight.facts)) is not None:
         lines.append(missing)
-    lines += [_left(flight), *_missed(flight, report), _changed(flight)]
+    text = "\n".join([*(text for _, text in report.sections), report.longreprtext])
+    lines += [_left(flight, text), *_missed(flight, report), _changed(flight)]
     if (report.when != "teardown" or flight.salvaged is None) and (kept := keep_tmp_path(flight)) is not None:
         lines.append(kept)
     return "\n".join(line for line in lines if line)
 
 
-def _left(flight: Flight) -> str:
+def _server(used: Used) -> str:
+    """Which server a test used."""
+    fixture = f", started by the fixture {used.server.fixture!r}" if used.server.fixture is not None else ""
+    refused = f"; it refused: {os.strerror(used.refused)}" if used.refused else ""
+    carried = f"{format_size(used.sent or 0)} to it, {format_size(used.received or 0)} back"
+    return f"{used.server.place} of {used.server.process}{fixture}: {counted(used.connections or 0, 'connection')}, {carried}{refused}"
+
+
+def _left(flight: Flight, text: str) -> str:
     """What the test wanted of a network that it does not have."""
     if flight.facts is None:
         return ""
     shown = []
     if flight.facts.attempts and flight.spec is not None and flight.spec.net != "deny":  # else it is the violation's sentence
         shown.append(f"network: {_attempts.sentence(flight.facts.attempts)}; net='host' shares the machine's network")
-    if (frame := flight.facts.exit.last("refused")) is not None and isinstance(frame.get("port"), int):
-        shown.append(
-            f"network: a connection to port {frame['port']} of localhost was refused: a sandbox has a localhost of its own; "
-            "if the server runs on the machine, net='host'"
-        )
+    if flight.spec is not None and flight.spec.net:
+        shown += _missed_servers.sentences(flight, flight.facts, text)
+    shown += [f"server: {_server(each)}" for each in flight.facts.servers if each.connections or each.refused]
     return "\n".join(shown)
 
 

@@ -11,6 +11,7 @@ from pytest_isolate import _attempts as attempts
 from pytest_isolate import _violations
 from pytest_isolate._attempts import Attempt
 from pytest_isolate._errors import StepFailedError
+from pytest_isolate._forward.server import Used
 from pytest_isolate._linux.counters import Counters
 from pytest_isolate._linux.environment import Environment
 from pytest_isolate._linux.kernel_log import Kill
@@ -38,6 +39,8 @@ class Facts:
     disk_before: int | None = 0  # bytes that tests before it in the same sandbox had written
     unroutable: int | None = None  # what had no way out of the network; None on the host's
     attempts: tuple[Attempt, ...] = ()
+    refused: int = 0  # connections within its own network, read where it failed
+    servers: tuple[Used, ...] = ()  # of shared fixtures and others, that it could reach
     kill: Kill | None = None  # what the kernel wrote about an out-of-memory kill
     reported: tuple[str, ...] = ()  # phases whose reports arrived and could be read, of the last attempt if a plugin reran it
     again: bool = False  # whether that attempt was over and another one was to follow

@@ -45,8 +45,8 @@ class Finder:
         self._began, self._before = began, before  # when the run did, and which sockets there were
         self._state: object = None
         self._list: list[Listening] = []
-        self._found: tuple[Server, ...] = ()
-        self._sockets: dict[int, str] = {}  # inodes -> the fixture in whose set-up this process got them
+        self.found: tuple[Server, ...] = ()  # as of the last look
+        self.sockets: dict[int, str] = {}  # inodes -> the fixture in whose set-up this process got them
         self._processes: dict[int, str] = {}  # pids -> the fixture that started them
         self._said: dict[str, str] = {}  # what PYTEST_CURRENT_TEST was when a process was started, which may leave us -> the fixture
         self._others: set[int] = set()  # inodes of sockets that are nobody's of these
@@ -56,7 +56,7 @@ class Finder:
         """A fixture was set up: remember what it started."""
         new = pids - before.pids
         self._processes.update(dict.fromkeys(new, fixture))
-        self._sockets.update(dict.fromkeys(sockets, fixture))
+        self.sockets.update(dict.fromkeys(sockets, fixture))
         if (new or _reaped() != before.reaped) and len(self._said) < _MOST_SAID:
             self._said.setdefault(os.environ.get("PYTEST_CURRENT_TEST", ""), fixture)
 
@@ -69,9 +69,9 @@ class Finder:
         live = bool(children or self._said or threading.active_count() > 1)
         state = changes, children
         if (state == self._state and not live) or self.unknown is not None:
-            return self._found
+            return self.found
         if not live and not owners.own_servers() - self._before:
-            self._list, self._found = [], ()
+            self._list, self.found = [], ()
         else:
             try:
                 now = self.listening()
@@ -80,15 +80,15 @@ class Finder:
                 return ()
             if now != self._list or state != self._state:
                 self._list = now
-                self._found = tuple(dict.fromkeys(self._servers({each.inode: each for each in now}, children)))
+                self.found = tuple(dict.fromkeys(self._servers({each.inode: each for each in now}, children)))
         self._state = state
-        return self._found
+        return self.found
 
     def _servers(self, waiting: dict[int, Listening], children: set[int]) -> Iterator[Server]:
         for inode in self._before:
             waiting.pop(inode, None)
         for inode in waiting.keys() & owners.own_servers():
-            yield from _server(waiting.pop(inode), os.getpid(), "pytest itself", self._sockets.get(inode))
+            yield from _server(waiting.pop(inode), os.getpid(), "pytest itself", self.sockets.get(inode))
         for pid, root in owners.tree(children, self._began):
             for inode in waiting.keys() & owners.sockets_of(pid):
                 yield from _server(waiting.pop(inode), pid, owners.command(pid), self._processes.get(root))

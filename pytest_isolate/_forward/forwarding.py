@@ -8,6 +8,7 @@ from pytest_isolate._descriptors import BEGAN, INHERITED
 from pytest_isolate._destinations import Destination
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._forward.finder import Finder, Started
+from pytest_isolate._forward.missed import Missed
 from pytest_isolate._forward.others import Others
 from pytest_isolate._forward.relaying import Figures, Relaying
 from pytest_isolate._forward.server import Server, Used
@@ -56,6 +57,13 @@ class Forwarding:
         with Step("list", "the sockets of this machine by sock_diag"):
             return self._others.find(destinations)
 
+    def missed(self) -> Missed:
+        """For a test that failed: who listens on the machine now. Nobody, where the kernel cannot say."""
+        try:
+            return Missed(self._finder.listening(), self._finder.found, self._finder.sockets)
+        except (OSError, StepFailedError):
+            return Missed((), (), {})
+
     @property
     def unknown(self) -> str | None:
         """Why this kernel cannot tell; None where it can."""
@@ -74,7 +82,7 @@ class Forwarding:
                 yield Used(server, None, None, None)
             else:
                 now = figures[at].since(before[at] if before else None)
-                yield Used(server, now.connections, now.sent, now.received)
+                yield Used(server, now.connections, now.sent, now.received, now.refused)
         before[:] = figures or before
         for server in sockets:
             yield Used(server, None, None, None)

@@ -85,6 +85,14 @@ def sockets_of(pid: int) -> set[int]:
     return found
 
 
+def holder(inode: int) -> str | None:
+    """Who has a socket, of all processes that this user may look at; the first of them, which is the one that made it."""
+    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+        if inode in sockets_of(pid):
+            return command(pid)
+    return None
+
+
 def command(pid: int) -> str:
     """``4711 (postgres)``."""
     try:

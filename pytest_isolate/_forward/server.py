@@ -25,3 +25,4 @@ class Used:
     connections: int | None  # of UDP: addresses that sent something
     sent: int | None  # bytes to the server
     received: int | None
+    refused: int = 0  # errno of a connection that the server would not have

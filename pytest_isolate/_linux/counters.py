@@ -137,6 +137,16 @@ def unroutable(descriptors: Iterable[int]) -> int:
     return total
 
 
+def refused(descriptors: Iterable[int]) -> int:
+    """How often a TCP connection was refused in a network namespace (``AttemptFails``), from its opened files."""
+    for fd in descriptors:
+        data = os.pread(fd, _LARGEST_OF_NETWORK, 0)
+        if data.startswith(b"Ip: "):
+            names, values = [line for line in data.split(b"\n") if line.startswith(b"Tcp: ")][:2]
+            return int(values.split()[names.split().index(b"AttemptFails")])
+    return 0
+
+
 def is_empty(group: str, but: int | None = None) -> bool:
     """Whether no living process is in a group, or that one alone."""
     content = _content(f"{group}/cgroup.procs")

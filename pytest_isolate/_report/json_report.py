@@ -10,6 +10,7 @@ from pytest_isolate._model import Usage
 
 if TYPE_CHECKING:
     from pytest_isolate._attempts import Attempt
+    from pytest_isolate._forward.server import Used
     from pytest_isolate._sandbox.changes import Changes
     from pytest_isolate._violations import Violation
 
@@ -38,6 +39,7 @@ class Entry:
     reason: str | None = None  # why it had no sandbox
     walls: tuple[str, ...] = ()  # what kept it apart, by the doctor's names
     sampled: tuple[str, ...] = ()  # limits that were held by looking at its processes
+    servers: tuple[Used, ...] = ()  # of shared fixtures and others, that it could reach
 
     def as_json(self) -> dict[str, object]:
         """The entry in the contract's form."""
@@ -55,7 +57,10 @@ class Entry:
             "files": {kind: getattr(self.changes, kind, []) for kind in ("created", "modified", "deleted")},
             "memory_samples": [[round(seconds, 3), bytes_then] for seconds, bytes_then in self.memory],
             "memory_peak_process": None if self.largest is None else {"command": self.largest[0], "bytes": self.largest[1]},
-            "network": {"attempts": [{"address": each.address, "port": each.port, "count": each.count} for each in self.attempts]},
+            "network": {
+                "attempts": [{"address": each.address, "port": each.port, "count": each.count} for each in self.attempts],
+                "servers": [_server(each) for each in self.servers],
+            },
             "started": self.started,
             "worker": self.worker,
             "line": self.line,
@@ -64,6 +69,15 @@ class Entry:
             "walls": list(self.walls),
             "sampled": list(self.sampled),
         }
+
+
+def _server(used: Used) -> dict[str, object]:
+    """A server that a test could reach, and what it had of it: null where nobody counts, as for Unix sockets with a path."""
+    server, place = used.server, used.server.place
+    return {
+        "kind": place.kind, "address": str(place), "process": server.process, "fixture": server.fixture,
+        "connections": used.connections, "sent_bytes": used.sent, "received_bytes": used.received,
+    }  # fmt: skip
 
 
 def is_figure(value: object) -> bool:

@@ -166,6 +166,10 @@ class Sandbox:
         """How often something in there had no way out of its network; None on the host's network."""
         return counters.unroutable(self.network) if self.network else None
 
+    def refused(self) -> int:
+        """How often somebody in there was refused a TCP connection by its network; 0 on the host's network."""
+        return counters.refused(self.network)
+
     def is_empty(self, but: int | None = None) -> bool:
         """Whether surely nobody is alive in there besides PID 1 and ``but``; False where that takes a question."""
         return "pids" in self.groups and counters.is_empty(self.groups["pids"], but)

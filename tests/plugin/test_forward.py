@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -274,6 +277,83 @@ def test_runs(): pass
         ("abstract", "nobody listens at the abstract socket @no such"),
     ):  # fmt: skip
         result.stdout.fnmatch_lines_random(f"isolate: forward=[[]'*'] (by @isolate on function *::test_{name}): {said}")
+
+
+def test_the_report_tells_which_server_a_test_used(project, isolated, pytester):
+    """Its place, who it is, the fixture, connections and bytes; tests of one sandbox have each their own; a failing one's section too."""
+    project("""
+@pytest.fixture(scope="session")
+def place(): yield from in_process("process", "127.0.0.1")
+@pytest.fixture(scope="session")
+def path():
+    with tempfile.TemporaryDirectory() as directory: yield from in_thread(f"{directory}/socket")
+def test_uses(place, path):
+    assert talk(place, b"you") == talk(place) + b"you"
+    talk(path)
+def test_fails(place):
+    assert talk(place) == b"bye"
+def test_does_not(place): pass
+""")
+    for scope in ("function", "module"):
+        result = isolated("--isolate-all", "--isolate-report=report.json", f"--isolate-scope={scope}")
+        result.assert_outcomes(passed=2, failed=1)
+        tests = json.loads((pytester.path / "report.json").read_text())["tests"]
+        used, failed, not_used = (test["network"]["servers"] for test in tests)
+        server = next(each for each in used if each["kind"] == "tcp")
+        assert (server["fixture"], server["connections"], server["sent_bytes"], server["received_bytes"]) == ("place", 2, 3, 13)
+        assert "python" in server["process"]
+        path = next(each for each in used if each["kind"] == "unix")
+        assert (path["fixture"], path["connections"]) == ("path", None)
+        assert [each["connections"] for each in failed if each["kind"] == "tcp"] == [1]
+        assert [each["connections"] for each in not_used if each["kind"] == "tcp"] == [0]
+        result.stdout.fnmatch_lines(
+            "server: 127.0.0.1:* of process * (python*), started by the fixture 'place': 1 connection, 0 B to it, 5 B back"
+        )
+
+
+def test_a_refused_connection_names_who_has_the_port_and_what_to_write(project, isolated, monkeypatch):
+    """For Python, for what a library or a sub-process said, for Unix sockets, and for a client that tries until its time is over."""
+    directory = tempfile.mkdtemp()
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(f"{directory}/socket")
+        unix.listen()
+        monkeypatch.setenv("PORT", port := str(server.getsockname()[1]))
+        monkeypatch.setenv("SOCKET", f"{directory}/socket")
+        project("""
+import socket, time
+from pytest_isolate import isolate
+PORT, PATH = int(os.environ["PORT"]), os.environ["SOCKET"]
+def test_python(): socket.create_connection(("127.0.0.1", PORT))
+def test_library(): pytest.fail(f'connection to server at "localhost" (127.0.0.1), port {PORT} failed: Connection refused')
+def test_program(): subprocess.run(["bash", "-c", f"echo > /dev/tcp/127.0.0.1/{PORT}"], check=True)
+def test_unix(): talk(PATH)
+def test_library_unix(): pytest.fail(f'connection to server on socket "{PATH}" failed: No such file or directory')
+@isolate(timeout=2)
+def test_tries():
+    while True:
+        try: socket.create_connection(("127.0.0.1", PORT))
+        except ConnectionRefusedError: time.sleep(0.01)
+def test_nobody(): socket.create_connection(("127.0.0.1", 1))
+@isolate(forward=None)
+def test_of_a_fixture(place): talk(place)
+@pytest.fixture(scope="session")
+def place(): yield from in_thread(("127.0.0.1", 0))
+""")
+        result = isolated("--isolate-all", "-rN", "--tb=short")
+    result.assert_outcomes(failed=8)
+    name = Path(f"/proc/{os.getpid()}/comm").read_text().strip()
+    lines = [line for line in result.outlines if line.startswith("network: ")]
+    here = f"process {os.getpid()} ({name})"
+    has_port = f"network: a connection to port {port} of localhost was refused: {here} has it on the machine, and a sandbox has a localhost"
+    has_path = (
+        f'network: at the socket {directory}/socket {here} listens on the machine; forward=["{directory}/socket"] reaches that server'
+    )
+    assert [line[: len(has_port)] for line in lines].count(has_port) == 4
+    assert f"forward=[{port}] reaches that server, net='host' shares the machine's network" in lines[0]
+    assert lines.count(has_path) == 2
+    assert len([line for line in lines if "port 1 of localhost was refused: nobody listens there" in line]) == 1
+    assert len([line for line in lines if "pytest itself, by the shared fixture 'place', has it on the machine" in line]) == 1
+    shutil.rmtree(directory)
 
 
 def test_a_manager_of_multiprocessing_answers(project, isolated):

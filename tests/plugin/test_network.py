@@ -65,7 +65,7 @@ def test_attempts_are_named_in_the_failing_tests_section_and_in_the_report(pytes
                   f"name.invalid:80 at {name}:6;*", "1 by sub-processes or C code;*"):  # fmt: skip
         result.stdout.fnmatch_lines(f"network: 1 attempt to leave was made: {shown}")
     assert len([line for line in result.outlines if line.startswith("network: 1 attempt")]) == 5
-    result.stdout.fnmatch_lines("network: a connection to port 1 of localhost was refused:*net='host'")
+    result.stdout.fnmatch_lines("network: a connection to port 1 of localhost was refused: nobody listens there,*")
     attempts = {test: entry["network"]["attempts"] for test, entry in report_of(pytester).items()}
     assert attempts["test_address"] == [{"address": "192.0.2.1", "port": 80, "count": 1}]
     assert attempts["test_sub_process"] == [{"address": None, "port": None, "count": 1}]
