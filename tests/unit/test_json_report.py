@@ -6,11 +6,11 @@ import stat
 
 import pytest
 
+from pytest_isolate._forward.place import Place
+from pytest_isolate._forward.server import Server, Used
 from pytest_isolate._model import Usage
 from pytest_isolate._report import json_report
 from pytest_isolate._report.files import write_whole
-from pytest_isolate._forward.place import Place
-from pytest_isolate._forward.server import Server, Used
 from pytest_isolate._report.json_report import Entry
 from pytest_isolate._violations import PidsExceeded
 
@@ -50,7 +50,7 @@ def test_an_entry_has_the_contracts_form():
                 {"kind": "tcp", "address": "[::1]:80", "process": "process 1 (x)", "fixture": "db", "connections": 1,
                  "sent_bytes": 2, "received_bytes": 3},
             ],
-        },  # fmt: skip
+        },
         "memory_samples": [],
         "memory_peak_process": {"command": "sleep", "bytes": 4096},
         "started": 12.5,
