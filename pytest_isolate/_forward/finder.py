@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from pytest_isolate._forward import owners
+from pytest_isolate._forward.owners import SetUp
 from pytest_isolate._forward.place import ABSTRACT, UNIX, Place
 from pytest_isolate._forward.server import Server
 from pytest_isolate._linux import sock_diag
 from pytest_isolate._linux.sock_diag import Listening
 
 _STREAM = 1  # SOCK_STREAM
-_MOST_SAID = 1000  # fixtures' set-ups in which a process was started
+_MOST_SET_UPS = 1000  # of fixtures in which a process was started; nobody has more servers
 
 
 class Started(NamedTuple):
@@ -30,11 +31,12 @@ class Started(NamedTuple):
 
     pids: set[int]
     reaped: tuple[int, int]
+    tick: int
 
     @classmethod
     def here(cls, pids: set[int]) -> Started:
         """Now, with these children."""
-        return cls(pids, _reaped())
+        return cls(pids, _reaped(), owners.now())
 
 
 class Finder:
@@ -48,7 +50,7 @@ class Finder:
         self.found: tuple[Server, ...] = ()  # as of the last look
         self.sockets: dict[int, str] = {}  # inodes -> the fixture in whose set-up this process got them
         self._processes: dict[int, str] = {}  # pids -> the fixture that started them
-        self._said: dict[str, str] = {}  # what PYTEST_CURRENT_TEST was when a process was started, which may leave us -> the fixture
+        self._set_ups: list[SetUp] = []  # in which processes were started, which may have left us
         self._others: set[int] = set()  # inodes of sockets that are nobody's of these
         self.unknown: str | None = None  # why the kernel could not be asked
 
@@ -57,8 +59,9 @@ class Finder:
         new = pids - before.pids
         self._processes.update(dict.fromkeys(new, fixture))
         self.sockets.update(dict.fromkeys(sockets, fixture))
-        if (new or _reaped() != before.reaped) and len(self._said) < _MOST_SAID:
-            self._said.setdefault(os.environ.get("PYTEST_CURRENT_TEST", ""), fixture)
+        if new or _reaped() != before.reaped:
+            said = os.environ.get("PYTEST_CURRENT_TEST", "")
+            self._set_ups = [*self._set_ups[-_MOST_SET_UPS:], SetUp(fixture, said, before.tick, owners.now())]
 
     def listening(self) -> list[Listening]:
         """The kernel's list. Raises ``OSError`` and ``StepFailedError``."""
@@ -66,7 +69,7 @@ class Finder:
 
     def look(self, changes: int, children: set[int]) -> tuple[Server, ...]:
         """All that there are now. ``changes``: a number that is another when code of fixtures ran. Raises ``StepFailedError``."""
-        live = bool(children or self._said or threading.active_count() > 1)
+        live = bool(children or self._set_ups or threading.active_count() > 1)
         state = changes, children
         if (state == self._state and not live) or self.unknown is not None:
             return self.found
@@ -92,10 +95,10 @@ class Finder:
         for pid, root in owners.tree(children, self._began):
             for inode in waiting.keys() & owners.sockets_of(pid):
                 yield from _server(waiting.pop(inode), pid, owners.command(pid), self._processes.get(root))
-        if self._said and not waiting.keys() <= self._others:
-            for pid, said in owners.daemons(self._began, self._said):
+        if self._set_ups and not waiting.keys() <= self._others:
+            for pid, fixture in owners.daemons(self._set_ups):
                 for inode in waiting.keys() & owners.sockets_of(pid):
-                    yield from _server(waiting.pop(inode), pid, owners.command(pid), self._said[said])
+                    yield from _server(waiting.pop(inode), pid, owners.command(pid), fixture)
             self._others = set(waiting)
 
 

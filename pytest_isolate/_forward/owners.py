@@ -6,9 +6,12 @@ import contextlib
 import os
 import socket
 import stat
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
-_STARTED = 22 - 3  # of proc_pid_stat(5)'s fields behind the name, the first of which is the third
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PARENT, _TERMINAL, _STARTED = 4 - 3, 7 - 3, 22 - 3
 _GONE = (FileNotFoundError, ProcessLookupError, PermissionError)  # it ended while we looked, or is another user's
 _PREFIX = "socket:["
 _CURRENT = b"PYTEST_CURRENT_TEST="
@@ -49,28 +52,68 @@ def _children(pid: int) -> Iterator[int]:
                 yield from map(int, file.readall().split())
 
 
-def daemons(since: int, said: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """Processes that are nobody's child any more, with what pytest said of itself in their environment when they were started."""
-    told = {_CURRENT + os.fsencode(text): text for text in said}
+class SetUp(NamedTuple):
+    """The set-up of a fixture in which processes were started."""
+
+    fixture: str
+    said: str  # what PYTEST_CURRENT_TEST was
+    begin: int  # ticks
+    end: int
+
+
+def daemons(set_ups: Sequence[SetUp]) -> Iterator[tuple[int, str]]:
+    """Processes that left their parent, with the fixture in whose set-up they were started.
+
+    Pytest's own word of itself in their environment says it. Some write over that (redis-server, to show what it does): of those it is
+    who began while the fixture was set up, in pytest's own control groups, without a terminal, and whose parent is older than that.
+    """
+    told = {_CURRENT + os.fsencode(each.said): each.fixture for each in set_ups}
     worker = _WORKER + os.fsencode(os.environ.get("PYTEST_XDIST_WORKER", ""))
+    own, since = _read("/proc/self/cgroup"), min(each.begin for each in set_ups)
     for name in os.listdir("/proc"):
-        if not name.isdigit() or (started(int(name)) or 0) < since:
+        if not name.isdigit() or (began := started(int(name)) or 0) < since:
             continue
-        with contextlib.suppress(*_GONE), open(f"/proc/{name}/environ", "rb", buffering=0) as file:
-            variables = file.readall().split(b"\0")
-            text = next((told[each] for each in variables if each in told), None)
+        variables = _read(f"/proc/{name}/environ").split(b"\0")
+        words = [each for each in variables if each.startswith(_CURRENT)]
+        if words:
             theirs = next((each for each in variables if each.startswith(_WORKER)), _WORKER)
-            if text is not None and theirs == worker:
-                yield int(name), text
+            fixture = told.get(words[0]) if theirs == worker else None
+        else:
+            fixture = next((each.fixture for each in set_ups if each.begin <= began <= each.end), None)
+            if fixture is not None and not (_is_daemon(int(name), since) and _read(f"/proc/{name}/cgroup") == own):
+                fixture = None
+        if fixture is not None:
+            yield int(name), fixture
+
+
+def _is_daemon(pid: int, since: int) -> bool:
+    fields = _stat(pid)
+    return bool(fields) and fields[_TERMINAL] == b"0" and (started(int(fields[_PARENT])) or 0) < since
 
 
 def started(pid: int) -> int | None:
     """The tick at which a process began; None if it is gone."""
+    fields = _stat(pid)
+    return int(fields[_STARTED]) if fields else None
+
+
+def _stat(pid: int) -> list[bytes]:
+    """Fields of proc_pid_stat(5) behind the name, the first of which is the third."""
+    return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+
+
+def _read(path: str) -> bytes:
+    """Nothing of what is gone, or another user's."""
     try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            return int(file.readall().rpartition(b")")[2].split()[_STARTED])
+        with open(path, "rb", buffering=0) as file:
+            return file.readall()
     except _GONE:
-        return None
+        return b""
+
+
+def now() -> int:
+    """The present tick."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS)
 
 
 def sockets_of(pid: int) -> set[int]:

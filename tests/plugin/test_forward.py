@@ -279,6 +279,64 @@ def test_runs(): pass
         result.stdout.fnmatch_lines_random(f"isolate: forward=[[]'*'] (by @isolate on function *::test_{name}): {said}")
 
 
+DATABASES = """
+import glob, shutil, socket, time
+BIN = (glob.glob("/usr/lib/postgresql/*/bin") or ["/none"])[-1]
+AS = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server: return server.getsockname()[1]
+def run(*command): return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL).stdout.strip()
+
+@pytest.fixture(scope="session")
+def directory():
+    with tempfile.TemporaryDirectory() as directory:
+        if AS: shutil.chown(directory, "postgres", "postgres")
+        yield directory
+@pytest.fixture(scope="session")
+def postgres(directory):
+    port = free_port()
+    run(*AS, f"{BIN}/initdb", "-D", f"{directory}/data", "-U", "test", "-A", "trust", "--no-sync")
+    options = f"-k {directory} -p {port} -c listen_addresses=localhost -c fsync=off"
+    run(*AS, f"{BIN}/pg_ctl", "-D", f"{directory}/data", "-w", "-o", options, "-l", f"{directory}/log", "start")
+    yield directory, port
+    run(*AS, f"{BIN}/pg_ctl", "-D", f"{directory}/data", "-m", "immediate", "stop")
+@pytest.fixture(scope="session", params=["no", "yes"])
+def redis(request, tmp_path_factory):
+    with tempfile.TemporaryDirectory() as directory:
+        port = free_port()
+        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", f"{directory}/s", "--save", "",
+                   "--daemonize", request.param, "--dir", directory]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd="/") as process:
+            ping = ["redis-cli", "-s", f"{directory}/s", "ping"]
+            while subprocess.run(ping, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode: time.sleep(0.02)
+            yield directory, port
+            subprocess.run(["redis-cli", "-s", f"{directory}/s", "shutdown", "nosave"])
+
+@pytest.mark.parametrize("by", ["tcp", "socket"])
+def test_postgres(postgres, by):
+    directory, port = postgres
+    psql = ["psql", "-h", "localhost" if by == "tcp" else directory, "-p", str(port), "-U", "test", "-d", "postgres", "-Atc"]
+    run(*psql, "create table if not exists t (n int)")
+    assert run(*psql, "insert into t select generate_series(1, 1000); select sum(n) > 500000 from t").endswith("t")
+@pytest.mark.parametrize("by", ["tcp", "socket"])
+def test_redis(redis, by):
+    directory, port = redis
+    place = ["-p", str(port)] if by == "tcp" else ["-s", f"{directory}/s"]
+    assert run("redis-cli", *place, "set", by, "x" * 10000) == "OK"
+    assert run("redis-cli", *place, "get", by) == "x" * 10000
+"""
+_DATABASES = shutil.which("redis-server") and shutil.which("psql") and list(Path("/").glob("usr/lib/postgresql/*/bin/initdb"))
+
+
+@pytest.mark.dear
+@pytest.mark.skipif(not _DATABASES, reason="apt-get install postgresql redis-server")
+def test_postgresql_and_redis_of_session_fixtures_answer_their_own_clients(project, isolated):
+    """By TCP and by Unix socket; one started by pg_ctl, which leaves pytest, as another user where pytest is root."""
+    project(DATABASES)
+    isolated("--isolate-all", "--isolate-timeout=30").assert_outcomes(passed=6)
+
+
 def test_the_report_tells_which_server_a_test_used(project, isolated, pytester):
     """Its place, who it is, the fixture, connections and bytes; tests of one sandbox have each their own; a failing one's section too."""
     project("""
