@@ -210,6 +210,8 @@ def _share(flight: Flight) -> None:
     """Have pytest set up what the test shares with others."""
     if not _pytest_private.has_shared(flight.item, flight.fresh):
         flight.run.changes += 1
+        if flight.nursery is not None:
+            flight.nursery.leave()
         call = _shared.set_up(flight.item, flight.fresh, flight.run.played.is_around_shared)
         flight.shared_seconds += call.duration
         flight.shared_error = None if call.excinfo is None else call.excinfo.value
@@ -264,7 +266,7 @@ def _go_from_nursery(flight: Flight, spec: Spec) -> bool:
     if flight.requested:  # the same
         return False
     with standing_still():
-        group = flight.nursery.take(flight.item, spec)
+        group = flight.nursery.take(flight.item, flight.nextitem, spec)
     if group is None:
         return False
     flight.group, flight.sandbox, flight.plan = group, group.sandbox, group.plan

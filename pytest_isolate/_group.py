@@ -65,7 +65,7 @@ def key_of(spec: Spec, item: pytest.Item) -> Key | None:
 
 def goes_on(run: Run, key: Key | None, nextitem: pytest.Item | None) -> bool:
     """Whether the next test will want the same sandbox."""
-    if key is None or nextitem is None or not run.is_isolated(nextitem):
+    if key is None or nextitem is None or not run.is_isolated(nextitem) or not run.knows(nextitem):
         return False
     try:
         return key_of(run.defaults.spec_of(nextitem), nextitem) == key

@@ -39,8 +39,12 @@ from pytest_isolate._spec import BadValueError, Spec
 from pytest_isolate._timers import Stopped
 
 _ANSWER_LONGEST = 10.0  # seconds
+_LEAVING_LONGEST = 5.0  # seconds, for children that were killed or are on their way out
 _STEADY = 2  # forks that found pytest's state the same, after which a nursery is worth its own fork
-_TOLD = ("pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish", "pytest_warning_recorded")
+_TOLD = (  # hooks that are called in pytest between the fork of one test and that of the next
+    "pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish", "pytest_warning_recorded",
+    "pytest_report_teststatus", "pytest_report_to_serializable", "pytest_report_from_serializable",
+)  # fmt: skip
 
 
 class _Ward(Child):
@@ -73,8 +77,15 @@ class _Place:
         self.dropped = False
         sandbox.beside.append(lambda: boarding.ours)
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the nursery has not answered."""
+        return self.child is None and self.failed is None
+
     def drop(self) -> None:
         """Nobody wants it any more. It has done nothing of any test."""
+        if self.dropped:  # a Ctrl-C came meanwhile
+            return
         self.dropped = True
         self.sandbox.kill()
         self.boarding.close()
@@ -91,7 +102,8 @@ class _Nurse:
         self.pid, self.channel, self.threads = pid, channel, threads
         self.is_alive = True
         self.died = ""  # what it said of its own failure
-        self._asked: deque[_Place] = deque()
+        self._number = 0
+        self._places: dict[int, _Place] = {}  # asked for, and not handed over, by number: a Ctrl-C may come between any two lines
         self._kinds: list[Spec] = []
         self._statuses: dict[int, int] = {}
         self._unasked: set[int] = set()  # whose status is not kept
@@ -103,16 +115,18 @@ class _Nurse:
         if place.spec not in self._kinds:
             self._kinds.append(place.spec)
         fields, descriptors = place.boarding.given.packed()
+        self._number += 1
+        self._places[self._number] = place
         with Step("ask", "the nursery, a helper process of pytest-isolate, for a fork"):
-            wire.send(self.channel, "fork", self._kinds.index(place.spec), test, *fields, descriptors=descriptors)
-        self._asked.append(place)
+            wire.send(self.channel, "fork", self._number, self._kinds.index(place.spec), test, *fields, descriptors=descriptors)
 
     def wait(self, place: _Place) -> _Ward:
-        """Wait for the child. Raises ``StepFailedError``."""
-        while place.child is None and place.failed is None and self.is_alive:
+        """Wait for the child, which is the caller's then. Raises ``StepFailedError``."""
+        while place.is_awaited and self.is_alive:
             self._hear()
         if place.child is None:
             raise place.failed or StepFailedError("fork", "from the nursery, a helper process of pytest-isolate, which is gone", 32)
+        self._places = {number: each for number, each in self._places.items() if each is not place}
         return place.child
 
     def status(self, pid: int) -> int | None:
@@ -137,34 +151,52 @@ class _Nurse:
         (kind, *fields), descriptors = received
         if kind == "died":
             self.died = fields[0]
-            return
-        if kind == "ended":
+        elif kind == "ended":
             pid, status = map(int, fields)
             self._running.discard(pid)
             if pid in self._unasked:
                 self._unasked.discard(pid)
             else:
                 self._statuses[pid] = status
-            return
-        place = self._asked.popleft()
-        if kind == "failed":
-            place.failed = StepFailedError(fields[0], fields[1], int(fields[2]))
-            return
-        place.child = _Ward(int(fields[0]), descriptors[0], self)
-        self._running.add(place.child.pid)
-        if place.dropped:
-            place.child.drop()
+        elif kind == "failed":
+            number, step, path, errno = fields
+            self._places[int(number)].failed = StepFailedError(step, path, int(errno))
+            self._forget_dropped()
+        else:
+            at, pid = map(int, fields)
+            self._running.add(pid)
+            place = self._places[at]
+            place.child = _Ward(pid, descriptors[0], self)
+            if place.dropped:
+                place.child.drop()
+                self._forget_dropped()
 
     def ignore(self, pid: int) -> None:
         """Nobody will ask how a child ended."""
         if self._statuses.pop(pid, None) is None:
             self._unasked.add(pid)
 
+    def forget(self) -> None:
+        """Nobody wants those any more that wait for their turn."""
+        for place in self._places.values():
+            place.drop()
+        self._forget_dropped()
+
+    def _forget_dropped(self) -> None:
+        self._places = {number: place for number, place in self._places.items() if place.is_awaited or not place.dropped}
+
     @property
     def is_needed(self) -> bool:
         """Whether somebody may ask how a child of it ended."""
         self.hear()
-        return self.is_alive and bool(self._asked or self._running)
+        return self.is_alive and (bool(self._running) or any(place.is_awaited for place in self._places.values()))
+
+    def leave(self) -> None:
+        """End it when it has reaped its children, which are on their way out: nobody else is sure to, and before that no sandbox ends."""
+        until = time.monotonic() + _LEAVING_LONGEST
+        while self.is_needed and (left := until - time.monotonic()) > 0:
+            is_ready(self.channel.fileno(), left)
+        self.end()
 
     def end(self) -> None:
         """End it. A child that runs is not its to end."""
@@ -187,13 +219,14 @@ class Nursery:
         self._state: object = None  # of pytest at the last fork
         self._steady = 0
         self.troubles: list[str] = []  # to be warned of
-        self._threads = set(threading.enumerate())  # of plugins; those that come later may change what a test finds
         run.held.append(self._descriptors)
         self._never = _settings.why_one(run.config) is not None or _boarding.wants_debugger(run.config)
 
-    def take(self, item: pytest.Item, spec: Spec) -> Group | None:
+    def take(self, item: pytest.Item, nextitem: pytest.Item | None, spec: Spec) -> Group | None:
         """A child for this test, which waits for its command. None where pytest has to fork it itself."""
         if not self._run.worked:  # what this machine cannot do is to be said of the first test
+            return None
+        if nextitem is not None and not self._run.knows(nextitem):
             return None
         try:
             if not self._is_for(item, spec) or not self._is_steady(item) or self._nurse is None:
@@ -202,12 +235,8 @@ class Nursery:
             if plan.missing:
                 return None
             nurse = self._nurse
-            place = self._next(spec, plan) or self._ask(nurse, item, spec, plan)
-            try:
-                child = nurse.wait(place)
-            except StepFailedError:
-                place.drop()
-                raise
+            place = self._next(nurse, spec, plan) or self._ask(nurse, item, spec, plan)
+            child = nurse.wait(place)
         except (StepFailedError, BadValueError):  # pytest's own fork meets it too, and says it, or does without
             self.forget()
             return None
@@ -248,13 +277,13 @@ class Nursery:
             self.forget()
         return self._most - len(self._ahead)
 
-    def _next(self, spec: Spec, plan: Plan) -> _Place | None:
-        while self._ahead:
-            place = self._ahead.popleft()
-            if place.spec == spec and place.plan is plan:
-                return place
-            place.drop()
-        return None
+    def _next(self, nurse: _Nurse, spec: Spec, plan: Plan) -> _Place | None:
+        place = self._ahead[0] if self._ahead else None
+        if place is not None and (place.spec != spec or place.plan is not plan):
+            self._ahead.clear()
+            nurse.forget()
+            return None
+        return self._ahead.popleft() if self._ahead else None
 
     def _ask(self, nurse: _Nurse, item: pytest.Item, spec: Spec, plan: Plan, sandbox: Sandbox | None = None) -> _Place:
         if sandbox is None:
@@ -280,9 +309,11 @@ class Nursery:
 
     def _is_for(self, item: pytest.Item, spec: Spec) -> bool:
         """Whether nothing of this test needs pytest's own fork."""
-        if self._never or spec.user is not None or spec.scope != "function" or self._run.played.is_wanted(item):
+        if self._never or spec.user is not None or spec.scope != "function" or not self._run.knows(item):
             return False
-        return self._threads.issuperset(threading.enumerate()) and _is_told_nothing(item)
+        if threading.active_count() > 1:  # which may change at any moment what a test finds
+            return False
+        return not self._run.played.is_wanted(item) and _is_told_nothing(item)
 
     def _is_steady(self, item: pytest.Item) -> bool:
         """Whether pytest's state is what it was at the last fork. What was forked from another state is thrown away."""
@@ -296,7 +327,7 @@ class Nursery:
             len(sys.modules),
             working_directory(),
             {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},
-            self._run.foreign_children(),
+            self._run.foreign_children_and_ended(),
         )
         if state == self._state:
             self._steady += 1
@@ -306,11 +337,11 @@ class Nursery:
         return False
 
     def forget(self) -> None:
-        """Throw away the nursery and who waits there."""
-        while self._ahead:
-            self._ahead.popleft().drop()
+        """Throw away the nursery and who waits there. Tests that run go on."""
+        self._ahead.clear()
         if self._nurse is not None:
             self._nurse.hear()
+            self._nurse.forget()
             self._retired.append(self._nurse)
             if self._nurse.died:
                 self.troubles.append(f"pytest forks every test itself, for its helper, the nursery, failed:\n{self._nurse.died}")
@@ -325,11 +356,15 @@ class Nursery:
             self._retired.remove(nurse)
             nurse.end()
 
-    def close(self) -> None:
-        """The run is over, and with it every test."""
+    def leave(self) -> None:
+        """Have nothing left of it, while no test runs: it has a copy of all that pytest has open, and of its memory.
+
+        Before shared fixtures change, who may wait for the end of a pipe, bind a port anew or unmount what they mounted, before a test
+        that is not isolated, and before the end of the run.
+        """
         self.forget()
         while self._retired:
-            self._retired.pop().end()
+            self._retired.pop().leave()
 
     def _descriptors(self) -> tuple[int, ...]:
         return tuple(nurse.channel.fileno() for nurse in (self._nurse, *self._retired) if nurse is not None)

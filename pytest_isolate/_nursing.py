@@ -45,6 +45,7 @@ class Nursing:
             if os.getppid() == parent:
                 signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
                 signal.signal(signal.SIGCHLD, lambda *_: None)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
                 _boarding.close(*(fd for fd in self._run.descriptors_of_ours() if fd >= 0))
                 while self._look():
                     pass
@@ -70,8 +71,8 @@ class Nursing:
             received = wire.receive(self._channel)
             if received is None:
                 return False
-            (_, kind, item, *fields), descriptors = received
-            self._fork(kind, int(item), Given.unpacked(fields, descriptors), descriptors)
+            (_, number, kind, item, *fields), descriptors = received
+            self._fork(number, kind, int(item), Given.unpacked(fields, descriptors), descriptors)
         return True
 
     def _reap(self) -> None:
@@ -82,18 +83,18 @@ class Nursing:
                     self._children.discard(ended[0])
                     self._send("ended", *ended)
 
-    def _fork(self, kind: str, item: int, given: Given, descriptors: list[int]) -> None:
+    def _fork(self, number: str, kind: str, item: int, given: Given, descriptors: list[int]) -> None:
         pidfd = -1
         try:
             pid = self._child(kind, item, given)
             self._children.add(pid)
             pidfd = os.pidfd_open(pid)
         except StepFailedError as error:
-            self._send("failed", error.step, error.path, error.errno)
+            self._send("failed", number, error.step, error.path, error.errno)
         except OSError as error:
-            self._send("failed", "fork", "in the nursery", error.errno or 0)
+            self._send("failed", number, "fork", "in the nursery", error.errno or 0)
         else:
-            self._send("forked", pid, descriptors=(pidfd,))
+            self._send("forked", number, pid, descriptors=(pidfd,))
         finally:
             _boarding.close(*descriptors, *([pidfd] if pidfd >= 0 else []))
 
@@ -128,6 +129,7 @@ class Nursing:
             command = next_command(given.commands)
             if command is None:
                 os._exit(0)
+            _boarding.close(given.commands)
             go = self._arrive(Arrival(given, entry, self._warm, before or self._warm.become(entry), command))
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         go()

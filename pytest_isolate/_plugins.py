@@ -41,8 +41,8 @@ MARKS = {"pytest_dependency": ("dependency", "automark_dependency")}
 
 #: Modules of plugins that hear of reports in pytest, and what they note then is nothing to a later test.
 REPORTERS = frozenset({
-    "_pytest", "pytest_isolate", "xdist", "_hypothesis_pytestplugin",
-    "allure_pytest", "pytest_html", "pytest_metadata", "pytest_rerunfailures", "pytest_sugar",
+    "_pytest", "pytest_isolate", "xdist", "__channelexec__", "_hypothesis_pytestplugin",  # the fourth: xdist, in a worker
+    "allure_pytest", "pytest_html", "pytest_metadata", "pytest_rerunfailures", "pytest_subtests", "pytest_sugar",
 })  # fmt: skip
 
 #: Directories to which plugins write files for each test, where it runs: as in a worker of pytest-xdist. By option, and by environment.

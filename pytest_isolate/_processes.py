@@ -68,6 +68,16 @@ def _read_pids(fd: int) -> Iterator[int]:
     return map(int, os.pread(fd, 1 << 20, 0).split())  # a page of them at most, some 700, as seq_file gives them
 
 
+def ended(pids: Iterable[int]) -> set[int]:
+    """Which of pytest's children are over, and wait for somebody to ask for their status."""
+    found = set()
+    for pid in pids:
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:  # somebody has just asked
+            if file.read().rpartition(b") ")[2][:1] in b"ZX":
+                found.add(pid)
+    return found
+
+
 class Stat(NamedTuple):
     """What the kernel says of a process."""
 

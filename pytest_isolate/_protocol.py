@@ -354,6 +354,8 @@ def _tear_down(flight: Flight, around: contextlib.ExitStack) -> _shared.Part:
     end = None if flight.facts is None else flight.facts.exit.first("end")
     if end is not None and end.get("live"):
         _pytest_private.continue_live_logs(flight.item.config, "teardown")
+    if flight.nursery is not None and not _pytest_private.leaves_nothing(flight.item, None if stops else flight.nextitem):
+        flight.nursery.leave()
     return _shared.tear_down(flight.item, None if stops else flight.nextitem, flight.run.played.is_around_shared, around)
 
 

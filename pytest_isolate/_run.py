@@ -406,12 +406,16 @@ class Run:
         return None if plan.missing else (spec, plan)
 
     def index_of(self, item: pytest.Item | None) -> int:
-        """Where a test stands among the session's; -1 for none."""
+        """Where a test stands among the session's; -1 for none, and for one that somebody's loop made."""
         if item is None:
             return -1
         if not self._indexes:
             self._indexes = {id(each): index for index, each in enumerate(item.session.items)}
-        return self._indexes[id(item)]
+        return self._indexes.get(id(item), -1)
+
+    def knows(self, item: pytest.Item) -> bool:
+        """Whether a test is one of the session's, so that a child can be told by number which it is."""
+        return self.index_of(item) >= 0
 
     def processes(self) -> Stats:
         """The children of pytest when a test is forked, as ``_processes.stats`` has them: not our helper, nor other tests."""
@@ -424,6 +428,13 @@ class Run:
         children = self.machine.children.pids()
         self.forked &= children
         return children - self.forked - self.machine.keeper.helpers - self.forwarding.helpers
+
+    def foreign_children_and_ended(self) -> tuple[set[int], set[int]]:
+        """The same, and which of them are over."""
+        from pytest_isolate import _processes  # noqa: PLC0415 - for isolated tests only
+
+        children = self.foreign_children()
+        return children, _processes.ended(children)
 
     def descriptors_of_ours(self) -> set[int]:
         """Everything of ours that no test may inherit."""

@@ -13,7 +13,7 @@ from pytest_isolate._values import plain
 _FRAME = '  File "'
 _PYTESTS_OWN = (
     "/_pytest/", "/pluggy/", "/pytest/__main__.py", "<frozen runpy>", "/pytest_isolate/_inside.py", "/pytest_isolate/plugin.py",
-    "/pytest_isolate/_pytest_private.py",
+    "/pytest_isolate/_pytest_private.py", "/pytest_isolate/_flight.py", "/pytest_isolate/_nursery.py", "/pytest_isolate/_nursing.py",
     "/xdist/remote.py", "/execnet/gateway_base.py",
 )  # fmt: skip
 MOST_FRAMES = 100  # of one stack, the innermost, as faulthandler has it

@@ -142,8 +142,14 @@ class Isolation:
             self._fleet.land_all()
             if self._run.stops(item.session):
                 return True  # a test before this one has just ended the run, which pytest looks for after it
-        self._run.changes += 1
+        self._change()
         return self._plain_protocol(item=item, nextitem=nextitem)
+
+    def _change(self) -> None:
+        """Somebody's code is to run in pytest, of which a later test may find the traces."""
+        self._run.changes += 1
+        if self._nursery is not None:
+            self._nursery.leave()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> object:
@@ -227,7 +233,7 @@ class Isolation:
         """Have pytest itself run the protocol of a test that a mark skips."""
         from pytest_isolate import _protocol  # noqa: PLC0415
 
-        self._run.changes += 1
+        self._change()
         try:
             return self._plain_protocol(item=flight.item, nextitem=flight.nextitem)
         finally:
@@ -283,10 +289,10 @@ class Isolation:
             return value
         if fixturedef.scope == "function":
             return (yield)
-        self._run.changes += 1
         self._run.wider.add(fixturedef)
         if self._fleet is not None:
             self._fleet.settle()  # nobody is in flight while shared fixtures change
+        self._change()
         with self._run.noting(fixturedef, request.session):
             return (yield)
 
@@ -416,8 +422,9 @@ class Isolation:
         if self._fleet is not None:
             self._fleet.place(excinfo, self._flight)
 
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Unmake everything; write the report, or hand it to the process that does."""
+    @pytest.hookimpl(tryfirst=True, specname="pytest_sessionfinish")
+    def pytest_sessionfinish_first(self) -> None:
+        """End the tests that are in flight, before pytest tears down what a run that stopped had left, and before anybody's own end."""
         if self._fleet is not None:
             self._fleet.abandon()
         if self._flight is not None:  # a Ctrl-C came between its fork and whoever was to look after it
@@ -427,7 +434,10 @@ class Isolation:
             self._group.close()
             self._group = None
         if self._nursery is not None:
-            self._nursery.close()
+            self._nursery.leave()
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Unmake everything; write the report, or hand it to the process that does."""
         if texts := self._run.close():
             from pytest_isolate._protocol import warn_of_run  # noqa: PLC0415 - for isolated tests only
 

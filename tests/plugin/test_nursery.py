@@ -1,6 +1,6 @@
 """The nursery, a fork of pytest from which the children of tests are forked: seen from pytest, and when it is killed or stopped.
 
-It is looked for in a hook that is called in pytest after each report, and that nobody takes for one that remembers.
+It is looked for where pytest's loop goes on to the next test: no hook is called there, of which somebody may take notes.
 """
 
 from __future__ import annotations
@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import sys
 
 import pytest
 from running import Started
 
 #: Notes after each test the nursery: a fork of pytest's that is in pytest's own pid namespace.
 LOOKING = """
-import json, os, signal
+import json, os, pytest, signal
 NOTED = []
 def nursery():
     own = os.stat("/proc/self/ns/pid").st_ino
@@ -24,10 +26,22 @@ def nursery():
             if os.stat(f"/proc/{pid}/ns/pid").st_ino == own and open(f"/proc/{pid}/cmdline").read() == command:
                 if os.getsid(int(pid)) == os.getsid(0): return int(pid)  # else a go-between
         except OSError: pass  # it has just ended
-def pytest_report_teststatus(report):
-    if report.when == "teardown":
-        NOTED.append(nursery())
-        after(report.nodeid)
+class Items(list):
+    begun = False
+    def __iter__(self):
+        loops, self.begun = not self.begun, True
+        for item in list.__iter__(self):
+            yield item
+            if loops:
+                NOTED.append(nursery())
+                after(item.nodeid)
+class Looking:
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtestloop(self, session):
+        items, session.items = session.items, Items(session.items)
+        try: return (yield)
+        finally: session.items = items
+def pytest_sessionstart(session): session.config.pluginmanager.register(Looking())
 def pytest_sessionfinish():
     with open("noted", "w") as file: json.dump(NOTED, file)
 def after(nodeid): pass
@@ -46,12 +60,13 @@ def _noted(run: Started) -> list[int]:
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_stretch_of_tests_has_one_nursery(tmp_path, jobs):
-    """From where it pays on; at the end of the run it is gone, and those that it had forked ahead."""
+    """From where it pays on; before the last fixtures are torn down it is gone, and those that it had forked ahead."""
     run = Started(tmp_path / "run", MANY, LOOKING, f"--isolate-jobs={jobs}")
     output = run.end()
     assert "16 passed" in output, output
     found = _noted(run)
-    assert found[-1] is not None
+    assert found[-1] is None
+    assert found[-2] is not None
     assert len(set(found) - {None}) == 1
     assert found.count(None) <= 4 + 2 * jobs
     assert run.gone_within(2), run.alive()
@@ -196,4 +211,211 @@ def test_many(number): assert number < 56 or huge() > 32 or not makes_them()
     output = run.end()
     assert "60 passed" in output, output
     assert len(set(_noted(run)) - {None}) == 2
-    assert _noted(run)[-1] is not None
+    assert _noted(run)[-2] is not None
+
+
+#: Fixtures that something of pytest is in the way of for as long as anybody has a copy of it; each module's is the same.
+HELD = {
+    "a pipe": """
+        process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+        yield
+        process.stdin.close(); process.wait(20)
+    """,
+    "a port": """
+        server = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+        yield
+        server.close()
+    """,
+    "a lock": """
+        fd = os.open("lock", os.O_RDWR | os.O_CREAT)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+        os.close(fd)
+    """,
+    "a connection": """
+        ours, theirs = multiprocessing.Pipe()
+        process = multiprocessing.get_context("spawn").Process(target=helpers.listen, args=(theirs,))
+        process.start(); theirs.close()
+        yield
+        ours.close(); process.join(20); assert process.exitcode == 0
+    """,
+}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("fixture", HELD.values(), ids=HELD)
+def test_nobody_holds_what_a_shared_fixture_lets_go_of(tmp_path, fixture, jobs):
+    """A nursery has a copy of all that pytest has open: it is gone before pytest tears down, also where the last test is not isolated."""
+    module = f"""
+import fcntl, multiprocessing, os, socket, subprocess, pytest
+import helpers
+@pytest.fixture(scope="module", autouse=True)
+def held():{fixture}
+@pytest.mark.parametrize("number", range(8))
+def test_it(number): pass
+"""
+    directory = tmp_path / "run"
+    directory.mkdir()
+    (directory / "test_another.py").write_text(module)
+    (directory / "test_third.py").write_text(module + "def test_plain(): pass\n")
+    (directory / "helpers.py").write_text("def listen(end):\n    try: end.recv()\n    except EOFError: pass\n")
+    rule = '[[tool.pytest_isolate.rules]]\ntests = "test_third.py::test_plain"\nisolate = false\n'
+    (directory / "pyproject.toml").write_text(rule)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    run = Started(directory, module, f"import os\nos.environ['PORT'] = '{port}'\n" + LOOKING, f"--isolate-jobs={jobs}")
+    output = run.end()
+    assert "25 passed" in output, output
+    assert len(set(_noted(run)) - {None}) >= 3
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_interruption_between_two_orders_is_an_interruption(tmp_path, jobs):
+    """Whatever line of pytest's side it meets: here the one behind an order to the nursery, and the one behind its answer."""
+    interrupts = """
+from pytest_isolate._sandbox import wire
+import signal
+ORDER, COUNT = wire.send, [0]
+def send(channel, kind, *args, **kwargs):
+    ORDER(channel, kind, *args, **kwargs)
+    if kind == "fork" and os.getpid() == PYTEST:
+        COUNT[0] += 1
+        if COUNT[0] == 5: raise KeyboardInterrupt
+wire.send, PYTEST = send, os.getpid()
+"""
+    run = Started(tmp_path / "run", MANY, LOOKING + interrupts, f"--isolate-jobs={jobs}", "--isolate-report=report.json")
+    output = run.end()
+    assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
+    assert "INTERNALERROR" not in output
+    assert "Traceback" not in output
+    assert (run.directory / "report.json").exists()
+    assert run.gone_within(2), run.alive()
+
+
+def test_the_nursery_reaps_whoever_it_forked(tmp_path):
+    """Before it ends: an orphan is init's to reap, and in a container that may be nobody, with a sandbox that never ends then."""
+    run = Started(tmp_path / "run", MANY, LOOKING, within=[sys.executable, "-c", SUBREAPER])
+    output = run.end()
+    assert "16 passed" in output, output
+    assert "orphans: 0\n" in output, output
+
+
+#: Runs a command as its child, becomes the parent of every orphan, reaps none of them, and counts them in the end.
+SUBREAPER = """
+import ctypes, os, subprocess, sys
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+process = subprocess.Popen(sys.argv[1:])
+process.wait()
+print(f"orphans: {len(open(f'/proc/self/task/{os.getpid()}/children').read().split())}")
+sys.exit(process.returncode)
+"""
+
+
+def test_a_thread_of_a_conftest_may_change_what_a_test_finds(tmp_path):
+    """Also one that was there before the first isolated test."""
+    serving = """
+import threading
+SEEN = []; r, w = os.pipe(); a, b = os.pipe()
+def serve():
+    while True: SEEN.append(os.read(r, 1)); os.write(b, b"k")
+def ask(): os.write(w, b"x"); os.read(a, 1)
+threading.Thread(target=serve, daemon=True).start()
+"""
+    tests = """
+import pytest, conftest
+@pytest.mark.parametrize("number", range(8))
+def test_it(number): assert len(conftest.SEEN) == number; conftest.ask()
+"""
+    run = Started(tmp_path / "run", tests, LOOKING + serving)
+    assert "8 passed" in (output := run.end()), output
+
+
+@pytest.mark.parametrize("hook", ["pytest_report_teststatus", "pytest_report_from_serializable"])
+def test_a_hook_that_pytest_calls_for_each_report_may_remember(tmp_path, hook):
+    """Whichever it is."""
+    remembers = f"""
+import helpers
+@pytest.hookimpl(wrapper=True)
+def {hook}():
+    helpers.DONE.append(1)
+    return (yield)
+"""
+    tests = """
+import helpers, pytest
+FOUND = []
+@pytest.mark.parametrize("number", range(8))
+def test_it(number): assert len(helpers.DONE) >= 2 * number
+"""
+    directory = tmp_path / "run"
+    directory.mkdir()
+    (directory / "helpers.py").write_text("DONE = []\n")
+    run = Started(directory, tests, f"import os, sys\nsys.path.insert(0, {str(directory)!r})\n" + LOOKING + remembers)
+    assert "8 passed" in (output := run.end()), output
+
+
+def test_the_exit_status_of_a_fixtures_process_is_the_one_that_pytest_was_told(tmp_path):
+    """Also where it ended after the nursery was born; the test in which it ends may not be told, without root."""
+    tests = """
+import os, subprocess, sys, pytest
+@pytest.fixture(scope="module")
+def process():
+    with subprocess.Popen([sys.executable, "-c", "import os, sys; os.read(0, 1); sys.exit(3)"], stdin=subprocess.PIPE) as process:
+        yield process
+@pytest.mark.parametrize("number", range(20))
+def test_it(process, number):
+    if number == 8: os.write(process.stdin.fileno(), b'x')
+    if number > 10 or number < 8: assert process.poll() == (None if number < 8 else 3)
+"""
+    run = Started(tmp_path / "run", tests, LOOKING)
+    output = run.end()
+    assert "20 passed" in output, output
+
+
+def test_copies_of_tests_run_as_they_are(tmp_path):
+    """A loop of a conftest's own may make them: they have no number by which a child could be told."""
+    loop = """
+import copy, pytest
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session):
+    items = [copy.copy(item) for item in session.items]
+    for item, nextitem in zip(items, [*items[1:], None]):
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+    return True
+"""
+    tests = "\n".join(f"def test_{number}(): pass" for number in range(8))
+    run = Started(tmp_path / "run", tests, loop)
+    assert "8 passed" in (output := run.end()), output
+
+
+def test_a_blocked_sigchld_is_not_the_nurserys(tmp_path):
+    """It reaps by it; its children have what pytest has. Else whoever asked how a test ended would wait for its end."""
+    tests = """
+import signal, pytest
+@pytest.mark.parametrize("number", range(30))
+def test_it(number): assert signal.SIGCHLD in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+"""
+    blocks = """
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+def after(nodeid):
+    if NOTED[-1] is not None:
+        children = open(f"/proc/{NOTED[-1]}/task/{NOTED[-1]}/children").read().split()
+        NOTED[-1] = sum(") Z " in open(f"/proc/{pid}/stat").read() for pid in children if os.path.exists(f"/proc/{pid}"))
+"""
+    run = Started(tmp_path / "run", tests, LOOKING + blocks)
+    output = run.end()
+    assert "30 passed" in output, output
+    assert max(filter(None, [1, *_noted(run)])) < 10
+
+
+def test_a_worker_of_xdist_has_its_own(tmp_path):
+    """Hooks of xdist in a worker are those of a module without a name of its own. Whose fork a test is, its stack tells."""
+    tests = """
+import sys, pytest
+def files():
+    frame = sys._getframe()
+    while frame := frame.f_back: yield frame.f_code.co_filename
+@pytest.mark.parametrize("number", range(20))
+def test_many(number): assert number < 10 or any(name.endswith("_nursing.py") for name in files())
+"""
+    run = Started(tmp_path / "run", tests, "", "-p", "xdist", "-n1")
+    assert "20 passed" in (output := run.end()), output

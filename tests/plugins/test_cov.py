@@ -182,26 +182,22 @@ def test_cov_keeps_contexts(both, patches):
     assert ("test_shop.py::test_many|teardown", "shop/price.py") in measured(isolated.directory)
 
 
-#: So many tests that the last of them are forked from the nursery, and a hook in pytest that sees whether there is one.
+#: So many tests that the last of them are forked from the nursery, as their stacks tell.
 STRETCH = {
     "shop/__init__.py": "",
     "shop/price.py": "def price(count):\n" + "".join(f"    if count == {n}:\n        return {n} * 2\n" for n in range(12)),
     "shop/__main__.py": "import sys\nfrom shop.price import price\nprint(price(int(sys.argv[1])))\n",
     "test_shop.py": """
-        import subprocess, sys, pytest
+        import os, subprocess, sys, pytest
         from shop.price import price
+        def files():
+            frame = sys._getframe()
+            while frame := frame.f_back: yield frame.f_code.co_filename
         @pytest.mark.parametrize("count", range(11))
-        def test_price(count): assert price(count) == count * 2
+        def test_price(count):
+            assert price(count) == count * 2
+            assert count < 8 or os.uname().nodename != "isolate" or any(name.endswith("_nursing.py") for name in files())
         def test_elsewhere(): assert subprocess.check_output([sys.executable, "-m", "shop", "11"]) == b"22\\n"
-        """,
-    "conftest.py": """
-        import os
-        def pytest_report_teststatus(report):
-            mine = open("/proc/self/cmdline").read()
-            for pid in open(f"/proc/self/task/{os.getpid()}/children").read().split():
-                try: found = open(f"/proc/{pid}/cmdline").read() == mine and os.stat(f"/proc/{pid}/ns/pid").st_ino
-                except OSError: continue  # it has just ended
-                if found == os.stat("/proc/self/ns/pid").st_ino: open("nursery", "w").close()
         """,
 }
 
@@ -213,7 +209,6 @@ def test_cov_measures_what_the_nursery_forks(both, core, args):
     patched = config("subprocess") if int(coverage.__version__.split(".")[1]) >= 10 else {}
     plain, isolated = both(STRETCH | patched, "--cov=shop", "--cov-branch", *args, tests=12, env=core)
     assert measured(isolated.directory) == measured(plain.directory)
-    assert (isolated.directory / "nursery").exists()
 
 
 @pytest.mark.plugins(pytest_cov="pytest_cov", pytest_xdist="xdist")
