@@ -1,4 +1,4 @@
-"""A test that ``on_missing="warn"`` has run where the machine gives no namespaces: what it has, and what it lacks, in words."""
+"""A test that ``on_missing="warn"`` has run where the machine cannot give what it asked for: what it has and what it lacks, in words."""
 
 from __future__ import annotations
 
@@ -17,6 +17,20 @@ from pytest_isolate._plan import Plan, limits_of
 from pytest_isolate._spec import LIMITS, Spec
 
 _SHARED_MEMORY = "/dev/shm"
+
+
+def less(spec: Spec) -> Iterator[Spec]:
+    """The same with namespaces, but without the one thing, or the two, that some machines cannot give: a network, an overlay."""
+    networks = dict.fromkeys((spec.net, False))
+    roots = dict.fromkeys((spec.fs, "readonly" if spec.fs == "overlay" else spec.fs))
+    yield from (replace(spec, net=net, fs=fs) for fs in roots for net in networks if (net, fs) != (spec.net, spec.fs))
+
+
+def sentence_of_less(spec: Spec, given: Spec, reason: str) -> str:
+    """Why, what helps, and what the test has instead."""
+    has = [f"net='host' instead of {spec.net!r}"] if spec.net != given.net else []
+    has += [f"fs={given.fs!r} instead of {spec.fs!r}"] if spec.fs != given.fs else []
+    return f"the test runs with {' and '.join(has)}: {reason}; see also pytest --isolate-doctor and on_missing="
 
 
 def plan(spec: Spec, host: Host, tree: Tree, config: pytest.Config) -> Plan:

@@ -309,23 +309,47 @@ def _go_on(flight: Flight, spec: Spec, group: Group) -> bool:
 
 def _prepare(flight: Flight, spec: Spec) -> None:
     """Get a ready sandbox, or settle what this machine cannot give by ``on_missing``."""
-    run, kind = flight.run, (bool(spec.net), spec.fs)
+    run = flight.run
     try:
         flight.plan = run.plan(spec, flight.item.session)
         for missing in flight.plan.missing:
             _settle(flight, spec, missing)
         if flight.broken is None and flight.skipped is None:
             _build(flight, spec)
-            run.worked.add(kind)
+            run.worked.add(spec.kind)
     except BadValueError as error:  # nobody is where it forwards to
         flight.bad_value = str(error)
     except StepFailedError as error:
-        if kind in run.worked or error.errno in PASSING:  # not what this machine cannot give: no on_missing covers it
+        if spec.kind in run.worked or error.errno in PASSING:  # not what this machine cannot give: no on_missing covers it
             raise
-        missing = Missing("sandbox", explain(error, run.here), "")
-        _settle(flight, spec, missing)
-        if flight.broken is None and flight.skipped is None:
-            _do_without(flight, spec, missing.reason)
+        reason = explain(error, run.here)
+        if spec.on_missing != "warn":
+            _settle(flight, spec, Missing("sandbox", reason, ""))
+        elif not _do_with_less(flight, spec, reason):
+            _do_without(flight, spec, reason)
+
+
+def _do_with_less(flight: Flight, spec: Spec, reason: str) -> bool:
+    """Get a sandbox that leaves out the one thing that cannot be had. False if nothing of the kind can. Raises ``StepFailedError``."""
+    run = flight.run
+    for less in _bare.less(spec):
+        if less.kind in run.refused:
+            continue
+        try:
+            _build(flight, less)
+        except StepFailedError as error:
+            if error.errno in PASSING or run.builders_death() is not None:
+                raise
+            run.refused.add(less.kind)
+        else:
+            flight.spec = less
+            flight.troubles.append(_said(flight, _bare.sentence_of_less(spec, less, reason)))
+            return True
+    return False
+
+
+def _said(flight: Flight, sentence: str) -> str:
+    return f"isolate: {said_once(flight.run.said_remedies, sentence, str(flight.item.nodeid))}"
 
 
 def _do_without(flight: Flight, spec: Spec, reason: str) -> None:
@@ -333,8 +357,7 @@ def _do_without(flight: Flight, spec: Spec, reason: str) -> None:
     run = flight.run
     plan = flight.plan = run.bare_plan(spec)
     flight.spec = _bare.given(spec, run.machine.host)
-    said = _bare.sentence(spec, run.machine.host, plan, reason)
-    flight.troubles[:] = [f"isolate: {said_once(run.said_remedies, said, str(flight.item.nodeid))}"]
+    flight.troubles[:] = [_said(flight, _bare.sentence(spec, run.machine.host, plan, reason))]
     run.machine.revive()
     _have_temporary_base(flight)
     flight.sandbox = run.machine.keeper.take(plan.recipe)

@@ -154,6 +154,7 @@ class Run:
         self._indexes: dict[int, int] = {}  # of the session's tests, by id
         #: Kinds of sandboxes that were built before: what of those fails from then on is broken, not missing.
         self.worked: set[tuple[object, ...]] = set()
+        self.refused: set[tuple[object, ...]] = set()  # those that were tried in the place of others, and could not be built
         self._any_isolated: bool | None = None
         self._machine: Machine | None = None
         self.on_terminate: OnTerminate | None = None

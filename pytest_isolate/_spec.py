@@ -70,6 +70,11 @@ class Spec:
         return {name: value for name, value in named.items() if value is not None}
 
     @property
+    def kind(self) -> tuple[object, ...]:
+        """What decides whether this machine can build its sandbox."""
+        return bool(self.net), self.fs
+
+    @property
     def strict(self) -> bool:
         """Whether the built-in profile is chosen."""
         return self.profile == STRICT

@@ -186,6 +186,15 @@ def test_where_the_machine_gives_nothing_a_process_of_its_own_is_given(name, mon
         assert sentence in said, said
 
 
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("name", ["overlays two deep, own /tmp", "overlays two deep, own /tmp, user"])
+def test_where_one_thing_cannot_be_had_all_else_is_given(name, host, monkeypatch):
+    """With ``on_missing="warn"`` and no room for an overlay: the root is read-only, and the test is in namespaces as ever."""
+    said = _run_in(BY_NAME[name], ASKING, '"$@" -v -rE --tb=short --isolate-on-missing=warn test_asking.py -k overlay', [], monkeypatch)
+    assert dict(_RAN.findall(said)) == {"overlay": "PASSED"}, said
+    assert "PytestWarning: isolate: the test runs with fs='readonly' instead of 'overlay': " in said, said
+
+
 @pytest.mark.needs("root", "strict")
 @pytest.mark.parametrize("name", ["root, no /proc", "old kernel"])
 def test_where_not_even_a_process_can_be_watched_no_test_runs(name, monkeypatch):

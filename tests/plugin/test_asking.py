@@ -181,7 +181,7 @@ def test_on_missing_says_what_happens_then(pytester, no_network_namespaces, on_m
         result.stdout.fnmatch_lines(["SKIPPED [[]1[]] test_on_missing_says_what_happens_then.py:*: this machine cannot isolate *"])
     else:
         result.stdout.fnmatch_lines(
-            ["*PytestWarning: isolate: the test runs without namespaces: clone into new namespaces: limit exceeded*"]
+            ["*PytestWarning: isolate: the test runs with net='host' instead of True: clone into new namespaces: limit exceeded*"]
         )
     result.assert_outcomes(**expected)
 

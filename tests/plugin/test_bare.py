@@ -334,13 +334,17 @@ def test_strict_keeps_the_filter_and_says_what_it_lacks(bare, pytester):
     assert entries(pytester.path)["test_it"]["walls"] == ["process", *(["landlock"] if not _strict.landlock_obstacle() else []), "strict"]
 
 
-def test_a_kind_that_works_says_nothing_of_another(bare):
-    """A machine that lacks network namespaces alone: the test that needs one does without, also behind one that does not."""
+def test_a_kind_that_works_says_nothing_of_another(bare, pytester):
+    """A machine that lacks network namespaces alone: a test loses its network and keeps all else, also behind one that asked for none."""
     lacks = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$@"'
-    source = "@isolate(net=False)\ndef test_first(): assert os.getpid() < 4\n@isolate\ndef test_second(): assert os.getpid() != PYTEST\n"
-    result = bare(source, within=lacks)
+    source = "@isolate(net=False)\ndef test_first(): assert os.getpid() < 4\n@isolate\ndef test_second(): assert os.getpid() < 4\n"
+    result = bare(source, "--isolate-report=report.json", within=lacks)
     result.assert_outcomes(passed=2, warnings=1)
-    result.stdout.fnmatch_lines(["isolate: 2 of 2 tests isolated, 1 of them without namespaces"])
+    result.stdout.fnmatch_lines(
+        ["*PytestWarning: isolate: the test runs with net='host' instead of True: clone into new namespaces: *; remedy: *"]
+    )
+    result.stdout.fnmatch_lines(["isolate: 2 of 2 tests isolated"])
+    assert entries(pytester.path)["test_second"]["walls"] == ["process", "namespaces", "overlay"]
 
 
 def test_the_doctor_lists_what_there_is_without_namespaces(bare):
