@@ -416,3 +416,8 @@ def test_on_other_systems_no_test_runs_and_the_run_says_so(pytester, on_missing,
         "isolate: 1 of 2 tests; freebsd14 has nothing to isolate with, *; --isolate-off runs them plain",
         f"*isolate: freebsd14 has no namespaces, *run it on Linux, or plain with --isolate-off (on_missing='{on_missing or 'skip'}', *",
     ])  # fmt: skip
+
+
+def test_nothing_of_ours_warns_in_the_test(bare):
+    """With ``-W error`` what a fork left to be collected in the test's process would be the test's failure."""
+    bare("import gc\n@isolate\ndef test_it(): gc.collect()\n", "-W", "error").assert_outcomes(passed=1, warnings=1)
