@@ -20,6 +20,7 @@ from pytest_isolate._sandbox.ending import is_ready
 from pytest_isolate._sandbox.entry import Entry
 from pytest_isolate._sandbox.sandbox import Sandbox
 
+_WARDEN = "the process above a test without namespaces, a helper process of pytest-isolate,"
 _ANSWER_LONGEST = 10.0  # seconds, in which the warden has forked, looked for who is left, or killed them
 
 
@@ -85,7 +86,7 @@ class Bare(Sandbox):
         self._line.settimeout(_ANSWER_LONGEST)
         with Step("pidfd_open of", "the process above the test's"):
             self._warden_fd = os.pidfd_open(self._warden)
-        answer = self._hear("forked", "failed")
+        answer = self._hear_warden("forked", "failed")
         if answer is None:
             raise StepFailedError("fork", "the test's process: the one above it, a helper of pytest-isolate, is gone", 32)
         (kind, *fields), descriptors = answer
@@ -95,12 +96,15 @@ class Bare(Sandbox):
             self._test = os.dup(descriptors[0])
         return _Warded(int(fields[0]), descriptors[0], self, self._warden)
 
-    def _hear(self, *kinds: str) -> tuple[wire.Message, list[int]] | None:
+    def _hear_warden(self, *kinds: str) -> tuple[wire.Message, list[int]] | None:
         """Wait for a message of these kinds. None when the warden is gone, or is killed for it does not answer."""
         while self._line is not None:
             try:
                 received = wire.receive(self._line)
-            except (TimeoutError, ConnectionError):
+            except TimeoutError:
+                self._say_stuck()
+                received = None
+            except ConnectionError:
                 received = None
             if received is None:
                 self._end_warden()
@@ -114,7 +118,7 @@ class Bare(Sandbox):
     def status(self) -> int | None:
         """Wait until the test is reaped. Its status, as of wait(2); None when nobody can say it."""
         if self._status is None:
-            self._hear("ended")
+            self._hear_warden("ended")
         return self._status
 
     def signal(self, pid: int, number: int) -> None:
@@ -176,7 +180,7 @@ class Bare(Sandbox):
             return [], 0, True
         with contextlib.suppress(OSError):  # the warden is gone, which its answer says
             wire.send(self._line, "list")
-        received = self._hear("processes")
+        received = self._hear_warden("processes")
         return ([], 0, False) if received is None else self._listed(received[0])
 
     def kill(self) -> None:
@@ -192,7 +196,14 @@ class Bare(Sandbox):
     def wait_dead(self) -> None:
         """Wait until the warden has killed everybody, which it does before it leaves."""
         if self._warden_fd >= 0 and not is_ready(self._warden_fd, _ANSWER_LONGEST):
+            self._say_stuck()
             self._end_warden()
+
+    def _say_stuck(self) -> None:
+        found = ending.state(self._warden) or "did not answer"
+        ending.troubles.append(
+            f"isolate: {_WARDEN} (pid {self._warden}) {found}: after {_ANSWER_LONGEST:.0f} s it was killed, and with it its test"
+        )
 
     def _end_warden(self) -> None:
         """End one that does not answer, as one that a test has stopped. With it ends the test."""
@@ -202,7 +213,7 @@ class Bare(Sandbox):
                     signal.pidfd_send_signal(self._warden_fd, signal.SIGKILL)
             else:
                 os.kill(self._warden, signal.SIGKILL)
-            ending.reap(self._warden, "the warden, a helper process of pytest-isolate,")
+            ending.reap(self._warden, _WARDEN)
             self._warden = -1
         if self._line is not None:
             self._line.close()

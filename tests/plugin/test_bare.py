@@ -400,8 +400,8 @@ def test_it():
 @isolate
 def test_after(): pass
 """)
-    result.assert_outcomes(passed=1, failed=1, warnings=2)
-    result.stdout.fnmatch_lines(["timeout: limit 1 s, *"])
+    result.assert_outcomes(passed=1, failed=1, warnings=3)
+    result.stdout.fnmatch_lines(["timeout: limit 1 s, *", "*isolate: the process above a test *was stopped, by a signal of somebody's *"])
 
 
 @pytest.mark.parametrize(("on_missing", "expected"), [(None, {"skipped": 1}), ("error", {"errors": 1}), ("warn", {"errors": 1})])
