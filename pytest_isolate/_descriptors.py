@@ -9,8 +9,10 @@ import time
 
 
 def sockets() -> set[int]:
-    """By inode, so that a number that was closed and given to another one is seen."""
-    found = set()
+    """By inode, so that a number that was closed and given to another one is seen. None where there is no /proc to look in."""
+    found: set[int] = set()
+    if not os.path.isdir("/proc/self/fd"):
+        return found
     for name in os.listdir("/proc/self/fd"):
         try:
             look = os.fstat(int(name))
