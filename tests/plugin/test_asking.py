@@ -13,7 +13,10 @@ import pytest
 @pytest.mark.parametrize(
     ("keywords", "said"),
     [
-        ("memoy='1G'", "isolate: memoy='1G' (by @isolate on function *::test_bad): there is no such keyword; there are net, forward, memory,*"),
+        (
+            "memoy='1G'",
+            "isolate: memoy='1G' (by @isolate on function *::test_bad): there is no such keyword; there are net, forward, memory,*",
+        ),
         ("memory='64MB'", "isolate: memory='64MB' (by @isolate on function *): 'MB' could mean 1000 or 1024: write '64M' or '64MiB'"),
         ("memory=-1", "isolate: memory=-1 (by @isolate on function *): it must be at least 8 MiB: with less no test can run"),
         (
