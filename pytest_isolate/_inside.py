@@ -28,7 +28,7 @@ from pytest_isolate._coverage import Measuring
 from pytest_isolate._dump_later import dump_later
 from pytest_isolate._group import Command, next_command
 from pytest_isolate._linux import counters
-from pytest_isolate._mend import joined_phases, without_ours
+from pytest_isolate._mend import without_ours
 from pytest_isolate._played import Played
 from pytest_isolate._reruns import count_attempts
 from pytest_isolate._sandbox.entry import Before, processor_time
@@ -96,7 +96,6 @@ class Inside:
         self._stops_early = False  # the session was to end before the test's teardown began
         self.played: Played | None = None  # whose hooks in pytest want to know what was raised
         self._raised_in: tuple[str, Frame] | None = None  # a phase, and what it raised
-        self._shared: list[tuple[str, str, str]] = []  # what pytest captured of the test's set-up
         self._allure: _allure.Telling | None = None
         self._own_stop: object = False  # the session's ``shouldfail`` as --maxfail made it in here
 
@@ -131,11 +130,9 @@ class Inside:
         _pytest_private.say_when_asked(self._item, self.requested)
         if self.shared_error is not None:
             _pytest_private.raise_whole(self.shared_error, without_ours)
-        sections = _pytest_private.report_sections(self._item)
-        self._shared[:], sections[:] = sections, []
+        _pytest_private.say_at_setup(self._item)
         if _pytest_private.has_shown_live_logs(self._item.config):
             _pytest_private.continue_live_logs(self._item.config, "setup")
-        _pytest_private.continue_records(self._item)
         _pytest_private.mirror(self._item.config, self.mirrors)
         if self.measuring is not None:
             self.measuring.begin()
@@ -222,13 +219,9 @@ class Inside:
         })  # fmt: skip
 
     def begin_report(self, call: pytest.CallInfo[None]) -> None:
-        """Before a report is made: what pytest captured of the set-up is in it."""
+        """Before a report is made."""
         self._unsaid = True
         self.unsaid.close()
-        if call.when == "setup" and self._shared:
-            sections = _pytest_private.report_sections(self._item)
-            sections[:] = joined_phases(self._shared, sections)
-            self._shared.clear()
         if call.when == "setup":
             _carried.complete_setup(self._item)
 

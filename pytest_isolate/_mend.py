@@ -45,17 +45,6 @@ def joined(inside: list[tuple[str, str]], outside: list[tuple[str, str]]) -> lis
     return list(found.items())
 
 
-def joined_phases(before: list[tuple[str, str, str]], after: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    """The same of (phase, kind, text), of what was captured in pytest and then inside."""
-    found = {(phase, kind): text for phase, kind, text in before}
-    for phase, kind, text in after:
-        found[phase, kind] = _added(found[phase, kind], text, logged=kind == "log") if (phase, kind) in found else text
-    return [(*key, found[key]) for key in sorted(found, key=lambda key: _ORDER.get(key[1], len(_ORDER)))]
-
-
-_ORDER = {"stdout": 0, "stderr": 1, "log": 2}  # of pytest's own sections of a phase
-
-
 def _added(first: str, second: str, *, logged: bool) -> str:
     """Logs are stripped, a section each."""
     return f"{first}\n{second}" if logged and first and second else first + second

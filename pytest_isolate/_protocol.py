@@ -264,8 +264,9 @@ def _with_violations(
     if before is None:
         spoken = sum(report.duration for report in reports)
         failed.duration = max(0.0, flight.facts.exit.wall_seconds - spoken)
-        before_it = _pairs(unsaid["sections"]) if unsaid is not None else _sections_so_far(reports) if reports else _said_in_pytest(flight)
-        failed.sections = [*_mend.joined(before_it, list(_last_words(flight, phase)) if dead else []), *failed.sections]
+        last = list(_last_words(flight, phase)) if dead else []
+        before_it = _pairs(unsaid["sections"]) if unsaid is not None else _sections_so_far(reports) if reports else _unheard(flight, last)
+        failed.sections = [*_mend.joined(before_it, last), *failed.sections]
         failed.user_properties = list(reports[-1].user_properties) if reports else failed.user_properties
         at = start + sum(PHASES.index(report.when or "") < PHASES.index(phase) for report in attempt)
         return [*reports[:at], failed, *reports[at:]]
@@ -313,8 +314,10 @@ def _sections_so_far(reports: list[pytest.TestReport]) -> list[tuple[str, str]]:
     return list(reports[-1].sections) if reports else []
 
 
-def _said_in_pytest(flight: Flight) -> list[tuple[str, str]]:
-    return [(f"Captured {kind} {phase}", text) for phase, kind, text in _pytest_private.report_sections(flight.item)]
+def _unheard(flight: Flight, last: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """What was captured of pytest's part of a set-up, unless the child came so far as to say it again."""
+    said = [(f"Captured {kind} {phase}", text) for phase, kind, text in _pytest_private.report_sections(flight.item)]
+    return [(name, text) for name, text in said if text not in dict(last).get(name, "")]
 
 
 def _last_words(flight: Flight, phase: str) -> Iterable[tuple[str, str]]:

@@ -163,6 +163,23 @@ class Said:
     records: tuple[logging.LogRecord, ...]
 
 
+def say_at_setup(item: pytest.Item) -> None:
+    """In the child: say what was captured of what pytest has set up, where its runner would set it up among everybody's hooks."""
+    sections, state = item._report_sections, item.session._setupstate
+    records = item.stash.get(caplog_records_key, {}).get("setup") or ()
+    said = Said(tuple((kind, text) for _, kind, text in sections if kind in {"stdout", "stderr"}), tuple(records))
+    sections.clear()
+
+    def setup(each: pytest.Item) -> None:
+        __tracebackhide__ = True
+        del state.setup
+        _say(item.config, said)
+        state.setup(each)
+
+    if said.streams or said.records:
+        state.setup = setup  # type: ignore[method-assign, assignment]
+
+
 def say_when_asked(item: pytest.Item, asked: Mapping[str, Said]) -> None:
     """In the child: the first time that the test asks for a fixture that is there by now, say what it said. No hook is called then."""
     for name, said in asked.items():
@@ -198,7 +215,11 @@ def apart(item: pytest.Item, into: Callable[[Said], object]) -> Iterator[None]:
 def _say(config: pytest.Config, said: Said) -> None:
     """Say it again, to whatever captures and logs now."""
     for name, text in said.streams:
-        getattr(sys, name).write(text)
+        stream = getattr(sys, name)
+        if hasattr(stream, "_other"):  # --capture=tee-sys, which has let it be heard
+            super(type(stream), stream).write(text)
+        else:
+            stream.write(text)
     plugin: Any = config.pluginmanager.getplugin("logging-plugin")
     for record in said.records:
         for handler in (plugin.caplog_handler, plugin.report_handler):
@@ -356,6 +377,33 @@ def only_shared(item: pytest.Item, fresh: Container[str], asked: str | None = No
         heard.close()
 
 
+class _Silence:
+    """Without what Python prints while pytest's capture is suspended, as it is around its own hook of a phase, to streams that it keeps."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        capturing = _capturing(config)
+        found = [getattr(capturing, name, None) for name in ("out", "err")]
+        streams: list[Any] = [getattr(stream, "syscapture", stream) for stream in found]
+        self._kept = [(stream, stream._old) for stream in streams if hasattr(stream, "_old")]
+        self._nowhere = io.StringIO()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        for stream, old in self._kept:
+            self._turn(stream, old, self._nowhere)
+        try:
+            yield
+        finally:
+            for stream, old in self._kept:
+                self._turn(stream, self._nowhere, old)
+
+    @staticmethod
+    def _turn(stream: Any, before: object, behind: object) -> None:  # noqa: ANN401 - of a class that cannot be named
+        stream._old = behind
+        if getattr(sys, stream.name) is before:
+            setattr(sys, stream.name, behind)
+
+
 class _Heard:
     """What was said while somebody listened, and nothing of what was said besides. Private are the streams of pytest's logging."""
 
@@ -363,12 +411,12 @@ class _Heard:
         self.said: dict[str, str] = {}
         self._capture: Any = config.pluginmanager.getplugin("capturemanager") if captures(config) else None
         self._logging: Any = config.pluginmanager.getplugin("logging-plugin")
+        self._silence = _Silence(config)
         self._quiet = contextlib.ExitStack()
         self._be_quiet()
 
     def _be_quiet(self) -> None:
-        if self._capture is None:
-            self._quiet.enter_context(quietly())
+        self._quiet.enter_context(quietly() if self._capture is None else self._silence.held())
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -595,23 +643,6 @@ def captures(config: pytest.Config) -> bool:
     """Whether the standard streams are captured during a phase."""
     manager: Any = config.pluginmanager.getplugin("capturemanager")
     return manager is not None and manager.is_globally_capturing()
-
-
-def continue_records(item: pytest.Item) -> None:
-    """In the child: ``caplog`` has what was logged in pytest's part of the set-up. Its handler forgets it at the beginning of a phase."""
-    handler: Any = getattr(item.config.pluginmanager.getplugin("logging-plugin"), "caplog_handler", None)
-    records = item.stash.get(caplog_records_key, {}).get("setup")
-    if handler is None or not records:
-        return
-    text, reset = handler.stream.getvalue(), handler.reset
-
-    def reset_once() -> None:
-        handler.reset = reset
-        reset()
-        handler.records.extend(records)
-        handler.stream.write(text)
-
-    handler.reset = reset_once
 
 
 def records_of(item: pytest.Item, phase: str) -> list[logging.LogRecord]:

@@ -27,7 +27,7 @@ TABLE = [
                r"in all processes: .*'call', 8.*'setup', 9.*'teardown', 9", r"in pytest: .*test_fails: .*'exception_interact', 1")),
     case("around", "Wrappers around a test, its phases and what they print and make", "hooks", "-q -rA around", late=True,
          says=("^before test_one, next is test_two", "^after test_one in test_one", "wide in test_two",
-               r"teardown begins, with \['own', 'wide'\]")),
+               r"set-up is over, with \['own', 'wide'\]")),
     case("lines", "Lines that reporting hooks print come once, in their place", "hooks", "-v lines",
          says=("^start .*test_one", "^report .*test_one teardown", "^made .*test_two call failed", "^interact .*test_two")),
     case("raises", "Set-up hooks that raise: no fixture is set up; later ones: all are torn down", "hooks", "-v -rA raises",

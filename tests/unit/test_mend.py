@@ -26,13 +26,6 @@ def test_sections_of_the_same_name_stay_as_they_are():
     assert _mend.joined([("x", "1"), ("x", "2")], [("y", "3")]) == [("x", "1"), ("x", "2"), ("y", "3")]
 
 
-def test_a_set_up_in_two_processes_is_one():
-    before = [("setup", "stdout", "wide\n"), ("setup", "log", "wide")]
-    after = [("setup", "stdout", "own\n"), ("setup", "stderr", "own\n"), ("setup", "log", "own"), ("setup", "mine", "x")]
-    said = [("setup", "stdout", "wide\nown\n"), ("setup", "stderr", "own\n"), ("setup", "log", "wide\nown"), ("setup", "mine", "x")]
-    assert _mend.joined_phases(before, after) == said
-
-
 @pytest.mark.parametrize(("line", "shown"), [(7, 7), (1, 1), (0, 1), (-1, 1), (1 << 40, 1)])
 def test_an_interruption_is_raised_from_its_place(line, shown):
     """The innermost place is the child's; what is no line number of a file becomes one."""

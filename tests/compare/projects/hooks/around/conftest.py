@@ -23,9 +23,11 @@ def pytest_runtest_call(item):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item):
     os.environ["AROUND_SETUP"] = item.name
+    print("set-up begins")
     try:
         return (yield)
     finally:
+        print("set-up is over, with", sorted(item.funcargs))
         del os.environ["AROUND_SETUP"]
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item, nextitem):

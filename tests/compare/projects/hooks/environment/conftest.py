@@ -12,6 +12,7 @@ def current(): return os.environ.get("PYTEST_CURRENT_TEST")
 def write(*what):
     with EVENTS.open("a") as file:
         print(*what, current(), file=file)
+def pytest_runtest_setup(item): print("setup hook", current())
 def pytest_runtest_call(item): print("call hook", current())
 def pytest_runtest_teardown(item): print("teardown hook", current())
 def pytest_runtest_makereport(item, call): write("made", call.when)
