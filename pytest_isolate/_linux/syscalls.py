@@ -112,7 +112,36 @@ def open_beneath(directory: int, path: str, flags: int) -> int:
     resolve = _RESOLVE_NO_XDEV | _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH
     how = ffi.new("struct open_how *", {"flags": flags, "resolve": resolve})
     name, size = ffi.new("char[]", os.fsencode(path)), ffi.cast("size_t", ffi.sizeof("struct open_how"))
-    return _check(_libc.syscall(_SYS_OPENAT2, ffi.cast("int", directory), name, how, size), path)
+    try:
+        return _check(_libc.syscall(_SYS_OPENAT2, ffi.cast("int", directory), name, how, size), path)
+    except OSError as error:
+        if error.errno not in {errno.ENOSYS, errno.EPERM}:  # a filter that does not know the call says either
+            raise
+        return open_name_by_name(directory, path, flags)
+
+
+def open_name_by_name(directory: int, path: str, flags: int) -> int:
+    """The same on a kernel or behind a filter without openat2: a name after the other, each looked at before the next."""
+    names = path.split("/")
+    if os.pardir in names or path.startswith("/"):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
+    mount, fd = _mount_of(directory), os.dup(directory)
+    try:
+        for name in names[:-1]:
+            fd, above = os.open(name or ".", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd), fd
+            os.close(above)
+        found = os.open(names[-1] or ".", flags | os.O_NOFOLLOW, dir_fd=fd)
+    finally:
+        os.close(fd)
+    if _mount_of(found) != mount:  # whoever left the mount on the way cannot have come back without ``..``
+        os.close(found)
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
+    return found
+
+
+def _mount_of(fd: int) -> bytes:
+    with open(f"/proc/self/fdinfo/{fd}", "rb", buffering=0) as file:
+        return file.readall().partition(b"mnt_id:")[2].split()[0]
 
 
 def bind_without_links(source: str, target: str) -> None:

@@ -111,10 +111,10 @@ def test_every_so_many_forks_what_has_grown_is_exchanged(monkeypatch):
 
     resident, done = 100 << 20, []
     monkeypatch.setattr(huge_pages, "_resident", lambda: resident)
-    monkeypatch.setattr(huge_pages, "exchange", lambda: done.append(forks))
+    monkeypatch.setattr(huge_pages, "exchange", lambda: done.append(forks) or 1)
     exchange = huge_pages.Exchange()
     for forks in range(1, 200):
         if forks == 120:
             resident += 40 << 20
-        exchange.before_fork()
+        assert exchange.before_fork() == (forks in done)
     assert done == [50, 150]
