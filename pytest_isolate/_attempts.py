@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from pytest_isolate._own_ports import claim
 from pytest_isolate._values import plain
 
 _MOST = 100  # different destinations of one test
@@ -53,6 +54,7 @@ class Recorder:
             "socket.sendmsg": self._socket,
             "socket.getaddrinfo": self._look_up,
             "socket.gethostbyname": self._look_up,
+            "socket.bind": claim,
         }
         find = handlers.get
 

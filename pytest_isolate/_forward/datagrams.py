@@ -47,6 +47,7 @@ class Datagrams:
         self._loop, self._inside, self._port = loop, inside, port
         self.family = inside.family
         self.refused = 0
+        self._is_closed = False
         self._counted = self._sent = self._received = 0
         self._routes: dict[tuple[Address, bytes | None], _Route] = {}  # the one that spoke last is the last
         if self.family == _socket.AF_INET6:
@@ -111,12 +112,16 @@ class Datagrams:
 
     def used(self) -> tuple[int, int, int, int]:
         """Addresses that sent something, bytes to the server and from it, and the errno where nobody took them."""
-        self.there()
+        if not self._is_closed:
+            self.there()
         return self._counted, self._sent, self._received, self.refused
 
     def close(self) -> None:
-        """The test is over: what it has sent goes to the server."""
+        """The test is over, or wants the port: what it has sent goes to the server."""
+        if self._is_closed:
+            return
         self.there()
+        self._is_closed = True
         for route in self._routes.values():
             self._forget(route)
         self._routes.clear()

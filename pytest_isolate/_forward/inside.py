@@ -11,7 +11,7 @@ import fcntl
 import sys
 
 from pytest_isolate._errors import Step
-from pytest_isolate._forward.place import ABSTRACT, TCP, UDP
+from pytest_isolate._forward.place import ABSTRACT, RELAY, TCP, UDP
 from pytest_isolate._linux import syscalls
 from pytest_isolate._linux.kin import FILES, Kin
 
@@ -73,10 +73,10 @@ def _ioctl(family: int, call: int, request: bytes) -> None:
 
 
 def _listen(place: Place) -> _socket.socket:
-    family = _socket.AF_UNIX if place.kind == ABSTRACT else _socket.AF_INET6 if ":" in place.address else _socket.AF_INET
-    made = _socket.socket(family, (_socket.SOCK_DGRAM if place.kind == UDP else _socket.SOCK_STREAM) | _FLAGS)
+    family = _socket.AF_UNIX if place.kind in {ABSTRACT, RELAY} else _socket.AF_INET6 if ":" in place.address else _socket.AF_INET
+    made = _socket.socket(family, (_socket.SOCK_DGRAM if place.kind in {UDP, RELAY} else _socket.SOCK_STREAM) | _FLAGS)
     try:
-        if place.kind == ABSTRACT:
+        if place.kind in {ABSTRACT, RELAY}:
             made.bind(b"\0" + place.address.encode("utf-8", "surrogateescape"))
         else:
             if place.kind == TCP:  # a test before this one in the same sandbox may have left connections that are not quite over
@@ -84,7 +84,7 @@ def _listen(place: Place) -> _socket.socket:
             if family == _socket.AF_INET6:
                 made.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, place.only_v6)
             made.bind((place.address, place.port))
-        if place.kind != UDP:
+        if place.kind not in {UDP, RELAY}:
             made.listen(_QUEUE)
     except BaseException:
         made.close()

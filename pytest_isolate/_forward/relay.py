@@ -18,13 +18,18 @@ from pytest_isolate._errors import StepFailedError
 from pytest_isolate._forward.datagrams import Datagrams
 from pytest_isolate._forward.inside import open_sockets
 from pytest_isolate._forward.loop import IN, Loop
-from pytest_isolate._forward.place import UDP, Place
+from pytest_isolate._forward.place import RELAY, UDP, Place
 from pytest_isolate._forward.streams import Connection
 from pytest_isolate._linux import signals
 from pytest_isolate._linux.kin import Kin
 from pytest_isolate._sandbox import wire
 
+TYPE_CHECKING = False  # importing typing for it would make the relay larger
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 MOST_CONNECTIONS = 1000  # of one sandbox at a time; the next ones wait in the queue of their socket
+_DESK = Place(RELAY, "pytest-isolate-relay")  # as of _own_ports
 _UNTIL_THERE_IS_ROOM = 0.05  # seconds; other sandboxes may let go of descriptors
 _MOST_AT_ONCE = 32  # that are taken before others have their turn
 _DRAINING_LONGEST = 5.0  # seconds that a server has to read what a test said before it was over
@@ -82,14 +87,40 @@ class _Listener:
 
     def used(self) -> tuple[int, int, int, int]:
         """Connections, bytes to the server and from it, and the errno of one that it would not have."""
-        self.accept()
+        if not self._is_closed:
+            self.accept()
         sent = self._sent + sum(each.there.carried for each in self._open)
         return self._counted, sent, self._received + sum(each.back.carried for each in self._open), self._refused
 
     def close(self) -> None:
         """Nobody comes any more: who has come already is taken."""
+        if self._is_closed:
+            return
         self.accept()
         self._is_closed = True
+        self._loop.forget(self._inside.fileno())
+        self._inside.close()
+
+
+class _Desk:
+    """Where a test says which ports are its own. Whatever else it says there is nothing."""
+
+    def __init__(self, loop: Loop, inside: _socket.socket, let_go: Callable[[bytes], None]) -> None:
+        self._loop, self._inside, self._let_go = loop, inside, let_go
+        loop.want(inside.fileno(), IN, self._hear)
+
+    def _hear(self, _: int) -> None:
+        for _ in range(_MOST_AT_ONCE):
+            try:
+                message, sender = self._inside.recvfrom(32)
+                self._let_go(message)
+                if sender is not None:  # else nobody waits for an answer
+                    self._inside.sendto(b"1", sender)
+            except OSError:  # no more, or nobody who listens
+                return
+
+    def close(self) -> None:
+        """The test is over."""
         self._loop.forget(self._inside.fileno())
         self._inside.close()
 
@@ -100,10 +131,18 @@ class _Sandbox:
     def __init__(self, loop: Loop, pidfd: int, places: list[Place], sockets: list[_socket.socket]) -> None:
         self._loop, self._pidfd = loop, pidfd
         self.connections: set[Connection] = set()
+        self._desk = _Desk(loop, sockets.pop(), self._let_go)
+        self._places = places
         self.listeners: list[_Listener | Datagrams] = [
             Datagrams(loop, inside, place.port) if place.kind == UDP else _Listener(loop, inside, self)
             for place, inside in zip(places, sockets)  # noqa: B905 - one for each
         ]
+
+    def _let_go(self, message: bytes) -> None:
+        """Of a port that the test wants itself."""
+        for place, listener in zip(self._places, self.listeners):  # noqa: B905 - one for each
+            if message == b"%d:%d" % (_socket.SOCK_DGRAM if place.kind == UDP else _socket.SOCK_STREAM, place.port):
+                listener.close()
 
     @property
     def has_room(self) -> bool:
@@ -123,6 +162,7 @@ class _Sandbox:
         """Its PID 1 has ended."""
         self._loop.forget(self._pidfd)
         os.close(self._pidfd)
+        self._desk.close()
         for each in self.listeners:
             each.close()
         for connection in list(self.connections):
@@ -170,7 +210,7 @@ class Relay:
     def _open(self, number: str, namespaces: int, packed: list[list[object]], pidfd: int) -> None:
         places = [Place(*each) for each in packed]
         try:
-            sockets = open_sockets(self._kin, pidfd, namespaces, places)
+            sockets = open_sockets(self._kin, pidfd, namespaces, [*places, _DESK])
         except StepFailedError as error:
             os.close(pidfd)
             self._say("failed", error.step, error.path, error.errno)

@@ -279,6 +279,40 @@ def test_runs(): pass
         result.stdout.fnmatch_lines_random(f"isolate: forward=[[]'*'] (by @isolate on function *::test_{name}): {said}")
 
 
+def test_a_port_that_a_test_binds_itself_is_its_own(project, isolated):
+    """TCP and UDP; the server answers the next test. As the test's own, its sub-processes reach it too."""
+    project("""
+import socket
+@pytest.fixture(scope="session")
+def place(): yield from in_thread(("127.0.0.1", 0))
+@pytest.fixture(scope="session")
+def datagrams():
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::"])
+def test_own(place, host):
+    assert talk(place) == b"hello"
+    both = {"family": socket.AF_INET6, "dualstack_ipv6": True} if host == "::" else {}
+    with socket.create_server((host, place[1]), **both) as own:
+        with socket.create_connection(place) as client:
+            own.accept()[0].send(b"mine")
+            assert client.recv(10) == b"mine"
+        with pytest.raises(OSError): socket.create_server(place)
+def test_own_datagrams(datagrams):
+    with socket.socket(type=socket.SOCK_DGRAM) as own, socket.socket(type=socket.SOCK_DGRAM) as client:
+        own.bind(datagrams)
+        client.sendto(b"x", datagrams)
+        assert own.recv(10) == b"x"
+def test_the_others(place): assert talk(place) == b"hello"
+def test_nonsense(place):
+    for message in (b"", b"1", b"1:99999999999", b"x" * 1000, b"1:%d" % (place[1] + 1)):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as relay: relay.sendto(message, "\\0pytest-isolate-relay")
+    assert talk(place) == b"hello"
+""")
+    isolated("--isolate-all", "--isolate-timeout=20").assert_outcomes(passed=6)
+
+
 DATABASES = """
 import glob, shutil, socket, time
 BIN = (glob.glob("/usr/lib/postgresql/*/bin") or ["/none"])[-1]
