@@ -61,6 +61,7 @@ _RESOLVE_NO_XDEV, _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH
 _SYS_LANDLOCK = 444  # create_ruleset, add_rule, restrict_self
 _LANDLOCK_VERSION = 1
 _LANDLOCK_PATH_BENEATH = 1
+_ENV_START = 47  # among the fields of proc(5)'s stat behind the command
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_SECCOMP = 22
@@ -200,6 +201,22 @@ def unshare(namespaces: int) -> None:
 def die_with_parent_thread(signal: int) -> None:
     """prctl(PR_SET_PDEATHSIG): ``signal`` arrives when the *thread* that forked this process ends."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, ffi.cast("unsigned long", signal)))
+
+
+def overwrite_first_environment(variables: list[bytes]) -> None:
+    """Overwrite what this process was started with, which /proc/self/environ shows whatever became of it.
+
+    As many of ``variables`` are there then as there is room for. No variable may be there any more: setenv(3) puts those that are set anew
+    elsewhere. Raises ``OSError``.
+    """
+    with open("/proc/self/stat", "rb", buffering=0) as file:
+        fields = file.readall().rpartition(b")")[2].split()
+    begin, end = int(fields[_ENV_START]), int(fields[_ENV_START + 1])
+    if 0 < begin < end:  # else the kernel does not say, as to a process that may not look at itself
+        shown = b""
+        for each in variables:
+            shown += each + b"\0" if len(shown) + len(each) < end - begin else b""
+        ffi.memmove(ffi.cast("void *", begin), shown.ljust(end - begin, b"\0"), end - begin)
 
 
 def set_dumpable() -> None:

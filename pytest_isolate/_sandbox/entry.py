@@ -333,3 +333,8 @@ def _set_environment(entry: Entry) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+    if entry.clean_environment or None in entry.environment.values():
+        for name, value in list(os.environ.items()):
+            os.environ[name] = value  # setenv(3) copies it to where it is not overwritten
+        with Step("overwrite", "what /proc/self/environ shows"):
+            syscalls.overwrite_first_environment([name + b"=" + value for name, value in os.environb.items()])

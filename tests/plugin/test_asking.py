@@ -111,6 +111,30 @@ def test_env_and_clean_environment(pytester, isolated, monkeypatch):
     isolated().assert_outcomes(passed=2)
 
 
+@pytest.mark.parametrize("env", ["'clean'", "{'TOKEN': None}"])
+@pytest.mark.parametrize("more", ["", ", profile='strict'", ", user='nobody'"])
+def test_what_was_removed_is_nowhere_to_be_read(pytester, isolated, monkeypatch, env, more):
+    """The kernel shows what a program was started with, whatever became of it; C code and programs still find what is left."""
+    if "user" in more and os.geteuid() != 0:
+        pytest.skip("for the run as root")
+    monkeypatch.setenv("TOKEN", "very secret")
+    pytester.makepyfile(f"""
+        import ctypes, glob, os, subprocess
+        from pytest_isolate import isolate
+        getenv = ctypes.CDLL(None).getenv
+        getenv.restype = ctypes.c_char_p
+        @isolate(env={env}{more})
+        def test_it():
+            shown = dict(each.split(b"=", 1) for each in open("/proc/self/environ", "rb").read().split(b"\\0") if each)
+            assert b"TOKEN" not in shown
+            assert shown[b"PATH"] == os.environb[b"PATH"] == getenv(b"PATH")
+            assert set(shown) <= set(os.environb)
+            assert getenv(b"TOKEN") is None
+            assert "PATH=" in subprocess.run(["env"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    """)
+    isolated().assert_outcomes(passed=1)
+
+
 @pytest.mark.needs("root")
 def test_a_test_may_run_as_somebody_else(pytester, isolated):
     """``user`` changes ids and groups, and ``tmp_path`` is theirs."""
