@@ -98,7 +98,7 @@ import logging, os, sys, pytest
 def test_says(number, capfd):
     logging.getLogger().warning("logged %s", number)
     with capfd.disabled():
-        print("printed", number)
+        print("printed", number, flush=True)
         print("and to stderr", number, file=sys.stderr)
         os.write(1, b"written %d\\n" % number)
 def test_floods(capfd):
