@@ -15,6 +15,8 @@ from running import Started
 from pytest_isolate import _strict
 from pytest_isolate._linux import syscalls
 
+pytestmark = pytest.mark.kernel
+
 #: A user namespace in which none can be made; with ``GROUPLESS`` no control group is in sight either.
 WITHOUT = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
 NAMESPACELESS = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.kernel
+
 TESTS = """
 import pytest
 from pytest_isolate import isolate

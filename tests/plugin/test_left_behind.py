@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.kernel
+
 POOL = "import time; print('ready', flush=True); time.sleep(1234)"
 
 

@@ -14,6 +14,8 @@ import sys
 import pytest
 from running import Started
 
+pytestmark = pytest.mark.kernel
+
 #: Notes after each test the nursery: a fork of pytest's that is in pytest's own pid namespace.
 LOOKING = """
 import json, os, pytest, signal
