@@ -209,7 +209,7 @@ def pytest_runtest_setup(item):
         open("held", "w").write("x"); time.sleep(98765)
 """
 HELD_UNTIL_IT_IS_ASKED = """
-import pytest
+import os, pytest
 left = []
 def pytest_runtest_setup(item):
     if item.name == "test_before":
@@ -217,9 +217,12 @@ def pytest_runtest_setup(item):
         open("held", "w").write("x"); open("gate").read()
 @pytest.hookimpl(wrapper=True)
 def pytest_keyboard_interrupt():
-    with open("left") as until_it_ends:
-        open("gate", "w").close()
-        until_it_ends.read()
+    with open(os.open("left", os.O_RDONLY | os.O_NONBLOCK)) as until_it_ends:
+        try: os.close(os.open("gate", os.O_WRONLY | os.O_NONBLOCK))
+        except OSError: pass  # the signal met pytest between two waits, and it has ended both
+        else:
+            os.set_blocking(until_it_ends.fileno(), True)
+            until_it_ends.read()
     yield
 """
 RAISES_IN_OUR_LINES = """
