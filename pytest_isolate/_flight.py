@@ -209,9 +209,7 @@ def run(flight: Flight) -> None:
 def _share(flight: Flight) -> None:
     """Have pytest set up what the test shares with others."""
     if not _pytest_private.has_shared(flight.item, flight.fresh):
-        flight.run.changes += 1
-        if flight.nursery is not None:
-            flight.nursery.leave()
+        flight.run.change()
         call = _shared.set_up(flight.item, flight.fresh, flight.run.played.is_around_shared)
         flight.shared_seconds += call.duration
         flight.shared_error = None if call.excinfo is None else call.excinfo.value
@@ -219,7 +217,7 @@ def _share(flight: Flight) -> None:
 
 def _share_asked(flight: Flight, name: str, when: str) -> None:
     """Have pytest set up a wider fixture that the test asked for while it ran, as plain pytest would have there."""
-    flight.run.changes += 1
+    flight.run.change()
 
     def keep(said: _pytest_private.Said) -> None:
         flight.requested[name] = said

@@ -220,6 +220,7 @@ class Nursery:
         self._steady = 0
         self.troubles: list[str] = []  # to be warned of
         run.held.append(self._descriptors)
+        run.before_change.append(self.leave)
         self._never = _settings.why_one(run.config) is not None or _boarding.wants_debugger(run.config)
 
     def take(self, item: pytest.Item, nextitem: pytest.Item | None, spec: Spec) -> Group | None:

@@ -357,8 +357,8 @@ def _tear_down(flight: Flight, around: contextlib.ExitStack) -> _shared.Part:
     end = None if flight.facts is None else flight.facts.exit.first("end")
     if end is not None and end.get("live"):
         _pytest_private.continue_live_logs(flight.item.config, "teardown")
-    if flight.nursery is not None and not _pytest_private.leaves_nothing(flight.item, None if stops else flight.nextitem):
-        flight.nursery.leave()
+    if not _pytest_private.leaves_nothing(flight.item, None if stops else flight.nextitem):
+        flight.run.change()
     return _shared.tear_down(flight.item, None if stops else flight.nextitem, flight.run.played.is_around_shared, around)
 
 
@@ -369,8 +369,6 @@ def _with_shared_teardown(
 
     That is the child's, unless pytest's part failed. ``captured`` is what a test had said that is gone without one.
     """
-    if _pytest_private.leaves_shared_fixtures(flight.item, flight.nextitem):
-        flight.run.changes += 1
     part = _tear_down(flight, around)
     call, said = part.call, part.said
     if report is None or (call.excinfo is not None and not report.failed):

@@ -151,6 +151,7 @@ class Run:
         self.forked: set[int] = set()  # tests' processes, of which some may still be there
         self.held: list[Callable[[], Iterable[int]]] = []  # what else is open for tests that no test may inherit
         self.changes = 0  # how often pytest has run code of fixtures, tests or hooks that a later test may find the traces of
+        self.before_change: list[Callable[[], None]] = []  # who has to be out of the way of that
         self._indexes: dict[int, int] = {}  # of the session's tests, by id
         #: Kinds of sandboxes that were built before: what of those fails from then on is broken, not missing.
         self.worked: set[tuple[object, ...]] = set()
@@ -162,6 +163,12 @@ class Run:
         self.said_of_copies = False  # what sandboxes lack of shared memory
         self.said_of_output = False  # that pytest's own cannot be written to
         self.said_remedies: dict[str, str] = {}  # what helps -> the first test that it would have helped
+
+    def change(self) -> None:
+        """While no test runs: somebody's code is to run in pytest, of which a later test may find the traces."""
+        self.changes += 1
+        for each in self.before_change:
+            each()
 
     @staticmethod
     def stops(session: pytest.Session) -> bool:

@@ -142,14 +142,8 @@ class Isolation:
             self._fleet.land_all()
             if self._run.stops(item.session):
                 return True  # a test before this one has just ended the run, which pytest looks for after it
-        self._change()
+        self._run.change()
         return self._plain_protocol(item=item, nextitem=nextitem)
-
-    def _change(self) -> None:
-        """Somebody's code is to run in pytest, of which a later test may find the traces."""
-        self._run.changes += 1
-        if self._nursery is not None:
-            self._nursery.leave()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> object:
@@ -233,7 +227,7 @@ class Isolation:
         """Have pytest itself run the protocol of a test that a mark skips."""
         from pytest_isolate import _protocol  # noqa: PLC0415
 
-        self._change()
+        self._run.change()
         try:
             return self._plain_protocol(item=flight.item, nextitem=flight.nextitem)
         finally:
@@ -292,7 +286,7 @@ class Isolation:
         self._run.wider.add(fixturedef)
         if self._fleet is not None:
             self._fleet.settle()  # nobody is in flight while shared fixtures change
-        self._change()
+        self._run.change()
         with self._run.noting(fixturedef, request.session):
             return (yield)
 

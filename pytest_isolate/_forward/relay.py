@@ -240,9 +240,5 @@ def main() -> None:
     signals.signal(signals.SIGINT, signals.SIG_IGN)  # Ctrl-C is pytest's to answer
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    requests = wire.Channel(fileno=os.dup(0))
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.close(null)
-    Relay(requests).serve()
+    Relay(wire.requests()).serve()
     sys.exit(0)

@@ -224,9 +224,5 @@ def _join_file(group: str) -> str:
 def main() -> None:
     """Entry point of the process; standard input is the channel of requests."""
     signals.signal(signals.SIGINT, signals.SIG_IGN)  # Ctrl-C is pytest's to answer
-    requests = wire.Channel(fileno=os.dup(0))
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.close(null)
-    Builder(requests).serve()
+    Builder(wire.requests()).serve()
     sys.exit(0)

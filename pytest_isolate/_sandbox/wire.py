@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _socket
 import marshal
+import os
 import sys
 
 TYPE_CHECKING = False  # importing typing for it would make the builder larger
@@ -24,6 +25,15 @@ LARGEST = 1 << 20  # bytes; a sandbox's steps with hundreds of mounts are a fift
 MOST_DESCRIPTORS = 40
 _INT = 4  # bytes of a descriptor's number
 _ROOM = _socket.CMSG_SPACE(MOST_DESCRIPTORS * _INT)
+
+
+def requests() -> Channel:
+    """In a process of ours, at its beginning: the channel that it was started with as standard input, which is /dev/null from here on."""
+    channel = Channel(fileno=os.dup(0))
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.close(null)
+    return channel
 
 
 def send(channel: Channel, kind: str, *fields: str | int, descriptors: tuple[int, ...] = ()) -> None:

@@ -13,6 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+#: A module for tests to import: whether the nursery forked their process, as its stack tells.
+WHOSE_FORK = """
+import sys
+def is_nurserys():
+    frame = sys._getframe()
+    while frame := frame.f_back:
+        if frame.f_code.co_filename.endswith("_nursing.py"): return True
+    return False
+"""
+
 
 class Started:
     """A run of pytest in a process of its own, with everything that it starts known by a word in its environment.

@@ -12,7 +12,7 @@ import socket
 import sys
 
 import pytest
-from running import Started
+from running import WHOSE_FORK, Started
 
 pytestmark = pytest.mark.kernel
 
@@ -344,7 +344,6 @@ def {hook}():
 """
     tests = """
 import helpers, pytest
-FOUND = []
 @pytest.mark.parametrize("number", range(8))
 def test_it(number): assert len(helpers.DONE) >= 2 * number
 """
@@ -411,13 +410,13 @@ def after(nodeid):
 
 def test_a_worker_of_xdist_has_its_own(tmp_path):
     """Hooks of xdist in a worker are those of a module without a name of its own. Whose fork a test is, its stack tells."""
-    tests = """
-import sys, pytest
-def files():
-    frame = sys._getframe()
-    while frame := frame.f_back: yield frame.f_code.co_filename
+    tests = (
+        WHOSE_FORK
+        + """
+import pytest
 @pytest.mark.parametrize("number", range(20))
-def test_many(number): assert number < 10 or any(name.endswith("_nursing.py") for name in files())
+def test_many(number): assert number < 10 or is_nurserys()
 """
+    )
     run = Started(tmp_path / "run", tests, "", "-p", "xdist", "-n1")
     assert "20 passed" in (output := run.end()), output

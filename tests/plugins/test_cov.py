@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from running import WHOSE_FORK
 
 coverage = importlib.import_module("coverage") if os.environ.get("PYTEST_ISOLATE_MUST_WORK") else pytest.importorskip("coverage")
 
@@ -182,21 +183,20 @@ def test_cov_keeps_contexts(both, patches):
     assert ("test_shop.py::test_many|teardown", "shop/price.py") in measured(isolated.directory)
 
 
-#: So many tests that the last of them are forked from the nursery, as their stacks tell.
+#: So many tests that the last of them are forked from the nursery.
 STRETCH = {
     "shop/__init__.py": "",
     "shop/price.py": "def price(count):\n" + "".join(f"    if count == {n}:\n        return {n} * 2\n" for n in range(12)),
     "shop/__main__.py": "import sys\nfrom shop.price import price\nprint(price(int(sys.argv[1])))\n",
+    "whose_fork.py": WHOSE_FORK,
     "test_shop.py": """
         import os, subprocess, sys, pytest
         from shop.price import price
-        def files():
-            frame = sys._getframe()
-            while frame := frame.f_back: yield frame.f_code.co_filename
+        from whose_fork import is_nurserys
         @pytest.mark.parametrize("count", range(11))
         def test_price(count):
             assert price(count) == count * 2
-            assert count < 8 or os.uname().nodename != "isolate" or any(name.endswith("_nursing.py") for name in files())
+            assert count < 8 or os.uname().nodename != "isolate" or is_nurserys()
         def test_elsewhere(): assert subprocess.check_output([sys.executable, "-m", "shop", "11"]) == b"22\\n"
         """,
 }

@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+from running import WHOSE_FORK
 
 
 def lines(ran, start):
@@ -86,16 +87,15 @@ def test_dependency_takes_one_at_a_time_where_it_is_used(run):
 def test_dependency_costs_nothing_where_it_is_only_installed(run):
     """Tests of a run without its mark come from the nursery, as without the plugin, as their stacks tell; with it pytest forks them."""
     source = """
-        import sys, pytest
-        def files():
-            frame = sys._getframe()
-            while frame := frame.f_back: yield frame.f_code.co_filename
+        import pytest
+        from whose_fork import is_nurserys
         {}
         @pytest.mark.parametrize("number", range(16))
-        def test_it(number): assert number < 10 or any(name.endswith("_nursing.py") for name in files()) == {}
+        def test_it(number): assert number < 10 or is_nurserys() == {}
         """
     for name, mark, comes in (("unused", "", True), ("used", "@pytest.mark.dependency", False)):
-        assert run(name, {"test_it.py": source.format(mark, comes)}, "--isolate-all").status == 0
+        files = {"test_it.py": source.format(mark, comes), "whose_fork.py": WHOSE_FORK}
+        assert run(name, files, "--isolate-all").status == 0
 
 
 @pytest.mark.plugins(pytest_dependency="dependency")
