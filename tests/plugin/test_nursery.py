@@ -295,10 +295,14 @@ wire.send, PYTEST = send, os.getpid()
 
 
 def test_the_nursery_reaps_whoever_it_forked(tmp_path):
-    """Before it ends: an orphan is init's to reap, and in a container that may be nobody, with a sandbox that never ends then."""
-    run = Started(tmp_path / "run", MANY, LOOKING, within=[sys.executable, "-c", SUBREAPER])
+    """Before it ends: an orphan is init's to reap, and in a container that may be nobody, with a sandbox that never ends then.
+
+    The last test holds so much that the kernel needs a while to take it apart.
+    """
+    large = "\nKEPT = []\ndef test_large(): KEPT.append(bytearray(b'x') * (512 << 20))\n"
+    run = Started(tmp_path / "run", MANY + large, LOOKING, within=[sys.executable, "-c", SUBREAPER])
     output = run.end()
-    assert "16 passed" in output, output
+    assert "17 passed" in output, output
     assert "orphans: 0\n" in output, output
 
 
