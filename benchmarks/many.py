@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pytest_isolate._attempts import Attempt
 from pytest_isolate._model import Usage
 from pytest_isolate._report import budget_file, budgets, github, html, json_report
 from pytest_isolate._report.files import write_whole
 from pytest_isolate._sandbox.changes import Changes
+from pytest_isolate._verdict.network_attempts import Attempt
 from pytest_isolate._violations import MemoryExceeded
 
 MIB = 1 << 20

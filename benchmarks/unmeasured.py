@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_isolate import _inside, _protocol
+from pytest_isolate._child import inside
 from pytest_isolate._linux import cgroup, counters
 from pytest_isolate._linux.counters import Counters
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._sandbox.watch import Watch
+from pytest_isolate._test import protocol
 
 if TYPE_CHECKING:
-    from pytest_isolate._verdict import Verdict
+    from pytest_isolate._verdict.judging import Verdict
 
 _LIMITING = ("memory", "pids", "cpu", "io")
 
@@ -59,8 +60,8 @@ _TAKEN_OUT: tuple[tuple[object, str, object], ...] = (
     (Sandbox, "unroutable", lambda _: None),
     (Sandbox, "disk_used", lambda _: 0),
     (Watch, "_sample_memory", lambda _: None),
-    (_inside, "Recorder", _Deaf),
-    (_protocol, "_figures", _unsaid),
+    (inside, "Recorder", _Deaf),
+    (protocol, "_figures", _unsaid),
 )
 for _where, _name, _instead in _TAKEN_OUT:
     getattr(_where, _name)  # or it would be taken out of nowhere

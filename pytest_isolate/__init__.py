@@ -4,33 +4,19 @@ The map of the package, imports pointing one way, downwards:
 
 - ``plugin``: pytest's hooks, each a few lines. ``_entry_point``, ``_installation``, ``_loading``: how it is loaded, and what
   happens where it is not.
-- ``_protocol``, ``_flight``, ``_inside``: the life of one test, seen from pytest and from the forked child.
-- ``_nursery``: children that are forked ahead of their turn, by a fork of pytest. ``_nursing``: that fork's own process.
-  ``_departure``: what is to be seen to on both sides of a fork, whoever forks.
-- ``_run``: what a run shares. ``_boarding``: what a child is given. ``_group``: tests that share a sandbox. ``_kept``: what outlives one.
-  ``_interruption``: SIGTERM. ``_section``: what a failing test shows.
-- ``_fleet``: several tests in flight.
-- ``_bare``: a test where there are no namespaces. ``_places``: where plain pytest writes for later runs.
-- ``_strict``: which system calls a strict test does without; ``_sandbox.confine`` closes its walls.
-- ``_timers``, ``_dump_later``: timers that a fork clears or would hang by.
-- ``_inherited``: what is open, for ``_sandbox.inherited`` to open it anew inside.
-- ``_forked``, ``_processes``, ``_openmp``: what else a copy of a running Python does wrong.
-- ``_coverage``, ``_attempts``, ``_allocations``: what a child measures and tells. ``_plugins``: other plugins that need something of us.
-  ``_allure``: allure-pytest's results. ``_carried``: what others keep beside a report.
-- ``_doctor``, ``_report``: what is told to people and machines. ``_remedies``: what helps against a failed step.
-- ``_reading``: what a child wrote, checked before anybody else sees it. ``_sources``: lines of files that it named.
-- ``_stacks``: what faulthandler wrote, read as text.
-- ``_interrupted``: where tests stand when a Ctrl-C comes. ``_reruns``: the last attempt of a test that a plugin runs several times.
-- ``_layout``: the file system part of a plan. ``_hints``: what of the machine a failing test missed, by its words.
-- ``_verdict``, ``_plan``, ``_mend``: pure; from facts to a judgement, from wishes to steps, from what came through to what was said.
-- ``_descriptors``: sockets, by which a fixture's server is known. ``_elsewhere``: the hooks on systems that are not Linux.
-- ``_telling``: what a run says of itself. ``_settings``, ``_rules``, ``_pyproject``: options, and what files of a project say.
-- ``_options``, ``_spec``, ``_values``, ``_typing``, ``_violations``: what users type, for one test, and exceptions they can name.
-- ``_pytest_private``: every use of pytest's internals, with its reason.
-- ``_forward``: servers of shared fixtures: who they are (``finder``), and the relay to them. ``_destinations``: the words for others.
+- ``_test``: one isolated test, from pytest's side: its fork (``flights``, ``nursery``), its end (``protocol``, ``section``,
+  ``kept``), and several at once (``scheduler``). ``_doctor``: what this machine can do.
+- ``_child``: the test's own process: what it is given (``preparation``), what it does (``inside``), with whom (``group``, ``nursing``).
+- ``_session``: what the tests of a run share.
+- ``_messages``: what a child tells, checked (``reading``) before anybody else sees it, and what is made of it.
+- ``_verdict``: evidence, and a judgement of it. ``_report``: what is told to people and machines.
+- ``_plan``: from wishes to the steps that build a sandbox (``planning``, ``layout``), and what helps against a failed one (``remedies``).
+- ``_pytest``: every use of pytest's internals, with its reason; other plugins that need something of us.
+- ``_config``: what users type. ``_typing``, ``_violations``: the marker's type, the exceptions that can be named.
+- ``_forward``: servers of shared fixtures: who they are (``finder``), and the relay to them.
 - ``_sandbox``: builder, holder (PID 1), entry, watch; knows nothing of pytest.
 - ``_linux``: system calls, mounts, control groups, netlink; what this machine is (``host``), and where it is (``environment``).
-- ``_model``, ``_errors``: what travels between them.
+- ``_forking``: what a copy of a running Python does wrong. ``_model``, ``_errors``: what travels between them all.
 """
 
 from __future__ import annotations

@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_isolate import _installation, _loading, _options, _settings, _telling
-from pytest_isolate._dump_later import dump_later
-from pytest_isolate._run import Run
+from pytest_isolate import _installation, _loading
+from pytest_isolate._config import options, settings
+from pytest_isolate._forking.dump_later import dump_later
+from pytest_isolate._session.run import Run
+from pytest_isolate._test import telling
 
 if TYPE_CHECKING:
     import warnings
     from collections.abc import Callable, Generator
 
-    from pytest_isolate._departure import Arrival
-    from pytest_isolate._fleet import Fleet
-    from pytest_isolate._flight import Flight
-    from pytest_isolate._group import Group
-    from pytest_isolate._nursery import Nursery
+    from pytest_isolate._child.departure import Arrival
+    from pytest_isolate._child.group import Group
+    from pytest_isolate._test.flights import Flight
+    from pytest_isolate._test.nursery import Nursery
+    from pytest_isolate._test.scheduler import Fleet
 
     Json = dict[str, Any] | None
 
@@ -33,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     """Options and ini values, from the one table of keywords."""
     if not pluginmanager.has_plugin("isolate"):  # that one has looked
         _installation.check()
-    _options.add_options(parser)
+    options.add_options(parser)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -46,7 +48,7 @@ def pytest_load_initial_conftests() -> None:
 def pytest_unconfigure() -> None:
     """Leave ``faulthandler`` and ``linecache`` as they were."""
     dump_later.uninstall()
-    if (sources := sys.modules.get("pytest_isolate._sources")) is not None:
+    if (sources := sys.modules.get("pytest_isolate._messages.sources")) is not None:
         sources.forget()
 
 
@@ -57,8 +59,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.unregister(sys.modules[__name__])
         dump_later.uninstall()
         return
-    _options.complete(config)
-    _settings.settle(config)
+    options.complete(config)
+    settings.settle(config)
     config.addinivalue_line("markers", "isolate(**keywords): run the test in namespaces, limits and an overlay of its own")
     off = config.getoption("isolate_off") or config.option.collectonly or _sets_up_only(config)
     if config.getoption("isolate_doctor") or off:
@@ -68,7 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
         dump_later.install()  # again, where a conftest named this plugin
         run = Run(config)
         config.pluginmanager.register(_hooks(run), "isolate-run")
-    config.pluginmanager.register(_telling.telling(config, run), "isolate-telling")
+    config.pluginmanager.register(telling.telling(config, run), "isolate-telling")
 
 
 def _sets_up_only(config: pytest.Config) -> bool:
@@ -79,7 +81,7 @@ def _sets_up_only(config: pytest.Config) -> bool:
 def _hooks(run: Run) -> object:
     if sys.platform == "linux":
         return Isolation(run)
-    from pytest_isolate._elsewhere import Elsewhere  # noqa: PLC0415
+    from pytest_isolate._doctor.elsewhere import Elsewhere  # noqa: PLC0415
 
     return Elsewhere(run)
 
@@ -89,15 +91,15 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """``--isolate-doctor``."""
     if not config.getoption("isolate_doctor"):
         return None
-    from pytest_isolate import _doctor  # noqa: PLC0415 - knows the kernel
+    from pytest_isolate._doctor import doctor  # noqa: PLC0415 - knows the kernel
 
-    return _doctor.main(config)
+    return doctor.main(config)
 
 
 def _capabilities(config: pytest.Config) -> dict[str, dict[str, object]]:
-    from pytest_isolate import _doctor  # noqa: PLC0415 - knows the kernel
+    from pytest_isolate._doctor import doctor  # noqa: PLC0415 - knows the kernel
 
-    return _doctor.capabilities(config)
+    return doctor.capabilities(config)
 
 
 class Isolation:
@@ -112,14 +114,14 @@ class Isolation:
         self._jobs = 1
         self._plain_protocol: Callable[..., object]  # of pytest, with everybody's hooks
         if run.config.pluginmanager.is_blocked("reports"):
-            from pytest_isolate import _pytest_private  # noqa: PLC0415
+            from pytest_isolate._pytest import internals  # noqa: PLC0415
 
-            _pytest_private.restore_serialization(run.config.pluginmanager)
+            internals.restore_serialization(run.config.pluginmanager)
         if run.config.getoption("isolate_jobs") != "1":
-            from pytest_isolate import _fleet  # noqa: PLC0415
+            from pytest_isolate._test import scheduler  # noqa: PLC0415
 
-            if (jobs := _fleet.jobs_of(run.config)) > 1:
-                self._fleet, self._jobs = _fleet.Fleet(jobs, self._land, self._begin_again), jobs
+            if (jobs := scheduler.jobs_of(run.config)) > 1:
+                self._fleet, self._jobs = scheduler.Fleet(jobs, self._land, self._begin_again), jobs
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -129,9 +131,9 @@ class Isolation:
                 session.config.pluginmanager.unregister(self)
                 dump_later.uninstall()
             return (yield)
-        from pytest_isolate import _pytest_private  # noqa: PLC0415
+        from pytest_isolate._pytest import internals  # noqa: PLC0415
 
-        with _pytest_private.protocol_by(session.config, self._protocol) as self._plain_protocol:
+        with internals.protocol_by(session.config, self._protocol) as self._plain_protocol:
             return (yield)
 
     def _protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> object:
@@ -147,14 +149,14 @@ class Isolation:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> object:
-        """For whoever has found a way around ``_protocol``: a parent never runs an isolated test."""
+        """For whoever has found a way around ``_test.protocol``: a parent never runs an isolated test."""
         if self._flight is None and self._run.is_isolated(item):
             return self._isolated(item, nextitem)
         return None
 
     def _isolated(self, item: pytest.Item, nextitem: pytest.Item | None, after: Flight | None = None) -> object:
         """Run a test in a child; ``after`` an attempt that is to be followed by another."""
-        from pytest_isolate import _protocol  # noqa: PLC0415 - nothing of it is imported for unmarked tests
+        from pytest_isolate._test import protocol  # noqa: PLC0415 - nothing of it is imported for unmarked tests
 
         fleet, flight = self._fleet, self._prepared(item, nextitem, after)
         if fleet is not None and self._run.stops(item.session):
@@ -164,7 +166,7 @@ class Isolation:
         if flight.is_skipped:
             return self._plainly(flight)
         if fleet is None or fleet.is_empty or after is not None:
-            _protocol.say_start(flight)
+            protocol.say_start(flight)
         raised = self._run_elsewhere(flight)
         if fleet is not None and flight.may_fly:
             self._flight = None
@@ -174,46 +176,47 @@ class Isolation:
         return True
 
     def _prepared(self, item: pytest.Item, nextitem: pytest.Item | None, after: Flight | None) -> Flight:
-        from pytest_isolate import _flight, _protocol, _pytest_private  # noqa: PLC0415 - as above
+        from pytest_isolate._pytest import internals  # noqa: PLC0415 - as above
+        from pytest_isolate._test import flights, protocol  # noqa: PLC0415 - as above
 
-        if _pytest_private.is_skipped(item):
-            flight = _flight.Flight.of(self._run, self, item, nextitem)
+        if internals.is_skipped(item):
+            flight = flights.Flight.of(self._run, self, item, nextitem)
             flight.is_skipped = True
         else:
-            _protocol.warn_of_plugins(self._run, item)
-            flight = _flight.prepare(self._run, self, item, nextitem, self._group)
+            protocol.warn_of_plugins(self._run, item)
+            flight = flights.prepare(self._run, self, item, nextitem, self._group)
             flight.nursery = self._nursery_of(item.session)
             self._group = None
         if after is not None:
             flight.parted, flight.attempts = after.parted, after.attempts
         elif self._fleet is not None:
             flight.may_fly = self._fleet.prepare(flight)
-            if flight.may_fly and flight.shares and not _pytest_private.has_shared(item, flight.fresh):
+            if flight.may_fly and flight.shares and not internals.has_shared(item, flight.fresh):
                 self._fleet.land_all()  # before shared fixtures change everything before that is told
         return flight
 
     def _nursery_of(self, session: pytest.Session) -> Nursery:
-        from pytest_isolate import _flight, _nursery  # noqa: PLC0415 - as above
+        from pytest_isolate._test import flights, nursery  # noqa: PLC0415 - as above
 
         def arrive(arrival: Arrival) -> Callable[[], NoReturn]:
             """In a child that was forked ahead: be the test that it is told to be."""
-            self._flight = flight = _flight.arrived(self._run, self, session, arrival, may_fly=self._fleet is not None)
+            self._flight = flight = flights.arrived(self._run, self, session, arrival, may_fly=self._fleet is not None)
             assert flight.inside is not None
             return partial(flight.inside.run, flight.nextitem)
 
         if self._nursery is None:
-            self._nursery = _nursery.Nursery(self._run, session, self._jobs, arrive)
+            self._nursery = nursery.Nursery(self._run, session, self._jobs, arrive)
         return self._nursery
 
     def _run_elsewhere(self, flight: Flight) -> BaseException | None:
         """What was raised in pytest meanwhile. The child never comes back from here."""
-        from pytest_isolate import _flight  # noqa: PLC0415 - as above
+        from pytest_isolate._test import flights  # noqa: PLC0415 - as above
 
         raised: BaseException | None = None
         try:
             if self._fleet is not None and flight.may_fly and flight.spec is not None:
                 self._fleet.make_room(flight.spec)
-            _flight.run(flight)
+            flights.run(flight)
             if flight.inside is not None:
                 flight.inside.run(flight.nextitem)
         except BaseException as error:  # noqa: BLE001 - raised again when the test's turn comes, or said by the child
@@ -225,7 +228,7 @@ class Isolation:
 
     def _plainly(self, flight: Flight) -> object:
         """Have pytest itself run the protocol of a test that a mark skips."""
-        from pytest_isolate import _protocol  # noqa: PLC0415
+        from pytest_isolate._test import protocol  # noqa: PLC0415
 
         self._run.change()
         try:
@@ -233,29 +236,29 @@ class Isolation:
         finally:
             self._flight = None
             if not flight.entry_travels:
-                self._run.entries.append(_protocol.entry(flight))
+                self._run.entries.append(protocol.entry(flight))
 
     def _land(self, flight: Flight, raised: BaseException | None = None) -> None:
-        from pytest_isolate import _protocol  # noqa: PLC0415
+        from pytest_isolate._test import protocol  # noqa: PLC0415
 
         self._flight, again = flight, False
         try:
-            _protocol.say_start(flight)
+            protocol.say_start(flight)
             if raised is not None:
                 raise raised
-            again = _protocol.land(flight)
+            again = protocol.land(flight)
         finally:
             self._flight = None
             if not flight.entry_travels:
-                self._run.entries.append(_protocol.entry(flight))
+                self._run.entries.append(protocol.entry(flight))
             self._group = flight.close()
         if again:
             self._begin_again_later(flight)
 
     def _begin_again_later(self, flight: Flight) -> None:
-        from pytest_isolate import _reruns  # noqa: PLC0415
+        from pytest_isolate._messages import reruns  # noqa: PLC0415
 
-        delay = _reruns.delay_of(flight.item, flight.attempts)
+        delay = reruns.delay_of(flight.item, flight.attempts)
         if self._fleet is not None:
             self._fleet.begin_again_later(flight, delay)
         else:
@@ -327,15 +330,15 @@ class Isolation:
         """Refuse what would do harm, and a debugger that nobody could talk to, before the first test."""
         config = session.config
         if config.pluginmanager.hasplugin("syrupy"):
-            from pytest_isolate import _plugins  # noqa: PLC0415
+            from pytest_isolate._pytest import plugins  # noqa: PLC0415
 
-            if (why := _plugins.refusal([item for item in session.items if self._run.is_isolated(item)], config)) is not None:
+            if (why := plugins.refusal([item for item in session.items if self._run.is_isolated(item)], config)) is not None:
                 raise pytest.UsageError(f"isolate: {why}")
         if not (config.getoption("usepdb", False) or config.getoption("trace", False)):
             return
-        from pytest_isolate import _pytest_private  # noqa: PLC0415
+        from pytest_isolate._pytest import internals  # noqa: PLC0415
 
-        if any(map(self._run.is_isolated, session.items)) and not _pytest_private.has_terminal(config):
+        if any(map(self._run.is_isolated, session.items)) and not internals.has_terminal(config):
             raise pytest.UsageError(
                 "--pdb and --trace need a terminal for isolated tests, and the standard input of this pytest is none: "
                 "run it in a terminal, or plain with --isolate-off"
@@ -399,9 +402,9 @@ class Isolation:
 
             data.pop(travel.ATTRIBUTE, None)  # a child may have made one up
             if flight is not None and getattr(report, "when", None) == "teardown":
-                from pytest_isolate import _protocol  # noqa: PLC0415
+                from pytest_isolate._test import protocol  # noqa: PLC0415
 
-                data[travel.ATTRIBUTE] = travel.pack(_protocol.entry(flight))
+                data[travel.ATTRIBUTE] = travel.pack(protocol.entry(flight))
                 flight.entry_travels = True
         return data
 
@@ -433,7 +436,7 @@ class Isolation:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Unmake everything; write the report, or hand it to the process that does."""
         if texts := self._run.close():
-            from pytest_isolate._protocol import warn_of_run  # noqa: PLC0415 - for isolated tests only
+            from pytest_isolate._test.protocol import warn_of_run  # noqa: PLC0415 - for isolated tests only
 
             warn_of_run(session.config, texts)
         if not self._run.has_to_tell:

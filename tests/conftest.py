@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from pytest_isolate import _strict
 from pytest_isolate._linux import host as host_module
 from pytest_isolate._linux.mounts import MountTable
+from pytest_isolate._plan import strictness
 
 pytest_plugins = ["pytester"]
 
@@ -68,9 +68,9 @@ _PACKAGES = {"eu-stack": "elfutils", "strace": "strace"}  # of Debian, by progra
 def _obstacle(name: str, host: host_module.Host) -> str | None:
     """Why this machine lacks a capability; None when it has it."""
     if name == "strict":
-        return _strict.obstacle()
+        return strictness.obstacle()
     if name == "landlock":
-        return _strict.landlock_obstacle()
+        return strictness.landlock_obstacle()
     if name == "docker":
         from dockerd import obstacle
 

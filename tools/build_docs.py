@@ -14,7 +14,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests" / "kernel")]  # of this checkout; what the tests assert is what the docs say
 from environments import ENVIRONMENTS, Environment  # noqa: E402
 
-from pytest_isolate._options import KEYWORDS, Keyword  # noqa: E402
+from pytest_isolate._config.options import KEYWORDS, Keyword  # noqa: E402
 
 
 def allowed(keyword: Keyword) -> str:

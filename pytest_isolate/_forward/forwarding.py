@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pytest_isolate._descriptors import BEGAN, INHERITED
-from pytest_isolate._destinations import Destination
+from pytest_isolate._config.destinations import Destination
 from pytest_isolate._errors import Step, StepFailedError
+from pytest_isolate._forking.own_processes import Children
+from pytest_isolate._forward.descriptors import BEGAN, INHERITED
 from pytest_isolate._forward.finder import Finder, Started
 from pytest_isolate._forward.missed import Missed
 from pytest_isolate._forward.others import Others
 from pytest_isolate._forward.relaying import Figures, Relaying
 from pytest_isolate._forward.server import Server, Used
-from pytest_isolate._processes import Children
 from pytest_isolate._sandbox.encoder import Encoder
 from pytest_isolate._sandbox.sandbox import Sandbox
 

@@ -8,7 +8,7 @@ import socket
 import stat
 from collections.abc import Callable, Iterator, Sequence
 
-from pytest_isolate._destinations import Destination
+from pytest_isolate._config.destinations import Destination
 from pytest_isolate._forward.place import ABSTRACT, UDP, UNIX, Place
 from pytest_isolate._forward.server import Server
 from pytest_isolate._linux.sock_diag import Listening

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pytest_isolate import _values
+from pytest_isolate._config import values
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -46,7 +46,7 @@ def _duration_text(number: Number) -> str:
 
 
 def _duration(value: object) -> float:
-    return 0.0 if value in (0, "0", "0ms", "0s") and not isinstance(value, bool) else _values.duration(value)
+    return 0.0 if value in (0, "0", "0ms", "0s") and not isinstance(value, bool) else values.duration(value)
 
 
 class Key(NamedTuple):
@@ -62,18 +62,18 @@ class Key(NamedTuple):
 
 
 def _size(usage: str, tolerance: str, *, written: bool) -> Key:
-    return Key(usage, _values.size(0), _size_text, lambda number: _values.format_size(int(number)), tolerance, written, "'12M'")
+    return Key(usage, values.size(0), _size_text, lambda number: values.format_size(int(number)), tolerance, written, "'12M'")
 
 
 def _time(usage: str, tolerance: str, *, written: bool) -> Key:
-    return Key(usage, _duration, _duration_text, _values.format_duration, tolerance, written, "'250ms'")
+    return Key(usage, _duration, _duration_text, values.format_duration, tolerance, written, "'250ms'")
 
 
 KEYS = {
     "memory": _size("memory_peak_bytes", "25% or 2M", written=True),
     "cpu": _time("cpu_seconds", "100% or 50ms", written=True),
     "wall": _time("wall_seconds", "200% or 1s", written=False),
-    "pids": Key("pids_peak", _values.count(0, "processes and threads"), lambda n: f"{n:g}", lambda n: f"{n:g}", "100% or 2", True, "3"),
+    "pids": Key("pids_peak", values.count(0, "processes and threads"), lambda n: f"{n:g}", lambda n: f"{n:g}", "100% or 2", True, "3"),
     "disk": _size("disk_bytes", "10% or 64K", written=True),
     "io_read": _size("io_read_bytes", "150% or 1M", written=False),
     "io_write": _size("io_write_bytes", "150% or 1M", written=False),

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from pytest_isolate._config.values import counted, plain
 from pytest_isolate._report.budget_file import KEYS, Number, Tolerance, default_tolerances, parse_tolerance
 from pytest_isolate._report.github import cell
 from pytest_isolate._report.json_report import is_figure
 from pytest_isolate._report.unbuilt import Unbuilt, is_unbuilt, unbuilt
-from pytest_isolate._values import counted, plain
 
 Usages = Mapping[str, Mapping[str, Number | None]]  # by test, by the report's names
 _COMPARED = ("memory", "cpu", "pids", "disk", "io_read", "io_write")  # wall time is the machine's as much as the test's

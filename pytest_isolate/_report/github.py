@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_isolate._config.values import counted, plain
 from pytest_isolate._report.terminal import show_figure, violations
 from pytest_isolate._report.unbuilt import unbuilt
-from pytest_isolate._values import counted, plain
 
 if TYPE_CHECKING:
     import pytest

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from pytest_isolate._config.values import counted
 from pytest_isolate._report.terminal import violations
 from pytest_isolate._report.unbuilt import unbuilt
-from pytest_isolate._values import counted
 
 _NEEDED = ("jinja2", "bokeh")
 _NAMED = 200  # tests without a sandbox, for each reason; the table has them all

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from pytest_isolate._model import Usage
 
 if TYPE_CHECKING:
-    from pytest_isolate._attempts import Attempt
     from pytest_isolate._forward.server import Used
     from pytest_isolate._sandbox.changes import Changes
+    from pytest_isolate._verdict.network_attempts import Attempt
     from pytest_isolate._violations import Violation
 
 SCHEMA = 1

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_isolate._config.values import counted, plain
 from pytest_isolate._report.files import check_writable, write_whole
-from pytest_isolate._values import counted, plain
 
 if TYPE_CHECKING:
     from pytest_isolate._model import Usage

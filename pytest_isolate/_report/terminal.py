@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_isolate._config.values import counted, format_duration, format_size, plain
 from pytest_isolate._report.unbuilt import is_bare, unbuilt
-from pytest_isolate._values import counted, format_duration, format_size, plain
 
 if TYPE_CHECKING:
     import pytest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from pytest_isolate._values import counted
+from pytest_isolate._config.values import counted
 
 _SAME = "the sandbox could not be built: "  # as the heading has said
 _WITHOUT_REASON = "the report does not say why"  # one of an earlier version

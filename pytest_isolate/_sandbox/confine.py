@@ -1,7 +1,7 @@
 """The walls of ``profile="strict"``, and of a test without namespaces, closed by the child around itself before the test's own code.
 
-What the filter forbids was decided in the parent (``_strict``); here it is only loaded, and nothing is imported. The order matters:
-the bounding set can be emptied only while there are capabilities, the user changes next, and the filter comes last,
+What the filter forbids was decided in the parent (``_plan.strictness``); here it is only loaded, and nothing is imported. The order
+matters: the bounding set can be emptied only while there are capabilities, the user changes next, and the filter comes last,
 because it forbids some of what the others need.
 """
 

@@ -1,6 +1,6 @@
 """The steps that build a sandbox, performed in order by its future PID 1.
 
-A step is ``[name, argument, ...]``, as ``_plan`` wrote it. A step that fails raises ``StepFailedError`` with
+A step is ``[name, argument, ...]``, as ``planning.planning`` wrote it. A step that fails raises ``StepFailedError`` with
 its name and path, and ends the sandbox; nothing here goes on with less than was asked.
 Imported by the builder: only cheap modules of the standard library here.
 """

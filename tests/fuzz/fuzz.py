@@ -20,22 +20,22 @@ with atheris.instrument_imports(include=["pytest_isolate", "json", "_pytest.repo
     import _pytest.junitxml  # noqa: F401 - so that it is instrumented, before anybody else imports it
     import pytest
 
-    from pytest_isolate import _allocations, _attempts, _coverage, _reading, _values
+    from pytest_isolate._config import values
     from pytest_isolate._linux import cgroup, kernel_log, mounts
+    from pytest_isolate._messages import coverage, reading
     from pytest_isolate._report import budget_file, compare, travel
     from pytest_isolate._sandbox.frames import Decoder, GarbledError
+    from pytest_isolate._verdict import allocations, network_attempts
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "unit"))
 from test_reading import PLACES, TRUE, changed, show
 
 _LONGEST_LIST = 3
 _PARSERS = (
-    _values.size(1), _values.duration, _values.count(1, "why"), _values.cores, _values.boolean, _values.network, _values.hostname,
-    _values.user, _values.environment,
+    values.size(1), values.duration, values.count(1, "why"), values.cores, values.boolean, values.network, values.hostname,
+    values.user, values.environment,
 )  # fmt: skip
-_WORDS = sorted(
-    {*_reading._OF_PYTEST, *_reading._FRAMES, "failed", "passed", "skipped", "call", "setup", "TestReport", "ReprEntry", "data"}
-)
+_WORDS = sorted({*reading._OF_PYTEST, *reading._FRAMES, "failed", "passed", "skipped", "call", "setup", "TestReport", "ReprEntry", "data"})
 
 
 def stream(data: atheris.FuzzedDataProvider) -> None:
@@ -73,8 +73,8 @@ def mutations(data: atheris.FuzzedDataProvider) -> None:
         report = {**report, word(data): value(data, 3)}
     frame = {"kind": "report", "when": "call", "seen": [], "report": report}
     if data.ConsumeBool():
-        kind = data.PickValueInList(sorted(_reading._FRAMES))
-        frame = {key: value(data, 2) for key in [*_reading._FRAMES[kind], word(data)]} | {"kind": kind}
+        kind = data.PickValueInList(sorted(reading._FRAMES))
+        frame = {key: value(data, 2) for key in [*reading._FRAMES[kind], word(data)]} | {"kind": kind}
     judge([json.loads(json.dumps(frame))])
 
 
@@ -97,20 +97,20 @@ def value(data: atheris.FuzzedDataProvider, depth: int) -> object:
 def judge(frames: list[dict[str, object]]) -> None:
     """What pytest's process does with frames; whatever passes has to be shown."""
     for strict in (False, True):
-        kept, wrong = _reading.checked(frames, strict=strict)
+        kept, wrong = reading.checked(frames, strict=strict)
         assert (wrong is None) == (len(kept) == len(frames))
         for frame in kept:
             if frame["kind"] == "network":
-                _attempts.read(frame.get("attempts"), None)
+                network_attempts.read(frame.get("attempts"), None)
             if frame["kind"] == "allocations":
-                _allocations.sentence(frame.get("lines"))
+                allocations.sentence(frame.get("lines"))
             if frame["kind"] == "coverage":
                 with contextlib.suppress(GarbledError):
-                    _coverage.read(frame)
+                    coverage.read(frame)
             if frame["kind"] != "report":
                 continue
             try:
-                report = _reading.report(ITEM, json.loads(json.dumps(frame)), strict=strict)
+                report = reading.report(ITEM, json.loads(json.dumps(frame)), strict=strict)
             except GarbledError:
                 continue
             show(report, ITEM.config)

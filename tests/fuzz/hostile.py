@@ -27,10 +27,10 @@ from typing import Any
 
 import pytest
 
-from pytest_isolate import _reading
+from pytest_isolate._messages import reading
 
 _MOST_ACTIONS = 12
-_KINDS = [*sorted(_reading._FRAMES), "surprise"]
+_KINDS = [*sorted(reading._FRAMES), "surprise"]
 _TEXTS = [
     "", "a", "call", "setup", "teardown", "passed", "failed", "skipped", "\0", "\ud800", "\n::error::x", "\x1b[2J", "../..", "/etc/shadow",
     "x" * 70_000,
@@ -84,7 +84,7 @@ class Hostile:
         if kind == "report" or self.random.random() < 0.3:
             made = self.true_report()
         else:
-            made = {name: self.value(2) for name in _reading._FRAMES.get(kind, {"x": None})} | {"kind": kind}
+            made = {name: self.value(2) for name in reading._FRAMES.get(kind, {"x": None})} | {"kind": kind}
         for _ in range(self.random.randint(0, 2)):  # at some place another value
             where: Any = made
             while isinstance(where, dict) and where:

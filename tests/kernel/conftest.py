@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from pytest_isolate import _plan, _strict
+from pytest_isolate._config.options import KEYWORDS
+from pytest_isolate._config.spec import Spec
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux.counters import Counters
 from pytest_isolate._linux.host import Host, Tree
-from pytest_isolate._options import KEYWORDS
+from pytest_isolate._plan import planning, strictness
 from pytest_isolate._sandbox.child import Child
 from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit, become, fork, say_broken
 from pytest_isolate._sandbox.frames import Writer
@@ -23,7 +24,6 @@ from pytest_isolate._sandbox.inherited import Inheritance
 from pytest_isolate._sandbox.keeper import Keeper
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._sandbox.watch import STACK_SIGNAL, Exit, Watch, wait_for_one
-from pytest_isolate._spec import Spec
 
 
 @dataclass
@@ -46,9 +46,9 @@ class Box:
     def spec(self, **changes: object) -> Spec:
         return Spec(**{**{name: keyword.default for name, keyword in KEYWORDS.items()}, **changes}, origins={})
 
-    def plan(self, **changes: object) -> _plan.Plan:
+    def plan(self, **changes: object) -> planning.Plan:
         spec = self.spec(**changes)
-        return _plan.plan(spec, self.host, Tree(), self.keeper.loopback() if spec.net else [], [tempfile.gettempdir(), "/var/tmp"])
+        return planning.plan(spec, self.host, Tree(), self.keeper.loopback() if spec.net else [], [tempfile.gettempdir(), "/var/tmp"])
 
     def run(
         self,
@@ -83,7 +83,7 @@ class Box:
             identity=identity or Identity(drop_capabilities=self.host.rootless),
             files=files,
             memory=limit,
-            confinement=_strict.confinement(self.spec(**changes)),
+            confinement=strictness.confinement(self.spec(**changes)),
         )
         if inherit is not None:
             entry = replace(entry, inheritance=replace(inherit, private=sandbox.private))

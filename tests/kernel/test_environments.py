@@ -16,7 +16,7 @@ import pytest
 from entering import JOIN, OUTER, PYTEST, USER
 from environments import BY_NAME, CAPABILITIES, ENVIRONMENTS, EXTRA
 
-from pytest_isolate import _strict
+from pytest_isolate._plan import strictness
 
 #: One test for each capability, which asks for it.
 ASKING = """
@@ -108,7 +108,7 @@ def _nothing() -> Iterator[list[str]]:
 
 def lacking(environment, host) -> dict[str, str]:
     """What is expected not to be there. What this machine lacks it has in no environment: Landlock, room for two more overlays."""
-    machine = {} if _strict.landlock_obstacle() is None else {"landlock": "lsm=landlock"}
+    machine = {} if strictness.landlock_obstacle() is None else {"landlock": "lsm=landlock"}
     if environment.deeper and host.here.overlay_root:
         machine["overlay"] = "use fs='readonly'"
     return environment.lacks | machine

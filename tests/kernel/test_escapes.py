@@ -24,9 +24,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_isolate import _strict
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux import syscalls
+from pytest_isolate._plan import strictness
 from pytest_isolate._sandbox.entry import Identity
 
 pytestmark = pytest.mark.dear
@@ -498,7 +498,7 @@ ATTEMPTS = [
 
 @pytest.fixture(scope="module")
 def numbers() -> dict[str, int]:
-    pyseccomp = pytest.importorskip("pyseccomp") if _strict.obstacle() is None else None
+    pyseccomp = pytest.importorskip("pyseccomp") if strictness.obstacle() is None else None
     if pyseccomp is None:
         pytest.skip("the numbers of system calls are libseccomp's")
     names = {
@@ -805,9 +805,9 @@ def test_landlock_is_a_second_wall(box):
         return refused
 
     if syscalls.landlock_version() < 2:
-        assert _strict.landlock_obstacle()
+        assert strictness.landlock_obstacle()
     else:
-        assert _strict.landlock_obstacle() is None
+        assert strictness.landlock_obstacle() is None
         assert box.run(body, profile="strict").value == ["EACCES", "EACCES"]
 
 

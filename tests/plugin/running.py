@@ -19,7 +19,7 @@ import sys
 def is_nurserys():
     frame = sys._getframe()
     while frame := frame.f_back:
-        if frame.f_code.co_filename.endswith("_nursing.py"): return True
+        if frame.f_code.co_filename.endswith("_child/nursing.py"): return True
     return False
 """
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from running import Started
 
-from pytest_isolate import _strict
 from pytest_isolate._linux import syscalls
+from pytest_isolate._plan import strictness
 
 pytestmark = pytest.mark.kernel
 
@@ -29,8 +29,8 @@ from pytest_isolate import isolate
 PYTEST = os.getpid()
 """
 SIGNALS_NEEDED = 6  # Landlock's version
-LANDLOCKS = "Landlock's wall (writes to /tmp, /dev/shm only); " if _strict.landlock_obstacle() is None else ""
-landlock = pytest.mark.skipif(_strict.landlock_obstacle() is not None, reason=str(_strict.landlock_obstacle()))
+LANDLOCKS = "Landlock's wall (writes to /tmp, /dev/shm only); " if strictness.landlock_obstacle() is None else ""
+landlock = pytest.mark.skipif(strictness.landlock_obstacle() is not None, reason=str(strictness.landlock_obstacle()))
 
 
 @pytest.fixture
@@ -325,15 +325,19 @@ def test_it(number):
 
 def test_strict_keeps_the_filter_and_says_what_it_lacks(bare, pytester):
     """A hostile test has what can be had, and the walls are counted."""
-    if _strict.obstacle() is not None:
-        pytest.skip(str(_strict.obstacle()))
+    if strictness.obstacle() is not None:
+        pytest.skip(str(strictness.obstacle()))
     result = bare(
         "@isolate(profile='strict')\ndef test_it():\n    status = open('/proc/self/status').read()\n"
         "    assert 'Seccomp:\\t2' in status and 'CapEff:\\t0000000000000000' in status\n",
         "--isolate-report=report.json",
     )
     result.assert_outcomes(passed=1, warnings=1)
-    assert entries(pytester.path)["test_it"]["walls"] == ["process", *(["landlock"] if not _strict.landlock_obstacle() else []), "strict"]
+    assert entries(pytester.path)["test_it"]["walls"] == [
+        "process",
+        *(["landlock"] if not strictness.landlock_obstacle() else []),
+        "strict",
+    ]
 
 
 def test_a_kind_that_works_says_nothing_of_another(bare, pytester):

@@ -442,12 +442,12 @@ def test_processor_time_ends_when_wall_time_does(pytester, isolated):
     pytester.makeconftest(LATE_LOOK)
     pytester.makepyfile("""
         import os, time
-        from pytest_isolate import _inside
+        from pytest_isolate._child import inside
         def leave(status):
             end = time.process_time() + 0.5
             while time.process_time() < end: pass
             os._exit(status)
-        def test_nothing(): _inside._exit = leave
+        def test_nothing(): inside._exit = leave
     """)
     isolated("--isolate-all", "--isolate-report=report.json").assert_outcomes(passed=1)
     (usage,) = (each["usage"] for each in json.loads((pytester.path / "report.json").read_text())["tests"])
@@ -460,11 +460,12 @@ def test_no_test_says_by_itself_how_much_processor_time_was_not_its_own(pytester
     """A test that shares its sandbox with the next can have its process say anything before that: nothing is taken off for it."""
     pytester.makepyfile("""
         import time
-        from pytest_isolate import isolate, _inside
+        from pytest_isolate import isolate
+        from pytest_isolate._child import inside
         pytestmark = isolate(scope="module")
         def test_lies():
-            inside = next(each for each in __import__("gc").get_objects() if type(each) is _inside.Inside)
-            inside._before = type("Before", (), {"processor": lambda self: (0.25, 0.0)})()
+            mine = next(each for each in __import__("gc").get_objects() if type(each) is inside.Inside)
+            mine._before = type("Before", (), {"processor": lambda self: (0.25, 0.0)})()
         def test_busy():
             end = time.process_time() + 0.3
             while time.process_time() < end: pass

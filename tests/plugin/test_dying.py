@@ -167,11 +167,11 @@ def test_one_interruption_tears_fixtures_down_and_ends_sandboxes(tmp_path, numbe
 
 
 AT_THE_FORK = """
-from pytest_isolate import _flight
+from pytest_isolate._test import flights
 def interrupted(*arguments, **more):
     with open("started") as started: started.read()
     raise KeyboardInterrupt
-_flight.{} = interrupted
+flights.{} = interrupted
 """
 
 
@@ -186,8 +186,9 @@ def test_an_interruption_behind_the_fork_ends_the_test(tmp_path, before):
 
 
 IN_FLIGHT = """
-from pytest_isolate import _flight, _pytest_private
-run = _flight.run
+from pytest_isolate._pytest import internals
+from pytest_isolate._test import flights
+run = flights.run
 
 def interrupted(*arguments): raise KeyboardInterrupt
 
@@ -201,7 +202,7 @@ def pytest_unconfigure():
 """
 
 
-@pytest.mark.parametrize("where", ["_pytest_private.leaves_nothing = interrupted", "_flight.run = interrupted_behind_it"])
+@pytest.mark.parametrize("where", ["internals.leaves_nothing = interrupted", "flights.run = interrupted_behind_it"])
 def test_an_interruption_leaves_nobody_in_flight(tmp_path, where):
     """It comes when the test is in the air and pytest is about to take up the next one: the test is ended and reaped."""
     run = Started(tmp_path / "run", WAITING, IN_FLIGHT.format(where), "--isolate-jobs=2")
@@ -213,9 +214,11 @@ def test_an_interruption_leaves_nobody_in_flight(tmp_path, where):
 
 def test_a_child_that_pytest_left_alone_on_its_way_inside_ends(tmp_path):
     """Behind the fork pytest was interrupted and closed the pipes: the child has nobody to tell, and is not pytest."""
-    conftest = (
-        "from pytest_isolate import _flight\ndef interrupted(*arguments, **more): raise KeyboardInterrupt\n_flight.Watch = interrupted"
-    )
+    conftest = """
+from pytest_isolate._test import flights
+def interrupted(*arguments, **more): raise KeyboardInterrupt
+flights.Watch = interrupted
+"""
     run = Started(tmp_path / "run", "def test_a(): pass", conftest)
     output = run.end()
     assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
@@ -358,9 +361,9 @@ def pytest_sessionfinish():
 """
 STAYING = """
 import signal
-from pytest_isolate import _inside
-def test_stays(): _inside._exit = lambda status: signal.pause()
-def test_stays_too(): _inside._exit = lambda status: signal.pause()
+from pytest_isolate._child import inside
+def test_stays(): inside._exit = lambda status: signal.pause()
+def test_stays_too(): inside._exit = lambda status: signal.pause()
 def test_after(): pass
 """
 SIBLING = """

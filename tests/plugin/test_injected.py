@@ -13,7 +13,9 @@ pytestmark = pytest.mark.kernel
 #: In the run's own conftest: strace is on one process, and all that it starts, for one step of the first test and no longer.
 INJECTING = """
 import contextlib, os, subprocess
-from pytest_isolate import _flight, _openmp, _run
+from pytest_isolate._forking import openmp
+from pytest_isolate._session import run
+from pytest_isolate._test import flights
 from pytest_isolate._linux import huge_pages  # else the imports of these would be the first to open a file
 from pytest_isolate._sandbox import keeper
 
@@ -42,7 +44,7 @@ def once(owner, name, whom):
             return call(*args)
     setattr(owner, name, injected)
 
-if WHERE == "start": once(_run.Machine, "__init__", lambda *_: os.getpid())
+if WHERE == "start": once(run.Machine, "__init__", lambda *_: os.getpid())
 if WHERE == "build": once(_flight, "_build", lambda flight, spec: flight.run.machine.keeper._builder.pid)
 if WHERE == "fork": once(_flight, "_fork", lambda *_: os.getpid())
 """

@@ -120,7 +120,7 @@ def test_forges():
 """
 TELLS_STACKS = """
 import os
-from pytest_isolate._inside import Inside
+from pytest_isolate._child.inside import Inside
 begin = Inside.begin
 def begin_and_tell(inside, hooks, stacks, *arguments, **more):
     os.environ["STACKS"] = str(stacks)
@@ -150,11 +150,11 @@ def test_a_test_that_interrupts_the_run_shows_its_stack(pytester, isolated):
 
 
 AT_THE_FORK = """
-from pytest_isolate import _flight
+from pytest_isolate._test import flights
 def interrupted(*arguments, **more):
     with open("started") as started: started.read()
     raise KeyboardInterrupt
-_flight._watch = interrupted
+flights._watch = interrupted
 """
 WHILE_IT_FORKS = """
 import os, signal
@@ -170,24 +170,24 @@ entry.fork = fork_and_be_interrupted
 #: What is interrupted is a line of ours, so the conftest has the code of another file.
 WHILE_ANOTHER_ENDS = """
 import os, signal
-from pytest_isolate import _flight
-finish = _flight.finish
+from pytest_isolate._test import flights
+finish = flights.finish
 def finish_and_be_interrupted(flight):
-    _flight.finish = finish
+    flights.finish = finish
     with open("started") as started: started.read()
     os.kill(os.getpid(), signal.SIGINT)
-_flight.finish = finish_and_be_interrupted
+flights.finish = finish_and_be_interrupted
 """
 BEFORE_THE_FLEET_HAS_IT = """
 import os, signal
-from pytest_isolate import _flight
-run = _flight.run
+from pytest_isolate._test import flights
+run = flights.run
 def run_and_interrupted(flight):
     run(flight)
     if flight.inside is None and flight.item.name == "test_wait":
         with open("started") as started: started.read()
         os.kill(os.getpid(), signal.SIGINT)
-_flight.run = run_and_interrupted
+flights.run = run_and_interrupted
 """
 WHILE_THE_NEXT_BEGINS = """
 import os, signal

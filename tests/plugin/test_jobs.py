@@ -241,7 +241,7 @@ def test_b(): meet(B); wait()
 def test_an_interruption_while_pytest_does_not_wait_ends_all_that_fly(project, jobs, pytester, before):
     """It comes as the next test gets its sandbox, or has just been forked, and pytest must not wait for the one that flies then."""
     pytester.makeconftest(f"""
-        from pytest_isolate import _flight
+        from pytest_isolate._test import flights
         original = _flight.{before}
         def first(*arguments, **more):
             _flight.{before} = second

@@ -176,13 +176,13 @@ def test_a_group_ends_with_the_run(pytester, isolated, arguments):
 
 LATE = """
 import time
-from pytest_isolate import _inside
+from pytest_isolate._child import inside
 from pytest_isolate._sandbox import watch
 
-write, look, by_word = _inside._write, watch.Watch.look, []
+write, look, by_word = inside._write, watch.Watch.look, []
 
 def late(*arguments):  # once: pytest has looked by itself meanwhile, and seen the end
-    _inside._write = write
+    inside._write = write
     time.sleep(3 * watch._LOOK_AGAIN)
     write(*arguments)
 
@@ -192,7 +192,7 @@ def looking(self, ready):
     if self.over:
         by_word.append(word)
 
-_inside._write, watch.Watch.look = late, looking
+inside._write, watch.Watch.look = late, looking
 def pytest_unconfigure(): print("by word:", by_word)
 """
 

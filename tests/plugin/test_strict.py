@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_isolate._options import KEYWORDS
+from pytest_isolate._config.options import KEYWORDS
 
 pytestmark = pytest.mark.kernel
 
@@ -112,7 +112,7 @@ def test_a_project_cannot_redefine_strict(pytester, outcomes):
 
 def test_strict_changes_no_keyword(pytester):
     """It closes walls; what a test asks for besides, such as ``net=False``, is the asker's."""
-    from pytest_isolate._spec import Defaults
+    from pytest_isolate._config.spec import Defaults
 
     specs = [Defaults(pytester.parseconfig("-p", "isolate", *options)).spec([]) for options in ((), ("--isolate-profile=strict",))]
     assert [name for name in KEYWORDS if getattr(specs[0], name) != getattr(specs[1], name)] == ["profile"]

@@ -8,9 +8,9 @@ pytestmark = pytest.mark.kernel
 
 HANGS = """
 import os, threading
-from pytest_isolate import _verdict
+from pytest_isolate._verdict import judging
 from pytest_isolate._sandbox import watch
-watch.ENTERING_LONGEST = _verdict.ENTERING_LONGEST = 1.0
+watch.ENTERING_LONGEST = judging.ENTERING_LONGEST = 1.0
 lock, held, done = threading.Lock(), threading.Event(), threading.Event()
 def hold():
     with lock:

@@ -75,7 +75,7 @@ def test_a_timer_of_a_conftest_goes_off_inside(pytester, isolated, repeat):
     pytester.makepyfile(
         """
         import faulthandler, os, time, conftest
-        from pytest_isolate._dump_later import dump_later
+        from pytest_isolate._forking.dump_later import dump_later
         def threads(): return len(os.listdir("/proc/self/task"))
         def test_of_import():
             assert threads() == 2 and dump_later.armed.repeat is conftest.REPEAT
@@ -151,7 +151,7 @@ def test_building_a_sandbox_is_no_part_of_the_test(pytester, isolated):
     pytester.makepyfile(
         """
         import signal, time
-        from pytest_isolate._dump_later import dump_later
+        from pytest_isolate._forking.dump_later import dump_later
         def test_it():
             assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 1
             assert 0 < dump_later.armed.due - time.monotonic() <= 1
@@ -169,7 +169,7 @@ def test_timers_go_on_in_pytest_when_a_test_is_over(pytester, isolated, way):
     pytester.makepyfile(
         """
         import signal, time, pytest
-        from pytest_isolate._dump_later import dump_later
+        from pytest_isolate._forking.dump_later import dump_later
         @pytest.fixture(scope="module")
         def wide():
             signal.setitimer(signal.ITIMER_REAL, 1000)

@@ -258,9 +258,9 @@ def test_rerunfailures_delays_grow_for_a_killed_test(run):
     """By `--reruns-delay` and its factor of growth, as the plugin reckons for the attempts that it makes itself."""
     files = {
         "conftest.py": """
-            from pytest_isolate import _reruns
+            from pytest_isolate._messages import reruns
             def pytest_collection_finish(session):
-                print("delays", [_reruns.delay_of(session.items[0], attempts) for attempts in (1, 2, 3)])
+                print("delays", [reruns.delay_of(session.items[0], attempts) for attempts in (1, 2, 3)])
             """,
         "test_it.py": "def test_it(): pass\n",
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_isolate._coverage import Measured, Measuring, read
+from pytest_isolate._messages.coverage import Measured, Measuring, read
 from pytest_isolate._sandbox.frames import GarbledError
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_isolate._destinations import Destination, Forward, format_forward, forward
+from pytest_isolate._config.destinations import Destination, Forward, format_forward, forward
 
 
 @pytest.mark.parametrize(

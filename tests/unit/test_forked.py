@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_isolate import _forked, _processes
+from pytest_isolate._forking import forked, own_processes
 
 
 class Pool:
@@ -34,7 +34,7 @@ KNOWN = {
 def test_a_private_name_that_is_another_costs_no_test(monkeypatch, module):
     """One name by which something is found, and none of those that are used for it then: nothing is done, and nothing raised."""
     monkeypatch.setitem(sys.modules, module, KNOWN[module])
-    repairs = [*_forked.repairs({}, threads=True), lambda: _processes.adopt({})]
+    repairs = [*forked.repairs({}, threads=True), lambda: own_processes.adopt({})]
     if (pid := os.fork()) == 0:
         try:
             for repair in repairs:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pytest_isolate._destinations import Forward
-from pytest_isolate._options import KEYWORDS
-from pytest_isolate._spec import BadValueError, Defaults
+from pytest_isolate._config.destinations import Forward
+from pytest_isolate._config.options import KEYWORDS
+from pytest_isolate._config.spec import BadValueError, Defaults
 
 pytestmark = pytest.mark.old
 

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_isolate import _plan
+from pytest_isolate._config.options import KEYWORDS
+from pytest_isolate._config.spec import Spec
 from pytest_isolate._linux.cgroup import Hierarchy
 from pytest_isolate._linux.environment import Environment
 from pytest_isolate._linux.host import Host, Tree
 from pytest_isolate._linux.mounts import MountPoint
 from pytest_isolate._linux.syscalls import Clone, Mount
-from pytest_isolate._options import KEYWORDS
-from pytest_isolate._plan import PRIVATE, ROOT
-from pytest_isolate._spec import Spec
+from pytest_isolate._plan import planning
+from pytest_isolate._plan.planning import PRIVATE, ROOT
 
 ROOTLESS = [False, True]
 V1 = {name: Hierarchy(1, f"/sys/fs/cgroup/{name}") for name in ("memory", "pids", "cpu", "cpuacct")}
@@ -94,7 +94,7 @@ def spec(**keywords):
 
 
 def a_plan(wanted=None, host=None, tree=None, places=("/tmp",)):
-    return _plan.plan(wanted or spec(), host or a_host(), tree or Files(), ["6c6f"], list(places))
+    return planning.plan(wanted or spec(), host or a_host(), tree or Files(), ["6c6f"], list(places))
 
 
 def steps(plan, *names):
@@ -438,8 +438,8 @@ def test_a_root_of_another_user_namespace_is_rootless():
 
 def test_a_uid_without_a_name_is_its_own_group():
     """As ``docker run --user 4000000``: no supplementary groups."""
-    assert _plan.resolve_user(4_000_000) == (4_000_000, 4_000_000, ())
-    assert _plan.resolve_user("root")[:2] == (0, 0)
+    assert planning.resolve_user(4_000_000) == (4_000_000, 4_000_000, ())
+    assert planning.resolve_user("root")[:2] == (0, 0)
 
 
 @pytest.mark.parametrize(

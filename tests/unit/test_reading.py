@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_isolate import _reading, _sources
+from pytest_isolate._messages import reading, sources
 from pytest_isolate._sandbox.frames import GarbledError
 from pytest_isolate._sandbox.salvage import Reader
 
@@ -65,8 +65,8 @@ class Item:
 def test_what_pytest_writes_is_read_as_it_was(name, pytestconfig):
     """A true report passes, and comes out the same."""
     frame = {"kind": "report", "when": "call", "report": copy.deepcopy(TRUE[name]), "seen": []}
-    assert _reading.checked([frame], strict=True) == ([frame], None)
-    report = _reading.report(Item(pytestconfig), frame, strict=False)
+    assert reading.checked([frame], strict=True) == ([frame], None)
+    report = reading.report(Item(pytestconfig), frame, strict=False)
     assert json.loads(json.dumps(report._to_json())) | {"$report_type": "TestReport"} == TRUE[name]
 
 
@@ -112,12 +112,12 @@ def test_whatever_passes_can_be_shown(pytestconfig, place, new, more):
 
 
 def shown_or_refused(frame, config):
-    kept, wrong = _reading.checked([frame], strict=False)
+    kept, wrong = reading.checked([frame], strict=False)
     if wrong is not None:
         assert wrong.startswith("wrote a report that pytest cannot read: ")
         return
     try:
-        report = _reading.report(Item(config), kept[0], strict=False)
+        report = reading.report(Item(config), kept[0], strict=False)
     except GarbledError:
         return
     show(report, config)
@@ -144,15 +144,15 @@ def show(report: pytest.TestReport, config: pytest.Config) -> None:
 )
 def test_any_frame_is_checked_without_an_exception(frame, data):
     """Whatever an object with a kind holds: it passes, or is refused in words."""
-    frame["kind"] = data.draw(st.sampled_from(sorted(_reading._FRAMES)) | st.text())
-    kept, wrong = _reading.checked([frame], strict=data.draw(st.booleans()))
+    frame["kind"] = data.draw(st.sampled_from(sorted(reading._FRAMES)) | st.text())
+    kept, wrong = reading.checked([frame], strict=data.draw(st.booleans()))
     assert (kept == [] and isinstance(wrong, str)) or (kept == [frame] and wrong is None)
 
 
 def test_nothing_behind_a_wrong_frame_counts():
     """What came before it does."""
     sent = [{"kind": "end"}, {"kind": "surprise"}, {"kind": "end"}]
-    assert _reading.checked(sent, strict=False) == (sent[:1], "wrote a report that pytest cannot read: a frame is of the kind 'surprise'")
+    assert reading.checked(sent, strict=False) == (sent[:1], "wrote a report that pytest cannot read: a frame is of the kind 'surprise'")
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,8 @@ def test_nothing_behind_a_wrong_frame_counts():
 )
 def test_devices_and_the_kernels_files_are_no_source(path):
     """Nor are directories, pipes, and what is no path at all."""
-    assert _reading.shown_line(path, None) == ""
-    assert _reading.places([(path, 1, "f")], None) == [("?", 1, "f")]
+    assert reading.shown_line(path, None) == ""
+    assert reading.places([(path, 1, "f")], None) == [("?", 1, "f")]
 
 
 def test_files_are_source_as_long_as_they_are_files(tmp_path):
@@ -169,15 +169,15 @@ def test_files_are_source_as_long_as_they_are_files(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/dev/zero")
     paths = (__file__, tmp_path / "none", tmp_path / "pipe", tmp_path / "link")
-    assert [_sources.may_show(str(path), None) for path in paths] == [True, True, False, False]
+    assert [sources.may_show(str(path), None) for path in paths] == [True, True, False, False]
 
 
 def test_what_may_be_shown_is_read_once_and_forgotten_with_the_run(tmp_path):
     """Whatever comes to stand in its place meanwhile is not opened: a pipe would be waited for."""
     path = tmp_path / "file.py"
     path.write_text("first\nsecond\n")
-    assert _sources.may_show(str(path), None)
-    assert _sources.may_show(str(tmp_path / "later"), None)
+    assert sources.may_show(str(path), None)
+    assert sources.may_show(str(tmp_path / "later"), None)
     path.unlink()
     for each in (path, tmp_path / "later"):
         os.mkfifo(each)
@@ -186,7 +186,7 @@ def test_what_may_be_shown_is_read_once_and_forgotten_with_the_run(tmp_path):
     assert linecache.getline(str(tmp_path / "later"), 1) == ""
     path.unlink()
     path.write_text("new\n")
-    _sources.forget()
+    sources.forget()
     assert linecache.getline(str(path), 1) == "new\n"
 
 
@@ -196,10 +196,10 @@ def test_whose_rights_to_read_count(tmp_path):
     (tmp_path / "file").write_text("secret\n")
     (tmp_path / "file").chmod(0o600)
     everybody = Reader(12345, frozenset())
-    assert _sources.may_show(str(tmp_path / "file"), None)
-    assert not _sources.may_show(str(tmp_path / "file"), everybody)
-    assert not _sources.may_show(str(tmp_path / "file"), Reader(os.getuid(), frozenset())) or os.stat(tmp_path).st_uid == os.getuid()
+    assert sources.may_show(str(tmp_path / "file"), None)
+    assert not sources.may_show(str(tmp_path / "file"), everybody)
+    assert not sources.may_show(str(tmp_path / "file"), Reader(os.getuid(), frozenset())) or os.stat(tmp_path).st_uid == os.getuid()
     (tmp_path / "file").chmod(0o644)
-    assert _sources.may_show(str(tmp_path / "file"), everybody) == all(each.stat().st_mode & 1 for each in above)
-    assert _sources.may_show("/etc/passwd", everybody)
-    _sources.forget()
+    assert sources.may_show(str(tmp_path / "file"), everybody) == all(each.stat().st_mode & 1 for each in above)
+    assert sources.may_show("/etc/passwd", everybody)
+    sources.forget()

@@ -4,18 +4,18 @@ import errno
 
 import pytest
 
-from pytest_isolate import _remedies
 from pytest_isolate._errors import StepFailedError, errno_in_words
 from pytest_isolate._linux.cgroup import Hierarchy
 from pytest_isolate._linux.environment import SANDBOX, Environment
 from pytest_isolate._linux.host import Host
-from pytest_isolate._remedies import explain, group_remedy, remedy
+from pytest_isolate._plan import remedies
+from pytest_isolate._plan.remedies import explain, group_remedy, remedy
 
 HERE = Environment(release=(6, 1))
 USER = Environment(release=(6, 1), uid=1000)
 GROUPS = frozenset({"v2"})
 FILTERED = Environment(release=(6, 1), filtered=True)
-NAMESPACES = f"{_remedies.USER_NAMESPACES}; {_remedies.CONTAINER}"
+NAMESPACES = f"{remedies.USER_NAMESPACES}; {remedies.CONTAINER}"
 
 
 def of(step, code, where, path="/proc/self/uid_map"):
@@ -26,29 +26,29 @@ def of(step, code, where, path="/proc/self/uid_map"):
     ("step", "code", "where", "expected"),
     [
         ("clone into", errno.EPERM, USER, NAMESPACES),
-        ("clone into", errno.ENOSPC, USER, _remedies.LIMITS),
+        ("clone into", errno.ENOSPC, USER, remedies.LIMITS),
         (
             "clone into",
             errno.ENOSPC,
             Environment(sysctls=frozenset({"user.max_net_namespaces"})),
             "allow namespaces: sudo sysctl -w user.max_net_namespaces=15000",
         ),
-        ("clone into", errno.EUSERS, HERE, _remedies.LIMITS),
+        ("clone into", errno.EUSERS, HERE, remedies.LIMITS),
         ("write", errno.EPERM, USER, NAMESPACES),
         ("mount tmpfs on", errno.EACCES, USER, NAMESPACES),
-        ("clone into", errno.EPERM, FILTERED, _remedies.CONTAINER),
-        ("pivot", errno.EPERM, FILTERED, _remedies.CONTAINER),
-        ("mount bind on", errno.EACCES, Environment(apparmor="docker-default"), _remedies.CONTAINER),
-        ("clone into", errno.EPERM, Environment(uid=1000, filtered=True), _remedies.CONTAINER_USER),
-        ("clone into", errno.EPERM, Environment(filtered=True, container=SANDBOX), _remedies.STRICT),
-        ("mount proc on", errno.EPERM, USER, _remedies.MASKED_PROC),
-        ("mount sysfs on", errno.EPERM, USER, _remedies.MASKED_PROC),
-        ("overlay", errno.EINVAL, HERE, _remedies.OVERLAY),
-        ("overlay", errno.ENODEV, HERE, _remedies.OVERLAY_MODULE),
-        ("overlay or read only", errno.EINVAL, HERE, _remedies.OVERLAY),
+        ("clone into", errno.EPERM, FILTERED, remedies.CONTAINER),
+        ("pivot", errno.EPERM, FILTERED, remedies.CONTAINER),
+        ("mount bind on", errno.EACCES, Environment(apparmor="docker-default"), remedies.CONTAINER),
+        ("clone into", errno.EPERM, Environment(uid=1000, filtered=True), remedies.CONTAINER_USER),
+        ("clone into", errno.EPERM, Environment(filtered=True, container=SANDBOX), remedies.STRICT),
+        ("mount proc on", errno.EPERM, USER, remedies.MASKED_PROC),
+        ("mount sysfs on", errno.EPERM, USER, remedies.MASKED_PROC),
+        ("overlay", errno.EINVAL, HERE, remedies.OVERLAY),
+        ("overlay", errno.ENODEV, HERE, remedies.OVERLAY_MODULE),
+        ("overlay or read only", errno.EINVAL, HERE, remedies.OVERLAY),
         ("overlay", errno.EINVAL, Environment(release=(5, 10), uid=1000), "Linux 5.11 is needed, this is Linux 5.10"),
         ("read only", errno.ENOSYS, Environment(release=(5, 10)), "Linux 5.12 is needed, this is Linux 5.10"),
-        ("read only", errno.ENOSYS, FILTERED, f"Linux 6.1 has it and {_remedies.HIDDEN}, or docker run --security-opt seccomp=unconfined"),
+        ("read only", errno.ENOSYS, FILTERED, f"Linux 6.1 has it and {remedies.HIDDEN}, or docker run --security-opt seccomp=unconfined"),
         ("read only", errno.ENOSYS, Environment(release=(5, 10), filtered=True), "Linux 5.12 is needed, this is Linux 5.10"),
         ("setns into", errno.ENOSYS, Environment(), "Linux 5.12 is needed"),
     ],
@@ -82,7 +82,7 @@ def test_a_root_without_capabilities_reads_which(step):
     assert "docker run --cap-add NET_ADMIN --cap-add SYS_CHROOT" in of(step, errno.EPERM, where, path="lo")
 
 
-@pytest.mark.parametrize(("path", "expected"), [("/proc/root", _remedies.OVERLAY), ("/proc/root/tmp", _remedies.OVERLAY_OF_TMP)])
+@pytest.mark.parametrize(("path", "expected"), [("/proc/root", remedies.OVERLAY), ("/proc/root/tmp", remedies.OVERLAY_OF_TMP)])
 def test_an_overlay_too_deep_is_told_apart_by_what_it_is_for(path, expected):
     """Without a private directory for temporary files nothing can run, whatever ``fs`` says."""
     assert of("overlay", errno.EINVAL, HERE, path=path) == expected
@@ -148,7 +148,7 @@ def test_a_controller_has_the_command_of_its_version_and_caller(where, refused, 
 def test_a_refused_limit_is_not_explained_by_user_namespaces():
     """A control group's file that cannot be written has nothing to do with user namespaces."""
     error = StepFailedError("write '5' to", "/sys/fs/cgroup/pids/pytest-isolate-1-abcd/1/pids.max", errno.EACCES)
-    assert _remedies.USER_NAMESPACES not in explain(error, USER)
+    assert remedies.USER_NAMESPACES not in explain(error, USER)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_shortage_names_its_limit(step, code, expected):
 def test_a_remedy_follows_the_failure():
     """One sentence: which step, on which path, the errno in words, and what helps."""
     said = explain(StepFailedError("mount proc on", "/proc/root/proc", errno.EPERM), USER)
-    assert said == f"mount proc on /proc/root/proc: not permitted [EPERM]; remedy: {_remedies.MASKED_PROC}"
+    assert said == f"mount proc on /proc/root/proc: not permitted [EPERM]; remedy: {remedies.MASKED_PROC}"
 
 
 @pytest.mark.parametrize(

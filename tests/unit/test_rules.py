@@ -2,8 +2,8 @@
 
 import pytest
 
-from pytest_isolate._rules import Rules
-from pytest_isolate._run import Run
+from pytest_isolate._config.rules import Rules
+from pytest_isolate._session.run import Run
 
 SOURCE = """
 import pytest

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pytest_isolate import _settings
-from pytest_isolate._spec import Defaults
+from pytest_isolate._config import settings
+from pytest_isolate._config.spec import Defaults
 
 NATIVE = pytest.mark.skipif(pytest.version_tuple < (9, 2), reason="the native table of pytest 9.2")
 #: for each option, what a command line says, what an ini file says, and what it is then
@@ -29,22 +29,22 @@ def settled(pytester, monkeypatch):
     def settle(*options, ini="", file="pytest.ini", head="[pytest]\n"):
         (pytester.path / file).write_text(head + ini, "utf-8")
         config = pytester.parseconfig("-p", "isolate", *options)
-        _settings.settle(config)
-        return {each.name: getattr(config.option, each.name) for each in _settings.SETTINGS}
+        settings.settle(config)
+        return {each.name: getattr(config.option, each.name) for each in settings.SETTINGS}
 
     return settle
 
 
 def test_every_option_is_tried_below():
     """An option added to the table is added to these tests."""
-    assert GIVEN.keys() == {each.name for each in _settings.SETTINGS}
+    assert GIVEN.keys() == {each.name for each in settings.SETTINGS}
 
 
 @pytest.mark.parametrize("name", GIVEN)
 def test_an_option_is_that_of_the_command_line_or_the_ini_file(settled, pytester, name):
     """With the same meaning; a path of the ini file is one beside it, wherever pytest was started."""
     option, ini, expected = GIVEN[name]
-    defaults = {each.name: each.default for each in _settings.SETTINGS}
+    defaults = {each.name: each.default for each in settings.SETTINGS}
     assert settled() == defaults
     assert settled(option) == defaults | {name: expected}
     is_path = name in {"isolate_report", "isolate_html", "isolate_budgets"}

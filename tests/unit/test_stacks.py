@@ -8,7 +8,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_isolate._stacks import places, readable
+from pytest_isolate._verdict.thread_stacks import places, readable
 
 OTHER = ["Thread 0x00007f0e [warm-pool_0] (most recent call first):", '  File "/lib/threading.py", line 327 in wait']
 MAIN = [

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_isolate import _options, _typing
+from pytest_isolate import _typing
+from pytest_isolate._config import options
 
 
 def _annotations():
@@ -29,16 +30,16 @@ WORDS = [
 
 def test_the_type_has_every_keyword():
     """A keyword added to the table is added to the type, or using it is a type error."""
-    assert ANNOTATIONS.keys() == _options.KEYWORDS.keys()
+    assert ANNOTATIONS.keys() == options.KEYWORDS.keys()
 
 
 @pytest.mark.parametrize(("name", "word"), WORDS, ids=str)
 def test_the_type_knows_no_word_that_is_refused(name, word):
     """What a type checker accepts is accepted."""
-    _options.KEYWORDS[name].parse(word)
+    options.KEYWORDS[name].parse(word)
 
 
-@pytest.mark.parametrize(("name", "keyword"), _options.KEYWORDS.items(), ids=_options.KEYWORDS)
+@pytest.mark.parametrize(("name", "keyword"), options.KEYWORDS.items(), ids=options.KEYWORDS)
 def test_the_type_knows_every_word_that_the_sentence_offers(name, keyword):
     """The words of a choice are those of the type."""
     with pytest.raises(ValueError, match="it must be") as caught:

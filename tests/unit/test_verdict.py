@@ -6,11 +6,11 @@ import signal
 import pytest
 
 from pytest_isolate import _violations
+from pytest_isolate._config.options import KEYWORDS
+from pytest_isolate._config.spec import Spec
 from pytest_isolate._linux.counters import Counters
-from pytest_isolate._options import KEYWORDS
 from pytest_isolate._sandbox.watch import Exit
-from pytest_isolate._spec import Spec
-from pytest_isolate._verdict import Facts, judge, leak_sentence
+from pytest_isolate._verdict.judging import Facts, judge, leak_sentence
 
 ENTERED, END = {"kind": "entered", "pid": 5}, {"kind": "end"}
 HERE = "by @isolate on function t.py::test_it"

@@ -1,0 +1,328 @@
+"""What a child is given before its fork: descriptors, output files, limits, an identity."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import pytest
+
+from pytest_isolate._child.inside import Events
+from pytest_isolate._config.spec import Spec
+from pytest_isolate._errors import Step, StepFailedError
+from pytest_isolate._forking import forked
+from pytest_isolate._forking.timers import Stopped
+from pytest_isolate._plan import strictness
+from pytest_isolate._plan.planning import resolve_user
+from pytest_isolate._pytest import internals
+from pytest_isolate._sandbox import mirror, relay
+from pytest_isolate._sandbox.confine import Wall
+from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit, MemoryLooked
+from pytest_isolate._sandbox.inherited import Inheritance
+from pytest_isolate._sandbox.relay import Relay
+from pytest_isolate._sandbox.sandbox import Sandbox
+from pytest_isolate._session.run import Run, working_directory
+
+
+def wants_debugger(config: pytest.Config) -> bool:
+    """Whether the run was asked to stop in a debugger."""
+    return bool(config.getoption("usepdb", False) or config.getoption("trace", False))
+
+
+def random_state() -> Callable[[], None]:
+    """What a child calls to have the parent's state of ``random`` again: Python seeds it anew in forked children."""
+    module = sys.modules.get("random")
+    return partial(module.setstate, module.getstate()) if module is not None else lambda: None
+
+
+def open_pipes(count: int) -> list[tuple[int, int]]:
+    """Reading and writing ends, close-on-exec. Raises ``StepFailedError``, with none left open."""
+    pipes: list[tuple[int, int]] = []
+    try:
+        with Step("open", "the pipes of the test's process"):
+            pipes.extend(os.pipe() for _ in range(count))
+    except StepFailedError:
+        for pipe in pipes:
+            close(*pipe)
+        raise
+    return pipes
+
+
+def repairs(run: Run, opened: list[int]) -> forked.Repairs:
+    """What the child has to put right in its copy of this Python. ``opened`` grows by the descriptors that it needs for that."""
+    run.machine.openmp.pause()
+    processes = run.processes()
+    opened += [process.fd for process in processes.values()]
+    return forked.repairs(processes, threads=threading.active_count() > 1)
+
+
+def close(*descriptors: int) -> None:
+    """Close them all."""
+    for fd in descriptors:
+        os.close(fd)
+
+
+def _open_events(sandbox: Sandbox, spec: Spec) -> Events:
+    """Files of the control groups by which the child tells in which phase something was denied. Raises ``StepFailedError``."""
+    events: Events = {}
+    if spec.pids is not None and "pids" in sandbox.groups:
+        events["pids"] = (_opened(f"{sandbox.groups['pids']}/pids.events"), "max")
+    if spec.memory is not None and "memory" in sandbox.groups:
+        events["oom"] = (_opened(sandbox.oom_file), "oom_kill")
+    return events
+
+
+def _opened(path: str) -> int:
+    with Step("open", path):
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _opened_anew(fd: int) -> int:
+    """Another open file of an output file, with flags and an offset of its own. Raises ``StepFailedError``."""
+    with Step("open anew", "the files for the test's output"):
+        return os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
+
+
+@dataclass
+class Given:
+    """Descriptors that a child needs, in whatever process forks it."""
+
+    namespaces: int
+    pidfd: int  # of the sandbox's PID 1
+    private: int
+    joins: tuple[int, ...]
+    stdout: int = -1
+    stderr: int = -1
+    frames: int = -1
+    stacks: int = -1
+    commands: int = -1
+    ended: int = -1
+    events: Events = field(default_factory=dict)
+    memory: MemoryLimit | MemoryLooked | None = None
+    mirrors: dict[str, int] = field(default_factory=dict)
+    relays: dict[relay.Identity, int] = field(default_factory=dict)  # what stands in the place of an output of pytest's
+
+    @classmethod
+    def of(cls, sandbox: Sandbox) -> Given:
+        """With those of a sandbox, which stay its own."""
+        return cls(sandbox.recipe.namespaces, sandbox.pidfd, sandbox.private, sandbox.joins)
+
+    @property
+    def own(self) -> tuple[int, ...]:
+        """Those that whoever forks has no use for afterwards."""
+        memory = () if self.memory is None else self.memory.descriptors
+        pipes = (self.frames, self.stacks, self.commands, self.ended, *self.relays.values())
+        found = (*pipes, self.stdout, self.stderr, *(fd for fd, _ in self.events.values()), *memory)
+        return tuple(fd for fd in found if fd >= 0)
+
+    @property
+    def all(self) -> tuple[int, ...]:
+        """Every one of them."""
+        return (*self.own, *self.mirrors.values(), self.pidfd, self.private, *self.joins)
+
+    def kept(self, *, goes_on: bool) -> tuple[int, ...]:
+        """Those that the child has open in its test; ``goes_on``: it waits for commands."""
+        events = tuple(fd for fd, _ in self.events.values())
+        commands = (self.commands,) if goes_on else ()
+        return (self.frames, self.stacks, self.ended, self.stdout, *commands, *events, *self.mirrors.values())
+
+    def packed(self) -> tuple[list[str | int], tuple[int, ...]]:
+        """Fields and descriptors of a message."""
+        assert not isinstance(self.memory, MemoryLooked)  # a nursery is for tests in namespaces
+        memory = ["" if self.memory is None else self.memory.above, 0 if self.memory is None else len(self.memory.limits)]
+        names = [*(f"{kind}={word}" for kind, (_, word) in self.events.items()), "", *self.mirrors, "", *self.relays]
+        descriptors = (self.frames, self.stacks, self.commands, self.ended, self.pidfd, self.private, self.stdout, self.stderr)
+        events = tuple(fd for fd, _ in self.events.values())
+        limits = () if self.memory is None else self.memory.descriptors
+        named = (*events, *self.mirrors.values(), *self.relays.values())
+        return [self.namespaces, len(self.joins), *memory, *names], (*descriptors, *self.joins, *named, *limits)
+
+    @classmethod
+    def unpacked(cls, fields: list[str], descriptors: list[int]) -> Given:
+        """What ``packed`` packed, with the numbers that they have here."""
+        namespaces, joins, above, limits, *names = fields
+        at = names.index("")
+        behind = names.index("", at + 1)
+        frames, stacks, commands, ended, pidfd, private, stdout, stderr, *rest = descriptors
+        given = cls(int(namespaces), pidfd, private, tuple(rest[: int(joins)]), stdout, stderr, frames, stacks, commands, ended)
+        rest = rest[int(joins) :]
+        given.events = {kind: (rest.pop(0), word) for kind, _, word in (name.partition("=") for name in names[:at])}
+        given.mirrors = {name: rest.pop(0) for name in names[at + 1 : behind]}
+        given.relays = {name: rest.pop(0) for name in names[behind + 1 :]}
+        if above:
+            given.memory = MemoryLimit(rest[0], tuple(rest[1 : 1 + int(limits)]), int(above))
+        return given
+
+
+@dataclass
+class Boarding:
+    """A child's descriptors, and pytest's ends of them."""
+
+    given: Given
+    frames: int = -1
+    stacks: int = -1
+    commands: int = -1
+    ended: int = -1
+    relays: list[Relay] = field(default_factory=list)
+
+    @property
+    def ours(self) -> tuple[int, ...]:
+        """Pytest's."""
+        relays = (each.fd for each in self.relays)
+        found = (self.frames, self.stacks, self.commands, self.ended, *self.given.mirrors.values(), *relays)
+        return tuple(fd for fd in found if fd >= 0)
+
+    def close(self) -> None:
+        """Nobody was forked, or nobody is there who would use them."""
+        close(*self.ours)
+
+
+def board(run: Run, config: pytest.Config, spec: Spec, sandbox: Sandbox) -> Boarding:
+    """Open all that a child of a sandbox needs. Raises ``StepFailedError``, with nothing of it left open."""
+    boarding = Boarding(given := Given.of(sandbox))
+    try:
+        given.stdout, given.stderr = _opened_anew(sandbox.stdout), _opened_anew(sandbox.stderr)
+        outputs = relay.outputs(_own_outputs(config), but_terminals=not spec.strict)
+        pipes = open_pipes(4 + len(outputs))
+        (boarding.frames, given.frames), (boarding.stacks, given.stacks), (given.commands, boarding.commands) = pipes[:3]
+        boarding.ended, given.ended = pipes[3]
+        for (identity, target), (reading, writing) in zip(outputs.items(), pipes[4:], strict=True):
+            boarding.relays.append(Relay(reading, target))
+            given.relays[identity] = writing
+        os.set_blocking(given.ended, False)  # one that is full has said it
+        os.set_blocking(boarding.commands, False)  # a test can open its end of any pipe once more, and fill it
+        given.events = _open_events(sandbox, spec)
+        if spec.memory is not None and "memory" in sandbox.groups:
+            given.memory = MemoryLimit.open(sandbox.groups["memory"], run.machine.host.places["memory"].version, spec.memory)
+        elif spec.memory is not None and not given.namespaces:
+            given.memory = MemoryLooked(spec.memory)
+        with Step("map", "memory for what the test logs"):
+            for name in internals.kept_in_memory(config):
+                given.mirrors[name] = mirror.new_file()
+    except BaseException:  # Ctrl-C too
+        boarding.close()
+        close(*given.own)
+        raise
+    return boarding
+
+
+def _inheritance(
+    run: Run, config: pytest.Config, spec: Spec, given: Given, *, timers: Stopped, ours: set[int]
+) -> tuple[Inheritance, set[int], dict[int, int]]:
+    """What becomes of all that pytest has open but ``ours``, which descriptors a child needs as they are, and in whose place it has others.
+
+    What is written to pytest's own files reaches them: the standard streams, which capture has put aside, and its logs.
+    """
+    captured = {file for _, file in internals.capture_files(config)}
+    standing = _own_outputs(config) | internals.capture_keeps(config) | {0}
+    standing |= _dumps_to(timers, standing, strict=spec.strict)
+    stdin = {0} | internals.capture_input(config)
+    nothing = {fd for fd in stdin if spec.strict or relay.identity_of(fd) in given.relays}
+    standing -= ours | {fd for fd in stdin - nothing if relay.is_file(fd)}  # a file is opened anew, as any other
+    left, kept = run.inherited.leave(ours | captured, standing, nothing, strict=spec.strict, disk=spec.disk, private=given.private)
+    replaced = {fd: given.relays[file] for fd in kept - nothing if (file := relay.identity_of(fd)) is not None and file in given.relays}
+    return left, kept - replaced.keys(), replaced
+
+
+def _own_outputs(config: pytest.Config) -> set[int]:
+    """Descriptors by which pytest itself writes, now or later: its standard streams, as capture has put them aside, and its logs."""
+    found = {1, 2} | internals.capture_keeps(config) - internals.capture_input(config)
+    return found | internals.log_file_descriptors(config) | {stream.fileno() for stream in internals.debug_trace(config)}
+
+
+def _dumps_to(timers: Stopped, standard: set[int], *, strict: bool) -> set[int]:
+    """Where ``faulthandler.dump_traceback_later`` writes: for pytest's own, another number for its standard error.
+
+    Another file is not for a strict test.
+    """
+    fd = -1 if timers.dump is None else timers.dump.fd
+    if fd < 0 or (strict and not any(os.path.sameopenfile(fd, each) for each in standard)):
+        return set()
+    return {fd}
+
+
+def status_flags(config: pytest.Config) -> dict[int, int]:
+    """The flags of pytest's standard streams, of which a child shares a terminal: with O_NONBLOCK set, pytest's own writes fail."""
+    found = {}
+    for fd in {0, 1, 2} | internals.capture_keeps(config):
+        with contextlib.suppress(OSError):  # closed, as pytest <&- has it
+            found[fd] = fcntl.fcntl(fd, fcntl.F_GETFL)
+    return found
+
+
+def restore_flags(flags: dict[int, int]) -> None:
+    """Have them again as they were."""
+    for fd, before in flags.items():
+        with contextlib.suppress(OSError):
+            if fcntl.fcntl(fd, fcntl.F_GETFL) != before:
+                fcntl.fcntl(fd, fcntl.F_SETFL, before)
+
+
+def entry(
+    run: Run, item: pytest.Item, spec: Spec, given: Given, *, timers: Stopped, repairing: Sequence[int], ours: set[int], goes_on: bool,
+    writable: tuple[str, ...] | None = None,
+) -> Entry:  # fmt: skip
+    """All that the child does between its fork and the first line of the test. Raises ``StepFailedError``.
+
+    ``repairing``: descriptors that the repairs of its Python need. ``ours``: what it does not inherit besides those that it is given.
+    ``writable``: where it may write, if it has no file system of its own.
+    """
+    files = internals.capture_files(item.config)
+    left, standing, passed_on = _inheritance(run, item.config, spec, given, timers=timers, ours={*ours, *repairing, *given.all})
+    return Entry(
+        frames=given.frames,
+        pidfd=given.pidfd,
+        namespaces=given.namespaces,
+        joins=given.joins,
+        cwd=working_directory(),
+        replace=passed_on | {file: given.stdout if target == 1 else given.stderr for target, file in files},
+        keep=frozenset({*given.kept(goes_on=goes_on), *standing, *repairing}),
+        inheritance=left,
+        identity=_identity(run, item, spec),
+        files=spec.files,
+        memory=given.memory,
+        environment={} if isinstance(spec.env, str) else dict(spec.env),
+        clean_environment=spec.env == "clean",
+        wall=None if writable is None else Wall(writable),
+        confinement=strictness.confinement(spec),
+        keeps_terminal=wants_debugger(item.config) and not spec.strict,  # else signals to its group, 0, are for pytest too
+    )
+
+
+def entry_like(known: Entry, known_given: Given, given: Given) -> Entry:
+    """The same for another child of the same process that waits for commands, with what that is given."""
+    targets = {known_given.stdout: given.stdout, known_given.stderr: given.stderr}
+    targets |= {fd: given.relays[identity] for identity, fd in known_given.relays.items()}
+    return replace(
+        known,
+        frames=given.frames,
+        pidfd=given.pidfd,
+        joins=given.joins,
+        replace={file: targets[source] for file, source in known.replace.items()},
+        keep=known.keep.difference(known_given.kept(goes_on=True)).union(given.kept(goes_on=True)),
+        inheritance=replace(known.inheritance, private=given.private, lost=[]),
+        memory=given.memory,
+    )
+
+
+def _identity(run: Run, item: pytest.Item, spec: Spec) -> Identity:
+    host = run.machine.host
+    if host.rootless:  # the map gave the wanted name already; only a root of that name keeps rights
+        return Identity(drop_capabilities=(host.uid if spec.user is None else resolve_user(spec.user)[0]) != 0)
+    if spec.user is None:
+        return Identity()
+    uid, gid, groups = resolve_user(spec.user)
+    given: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
+    if uid != host.uid and "tmp_path_factory" in getattr(item, "fixturenames", ()):
+        base = internals.temporary_base(item.config)
+        given = (str(base.parent), str(base))
+        closed = tuple(str(path) for path in base.parents if not path.stat().st_mode & stat.S_IXOTH)
+    return Identity(uid, gid, groups, given=given, opened=closed)

@@ -1,0 +1,115 @@
+"""Options that are no keywords: each can also stand in the ini file, where the command line wins."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from pytest_isolate._config import values
+from pytest_isolate._config.values import Parser
+
+#: pytest 9.2 takes numbers and booleans of its native TOML table where an option has several types; before, text alone.
+SCALAR: Any = str | bool | int | float if pytest.version_tuple >= (9, 2) else "string"
+
+
+class Setting:
+    """One option, by its name in ``config.option`` and in the ini file. Without a metavar it is a flag."""
+
+    def __init__(self, name: str, parse: Parser, default: object, text: str, metavar: str | None = None, *, is_path: bool = False) -> None:
+        self.name = name
+        self.parse = parse
+        self.default = default
+        self.help = text
+        self.metavar = metavar
+        self.is_path = is_path
+        self.option = "--" + name.replace("_", "-")
+
+
+def _word(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise ValueError("it must be a number or some text")
+    return str(value)
+
+
+SETTINGS = (
+    Setting("isolate_all", values.boolean, False, "isolate every test, marked or not"),
+    Setting("isolate_off", values.boolean, False, "run marked tests as plain tests"),
+    Setting("isolate_jobs", _word, "1", "how many sandboxes may be in flight at once: a number, or auto", "N"),
+    Setting("isolate_report", _word, None, "write a JSON report of every isolated test", "PATH", is_path=True),
+    Setting("isolate_keep", values.choice("failed", "all", "none"), "none", "keep everything that failed, all or none wrote", "WHICH"),
+    Setting("isolate_artifacts", _word, "isolate-artifacts", "where --isolate-keep keeps it", "DIR"),
+    Setting("isolate_html", _word, None, "write one self-contained page; needs pytest-isolate-ns[html]", "PATH", is_path=True),
+    Setting("isolate_top", _word, None, "show the N heaviest isolated tests by memory, cpu and wall time", "N"),
+    Setting("isolate_budgets", _word, None, "fail a test that uses more than a budget file (TOML) says", "PATH", is_path=True),
+    Setting("isolate_update_budgets", values.boolean, False, "write what the tests use to --isolate-budgets instead"),
+)
+
+
+def add(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
+    """Register them. No default hides what the ini file says."""
+    for each in SETTINGS:
+        if each.metavar is None:
+            group.addoption(each.option, action="store_true", default=None, help=each.help)
+        else:
+            group.addoption(each.option, metavar=each.metavar, default=None, help=each.help)
+        parser.addini(each.name, each.help, type=SCALAR, default=None)
+
+
+def ini(config: pytest.Config, name: str) -> object:
+    """An ini value, None without one. Raises ``pytest.UsageError``."""
+    try:
+        value: object = config.getini(name)
+    except (TypeError, ValueError) as error:  # before pytest 9.2: its own sentence, which names file and value
+        raise pytest.UsageError(str(error)) from None
+    return None if value in ([], "") else value
+
+
+def place(config: pytest.Config) -> str:
+    """The ini file, for sentences."""
+    return config.inipath.name if config.inipath else "the ini file"
+
+
+def settle(config: pytest.Config) -> None:
+    """Give every option its value: that of the command line, the ini file, or its default. Raises ``pytest.UsageError``."""
+    typed = {each.name for each in SETTINGS if getattr(config.option, each.name) is not None}
+    for each in SETTINGS:
+        if each.name in typed:
+            if each.name == "isolate_keep":  # who reads the others says what is wrong with them
+                _check(each, getattr(config.option, each.name), each.option)
+            continue
+        value = ini(config, each.name)
+        if value is not None:
+            value = _check(each, value, f"{each.name} in {place(config)}")
+            if each.is_path:  # what the ini file says does not depend on where pytest was started
+                value = os.path.join(config.inipath.parent if config.inipath else config.rootpath, str(value))
+        setattr(config.option, each.name, each.default if value is None else value)
+    if config.option.isolate_all and config.option.isolate_off:
+        if "isolate_all" in typed and "isolate_off" not in typed:
+            config.option.isolate_off = False
+        elif not typed & {"isolate_all", "isolate_off"}:
+            raise pytest.UsageError(f"isolate: isolate_all and isolate_off in {place(config)} contradict each other: leave one out")
+
+
+def _check(setting: Setting, value: object, origin: str) -> object:
+    try:
+        return setting.parse(value)
+    except ValueError as error:
+        raise pytest.UsageError(f"isolate: {origin}: {value!r}: {error}") from None
+
+
+def why_one(config: pytest.Config) -> str | None:
+    """The option by which tests talk to a terminal while they run: then one runs at a time."""
+
+    def given(option: str) -> object:
+        return config.getoption(option, None)  # its plugin may be off
+
+    talking = {
+        "-s": given("capture") == "no",
+        "--pdb": given("usepdb"),
+        "--trace": given("trace"),
+        "--setup-show": given("setupshow"),
+        "log_cli": given("log_cli_level") is not None or (config.pluginmanager.hasplugin("logging") and config.getini("log_cli")),
+    }
+    return next((name for name, given in talking.items() if given), None)

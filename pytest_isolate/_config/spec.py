@@ -1,0 +1,240 @@
+"""From command line, ini file, profiles and markers to one ``Spec``, remembering where each value came from."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_isolate._config import pyproject, settings
+from pytest_isolate._config.destinations import Forward
+from pytest_isolate._config.options import KEYWORDS
+from pytest_isolate._config.values import first_link
+
+if TYPE_CHECKING:
+    from pytest_isolate._config.rules import Rule, Rules
+
+Node = Any  # pytest's nodes have no public base class
+
+
+#: The profile that is built in: it sets no keyword, it closes the walls that a hostile test would have to climb.
+STRICT = "strict"
+
+#: The keywords that are limits, in the order in which they are shown.
+LIMITS = ("memory", "cpu", "cpu_time", "timeout", "pids", "disk", "files", "io_read", "io_write")
+
+
+class BadValueError(Exception):
+    """A keyword that cannot be obeyed: one sentence with keyword, value, origin and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What one test asked for, every value checked. Sizes in bytes, durations in seconds."""
+
+    net: bool | str
+    forward: Forward
+    memory: int | None
+    cpu: float | None
+    cpu_time: float | None
+    timeout: float | None
+    pids: int | None
+    disk: int | None
+    files: int | None
+    io_read: int | None
+    io_write: int | None
+    fs: str
+    bind: tuple[tuple[str, bool], ...]
+    hostname: str
+    user: str | int | None
+    env: Mapping[str, str | None] | str
+    fixtures: str | tuple[str, ...]
+    scope: str
+    serial: bool
+    leaks: str
+    on_missing: str
+    profile: str | None
+    origins: Mapping[str, str] = field(compare=False)
+
+    @property
+    def named_fresh(self) -> tuple[str, ...]:
+        """Wider fixtures by name that are set up inside."""
+        return () if isinstance(self.fixtures, str) else self.fixtures
+
+    def limits(self) -> dict[str, int | float]:
+        """The limits that were given, for the report."""
+        named = {name: getattr(self, name) for name in LIMITS}
+        return {name: value for name, value in named.items() if value is not None}
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What decides whether this machine can build its sandbox."""
+        return bool(self.net), self.fs
+
+    @property
+    def strict(self) -> bool:
+        """Whether the built-in profile is chosen."""
+        return self.profile == STRICT
+
+    @property
+    def reaches_fixtures(self) -> bool:
+        """Whether the servers that shared fixtures started are there for it."""
+        return self.forward.fixtures and self.fixtures != "fresh" and not self.strict
+
+    def origin(self, name: str) -> str:
+        """Where a value was set, in words."""
+        return self.origins.get(name, "by default")
+
+
+@dataclass(frozen=True)
+class _Given:
+    """One level's keywords as they were written."""
+
+    values: Mapping[str, object]
+    origin: Mapping[str, str]
+
+
+class Defaults:
+    """Command line and ini file, read once."""
+
+    def __init__(self, config: pytest.Config, rules: Rules | None = None) -> None:
+        self._config = config
+        self._rules = rules
+        self._profiles: dict[str, object] | None = None
+        ini = {name: value for name, keyword in KEYWORDS.items() if (value := settings.ini(config, keyword.dest)) is not None}
+        line = {name: value for name, keyword in KEYWORDS.items() if (value := config.getoption(keyword.dest)) is not None}
+        where = settings.place(config)
+        self._levels = [
+            _Given(line, {name: f"on the command line as {KEYWORDS[name].option}" for name in line}),
+            _Given(ini, {name: f"as {KEYWORDS[name].dest} in {where}" for name in ini}),
+        ]
+        self._known: dict[tuple[object, ...], Spec] = {}
+
+    def check(self) -> None:
+        """Raise ``pytest.UsageError`` for a value that nobody can obey."""
+        try:
+            self.spec([])
+            for rule in self._rules.all if self._rules is not None else ():
+                self.spec([_of_rule(rule, rule.patterns[0][0])])
+        except BadValueError as error:
+            raise pytest.UsageError(str(error)) from None
+
+    def spec_of(self, item: pytest.Item) -> Spec:
+        """Merge an item's markers over the defaults. Raises ``BadValueError``."""
+        marks = list(item.iter_markers_with_node("isolate"))
+        rules = () if self._rules is None else self._rules.of(str(item.nodeid))
+        key = (
+            *(id(mark) for _, mark in marks),
+            *((rule.number, pattern) for rule, pattern in rules),
+        )  # marks live as long as their classes and modules
+        if key in self._known:
+            return self._known[key]
+        spec = self.spec([*_marker_levels(item), *(_of_rule(rule, pattern) for rule, pattern in rules)])
+        if all(node is not item for node, _ in marks):  # else its origins name the function
+            self._known[key] = spec
+        return spec
+
+    def spec(self, levels: list[_Given]) -> Spec:
+        """Merge levels, nearest first, over the defaults. Raises ``BadValueError``."""
+        values: dict[str, Any] = {}
+        origins: dict[str, str] = {}
+        written: object = None
+        for given in self._with_profile([*levels, *self._levels]):
+            for name, value in given.values.items():
+                if name not in values:
+                    values[name] = _checked(name, value, given.origin[name])
+                    origins[name] = given.origin[name]
+                    if name == "bind":
+                        written = value
+        for name, keyword in KEYWORDS.items():
+            values.setdefault(name, keyword.default)
+        if values["profile"] == STRICT and (link := first_link(written)) is not None:
+            raise BadValueError(
+                f"isolate: bind={link[0]!r} ({origins['bind']}): it is or leads through a symbolic link, which profile='strict' does not "
+                f"follow, because an earlier test may have made it; name {link[1]!r} itself if that is what you mean"
+            )
+        return Spec(**values, origins=origins)
+
+    def _with_profile(self, levels: list[_Given]) -> Iterator[_Given]:
+        """The levels, and behind the nearest one that names a profile what is in it."""
+        chosen = False
+        for level in levels:
+            yield level
+            if chosen or "profile" not in level.values:
+                continue
+            chosen = True
+            if (name := level.values["profile"]) is not None:
+                origin = level.origin["profile"]
+                profile = self._profile(name, origin)
+                yield _Given(profile, dict.fromkeys(profile, f"in profile {name!r}, chosen {origin}"))
+
+    def _profile(self, name: object, origin: str) -> Mapping[str, object]:
+        if self._profiles is None:
+            path = self._config.rootpath / "pyproject.toml"
+            try:
+                table = pyproject.table(path, "profiles")
+            except ValueError as error:
+                raise BadValueError(f"isolate: {error}") from None
+            if not (table is None or isinstance(table, dict)):
+                raise BadValueError(f"isolate: {path}: [tool.pytest_isolate.profiles] must be a table of tables")
+            self._profiles = table or {}
+        if name == STRICT:
+            if name in self._profiles:
+                raise BadValueError(
+                    f"isolate: profile={name!r} ({origin}): that profile is built in and cannot be redefined; give the one in "
+                    f"[tool.pytest_isolate.profiles] of {self._config.rootpath / 'pyproject.toml'} another name"
+                )
+            return {}
+        profile = self._profiles.get(str(name))
+        if not isinstance(profile, dict):
+            known = ", ".join(sorted(self._profiles)) or "none"
+            raise BadValueError(
+                f"isolate: profile={name!r} ({origin}): it is not defined in [tool.pytest_isolate.profiles] of "
+                f"{self._config.rootpath / 'pyproject.toml'}, which has: {known}"
+            )
+        if "profile" in profile:
+            raise BadValueError(f"isolate: profile={name!r} ({origin}): a profile cannot name another profile")
+        return profile
+
+
+def _of_rule(rule: Rule, pattern: str) -> _Given:
+    return _Given(rule.keywords, dict.fromkeys(rule.keywords, rule.origin(pattern)))
+
+
+def _checked(name: str, value: object, origin: str) -> object:
+    keyword = KEYWORDS.get(name)
+    if keyword is None:
+        raise BadValueError(f"isolate: {name}={value!r} ({origin}): there is no such keyword; there are {', '.join(KEYWORDS)}")
+    if value is None and not keyword.takes_none:  # back to the default, against a wider level
+        return keyword.default
+    try:
+        return keyword.parse(value)
+    except ValueError as error:
+        raise BadValueError(f"isolate: {name}={value!r} ({origin}): {error}") from None
+
+
+def _derived_classes_first(marks: list[tuple[Node, pytest.Mark]]) -> list[tuple[Node, pytest.Mark]]:
+    """Put nearest first what pytest lists the other way round: the marks of a class come after those of its bases."""
+    ordered: list[tuple[Node, pytest.Mark]] = []
+    for node, group in itertools.groupby(marks, key=lambda pair: pair[0]):
+        pairs = list(group)
+        ordered += reversed(pairs) if isinstance(node, pytest.Class) else pairs
+    return ordered
+
+
+def _marker_levels(item: pytest.Item) -> Iterator[_Given]:
+    """An item's markers, nearest first: its parameter's, its function's (innermost first), its classes', its module's."""
+    marks = list(item.iter_markers_with_node("isolate"))
+    callspec = getattr(item, "callspec", None)
+    of_parameter = {id(mark) for mark in callspec.marks} if callspec is not None else set()
+    marks.sort(key=lambda pair: id(pair[1]) not in of_parameter)  # stable: only the parameter's go forward
+    marks = _derived_classes_first(marks)
+    for node, mark in marks:
+        kind = "parameter" if id(mark) in of_parameter else "function" if node is item else type(node).__name__.lower()
+        origin = f"by @isolate on {kind} {node.nodeid}"
+        if mark.args:
+            raise BadValueError(f"isolate: {mark.args[0]!r} ({origin}): it takes keywords only, such as memory='64M'")
+        yield _Given(mark.kwargs, dict.fromkeys(mark.kwargs, origin))

@@ -1,0 +1,212 @@
+"""``--isolate-doctor``: say where this is, try everything a sandbox is made of in a throwaway one, and say what is missing and what helps.
+
+That unshare(2) works proves nothing (Ubuntu 24.04 grants the namespace and then takes its rights), and that a sandbox was built does not
+prove that a test gets into it, so each capability is the whole sequence, for real: built, entered, and looked at from inside.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+from pytest_isolate._config.options import KEYWORDS
+from pytest_isolate._config.spec import Spec
+from pytest_isolate._errors import Step, StepFailedError
+
+if TYPE_CHECKING:
+    from pytest_isolate._linux.environment import Environment
+    from pytest_isolate._plan.planning import Plan
+    from pytest_isolate._sandbox.entry import Entry
+    from pytest_isolate._sandbox.sandbox import Sandbox
+    from pytest_isolate._sandbox.watch import Exit
+    from pytest_isolate._session.run import Run
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One capability."""
+
+    name: str
+    available: bool
+    reason: str = ""
+    remedy: str = ""
+    optional: bool = False  # an extra wall: nothing fails for the want of it unless a test asks for it
+
+
+_LEAST: dict[str, object] = {"net": False, "fs": "host"}
+_TRIED: tuple[tuple[str, dict[str, object]], ...] = (
+    ("namespaces", _LEAST),
+    ("net", {"fs": "host"}),
+    ("readonly", {"net": False, "fs": "readonly"}),
+    ("overlay", {"net": False}),
+    ("disk", _LEAST | {"disk": 1 << 20}),
+    ("memory", _LEAST | {"memory": 1 << 28}),
+    ("pids", _LEAST | {"pids": 100}),
+    ("cpu", _LEAST | {"cpu": 1.0}),
+    ("strict", _LEAST | {"profile": "strict"}),
+    ("process", {}),
+)
+_WITHOUT = "process"  # what there is without namespaces
+_EXTRA = {"strict", _WITHOUT}
+_ENTERING_DIED = 32  # EPIPE
+
+
+def examine(config: pytest.Config, *, enters: bool) -> list[Finding]:
+    """Try every capability. Entering takes a fork of this process, for which a run with threads of its tests is no place."""
+    if sys.platform != "linux":
+        return [Finding(name, available=False, reason="namespaces are Linux's", remedy="run the tests on Linux") for name, _ in _TRIED]
+    from pytest_isolate._plan.remedies import remedy  # noqa: PLC0415 - like all that is Linux's, not for other systems
+    from pytest_isolate._session.run import Run  # noqa: PLC0415
+
+    run = Run(config)
+    try:
+        findings = [_try(run, name, changes, enters=enters) for name, changes in _TRIED]
+    except StepFailedError as error:
+        fix = remedy(error, run.here) or ""
+        findings = [Finding(name, available=False, reason=str(error), remedy=fix, optional=name in _EXTRA) for name, _ in _TRIED]
+    finally:
+        run.close()
+    return [*findings, _landlock(run.here)]
+
+
+def _landlock(here: Environment) -> Finding:
+    """The second wall that ``profile="strict"`` has where the kernel has it."""
+    from pytest_isolate._plan import strictness  # noqa: PLC0415
+    from pytest_isolate._plan.remedies import HIDDEN  # noqa: PLC0415
+
+    reason = strictness.landlock_obstacle()
+    fix = "boot with lsm=landlock,... (Linux 5.19 or later)"
+    if here.filtered:
+        fix += f"; or {HIDDEN}"
+    return Finding("landlock", reason is None, reason or "", fix, optional=True)
+
+
+def _try(run: Run, name: str, changes: dict[str, object], *, enters: bool) -> Finding:
+    from pytest_isolate._linux.host import Tree  # noqa: PLC0415
+    from pytest_isolate._plan import bare, planning, strictness  # noqa: PLC0415
+    from pytest_isolate._plan.remedies import remedy  # noqa: PLC0415
+
+    optional = name in _EXTRA
+    spec = Spec(**{**{key: keyword.default for key, keyword in KEYWORDS.items()}, **changes}, origins={})  # type: ignore[arg-type]
+    machine = run.machine
+    if name == _WITHOUT:
+        plan, spec = run.bare_plan(spec), bare.given(spec, machine.host)
+    else:
+        plan = planning.plan(spec, machine.host, Tree(), machine.keeper.loopback() if spec.net else [], run.places())
+    for missing in (*plan.missing, strictness.missing(spec)):
+        if missing is not None:
+            return Finding(name, available=False, reason=missing.reason, remedy=missing.remedy, optional=optional)
+    sandbox = machine.keeper.order(plan.recipe)
+    try:
+        sandbox.wait_ready()
+        if enters:
+            _enter(run, spec, plan, sandbox)
+    except StepFailedError as error:
+        return Finding(name, available=False, reason=str(error), remedy=remedy(error, machine.host.here) or "", optional=optional)
+    finally:
+        sandbox.close()
+    place = machine.host.places.get(name)
+    reason = f"cgroup v{place.version}, {place.directory}" if place else bare.summary(plan) if plan.is_bare else ""
+    return Finding(name, available=True, reason=reason, optional=optional)
+
+
+def _enter(run: Run, spec: Spec, plan: Plan, sandbox: Sandbox) -> None:
+    """Fork into a sandbox as for a test. Raises ``StepFailedError``."""
+    from pytest_isolate._child import preparation  # noqa: PLC0415 - as above
+    from pytest_isolate._plan import strictness  # noqa: PLC0415
+    from pytest_isolate._sandbox.confine import Wall  # noqa: PLC0415
+    from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit  # noqa: PLC0415
+    from pytest_isolate._sandbox.watch import Watch, wait_for_one  # noqa: PLC0415
+
+    host = run.machine.host
+    memory = None if spec.memory is None else MemoryLimit.open(sandbox.groups["memory"], host.places["memory"].version, spec.memory)
+    (frames, frames_write), (stacks, stacks_write) = preparation.open_pipes(2)
+    ours = [frames, stacks]
+    entry = Entry(
+        frames=frames_write,
+        pidfd=sandbox.pidfd,
+        namespaces=plan.recipe.namespaces,
+        joins=sandbox.joins,
+        cwd=os.getcwd(),
+        replace={},
+        keep=frozenset({frames_write}),
+        identity=Identity(drop_capabilities=host.rootless and host.uid != 0),
+        memory=memory,
+        wall=None if plan.writable is None else Wall(plan.writable),
+        confinement=strictness.confinement(spec),
+    )
+    written = [os.path.realpath(tempfile.gettempdir())]
+    if spec.fs == "overlay" and os.access(entry.cwd, os.W_OK):
+        written.append(entry.cwd)
+    try:
+        child = sandbox.fork(entry)
+        if child is None:
+            _look_around(entry, written)
+        watch = Watch(child, sandbox, *ours)
+    except StepFailedError:
+        preparation.close(*ours)
+        raise
+    finally:
+        preparation.close(frames_write, stacks_write, *(memory.descriptors if memory is not None else ()))
+    watch.start(None)
+    wait_for_one([watch])
+    _judge(watch.finish())
+
+
+def _look_around(entry: Entry, written: list[str]) -> NoReturn:
+    """In the child: what a test does first, and files where it could write them outside. Never returns."""
+    from pytest_isolate._sandbox.entry import become, say_broken  # noqa: PLC0415
+    from pytest_isolate._sandbox.frames import Writer  # noqa: PLC0415
+
+    try:
+        become(entry)
+        for directory in written:
+            with Step("write a file in", directory):
+                tempfile.TemporaryFile(dir=directory).close()
+        Writer(entry.frames).send({"kind": "end"})
+    except StepFailedError as error:
+        say_broken(entry.frames, error)
+    finally:
+        os._exit(0)
+
+
+def _judge(exit_: Exit) -> None:
+    from pytest_isolate._messages import reading  # noqa: PLC0415
+
+    frames, _ = reading.checked(exit_.frames, strict=False)
+    for frame in frames:
+        if frame["kind"] == "broken":
+            raise StepFailedError(str(frame["step"]), str(frame["path"]), int(str(frame["errno"])))
+    if not exit_.ended:
+        raise StepFailedError("enter", "the sandbox: the forked process died", _ENTERING_DIED)
+
+
+def capabilities(config: pytest.Config) -> dict[str, dict[str, object]]:
+    """The findings in the JSON report's form, at the end of a run whose tests have entered what they asked for."""
+    return {each.name: {"available": each.available, "reason": each.reason} for each in examine(config, enters=False)}
+
+
+def main(config: pytest.Config) -> int:
+    """Print the findings. Returns 0 when everything is there."""
+    findings = examine(config, enters=True)
+    lines = []
+    if sys.platform == "linux":
+        from pytest_isolate._linux import environment  # noqa: PLC0415
+
+        lines.append(f"environment: {environment.look()}")
+    for each in findings:
+        lines.append(
+            f"{'PASS' if each.available else 'NOTE' if each.optional else 'FAIL'}  {each.name}{': ' if each.reason else ''}{each.reason}"
+        )
+        if each.remedy and not each.available:
+            lines.append(f"      fix: {each.remedy}")
+    needed = [each for each in findings if not each.optional]
+    missing = sum(not each.available for each in needed)
+    lines.append(f"{len(needed) - missing} of {len(needed)} capabilities are available here")
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 1 if missing else 0

@@ -1,0 +1,303 @@
+"""What a child wrote, read as if an enemy had written it: the one place where types of frames are checked.
+
+``checked`` looks at every frame of a test that is over, before anything else does; ``report`` makes pytest's report of one of them.
+From then on fields have the types that ``_child.inside`` gives them, so that no hook of pytest or of a plugin meets what no child of
+ours would have said. A frame that does not fit is the violation of that one test, and nothing behind it counts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import reprlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from pytest_isolate._messages import mend, sources
+from pytest_isolate._pytest import internals
+from pytest_isolate._sandbox.frames import Frame, GarbledError
+from pytest_isolate._sandbox.salvage import Reader
+from pytest_isolate._verdict.judging import PHASES
+from pytest_isolate._verdict.thread_stacks import MOST_FRAMES
+
+UNREADABLE = "wrote a report that pytest cannot read: "  # of whom: the test's process
+_LARGEST_NUMBER = 6e10  # seconds: durations, and times that datetime can say
+_LARGEST_INTEGER = 1 << 62
+_LARGEST_ERRNO = 4095  # of the kernel's, include/linux/err.h
+_LONGEST_PATH = 4096
+_LONGEST_NAME = 200  # of a function
+# What the terminal sorts reports, and other things than reports, under: a report of such a word is not what it expects there.
+_RESERVED_WORDS = {"", "error", "warnings", "deselected", "xfailed", "xpassed", "subtests passed", "subtests failed", "subtests skipped"}
+_WORD = re.compile(r"[a-z][a-z _-]{0,30}")  # "rerun", "retried": a plugin's own outcome
+_XML_NAME = re.compile(r"[A-Za-z_:][\w.:-]*")
+# xdist sets these, or they hold what pytest knows by itself
+_RESERVED_ATTRIBUTES = {"node", "item_index", "worker_id", "testrun_uid", "_id", "context"}
+
+
+@dataclass(frozen=True)
+class Either:
+    """Any one of several shapes."""
+
+    shapes: tuple[object, ...]
+
+
+def _either(*shapes: object) -> Either:
+    return Either(shapes)
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a number of seconds."""
+    return type(value) in {int, float} and abs(value) < _LARGEST_NUMBER  # type: ignore[arg-type] # not a bool, not NaN
+
+
+def _is_integer(value: object) -> bool:
+    return type(value) is int and abs(value) < _LARGEST_INTEGER
+
+
+def _is_process(value: object) -> bool:
+    """Whether it is the number of one process, and not of PID 1, nor what kill(2) takes for several."""
+    return type(value) is int and 1 < value < 1 << 31
+
+
+def _is_amount(value: object) -> bool:
+    return _is_integer(value) and value >= 0  # type: ignore[operator] # a number
+
+
+def _is_errno(value: object) -> bool:
+    return type(value) is int and 0 <= value <= _LARGEST_ERRNO
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_PATH and "\0" not in value and _is_unicode(value)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether the machine has a name for it: half of a surrogate stands for a byte only if Python made it of one."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_xml_name(value: object) -> bool:
+    return isinstance(value, str) and _XML_NAME.fullmatch(value) is not None
+
+
+def _is_outcome(value: object) -> bool:
+    return isinstance(value, str) and _WORD.fullmatch(value) is not None and value not in _RESERVED_WORDS
+
+
+def _is_character(value: object) -> bool:
+    return isinstance(value, str) and len(value) == 1
+
+
+def _anything(value: object) -> bool:
+    del value
+    return True
+
+
+_SCALAR = _either(str, int, float, bool, None)
+_FLAG = _either(bool, None)
+_PHASE = _either(*map(repr, PHASES))
+_PLACE = {"path": str, "lineno": _is_integer, "message": str}
+_LONG_ENTRY = {
+    "lines": [str],
+    "style": str,
+    "reprfuncargs": _either(None, {"args": [(_SCALAR, _SCALAR)]}),
+    "reprlocals": _either(None, {"lines": [str]}),
+    "reprfileloc": _either(None, _PLACE),
+}
+_ENTRY = _either({"type": "'ReprEntry'", "data": _LONG_ENTRY}, {"type": "'ReprEntryNative'", "data": {"lines": [str]}})
+_TRACEBACK = {"reprentries": [_ENTRY], "extraline": _either(str, None), "style": str}
+_FAILURE = {
+    "reprcrash": _either(None, _PLACE),
+    "reprtraceback": _TRACEBACK,
+    "sections": [(str, str, _is_character)],
+    "chain": _either(None, [(_TRACEBACK, _either(None, _PLACE), _either(str, None))]),
+}
+_SKIP = (str, _either(_is_integer, None), str)
+_STACK = [(str, _is_integer, str)]
+#: An exception; those of a group have the same shape, as deep as they were told.
+_RAISED: dict[str, object] = {"classes": [(str, str)], "message": str, "arguments": _either(None, [_SCALAR]), "stack": _STACK}
+_RAISED["exceptions"] = [lambda value: fits(value, _RAISED)]
+_SUBTEST = {"msg": _SCALAR, "kwargs": dict}
+#: Of a report, in pytest's own form (``pytest_report_to_serializable``).
+_REPORT: dict[str, object] = {
+    "nodeid": str,
+    "when": _PHASE,
+    "outcome": _is_outcome,
+    "keywords": dict,
+    "longrepr": _either(None, str, _FAILURE, _SKIP),
+    "sections": [(str, str)],
+    "user_properties": [(str, _anything)],
+    "duration": is_number,
+    "start": _either(is_number, None),
+    "stop": _either(is_number, None),
+    "wasxfail": _SCALAR,
+    "_subtest.context": _either(None, _SUBTEST),
+}
+_OF_PYTEST = {*_REPORT, "location", "$report_type", "_report_type", "rerun"}
+#: Kind of a frame -> its fields. What is not named here does not count.
+_FRAMES: dict[str, dict[str, object]] = {
+    "entered": {
+        "pid": _is_process,
+        "base": _is_amount,
+        "traces": bool,
+        "processor": _either((is_number, is_number), None),
+        "at": _either(is_number, None),
+        "lost": _either(None, [(str, _is_errno)]),
+    },
+    "phase": {"when": _PHASE, "sections": [(str, str)]},
+    "broken": {"step": str, "path": str, "errno": _is_errno},
+    "report": {
+        "when": _PHASE,
+        "report": dict,
+        "seen": [str],
+        "drawn": _FLAG,
+        "failed_subtests": _either(_is_integer, None),
+        "raised": _either(None, _RAISED),
+        "unsaid": _either(None, [str]),
+    },
+    "warning": {"message": str, "module": str, "category": str, "filename": str, "lineno": _either(_is_integer, None)},
+    "oversized": {"message": str},
+    "lost": {"message": str},
+    "network": {"attempts": list},
+    "refused": {"port": _is_integer},
+    "refused_path": {"path": _is_path},
+    "tries": {"port": _is_integer},
+    "tmp_path": {"path": _is_path},
+    "debugger": {},
+    "allocations": {"lines": [(str, _is_integer, _is_integer, _is_integer)]},
+    "junit": {"properties": [(str, str)], "attributes": [(_is_xml_name, str)]},
+    "coverage": {},  # checked where it is read
+    "allure": {"result": str},  # the same
+    "raised": {
+        "what": _either("'exit'", "'interrupt'", "'internal'"),
+        "message": str,
+        "returncode": _either(_is_integer, None),
+        "stack": _either(None, _STACK),
+    },
+    "stop": {"shouldstop": str, "shouldfail": str, "early": bool},
+    "need": {"fixture": str, "when": _either(None, _PHASE)},
+    "end": {"live": _FLAG},
+}
+
+
+def fits(value: object, shape: object) -> bool:
+    """Whether a JSON value has a shape.
+
+    A shape is a type (exactly that one), None, the ``repr`` of a text, a function that tells, an ``Either``, ``{key: shape}``, ``[shape of
+    each]`` or ``(shape of the first, of the second, ...)``.
+    """
+    if isinstance(shape, type):
+        found = type(value) is shape
+    elif isinstance(shape, Either):
+        found = any(fits(value, each) for each in shape.shapes)
+    elif isinstance(shape, dict):
+        found = isinstance(value, dict) and all(fits(value.get(key), each) for key, each in shape.items())
+    elif isinstance(shape, list):
+        found = isinstance(value, list) and all(fits(each, shape[0]) for each in value)
+    elif isinstance(shape, tuple):
+        found = isinstance(value, list) and len(value) == len(shape) and all(map(fits, value, shape))
+    elif isinstance(shape, str):
+        found = isinstance(value, str) and repr(value) == shape
+    else:
+        found = value is None if shape is None else bool(shape(value))  # type: ignore[operator]
+    return found
+
+
+def checked(frames: list[Frame], *, strict: bool, may_need: bool = False) -> tuple[list[Frame], str | None]:
+    """The frames up to the first that no child of ours would have written, and what the test's process did by that one."""
+    for number, frame in enumerate(frames):
+        if (wrong := _wrong(frame, number, strict=strict, may_need=may_need)) is not None:
+            return frames[:number], wrong
+    return frames, None
+
+
+def _wrong(frame: Frame, number: int, *, strict: bool, may_need: bool) -> str | None:
+    kind = str(frame["kind"])
+    if kind not in _FRAMES:
+        return f"{UNREADABLE}a frame is of the kind {reprlib.repr(kind)}"
+    if (bad := _misfit(frame, _FRAMES[kind])) is not None:
+        return f"{UNREADABLE}of a frame {kind!r} {bad}"
+    if (kind in {"entered", "broken"} and number) or (kind == "need" and not may_need):
+        return f"{UNREADABLE}a frame {kind!r} comes after the test began"
+    if kind in {"raised", "stop"} and strict:
+        how = {"exit": "pytest.exit", "interrupt": "KeyboardInterrupt", "internal": "an internal error"}.get(str(frame.get("what")))
+        said = reprlib.repr(frame.get("message") or frame.get("shouldstop") or frame.get("shouldfail"))
+        return f"wanted to end the whole run ({how or 'session.shouldstop or shouldfail'}: {said}), which profile='strict' lets no test do"
+    if kind == "report" and (bad := report_fault(frame["report"])) is not None:
+        return UNREADABLE + bad
+    return None
+
+
+def _misfit(value: dict[str, Any], shapes: dict[str, object]) -> str | None:
+    for name, shape in shapes.items():
+        if not fits(value.get(name), shape):
+            return f"{name!r} is {reprlib.repr(value.get(name))}"
+    return None
+
+
+def report_fault(data: object) -> str | None:
+    """What is wrong with a report in pytest's own JSON form; None if nothing is."""
+    assert isinstance(data, dict)
+    if (bad := _misfit(data, _REPORT)) is not None:
+        return f"its {bad}"
+    if "longrepr" not in data:  # whose shape may be None, which is not nothing
+        return "its 'longrepr' is missing"
+    outcome, longrepr = data["outcome"], data["longrepr"]
+    expected_skip = outcome == "skipped" and "wasxfail" not in data
+    if isinstance(longrepr, list) != expected_skip and not (outcome == "skipped" and "wasxfail" in data):
+        return f"its outcome is {outcome!r} and its 'longrepr' is {reprlib.repr(longrepr)}"
+    if outcome == "failed" and longrepr is None:
+        return "it is a failure that says nothing"
+    for name in data.keys() - _OF_PYTEST:
+        if name in _RESERVED_ATTRIBUTES or name.startswith("__") or hasattr(pytest.TestReport, name):
+            return f"it sets {reprlib.repr(name)}, which is not a child's to set"
+    return None
+
+
+def report(item: pytest.Item, frame: Frame, *, strict: bool) -> pytest.TestReport:
+    """Give pytest's report of a checked frame. Raises ``GarbledError`` when a plugin cannot read it, or it is another test's."""
+    data: Any = frame["report"]
+    if strict:  # a plugin's own attributes: nobody here knows which types it expects
+        data = {name: value for name, value in data.items() if name in _OF_PYTEST}
+    try:
+        made = item.config.hook.pytest_report_from_serializable(config=item.config, data=data)
+        nodeid = str(made.nodeid)
+    except Exception as error:  # whatever a plugin raises on data that it did not write
+        raise GarbledError(f"{type(error).__name__}: {reprlib.repr(str(error))}") from error
+    if not isinstance(made, pytest.TestReport):
+        raise GarbledError(f"it is a {type(made).__name__}")
+    if nodeid != item.nodeid:
+        raise GarbledError(f"it is for another test, {reprlib.repr(nodeid)}")
+    if isinstance(made.longrepr, list):  # a skip's (path, line, reason), which JSON made a list
+        made.longrepr = tuple(made.longrepr)
+    if frame.get("drawn") and isinstance(made.longrepr, str):
+        made.longrepr = mend.Drawn(made.longrepr)  # type: ignore[assignment] # pytest asks it for toterminal() only
+    if hasattr(made, "wasxfail"):
+        made.wasxfail = str(made.wasxfail)
+    made.location = item.location
+    internals.take_identity(made, item)
+    made.sections = [(name, text) for name, text in made.sections]
+    made.user_properties = [(mend.xml_text(name), value) for name, value in made.user_properties]
+    if type(made) is not pytest.TestReport:
+        internals.take_in_subtest(item, made, data, frame.get("failed_subtests"))
+    return made
+
+
+def places(stack: Sequence[tuple[str, int, str]], reader: Reader | None) -> list[tuple[str, int, str]]:
+    """A stack that pytest may show lines of. ``reader``: whose rights count."""
+    return [
+        (path if _is_path(path) and sources.may_show(path, reader) else "?", line, function[:_LONGEST_NAME])
+        for path, line, function in stack[-MOST_FRAMES:]
+    ]
+
+
+def shown_line(path: str, reader: Reader | None) -> str | None:
+    """What ``warnings.WarningMessage`` is to show of a file: None for a line of it, which pytest may read there, else nothing."""
+    return None if _is_path(path) and sources.may_show(path, reader) else ""

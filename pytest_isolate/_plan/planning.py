@@ -1,0 +1,288 @@
+"""From what a test asked for and what the machine is to the list of steps that builds its sandbox. Touches nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pytest_isolate._config.spec import Spec
+from pytest_isolate._config.values import most_files
+from pytest_isolate._forward.server import Server
+from pytest_isolate._linux import names
+from pytest_isolate._linux.host import Host, Tree
+from pytest_isolate._linux.syscalls import Clone, Mount
+from pytest_isolate._model import Apart, Missing, Recipe
+from pytest_isolate._plan.layout import PRIVATE, REBUILT, ROOT, Layout, Step, below, inside, is_in
+from pytest_isolate._plan.remedies import group_remedy
+from pytest_isolate._sandbox.written import Written
+
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+_DEV_LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
+_KERNEL_WIDE = ("sys", "sysrq-trigger", "irq", "bus", "fs")  # of /proc: the whole machine's, not the namespace's
+# What Docker masks and what else says something of the machine that a test has no business with; only for profile="strict".
+_MASKED = (
+    "acpi", "asound", "config.gz", "interrupts", "iomem", "ioports", "kallsyms", "kcore", "key-users", "keys", "kmsg", "kpagecgroup",
+    "kpagecount", "kpageflags", "latency_stats", "modules", "sched_debug", "scsi", "slabinfo", "timer_list", "timer_stats", "vmallocinfo",
+)  # fmt: skip
+_MASKED_SYS = ("devices/virtual/powercap", "firmware", "fs", "kernel", "module", "power")
+_QUOTA_PERIOD = 100_000  # microseconds, the kernel's default
+_NO_PROGRAMS = Mount.NOSUID | Mount.NODEV | Mount.NOEXEC
+_SHARED_MEMORY = "/dev/shm"
+# Of /proc/sys: what the kernel has once for each ipc and uts namespace. All that is seen of net is one network namespace's.
+# Each takes a mount (10 us), so those that only checkpoints use (kernel/*_next_id) and the one without effect (auto_msgmni) stay closed.
+_OWN_SETTINGS = (
+    "fs/mqueue", "kernel/domainname", "kernel/hostname", "kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem",
+    "kernel/shm_rmid_forced", "kernel/shmall", "kernel/shmmax", "kernel/shmmni",
+)  # fmt: skip
+
+
+@dataclass
+class Plan:
+    """A recipe, where its private directories are, and what the machine cannot give of what was asked."""
+
+    recipe: Recipe
+    uppers: tuple[tuple[str, str], ...]  # (path inside, path in the private file system), for reading what was written
+    missing: tuple[Missing, ...] = ()
+    apart: tuple[Apart, ...] = ()  # those of ``uppers`` that are taken apart
+    hosts: tuple[str, str, tuple[str, ...]] | None = None  # the /etc/hosts that we wrote: where, with the own name and its addresses
+    walls: tuple[str, ...] = ()  # that a test has by it, by the doctor's names
+    looked: tuple[str, ...] = ()  # limits that only looks from outside enforce
+    writable: tuple[str, ...] | None = None  # where a test without a file system of its own may write; None: wherever its user may
+    servers: tuple[Server, ...] = ()  # that the test reaches through the relay
+    sockets: tuple[Server, ...] = ()  # that it reaches by a path
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it has no namespaces."""
+        return not self.recipe.namespaces
+
+    @property
+    def written(self) -> Written:
+        """Where what a test wrote is found."""
+        return Written(self.uppers, self.apart, self.hosts)
+
+
+def plan(
+    spec: Spec,
+    host: Host,
+    tree: Tree,
+    loopback: list[str],
+    places: list[str],
+    *,
+    sockets: tuple[Server, ...] = (),
+    hosts: tuple[tuple[str, str], ...] = (),
+) -> Plan:
+    """Plan one sandbox. ``sockets``: servers of the machine that it is to reach by a path; ``hosts``: addresses and names of others.
+
+    ``places`` are directories that the test is likely to write in or below; the first is that of temporary files, which is
+    private whatever ``fs`` says.
+    """
+    layout = Layout(host, tree, tuple(places), spec.strict, tuple(path for path, _ in spec.bind))
+    _hosts(layout, spec, hosts)
+    layout.steps += _private_file_system()
+    if spec.fs == "overlay":
+        _overlay_root(layout)
+    else:
+        _shared_root(layout, spec, places[0])
+    if spec.fs != "host":
+        layout.steps += _devices(host, tree)
+    if spec.fs != "host" or tree.kind(_SHARED_MEMORY) != "none":  # a machine without one need not be given it
+        _shared_memory(layout)
+    layout.steps += _processes(spec, host)
+    layout.steps += _sysfs(spec, host)
+    if spec.strict:
+        layout.steps += [("mask", f"{ROOT}/proc/{name}") for name in _MASKED]
+        layout.steps += [("mask", f"{ROOT}/sys/{name}") for name in _MASKED_SYS]
+    layout.steps += _shared_paths(spec, sockets)
+    layout.steps.append(("hostname", spec.hostname))
+    if spec.net:
+        layout.steps.append(("loopback", loopback))
+    if spec.disk is not None:  # at the very last: what is in there by then is not the test's
+        layout.steps.append(("limit_disk", PRIVATE, spec.disk, most_files(spec.disk)))
+    layout.steps.append(("pivot", ROOT))
+    namespaces = Clone.NEWPID | Clone.NEWNS | Clone.NEWIPC | Clone.NEWUTS
+    if spec.net:
+        namespaces |= Clone.NEWNET
+    user_map = None
+    if host.rootless:
+        namespaces |= Clone.NEWUSER
+        uid, gid, _ = resolve_user(spec.user) if spec.user is not None else (host.uid, host.gid, ())
+        user_map = (uid, gid, host.uid, host.gid)
+    missing = tuple(_missing(spec, host, tree))
+    limits = limits_of(spec, host, tree)
+    walls = ("process", "namespaces", *(["net"] if spec.net else []), *([spec.fs] if spec.fs != "host" else []))
+    walls += ("strict",) if spec.strict else ()
+    recipe = Recipe(namespaces, user_map, PRIVATE, tuple(layout.steps), limits, waits=bool(layout.apart))
+    return Plan(recipe, tuple(layout.uppers), missing, tuple(layout.apart), layout.hosts, walls, sockets=sockets)
+
+
+def _shared_paths(spec: Spec, sockets: tuple[Server, ...]) -> Iterator[Step]:
+    for path, read_only in spec.bind:
+        yield ("bind_without_links" if spec.strict else "bind", path, inside(path), read_only)
+    for server in sockets:  # seen through an overlay it is another one, to which nobody listens
+        yield ("bind", server.place.address, inside(server.place.address), False)
+
+
+def resolve_user(user: str | int) -> tuple[int, int, tuple[int, ...]]:
+    """A checked ``user`` as uid, gid and supplementary groups."""
+    import pwd  # noqa: PLC0415 - not on every system this module is imported on
+
+    try:
+        entry = pwd.getpwnam(user) if isinstance(user, str) else pwd.getpwuid(user)
+    except KeyError:  # a uid that nobody has a name for: as `docker run --user 1234`
+        return int(user), int(user), ()
+    return entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
+
+
+def _private_file_system() -> Iterator[Step]:
+    yield ("mount", "", "/", "", Mount.SLAVE | Mount.REC, "")
+    yield ("mount", "tmpfs", PRIVATE, "tmpfs", Mount.NOSUID | Mount.NODEV, "mode=0755")
+
+
+def _hosts(layout: Layout, spec: Spec, others: tuple[tuple[str, str], ...]) -> None:
+    """Where the own name and those of ``others`` are to resolve, and to what. Not a name that no line of a file can hold."""
+    host, tree, place = layout.host, layout.tree, layout.tree.real(names.HOSTS)
+    if not names.fits(spec.hostname) or tree.kind(os.path.dirname(place)) != "directory":
+        return
+    addresses = ("127.0.0.1", "::1") if spec.net and host.knows_ipv6 else ("127.0.0.1",) if spec.net else host.loopback
+    addresses += tuple("\t".join(each) for each in others)
+    layout.hosts = (place, spec.hostname, addresses)
+    if tree.kind(place) != "other":
+        layout.hosts_text = names.with_own(tree.text(place), spec.hostname, addresses)
+
+
+def _overlay_root(layout: Layout) -> None:
+    if layout.host.rootless:
+        layout.directory("/")
+        return
+    layout.steps.append(("mkdir", ROOT, 0o755))
+    layout.overlay("/")
+    shown: list[str] = []
+    for mount in sorted(layout.host.mounts, key=lambda each: each.path):
+        if mount.path == "/" or is_in(mount.path, REBUILT) or is_in(mount.path, shown):
+            continue
+        before = len(layout.steps)
+        layout.cover(mount.path, mount)
+        if len(layout.steps) == before or (layout.steps[-1][0] == "bind" and layout.steps[-1][3]):
+            shown.append(mount.path)  # it is left out, or came, with everything below it
+
+
+def _shared_root(layout: Layout, spec: Spec, temporary: str) -> None:
+    if layout.strict and spec.fs == "readonly":
+        _overlay_root(layout)
+        layout.steps.append(("read_only", ROOT))
+    else:
+        layout.steps += [("mkdir", ROOT, 0o755), ("bind", "/", ROOT, spec.fs == "readonly")]
+    for path in dict.fromkeys(("/tmp", temporary)):
+        if layout.tree.kind(path) == "directory":
+            layout.temporary(path)
+    if not (layout.strict and spec.fs == "readonly") and layout.hosts is not None and layout.tree.kind(place := layout.hosts[0]) == "small":
+        copy = f"{PRIVATE}/hosts"  # on the host's root a file of ours: what is written to it stays here, also with fs="host"
+        layout.steps += [("copy", place, copy, layout.host.rootless)]
+        layout.steps += [("own_name", copy, *layout.hosts[1:], layout.hosts_text), ("bind", copy, inside(place), spec.fs == "readonly")]
+
+
+def _devices(host: Host, tree: Tree) -> Iterator[Step]:
+    """A /dev like Docker's: what programs expect, and no door to the machine's disks."""
+    dev = f"{ROOT}/dev"
+    yield ("mkdir", f"{PRIVATE}/dev", 0o755)
+    yield ("bind", f"{PRIVATE}/dev", dev, False)
+    for name in _DEVICES:
+        if tree.kind(f"/dev/{name}") != "none":
+            yield ("device", f"/dev/{name}", f"{dev}/{name}")
+    for name, target in _DEV_LINKS.items():
+        yield ("symlink", target, f"{dev}/{name}")
+    for name in ("pts", "shm", "mqueue"):
+        yield ("mkdir", f"{dev}/{name}", 0o755)
+    group = "" if host.rootless else ",gid=5"
+    yield ("mount", "devpts", f"{dev}/pts", "devpts", Mount.NOSUID | Mount.NOEXEC, f"newinstance,ptmxmode=0666,mode=0620{group}")
+    yield ("mount", "mqueue", f"{dev}/mqueue", "mqueue", _NO_PROGRAMS, "")
+
+
+def _shared_memory(layout: Layout) -> None:
+    """/dev/shm shows what the machine's has; what is written lands in the private file system, so that one ``disk`` limit bounds all.
+
+    A strict test sees no other program's memory, unless its own files are there.
+    """
+    used = not layout.strict or any(is_in(place, (_SHARED_MEMORY,)) for place in layout.places)
+    if used and layout.tree.kind(layout.tree.real(_SHARED_MEMORY)) == "directory":
+        layout.temporary(_SHARED_MEMORY, "private_copy" if layout.host.old_libc else "overlay_or_private_copy")
+    else:
+        layout.steps += [("mkdir", f"{PRIVATE}/shm", 0o1777), ("bind", f"{PRIVATE}/shm", inside(_SHARED_MEMORY), False)]
+
+
+def _processes(spec: Spec, host: Host) -> Iterator[Step]:
+    yield ("mount", "proc", f"{ROOT}/proc", "proc", _NO_PROGRAMS, "")
+    yield ("count_from", f"{ROOT}/proc/sys/kernel/ns_last_pid", 1)  # the test is pid 2, though another process has been here
+    if spec.strict or not host.rootless:  # in a user namespace the kernel itself refuses these writes
+        for name in _KERNEL_WIDE:
+            own = () if name != "sys" or spec.strict else ("net", *_OWN_SETTINGS) if spec.net else _OWN_SETTINGS
+            yield ("protect", f"{ROOT}/proc/{name}", *own)
+
+
+def _sysfs(spec: Spec, host: Host) -> Iterator[Step]:
+    """Read-only, always: a v1 hierarchy that can be written is a way out (CVE-2022-0492)."""
+    if not spec.net:
+        yield ("bind", "/sys", f"{ROOT}/sys", True)
+        return
+    yield ("mount", "sysfs", f"{ROOT}/sys", "sysfs", _NO_PROGRAMS | Mount.RDONLY, "")
+    shown: list[str] = ["/sys/firmware"]
+    for mount in sorted(below(host.mounts, "/sys"), key=lambda each: each.path):
+        if not is_in(mount.path, shown):
+            shown.append(mount.path)
+            yield ("bind", mount.path, inside(mount.path), True)
+
+
+def limits_of(spec: Spec, host: Host, tree: Tree) -> dict[str, dict[str, str]]:
+    """Files to write for each controller, always made where they can be, for what they measure."""
+    limits: dict[str, dict[str, str]] = {}
+    for name, place in host.places.items():
+        v2 = place.version == 2
+        if name == "memory":
+            limits[name] = _memory_files(spec.memory, v2=v2)
+        elif name == "pids":
+            limits[name] = {} if spec.pids is None else {"pids.max": str(spec.pids)}
+        elif name == "cpuacct":
+            limits[name] = {}
+        elif name in {"io", "blkio"}:
+            limits[name] = dict(_bandwidth(spec, tree, v2=v2))
+        elif name == "cpu" and (spec.cpu is not None or v2):
+            limits[name] = {}
+            if spec.cpu is not None:
+                quota = int(spec.cpu * _QUOTA_PERIOD)
+                limits[name] = {"cpu.max": f"{quota} {_QUOTA_PERIOD}"} if v2 else {"cpu.cfs_quota_us": str(quota)}
+    return limits
+
+
+def _memory_files(memory: int | None, *, v2: bool) -> dict[str, str]:
+    """Besides the limit itself, which the child sets. v1 counts buffers of TCP by themselves."""
+    if memory is None:
+        return {}
+    return {"memory.oom.group": "1", "memory.swap.max?": "0"} if v2 else {"memory.kmem.tcp.limit_in_bytes?": str(memory)}
+
+
+def _bandwidth(spec: Spec, tree: Tree, *, v2: bool) -> Iterator[tuple[str, str]]:
+    """One line for each block device: which of them a file is on nobody can know beforehand."""
+    asked = [(direction, value) for direction in ("read", "write") if (value := getattr(spec, f"io_{direction}")) is not None]
+    for direction, value in asked:
+        if not v2:
+            yield f"blkio.throttle.{direction}_bps_device", "\n".join(f"{disk} {value}" for disk in tree.disks())
+    if v2 and asked:
+        rates = " ".join(f"{direction[0]}bps={value}" for direction, value in asked)
+        yield "io.max", "\n".join(f"{disk} {rates}" for disk in tree.disks())
+
+
+def _missing(spec: Spec, host: Host, tree: Tree) -> Iterator[Missing]:
+    for keyword in ("memory", "pids", "cpu"):
+        if getattr(spec, keyword) is not None and keyword not in host.places:
+            yield Missing(keyword, host.obstacles[keyword], group_remedy(host, keyword))
+    counts_time = "cpuacct" in host.places or ("cpu" in host.places and host.places["cpu"].version == 2)
+    if spec.cpu_time is not None and not counts_time:
+        name = "cpuacct" if "cpuacct" in host.obstacles else "cpu"
+        yield Missing("cpu_time", host.obstacles[name], group_remedy(host, name))
+    for keyword in ("io_read", "io_write"):
+        if getattr(spec, keyword) is not None and "io" in host.obstacles:
+            yield Missing(keyword, host.obstacles["io"], group_remedy(host, "io"))
+        elif getattr(spec, keyword) is not None and not tree.disks():
+            yield Missing(keyword, "there is no block device to limit", "run it on a machine with one, or without this limit")

@@ -1,0 +1,1 @@
+"""What the isolated tests of one run of pytest share."""

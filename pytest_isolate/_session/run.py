@@ -1,0 +1,467 @@
+"""What the isolated tests of one pytest run share: defaults, the machine, the keeper, and their results."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from pytest_isolate._config import options, pyproject
+from pytest_isolate._errors import Step, StepFailedError
+from pytest_isolate._forward.descriptors import sockets
+
+if TYPE_CHECKING:
+    from pytest_isolate._config.rules import Rules
+    from pytest_isolate._config.spec import Defaults, Spec
+    from pytest_isolate._forking.forked import Parent
+    from pytest_isolate._forking.openmp import OpenMP
+    from pytest_isolate._forking.own_processes import Children, Stats
+    from pytest_isolate._forward.forwarding import Forwarding
+    from pytest_isolate._forward.server import Server
+    from pytest_isolate._linux.environment import Environment
+    from pytest_isolate._linux.host import Host
+    from pytest_isolate._linux.huge_pages import Exchange
+    from pytest_isolate._linux.kernel_log import KernelLog
+    from pytest_isolate._linux.mounts import MountPoint, MountTable
+    from pytest_isolate._messages.played import Played
+    from pytest_isolate._plan.planning import Plan
+    from pytest_isolate._report.json_report import Entry
+    from pytest_isolate._report.reporting import Reporting
+    from pytest_isolate._sandbox.keeper import Keeper
+    from pytest_isolate._session.inherited import Inherited
+    from pytest_isolate._session.interruption import OnTerminate
+
+_REST = "pytest_isolate_entries"
+
+
+class Started(NamedTuple):
+    """Threads that a shared fixture started, and whether it opened sockets as a server does."""
+
+    scope: str
+    threads: tuple[threading.Thread, ...]
+    sockets: bool
+
+
+class Machine:
+    """Everything that needs the kernel; made when the first isolated test runs, because importing it costs time."""
+
+    def __init__(self) -> None:
+        from pytest_isolate._forking.forked import Parent  # noqa: PLC0415
+        from pytest_isolate._forking.openmp import OpenMP  # noqa: PLC0415
+        from pytest_isolate._forking.own_processes import Children  # noqa: PLC0415
+        from pytest_isolate._linux import host  # noqa: PLC0415
+        from pytest_isolate._linux.huge_pages import Exchange  # noqa: PLC0415
+        from pytest_isolate._linux.kernel_log import KernelLog  # noqa: PLC0415
+        from pytest_isolate._linux.mounts import MountTable  # noqa: PLC0415
+        from pytest_isolate._sandbox.keeper import Keeper  # noqa: PLC0415
+
+        with Step("read", "/proc/self/mountinfo and the control groups of this machine"):
+            self.table: MountTable = MountTable()
+            self.seen_mounts: list[MountPoint] = self.table.visible()
+            self.host: Host = host.look(self.seen_mounts)
+        try:
+            self.kernel_log: KernelLog | None = KernelLog()
+        except OSError:  # not for this caller: then a memory violation says less, as docs/limitations.md has it
+            self.kernel_log = None
+        self.children: Children = Children()
+        self.parent: Parent = Parent()
+        try:
+            self.keeper: Keeper = Keeper(self.host.places)
+        except StepFailedError:
+            self.let_go()
+            raise
+        self.parent.answer()
+        self.plans: dict[tuple[object, ...], Plan] = {}
+        self.huge_pages: Exchange = Exchange()
+        self.openmp: OpenMP = OpenMP()
+
+    def let_go(self) -> None:
+        """Let go of everything besides the keeper."""
+        self.table.close()
+        self.children.close()
+        self.parent.close()
+        if self.kernel_log is not None:
+            self.kernel_log.close()
+
+    def revive(self) -> None:
+        """Put a new builder in the place of one that died. Raises ``StepFailedError``."""
+        if self.keeper.death() is not None:
+            self.keeper.revive()
+
+    def look_again(self) -> None:
+        """Forget the plans if the machine's mounts or its /etc/hosts changed."""
+        from pytest_isolate._linux import host, names  # noqa: PLC0415
+
+        if (mounts := self.table.visible()) is not self.seen_mounts or names.seen() != self.host.hosts:
+            self.seen_mounts = mounts
+            self.host = host.look(mounts)
+            self.plans.clear()
+
+
+def _rules_of(config: pytest.Config) -> Rules | None:
+    """Those of the project. Raises ``pytest.UsageError``."""
+    if not pyproject.is_there(path := config.rootpath / "pyproject.toml"):
+        return None
+    from pytest_isolate._config.rules import Rules  # noqa: PLC0415 - for projects with some
+
+    try:
+        pyproject.check(path)
+        found = Rules(config.rootpath)
+    except ValueError as error:
+        raise pytest.UsageError(f"isolate: {error}") from None
+    return found if found.all else None
+
+
+def working_directory() -> str:
+    """Where pytest stands. Raises ``StepFailedError``."""
+    with Step("find", "the directory in which pytest stands, which a fixture or a test may have removed"):
+        return os.getcwd()
+
+
+class Run:
+    """One pytest process with this plugin."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.all = bool(config.getoption("isolate_all"))
+        self.reports = bool(config.getoption("isolate_report") or config.getoption("isolate_html"))  # whether details are for anybody
+        self._defaults: Defaults | None = None
+        self._rules = _rules_of(config)
+        if self._rules is not None or options.given(config):  # a bad value there ends the run before it starts
+            self.defaults.check()
+        self._reporting: Reporting | None = None
+        if any(config.getoption(name) for name in options.REPORTING):  # what cannot be read or written is said at the start
+            self._reporting = self.reporting
+        self.entries: list[Entry] = []
+        self.foreign_entries: dict[tuple[object, ...], dict[str, object]] = {}  # of xdist's workers, as JSON
+        self._inherited: Inherited | None = None
+        self._played: Played | None = None
+        self._forwarding: Forwarding | None = None
+        self.stream_flags: dict[int, int] = {}  # of pytest's standard streams, as fcntl(2) says, before a test could change them
+        self.wider: set[pytest.FixtureDef[Any]] = set()  # fixtures that pytest has set up, now or before
+        self.fixture_threads: dict[str, Started] = {}
+        self.forked: set[int] = set()  # tests' processes, of which some may still be there
+        self.held: list[Callable[[], Iterable[int]]] = []  # what else is open for tests that no test may inherit
+        self.changes = 0  # how often pytest has run code of fixtures, tests or hooks that a later test may find the traces of
+        self.before_change: list[Callable[[], None]] = []  # who has to be out of the way of that
+        self._indexes: dict[int, int] = {}  # of the session's tests, by id
+        #: Kinds of sandboxes that were built before: what of those fails from then on is broken, not missing.
+        self.worked: set[tuple[object, ...]] = set()
+        self.refused: set[tuple[object, ...]] = set()  # those that were tried in the place of others, and could not be built
+        self._any_isolated: bool | None = None
+        self._machine: Machine | None = None
+        self.on_terminate: OnTerminate | None = None
+        self.said_of_plugins: set[str] = set()
+        self.said_of_copies = False  # what sandboxes lack of shared memory
+        self.said_of_output = False  # that pytest's own cannot be written to
+        self.said_remedies: dict[str, str] = {}  # what helps -> the first test that it would have helped
+
+    def change(self) -> None:
+        """While no test runs: somebody's code is to run in pytest, of which a later test may find the traces."""
+        self.changes += 1
+        for each in self.before_change:
+            each()
+
+    @staticmethod
+    def stops(session: pytest.Session) -> bool:
+        """Whether a test that has been reported ends the run."""
+        return bool(session.shouldfail or session.shouldstop)
+
+    def entries_as_json(self) -> list[dict[str, object]]:
+        """All entries, in the JSON report's form."""
+        return [*(each.as_json() for each in self.entries), *self.foreign_entries.values()]
+
+    @property
+    def has_to_tell(self) -> bool:
+        """Whether anything was asked for or any isolated test has run."""
+        return self._reporting is not None or bool(self.entries or self.foreign_entries)
+
+    def take_in(self, report: pytest.TestReport) -> None:
+        """Under xdist, in the controller: keep the entry that came with a worker's report."""
+        if (text := vars(report).pop("pytest_isolate_entry", None)) is not None:
+            self._keep(text, str(report.nodeid))
+
+    def to_controller(self, output: dict[str, object]) -> None:
+        """Under xdist, at a worker's end: what went with no report, such as the entry of a test that ended the run."""
+        from pytest_isolate._report import travel  # noqa: PLC0415
+
+        output[_REST] = [travel.pack(each) for each in self.entries]
+        self.reporting.to_controller(output)
+
+    def from_worker(self, output: Mapping[str, Any]) -> None:
+        """Under xdist, in the controller."""
+        for text in output.get(_REST, []):
+            self._keep(text, "")
+        if self.has_to_tell:
+            self.reporting.from_worker(output)
+
+    def _keep(self, text: object, nodeid: str) -> None:
+        from pytest_isolate._report import travel  # noqa: PLC0415
+
+        try:
+            key, entry = travel.unpack(text)
+        except ValueError as error:  # a worker on another machine may have another version
+            said = pytest.PytestWarning(f"isolate: the entry of {nodeid or 'a test'} that a worker sent is none: {error}")
+            message = warnings.WarningMessage(said, pytest.PytestWarning, nodeid.partition("::")[0], 1)
+            kwargs = {"warning_message": message, "nodeid": nodeid, "when": "runtest", "location": None}
+            self.config.hook.pytest_warning_recorded.call_historic(kwargs=kwargs)
+        else:
+            self.foreign_entries[key] = entry
+
+    @property
+    def reporting(self) -> Reporting:
+        """What is told of the run. Raises ``pytest.UsageError`` for what cannot be read or written."""
+        if self._reporting is None:
+            from pytest_isolate._report.reporting import Reporting  # noqa: PLC0415 - a run without isolated tests does without
+
+            self._reporting = Reporting(self.config)
+        return self._reporting
+
+    @property
+    def defaults(self) -> Defaults:
+        """Command line and ini file, read when they are needed."""
+        if self._defaults is None:
+            from pytest_isolate._config.spec import Defaults  # noqa: PLC0415 - for isolated tests only
+
+            self._defaults = Defaults(self.config, self._rules)
+        return self._defaults
+
+    def is_isolated(self, item: pytest.Item) -> bool:
+        """Whether a test asked for a sandbox, a rule asks for it, or all do."""
+        if item.get_closest_marker("isolate") is not None:
+            return True
+        if self._rules is not None and (said := self._rules.isolates(str(item.nodeid))) is not None:
+            return said
+        return self.all
+
+    def unmatched_rules(self, items: Sequence[pytest.Item]) -> Iterator[str]:
+        """A sentence for each rule that names something in a collected file which is not in it."""
+        if self._rules is not None:
+            yield from self._rules.unmatched([str(item.nodeid) for item in items])
+
+    def any_isolated(self, session: pytest.Session) -> bool:
+        """Whether any test of a session is isolated, as it was when this was first asked."""
+        if self._any_isolated is None:
+            self._any_isolated = any(map(self.is_isolated, session.items))
+        return self._any_isolated
+
+    @contextlib.contextmanager
+    def noting(self, definition: pytest.FixtureDef[object], session: pytest.Session) -> Iterator[None]:
+        """Remember which memory a fixture of a wider scope shares, and which threads it starts, which a copy of it lacks."""
+        if not self.any_isolated(session):
+            yield
+            return
+        self.inherited.before_fixture()
+        before, threads, started_before = sockets(), set(threading.enumerate()), self.forwarding.before_fixture()
+        try:
+            yield
+        finally:
+            opened = sockets() - before
+            self.forwarding.after_fixture(definition.argname, started_before, opened)
+            self.inherited.look_for_mappings(f"made by the {definition.scope}-scoped fixture {definition.argname!r}")
+            if started := set(threading.enumerate()) - threads:
+                self.fixture_threads[definition.argname] = Started(definition.scope, tuple(started), bool(opened))
+
+    @property
+    def machine(self) -> Machine:
+        """The machine. Raises ``StepFailedError``."""
+        if self._machine is None:
+            self._machine = Machine()
+            if not hasattr(self.config, "workerinput"):  # xdist's workers are ended by their controller
+                from pytest_isolate._session.interruption import OnTerminate  # noqa: PLC0415 - knows the kernel
+
+                self.on_terminate = OnTerminate()
+        return self._machine
+
+    @property
+    def inherited(self) -> Inherited:
+        """What tests inherit of what is open."""
+        if self._inherited is None:
+            from pytest_isolate._session.inherited import Inherited  # noqa: PLC0415 - knows the kernel
+
+            self._inherited = Inherited()
+        return self._inherited
+
+    @property
+    def forwarding(self) -> Forwarding:
+        """The servers that tests reach."""
+        if self._forwarding is None:
+            from pytest_isolate._forward.forwarding import Forwarding  # noqa: PLC0415 - knows the kernel
+
+            self._forwarding = Forwarding()
+        return self._forwarding
+
+    def servers(self, spec: Spec) -> tuple[Server, ...]:
+        """What a test with these keywords reaches now. Raises ``StepFailedError`` and ``BadValueError``."""
+        found: tuple[Server, ...] = ()
+        if spec.reaches_fixtures:
+            found = self.forwarding.servers(self.changes, self.foreign_children(), spec.named_fresh)
+        if not spec.forward.others or spec.strict:
+            return found
+        from pytest_isolate._config.spec import BadValueError  # noqa: PLC0415
+        from pytest_isolate._forward.others import NobodyThereError  # noqa: PLC0415 - for those who name some
+
+        try:
+            return tuple(dict.fromkeys((*found, *self.forwarding.others(spec.forward.others))))
+        except NobodyThereError as error:
+            raise BadValueError(f"isolate: forward={spec.forward} ({spec.origin('forward')}): {error}") from None
+
+    @property
+    def played(self) -> Played:
+        """Hooks that are called here too for tests that run elsewhere."""
+        if self._played is None:
+            from pytest_isolate._messages.played import Played  # noqa: PLC0415 - for isolated tests only
+
+            self._played = Played(self.config)
+        return self._played
+
+    @property
+    def here(self) -> Environment:
+        """Where this run is, for what helps against a failure."""
+        from pytest_isolate._linux import environment  # noqa: PLC0415
+
+        return environment.look() if self._machine is None else self._machine.host.here
+
+    def builders_death(self, *, died: bool = False) -> str | None:
+        """How the builder died; None if it lives. ``died``: a test did in the way that tests die by that."""
+        return None if self._machine is None else self._machine.keeper.death(0.05 if died else 0.0)
+
+    def plan(self, spec: Spec, session: pytest.Session) -> Plan:
+        """The plan for a spec, made once. Raises ``StepFailedError``, and ``BadValueError`` where nobody is where it forwards to."""
+        from pytest_isolate._forward.place import UNIX  # noqa: PLC0415
+        from pytest_isolate._linux.host import Tree  # noqa: PLC0415
+        from pytest_isolate._plan import planning, strictness  # noqa: PLC0415
+
+        machine = self.machine
+        machine.look_again()
+        servers = self.servers(spec)
+        sockets = tuple(server for server in servers if server.place.kind == UNIX)
+        hosts = tuple((str(server.place.address), server.name) for server in servers if server.name is not None and spec.net)
+        key = (
+            bool(spec.net),
+            spec.fs,
+            spec.bind,
+            spec.hostname,
+            spec.user,
+            spec.disk,
+            spec.pids,
+            spec.cpu,
+            spec.memory,
+            spec.cpu_time is None,
+            spec.io_read,
+            spec.io_write,
+            spec.strict,
+            sockets,
+            hosts,
+        )
+        if key not in machine.plans:
+            loopback = machine.keeper.loopback() if spec.net else []
+            plan = planning.plan(spec, machine.host, Tree(), loopback, self.places(session.items), sockets=sockets, hosts=hosts)
+            if (lacking := strictness.missing(spec)) is not None:
+                plan.missing += (lacking,)
+                plan.walls = tuple(each for each in plan.walls if each != "strict")
+            machine.plans[key] = plan
+        relayed = tuple(server for server in servers if spec.net and server.place.kind != UNIX)
+        if not relayed:
+            return machine.plans[key]
+        if (with_servers := (*key, relayed)) not in machine.plans:  # the same recipe: what is reached is no part of the sandbox
+            machine.plans[with_servers] = replace(machine.plans[key], servers=relayed)
+        return machine.plans[with_servers]
+
+    def bare_plan(self, spec: Spec) -> Plan:
+        """The plan for a spec where there are no namespaces, made once. Raises ``StepFailedError``."""
+        from pytest_isolate._linux.host import Tree  # noqa: PLC0415
+        from pytest_isolate._plan import bare  # noqa: PLC0415
+
+        machine = self.machine
+        key = ("bare", spec.fs, spec.bind, spec.strict, *spec.limits().items())
+        if key not in machine.plans:
+            machine.plans[key] = bare.plan(spec, machine.host, Tree(), self.config)
+        return machine.plans[key]
+
+    def places(self, items: Sequence[pytest.Item] = ()) -> list[str]:
+        """Directories that tests are likely to write in or below, the one for temporary files first."""
+        from pytest_isolate._pytest import internals  # noqa: PLC0415 - for isolated tests only
+
+        places = [tempfile.gettempdir(), working_directory(), str(self.config.rootpath), os.path.expanduser("~"), "/var/tmp", sys.prefix]
+        places += dict.fromkeys(str(item.path.parent) for item in items)
+        told = (
+            self.config.getoption("basetemp", None),
+            os.environ.get("PYTEST_DEBUG_TEMPROOT"),
+            internals.cache_directory(self.config),
+        )
+        return [os.path.realpath(place) for place in [*places, *filter(None, told)]]
+
+    def foreseen(self, item: pytest.Item | None) -> tuple[Spec, Plan] | None:
+        """What the next test will need, as far as this can be known before its turn."""
+        if item is None or not self.is_isolated(item):
+            return None
+        from pytest_isolate._config.spec import BadValueError  # noqa: PLC0415
+
+        try:
+            spec = self.defaults.spec_of(item)
+            plan = self.plan(spec, item.session)
+        except (BadValueError, StepFailedError):  # met again, and said, when its turn comes
+            return None
+        return None if plan.missing else (spec, plan)
+
+    def index_of(self, item: pytest.Item | None) -> int:
+        """Where a test stands among the session's; -1 for none, and for one that somebody's loop made."""
+        if item is None:
+            return -1
+        if not self._indexes:
+            self._indexes = {id(each): index for index, each in enumerate(item.session.items)}
+        return self._indexes.get(id(item), -1)
+
+    def knows(self, item: pytest.Item) -> bool:
+        """Whether a test is one of the session's, so that a child can be told by number which it is."""
+        return self.index_of(item) >= 0
+
+    def processes(self) -> Stats:
+        """The children of pytest when a test is forked, as ``own_processes.stats`` has them: not our helper, nor other tests."""
+        from pytest_isolate._forking import own_processes  # noqa: PLC0415 - for isolated tests only
+
+        return own_processes.stats(self.foreign_children())
+
+    def foreign_children(self) -> set[int]:
+        """The processes that somebody else started in pytest."""
+        children = self.machine.children.pids()
+        self.forked &= children
+        return children - self.forked - self.machine.keeper.helpers - self.forwarding.helpers
+
+    def foreign_children_and_ended(self) -> tuple[set[int], set[int]]:
+        """The same, and which of them are over."""
+        from pytest_isolate._forking import own_processes  # noqa: PLC0415 - for isolated tests only
+
+        children = self.foreign_children()
+        return children, own_processes.ended(children)
+
+    def descriptors_of_ours(self) -> set[int]:
+        """Everything of ours that no test may inherit."""
+        machine = self.machine
+        log = set() if machine.kernel_log is None else {machine.kernel_log.fd}
+        held = {fd for each in self.held for fd in each()}
+        return {machine.table.fd, machine.children.fd, *log, *held, *machine.keeper.descriptors(), *self.forwarding.descriptors()}
+
+    def close(self) -> list[str]:
+        """Unmake everything. Gives sentences on what would not end."""
+        if self.on_terminate is not None:
+            self.on_terminate.close()
+            self.on_terminate = None
+        if self._forwarding is not None:
+            self._forwarding.close()
+            self._forwarding = None
+        if self._machine is not None:
+            self._machine.keeper.close()
+            self._machine.let_go()
+            self._machine = None
+        ending = sys.modules.get("pytest_isolate._sandbox.ending")  # of runs with isolated tests
+        return [] if ending is None else ending.told()

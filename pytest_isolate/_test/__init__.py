@@ -1,0 +1,1 @@
+"""One isolated test, from pytest's side."""

@@ -1,0 +1,169 @@
+"""What outlives a sandbox: pytest's cache, Hypothesis's examples, JUnit's properties, a failing test's ``tmp_path``.
+
+Everything here was written by a test, so nothing is believed: files are copied by descriptor, capped, never through a link
+(``_sandbox.salvage``), texts are checked to be texts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pytest_isolate._config.values import format_size, plain
+from pytest_isolate._messages.mend import xml_text
+from pytest_isolate._pytest import internals
+from pytest_isolate._pytest.lasting import places
+from pytest_isolate._sandbox.changes import Changes, read
+from pytest_isolate._sandbox.copies import LARGEST, MOST
+from pytest_isolate._sandbox.salvage import copy_out, merge_out
+from pytest_isolate._test.flights import Flight
+
+_MOST_PROPERTIES = 10_000
+_LONGEST_NAME = 150
+_LONGEST_FILE_NAME = 255  # bytes, to Linux
+_NOT_ALL = " (not all of it: some is too large, not the test's to read, or below what is a link by now)"
+_MOST_LEFT_OUT = 3  # that are named
+_WHOSE = frozenset({"name", "classname", "file", "line", "time"})  # what says in JUnit's file which test it was, and pytest's own figure
+_OWN_BASE = re.compile(r"pytest-\d+")
+
+
+def bring_back(flight: Flight) -> Iterator[str]:
+    """Put what a test wrote to the places that plain pytest would have written. Yields a sentence for what could not be."""
+    facts, sandbox, plan, item = flight.facts, flight.sandbox, flight.plan, flight.item
+    if facts is None or sandbox is None or plan is None:
+        return
+    frame = facts.exit.first("junit") or {}
+    properties, attributes = _pairs(frame.get("properties")), _pairs(frame.get("attributes"))
+    if flight.spec is not None and flight.spec.strict:
+        own = [pair for pair in attributes if pair[0] not in _WHOSE]
+        internals.junit_take(item, [], own)
+        if properties or len(own) < len(attributes):
+            yield (
+                f"isolate: {item.nodeid} of profile='strict' set a property of the whole suite, or which test it is, in JUnit's file; "
+                "that is left out (record_property is for a test's own)"
+            )
+        return  # what a hostile test writes to the cache, later runs would read
+    internals.junit_take(item, properties, attributes)
+    for place in places(item.config):
+        try:
+            relative = plan.written.find(sandbox.private, str(place))
+            if relative is not None and (other := merge_out(sandbox.private, relative, place, flight.reader)):
+                yield f"isolate: what the test wrote to {place} could not be brought back: only one of the two {other!r} is a directory"
+        except OSError as error:
+            yield f"isolate: what the test wrote to {place} could not be brought back: {error.strerror} ({error.filename})"
+
+
+def _pairs(value: object) -> list[tuple[str, str]]:
+    """Name and value pairs, as many as are believed."""
+    pairs = value[:_MOST_PROPERTIES] if isinstance(value, list) else []
+    return [(xml_text(name), text) for name, text in pairs]
+
+
+def changes_of(flight: Flight) -> Changes:
+    """What the test did to the file system; of a group, what was not there before it."""
+    if flight.changes is None:
+        flight.changes = Changes()
+        if flight.facts is not None and flight.sandbox is not None and flight.plan is not None:
+            now = read(flight.sandbox.private, flight.plan.written)
+            flight.changes = now
+            if flight.group is not None:
+                flight.changes, flight.group.changes = now.since(flight.group.changes), now
+    return flight.changes
+
+
+def keep_artifacts(flight: Flight, *, failed: bool) -> str | None:
+    """``--isolate-keep``: copy everything that the test wrote below ``--isolate-artifacts``. Returns a line that says where."""
+    config, sandbox, plan = flight.item.config, flight.sandbox, flight.plan
+    keep = config.getoption("isolate_keep")
+    if sandbox is None or plan is None or not (keep == "all" or (keep == "failed" and failed)):
+        return None
+    if plan.is_bare:
+        return "what the test wrote is where it wrote it, for it had no file system of its own: nothing is kept"
+    name = re.sub(r"[^\w.\[\]-]+", "_", flight.item.nodeid, flags=re.ASCII)[-_LONGEST_NAME:]
+    folder = config.rootpath / config.getoption("isolate_artifacts")
+    target, number, whole = folder / name, 0, True
+    try:
+        while os.path.lexists(target):
+            number += 1
+            target = folder / f"{name}.{number}"
+        target.mkdir(parents=True)
+        for path, relative, known in plan.written.layers(sandbox.private):
+            unwritten = frozenset() if known is None else frozenset(known.unwritten(sandbox.private, relative))
+            budget = copy_out(
+                sandbox.private, relative, target, path.lstrip("/"), among=True, without=unwritten, reader=flight.reader
+            )  # fmt: skip
+            whole = whole and not (budget is not None and budget.spent)
+    except OSError as error:
+        return f"what the test wrote could not be kept in {target}: {error.strerror}"
+    return f"what the test wrote is kept in {target}" + ("" if whole else _NOT_ALL)
+
+
+def lost_files(flight: Flight) -> Iterator[str]:
+    """A sentence for everything open that this test had not as it should; each is said once a run."""
+    entered = None if flight.facts is None else flight.facts.exit.first("entered")
+    if entered is not None:
+        lost: Any = entered.get("lost") or ()
+        yield from flight.run.inherited.troubles([(path, why) for path, why in lost])
+    if flight.plan is None or flight.sandbox is None or flight.run.said_of_copies:
+        return
+    if left_out := flight.plan.written.left_out(flight.sandbox.private):
+        flight.run.said_of_copies = True
+        yield _left_out(left_out)
+
+
+def _left_out(paths: list[str]) -> str:
+    shown = ", ".join(path.encode("utf-8", "backslashreplace").decode() for path in paths[:_MOST_LEFT_OUT])
+    more = f" and {len(paths) - _MOST_LEFT_OUT} more" if len(paths) > _MOST_LEFT_OUT else ""
+    return (
+        f"isolate: no sandbox has {shown}{more}: this machine takes no overlay for /dev/shm, so it is copied for each test, and files "
+        f'above {format_size(LARGEST)} (or {format_size(MOST)} in all) are not; bind=["/dev/shm"] shares the machine\'s'
+    )
+
+
+def lost_threads(flight: Flight) -> Iterator[str]:
+    """A sentence for each shared fixture of this test whose threads its copy does not have; each is said once a run."""
+    spec = flight.spec
+    if flight.facts is None or spec is None or spec.fixtures == "fresh":
+        return
+    threads = flight.run.fixture_threads
+    for name in threads.keys() & {*getattr(flight.item, "fixturenames", ()), *flight.requested} - flight.fresh:
+        started = threads.pop(name)
+        alive = ", ".join(repr(thread.name) for thread in started.threads if thread.is_alive())
+        if alive and not (started.sockets and (not spec.net or spec.reaches_fixtures)):  # a server, and the test can reach it
+            yield (
+                f"isolate: the {started.scope}-scoped fixture {name!r} started the thread {alive}, which runs in pytest and not in a "
+                f"sandbox's copy of it: if tests talk to it over the network, mark them net='host'; else "
+                f"fixtures=[{name!r}] starts it inside"
+            )
+
+
+def _is_base(inside: Path, base: Path) -> bool:
+    """Whether it is the base of all ``tmp_path``, or one that the test made by itself, as it asked for a ``tmp_path`` while it ran."""
+    return inside == base or (inside.parent == base.parent and _OWN_BASE.fullmatch(inside.name) is not None)
+
+
+def keep_tmp_path(flight: Flight) -> str | None:
+    """Copy a failing test's ``tmp_path`` to where pytest would have left it. Returns a line that says where."""
+    facts, sandbox, plan, config = flight.facts, flight.sandbox, flight.plan, flight.item.config
+    frame = None if facts is None else facts.exit.first("tmp_path")
+    if frame is None or sandbox is None or plan is None or flight.salvaged or not internals.keeps_failed_temporary(config):
+        return flight.salvaged
+    inside = Path(str(frame["path"]))
+    base = internals.temporary_base(config)
+    if not _is_base(inside.parent, base) or inside.name in {"", ".", ".."} or len(os.fsencode(inside.name)) > _LONGEST_FILE_NAME:
+        return None
+    target, number = base / inside.name, 0
+    try:
+        while os.path.lexists(target):
+            number += 1
+            target = base / f"{inside.name.rstrip('0123456789')}{number}"
+        relative = plan.written.find(sandbox.private, str(inside))
+        budget = None if relative is None else copy_out(sandbox.private, relative, base, target.name, reader=flight.reader)
+    except OSError as error:
+        flight.salvaged = f"tmp_path could not be copied to {plain(str(target))}: {error.strerror}"
+    else:
+        flight.salvaged = None if budget is None else f"tmp_path is kept in {plain(str(target))}" + (_NOT_ALL if budget.spent else "")
+    return flight.salvaged
