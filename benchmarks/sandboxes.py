@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pytest_isolate._config.options import KEYWORDS
+from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._linux import host
 from pytest_isolate._linux.mounts import MountTable

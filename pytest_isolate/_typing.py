@@ -14,10 +14,11 @@ Markable = TypeVar("Markable", bound="Callable[..., Any] | type")
 
 
 class IsolateMark(pytest.MarkDecorator):
-    """``isolate``, bare or with keywords, wherever a marker may stand. tests/unit/test_typing.py compares it with the table of keywords."""
+    """``isolate``, bare or with keywords, wherever a marker may stand."""
 
     @overload  # type: ignore[override, no-overload-impl]  # narrower than any marker, as those that pytest types itself
     def __call__(self, arg: Markable, /) -> Markable: ...
+    # keywords: begin, written by tools/build_docs.py
     @overload
     def __call__(
         self,
@@ -44,4 +45,33 @@ class IsolateMark(pytest.MarkDecorator):
         leaks: Literal["error", "warn", "ignore"] | None = ...,
         on_missing: Literal["error", "skip", "warn"] | None = ...,
         profile: str | None = ...,
-    ) -> pytest.MarkDecorator: ...
+    ) -> pytest.MarkDecorator:
+        """Run the test in namespaces, limits and an overlay of its own.
+
+        Args:
+            net: own network with loopback only; host: the machine's; deny: an attempt to leave fails
+            forward: servers reached at their address: fixtures', others too, or none
+            memory: bytes: what the process tree may use, swap included, such as 64M
+            cpu: cores: bandwidth quota of the process tree, such as 0.5
+            cpu_time: seconds: processor time of the process tree, past which it is killed
+            timeout: seconds: wall time of setup, call and teardown inside, such as 250ms or 2m
+            pids: processes and threads: how many the process tree may have at once
+            disk: bytes: what the test may write to its private file systems, such as 64M
+            files: file descriptors: how many a process may have open
+            io_read: bytes a second: what the process tree may read from block devices, such as 64M
+            io_write: bytes a second: what the process tree may write to block devices, such as 64M
+            fs: what / is: overlay, readonly or host
+            bind: host paths that stay shared, PATH or PATH:ro
+            hostname: the host name inside
+            user: who the test runs as: a name, a uid or 'root'; as the caller by default
+            env: variables added, NAME=VALUE, or 'clean'
+            fixtures: shared: wider scopes set up once, in pytest; fresh: inside; names: these inside
+            scope: how many tests share one sandbox
+            serial: with --isolate-jobs: nothing else runs beside it
+            leaks: what processes left behind are: error, warn or ignore
+            on_missing: when this machine cannot give it: error, skip, warn
+            profile: 'strict' (see security.md), or a set of these from [tool.pytest_isolate.profiles.NAME]
+
+        """
+
+    # keywords: end, of the marker

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from pytest_isolate import _installation, _loading
-from pytest_isolate._config import options, settings
+from pytest_isolate._config import keywords, options, settings
 from pytest_isolate._forking.dump_later import dump_later
 from pytest_isolate._session.run import Run
 from pytest_isolate._test import telling
@@ -61,7 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     options.complete(config)
     settings.settle(config)
-    config.addinivalue_line("markers", "isolate(**keywords): run the test in namespaces, limits and an overlay of its own")
+    config.addinivalue_line("markers", keywords.marker_help())
     off = config.getoption("isolate_off") or config.option.collectonly or _sets_up_only(config)
     if config.getoption("isolate_doctor") or off:
         dump_later.uninstall()

@@ -1,7 +1,7 @@
-"""Write what the docs take from the code: the table of keywords and that of environments.
+"""Write what is taken from tables of the code: the docs' tables of keywords and of environments, and the marker's type.
 
-``python tools/build_docs.py`` rewrites what stands between the marker comments of each page; with ``--check`` it only looks and exits 1
-when a page is stale.
+``python tools/build_docs.py`` rewrites what stands between the marker comments of each file; with ``--check`` it only looks and exits 1
+when one is stale.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests" / "kernel")]  # of this checkout; what the tests assert is what the docs say
 from environments import ENVIRONMENTS, Environment  # noqa: E402
 
-from pytest_isolate._config.options import KEYWORDS, Keyword  # noqa: E402
+from pytest_isolate._config.keywords import KEYWORDS, Keyword  # noqa: E402
 
 
 def allowed(keyword: Keyword) -> str:
@@ -45,7 +45,7 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 def keywords() -> str:
     """What users can ask for."""
-    rows = [(f"`{each.name}`", f"`{each.option}`", default(each), allowed(each), each.help) for each in KEYWORDS.values()]
+    rows = [(f"`{each.name}`", f"`{each.option}`", default(each), allowed(each), each.help_with_unit) for each in KEYWORDS.values()]
     return table(("keyword", "command line", "default", "allowed", "meaning"), rows)
 
 
@@ -69,10 +69,22 @@ def environments() -> str:
     return table(("environment", "made by", *(", ".join(names) for names in COLUMNS), "the fix has"), map(_row, ENVIRONMENTS))
 
 
-#: Page, name of the markers in it, what stands between them.
-PAGES: tuple[tuple[str, str, Callable[[], str]], ...] = (
-    ("configuration.md", "keywords", keywords),
-    ("environments.md", "environments", environments),
+def marker() -> str:
+    """The marker's type with keywords, and what an editor shows beside them."""
+    taken = (f"        {each.name}: {each.type} | None = ...," for each in KEYWORDS.values())
+    told = (f"            {each.name}: {each.help_with_unit}" for each in KEYWORDS.values())
+    return "\n".join((
+        "    @overload", "    def __call__(", "        self,", "        *,", *taken, "    ) -> pytest.MarkDecorator:",
+        '        """Run the test in namespaces, limits and an overlay of its own.', "", "        Args:", *told, "", '        """', "",
+    ))  # fmt: skip
+
+
+#: File, name of the markers in it, what they begin and end with, what stands between them.
+COMMENT, CODE = ("<!-- {} -->", "<!-- {} -->"), ("    # {}", "    # {}, of the marker")
+PAGES: tuple[tuple[str, str, tuple[str, str], Callable[[], str]], ...] = (
+    ("docs/configuration.md", "keywords", COMMENT, keywords),
+    ("docs/environments.md", "environments", COMMENT, environments),
+    ("pytest_isolate/_typing.py", "keywords", CODE, marker),
 )
 
 
@@ -81,9 +93,9 @@ def main() -> int:
     if sys.argv[1:] not in ([], ["--check"]):
         sys.exit(f"usage: {sys.argv[0]} [--check]")
     status = 0
-    for name, what, write in PAGES:
-        path = PROJECT / "docs" / name
-        begin, end = f"<!-- {what}: begin, written by tools/build_docs.py -->", f"<!-- {what}: end -->"
+    for name, what, (opens, closes), write in PAGES:
+        path = PROJECT / name
+        begin, end = opens.format(f"{what}: begin, written by tools/build_docs.py"), closes.format(f"{what}: end")
         page = path.read_text("utf-8")
         if page.count(begin) != 1 or page.count(end) != 1:
             sys.exit(f"{path} must have each of these lines once:\n{begin}\n{end}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import pytest
 
 from pytest_isolate._config import pyproject, settings
 from pytest_isolate._config.destinations import Forward
-from pytest_isolate._config.options import KEYWORDS
+from pytest_isolate._config.keywords import KEYWORDS, LIMITS, STRICT
 from pytest_isolate._config.values import first_link
 
 if TYPE_CHECKING:
@@ -20,20 +21,13 @@ if TYPE_CHECKING:
 Node = Any  # pytest's nodes have no public base class
 
 
-#: The profile that is built in: it sets no keyword, it closes the walls that a hostile test would have to climb.
-STRICT = "strict"
-
-#: The keywords that are limits, in the order in which they are shown.
-LIMITS = ("memory", "cpu", "cpu_time", "timeout", "pids", "disk", "files", "io_read", "io_write")
-
-
 class BadValueError(Exception):
     """A keyword that cannot be obeyed: one sentence with keyword, value, origin and what is allowed."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What one test asked for, every value checked. Sizes in bytes, durations in seconds."""
+    """What one test asked for, every value checked: a field for each keyword, in its unit, and where each was set."""
 
     net: bool | str
     forward: Forward
@@ -66,8 +60,13 @@ class Spec:
 
     def limits(self) -> dict[str, int | float]:
         """The limits that were given, for the report."""
-        named = {name: getattr(self, name) for name in LIMITS}
+        named = {each.name: getattr(self, each.name) for each in LIMITS}
         return {name: value for name, value in named.items() if value is not None}
+
+    @functools.cached_property
+    def recipe_key(self) -> tuple[object, ...]:
+        """What the plan of its sandbox is made from: tests with the same have the same one, as far as their servers are the same too."""
+        return tuple(each.recipe(getattr(self, each.name)) for each in KEYWORDS.values() if each.recipe is not None)
 
     @property
     def kind(self) -> tuple[object, ...]:

@@ -270,13 +270,14 @@ def format_size(number: int) -> str:
     return f"{number:.1f} TiB"
 
 
-def format_limit(name: str, value: float) -> str:
-    """A limit for people, by its keyword."""
-    if name in {"memory", "disk"}:
-        return format_size(int(value))
-    if name in {"io_read", "io_write"}:
-        return f"{format_size(int(value))}/s"
-    return format_duration(value) if name in {"timeout", "cpu_time"} else f"{value:g}"
+def format_rate(number: int) -> str:
+    """Bytes a second for people."""
+    return f"{format_size(number)}/s"
+
+
+def format_number(number: float) -> str:
+    """A number without a unit, or with one that is said elsewhere."""
+    return f"{number:g}"
 
 
 def format_duration(seconds: float) -> str:

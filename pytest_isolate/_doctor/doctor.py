@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from pytest_isolate._config.options import KEYWORDS
+from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._errors import Step, StepFailedError
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_isolate._config.spec import LIMITS, Spec
+from pytest_isolate._config.spec import Spec
 from pytest_isolate._linux.host import Host, Tree
 from pytest_isolate._model import Recipe
 from pytest_isolate._plan import strictness
@@ -109,5 +109,5 @@ def _lacking(spec: Spec, host: Host, plan: Plan) -> Iterator[str]:
     if spec.strict and "strict" not in plan.walls:
         yield f"the filter of profile='strict' ({strictness.obstacle()})"
     held = given(spec, host)
-    if lost := [name for name in LIMITS if getattr(spec, name) is not None and getattr(held, name) is None]:
+    if lost := [name for name in spec.limits() if getattr(held, name) is None]:
         yield f"the limit{'s' * (len(lost) > 1)} {', '.join(lost)}"

@@ -345,23 +345,7 @@ class Run:
         servers = self.servers(spec)
         sockets = tuple(server for server in servers if server.place.kind == UNIX)
         hosts = tuple((str(server.place.address), server.name) for server in servers if server.name is not None and spec.net)
-        key = (
-            bool(spec.net),
-            spec.fs,
-            spec.bind,
-            spec.hostname,
-            spec.user,
-            spec.disk,
-            spec.pids,
-            spec.cpu,
-            spec.memory,
-            spec.cpu_time is None,
-            spec.io_read,
-            spec.io_write,
-            spec.strict,
-            sockets,
-            hosts,
-        )
+        key = (*spec.recipe_key, sockets, hosts)
         if key not in machine.plans:
             loopback = machine.keeper.loopback() if spec.net else []
             plan = planning.plan(spec, machine.host, Tree(), loopback, self.places(session.items), sockets=sockets, hosts=hosts)
@@ -382,7 +366,7 @@ class Run:
         from pytest_isolate._plan import bare  # noqa: PLC0415
 
         machine = self.machine
-        key = ("bare", spec.fs, spec.bind, spec.strict, *spec.limits().items())
+        key = ("bare", *spec.recipe_key)
         if key not in machine.plans:
             machine.plans[key] = bare.plan(spec, machine.host, Tree(), self.config)
         return machine.plans[key]

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_isolate._config.values import counted, format_duration, format_limit, format_network, format_size
+from pytest_isolate._config.keywords import KEYWORDS
+from pytest_isolate._config.values import counted, format_duration, format_size
 from pytest_isolate._forward.server import Used
 from pytest_isolate._pytest.lasting import places
 from pytest_isolate._test import hints, missed_servers
@@ -97,12 +98,11 @@ def _changed(flight: Flight) -> str:
 
 def asked(flight: Flight) -> str:
     assert flight.spec is not None
-    shown = {name: format_limit(name, value) for name, value in flight.spec.limits().items()}
-    limits = ", ".join(f"{name} {value}" for name, value in shown.items()) or "none"
+    limits = ", ".join(f"{name} {KEYWORDS[name].show(value)}" for name, value in flight.spec.limits().items()) or "none"
     without = ""
     if flight.plan is not None and flight.plan.is_bare:
         without = f"; no namespaces, which this machine does not give: {', '.join(flight.plan.walls)} only"
-    return f"limits: {limits}; net={format_network(flight.spec.net)}, fs={flight.spec.fs}{without}"
+    return f"limits: {limits}; net={KEYWORDS['net'].show(flight.spec.net)}, fs={flight.spec.fs}{without}"
 
 
 def _used(verdict: Verdict) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_isolate._config import settings
-from pytest_isolate._config.options import KEYWORDS
+from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._session.run import Run
 
 _SILENT = -2  # -qq

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from pytest_isolate._config.options import KEYWORDS
+from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux.counters import Counters

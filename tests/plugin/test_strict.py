@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_isolate._config.options import KEYWORDS
+from pytest_isolate._config.keywords import KEYWORDS
 
 pytestmark = pytest.mark.kernel
 

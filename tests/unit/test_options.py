@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_isolate._config.destinations import Forward
-from pytest_isolate._config.options import KEYWORDS
+from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.spec import BadValueError, Defaults
 
 pytestmark = pytest.mark.old

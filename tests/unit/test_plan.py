@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_isolate._config.options import KEYWORDS
+from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._linux.cgroup import Hierarchy
 from pytest_isolate._linux.environment import Environment

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from pytest_isolate import _violations
-from pytest_isolate._config.options import KEYWORDS
+from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._linux.counters import Counters
 from pytest_isolate._sandbox.watch import Exit
