@@ -114,9 +114,9 @@ class Isolation:
         self._jobs = 1
         self._plain_protocol: Callable[..., object]  # of pytest, with everybody's hooks
         if run.config.pluginmanager.is_blocked("reports"):
-            from pytest_isolate._pytest import internals  # noqa: PLC0415
+            from pytest_isolate._pytest import serialization  # noqa: PLC0415
 
-            internals.restore_serialization(run.config.pluginmanager)
+            serialization.restore_serialization(run.config.pluginmanager)
         if run.config.getoption("isolate_jobs") != "1":
             from pytest_isolate._test import scheduler  # noqa: PLC0415
 
@@ -131,9 +131,9 @@ class Isolation:
                 session.config.pluginmanager.unregister(self)
                 dump_later.uninstall()
             return (yield)
-        from pytest_isolate._pytest import internals  # noqa: PLC0415
+        from pytest_isolate._pytest import hook_calls  # noqa: PLC0415
 
-        with internals.protocol_by(session.config, self._protocol) as self._plain_protocol:
+        with hook_calls.protocol_by(session.config, self._protocol) as self._plain_protocol:
             return (yield)
 
     def _protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> object:
@@ -176,10 +176,10 @@ class Isolation:
         return True
 
     def _prepared(self, item: pytest.Item, nextitem: pytest.Item | None, after: Flight | None) -> Flight:
-        from pytest_isolate._pytest import internals  # noqa: PLC0415 - as above
+        from pytest_isolate._pytest import marks, setup_state  # noqa: PLC0415 - as above
         from pytest_isolate._test import flights, protocol  # noqa: PLC0415 - as above
 
-        if internals.is_skipped(item):
+        if marks.is_skipped(item):
             flight = flights.Flight.of(self._run, self, item, nextitem)
             flight.is_skipped = True
         else:
@@ -191,7 +191,7 @@ class Isolation:
             flight.parted, flight.attempts = after.parted, after.attempts
         elif self._fleet is not None:
             flight.may_fly = self._fleet.prepare(flight)
-            if flight.may_fly and flight.shares and not internals.has_shared(item, flight.fresh):
+            if flight.may_fly and flight.shares and not setup_state.has_shared(item, flight.fresh):
                 self._fleet.land_all()  # before shared fixtures change everything before that is told
         return flight
 
@@ -336,9 +336,9 @@ class Isolation:
                 raise pytest.UsageError(f"isolate: {why}")
         if not (config.getoption("usepdb", False) or config.getoption("trace", False)):
             return
-        from pytest_isolate._pytest import internals  # noqa: PLC0415
+        from pytest_isolate._pytest import capture  # noqa: PLC0415
 
-        if any(map(self._run.is_isolated, session.items)) and not internals.has_terminal(config):
+        if any(map(self._run.is_isolated, session.items)) and not capture.has_terminal(config):
             raise pytest.UsageError(
                 "--pdb and --trace need a terminal for isolated tests, and the standard input of this pytest is none: "
                 "run it in a terminal, or plain with --isolate-off"

@@ -18,7 +18,7 @@ from pytest_isolate._errors import StepFailedError
 from pytest_isolate._forking import forked
 from pytest_isolate._forking.timers import Stopped
 from pytest_isolate._messages import coverage
-from pytest_isolate._pytest import internals
+from pytest_isolate._pytest import logs
 from pytest_isolate._sandbox import entry as entry_module
 from pytest_isolate._sandbox.entry import Before, Entry
 from pytest_isolate._sandbox.watch import STACK_SIGNAL
@@ -43,7 +43,7 @@ class Warm:
     def of(cls, run: Run, timers: Stopped, repairing: list[int]) -> Warm:
         """Look, and flush what a fork would write a second time. ``repairing`` grows by what is opened. Raises ``StepFailedError``."""
         repairs = preparation.repairs(run, repairing)
-        for stream in (sys.stdout, sys.stderr, *internals.debug_trace(run.config)):
+        for stream in (sys.stdout, sys.stderr, *logs.debug_trace(run.config)):
             stream.flush()
         return cls(timers, repairs, repairing, preparation.random_state(), other_threads(), coverage.measuring(lambda _: False))
 

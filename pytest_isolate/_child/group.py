@@ -17,7 +17,7 @@ import pytest
 
 from pytest_isolate._config.spec import BadValueError
 from pytest_isolate._linux.counters import Counters
-from pytest_isolate._pytest import internals
+from pytest_isolate._pytest import fixtures
 from pytest_isolate._sandbox.changes import Changes
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Key:
 def key_of(spec: Spec, item: pytest.Item) -> Key | None:
     """The key of a test; None for one with a sandbox of its own, as a function outside of classes has with ``scope="class"``."""
     node = item.getparent(_NODES[spec.scope]) if spec.scope in _NODES else None
-    return None if node is None else Key(node, spec, internals.wide_parameters(item))
+    return None if node is None else Key(node, spec, fixtures.wide_parameters(item))
 
 
 def goes_on(run: Run, key: Key | None, nextitem: pytest.Item | None) -> bool:

@@ -30,7 +30,7 @@ from pytest_isolate._messages.coverage import Measuring
 from pytest_isolate._messages.mend import without_ours
 from pytest_isolate._messages.played import Played
 from pytest_isolate._messages.reruns import count_attempts
-from pytest_isolate._pytest import internals
+from pytest_isolate._pytest import capture, fixtures, hook_calls, junit, logs, mirroring, serialization, setup_output, setup_state
 from pytest_isolate._sandbox.entry import Before, processor_time
 from pytest_isolate._sandbox.frames import LARGEST_FRAME, Frame, Writer
 from pytest_isolate._sandbox.mirror import Mirror
@@ -85,7 +85,7 @@ class Inside:
         self._unsaid = False  # whether a plugin keeps reports of this attempt until it is over
         self.rehearses = False  # whether pytest sets up the wider fixtures of this test when it comes to the first
         self.asks = False  # whether pytest sets up a wider fixture that the test asks for while it runs
-        self.requested: dict[str, internals.Said] = {}  # those that it has, and what they said
+        self.requested: dict[str, setup_output.Said] = {}  # those that it has, and what they said
         self._phase: str | None = "setup"  # of the test; None once an attempt of it is over
         self.shared_seconds = 0.0  # of the test's set-up, in pytest
         self.shared_error: BaseException | None = None  # that pytest had in it
@@ -117,24 +117,24 @@ class Inside:
         signal.set_wakeup_fd(-1)
         timers.start_inside()
         if fresh:
-            internals.forget_shared_fixtures(self._item, self.wider)
+            setup_state.forget_shared_fixtures(self._item, self.wider)
         else:
-            internals.forget_parents_finalizers(self._item)
-            internals.forget_fixtures(each for each in self.wider if each.argname in self.fresh)
-        internals.give_back_protocol(self._item.config)
-        internals.redirect_hooks(self._item.config, hooks, FORWARDED)
+            setup_state.forget_parents_finalizers(self._item)
+            setup_state.forget_fixtures(each for each in self.wider if each.argname in self.fresh)
+        hook_calls.give_back_protocol(self._item.config)
+        hook_calls.redirect_hooks(self._item.config, hooks, FORWARDED)
         if self.attempts:
             count_attempts(self._item, self.attempts)
         if self.rehearses:
             self.unsaid.enter_context(_printed_later())
-            internals.before_setup_of_collectors(self._item, self.need)
-        internals.say_when_asked(self._item, self.requested)
+            setup_state.before_setup_of_collectors(self._item, self.need)
+        setup_output.say_when_asked(self._item, self.requested)
         if self.shared_error is not None:
-            internals.raise_whole(self.shared_error, without_ours)
-        internals.say_at_setup(self._item)
-        if internals.has_shown_live_logs(self._item.config):
-            internals.continue_live_logs(self._item.config, "setup")
-        internals.mirror(self._item.config, self.mirrors)
+            setup_state.raise_whole(self.shared_error, without_ours)
+        setup_output.say_at_setup(self._item)
+        if logs.has_shown_live_logs(self._item.config):
+            logs.continue_live_logs(self._item.config, "setup")
+        mirroring.mirror(self._item.config, self.mirrors)
         if self.measuring is not None:
             self.measuring.begin()
         if watches_denials:
@@ -150,7 +150,7 @@ class Inside:
         self._enter()
 
     def _enter(self) -> None:
-        self._properties = internals.junit_properties(self._item.config)
+        self._properties = junit.count_properties(self._item.config)
         frame: Frame = {"kind": "entered", "pid": _getpid(), "base": self._base_memory, "traces": self._traces}
         if self.lost:
             frame["lost"], self.lost = self.lost[:_MOST_LOST], []
@@ -207,7 +207,7 @@ class Inside:
         if self._raised_in is not None and self._raised_in[0] == when:
             frame["raised"] = self._raised_in[1]
         if type(report) is not pytest.TestReport:
-            frame["failed_subtests"] = internals.count_failed_subtests(self._item)
+            frame["failed_subtests"] = serialization.count_failed_subtests(self._item)
         return frame
 
     def forward_warning(self, warning_message: warnings.WarningMessage, when: str, nodeid: str, location: object) -> None:
@@ -258,7 +258,7 @@ class Inside:
                 elif self._attempts.refused_path is not None:
                     self._send({"kind": "refused_path", "path": self._attempts.refused_path})
             self._see(call.excinfo.value, set())
-        if (path := (internals.function_arguments(self._item) or {}).get("tmp_path")) is not None:
+        if (path := (fixtures.function_arguments(self._item) or {}).get("tmp_path")) is not None:
             self.tell_tmp_path(path)
 
     def begin_phase(self, when: str) -> None:
@@ -267,7 +267,7 @@ class Inside:
         if when == "teardown":
             self._stops_early = self._wants_end()
         if self._unsaid:
-            said = internals.report_sections(self._item)
+            said = capture.report_sections(self._item)
             sections = [(f"Captured {kind} {phase}", _shortened(text, _LARGEST_TEXT >> 4)) for phase, kind, text in said[-_MOST_SECTIONS:]]
             self._send({"kind": "phase", "when": when, "sections": sections})
 
@@ -281,7 +281,7 @@ class Inside:
         """Have the clock stopped for a person; without one a debugger would only read the end of its input."""
         if not self.debuggable:
             pytest.fail("isolate: a test of profile='strict' has no debugger, for it would stop the clock of its timeout", pytrace=False)
-        if not internals.has_terminal(self._item.config):
+        if not capture.has_terminal(self._item.config):
             pytest.fail(
                 "isolate: breakpoint() in an isolated test needs a terminal, and the standard input of this pytest is none: "
                 "run it in a terminal, or plain with --isolate-off",
@@ -292,13 +292,13 @@ class Inside:
     def tear_down(self) -> None:
         """Finalize what this child set up by itself on wider scopes, when no further test of it may use that."""
         if self._commands < 0:
-            internals.tear_down_rest(self._item.session)
+            setup_state.tear_down_rest(self._item.session)
 
     def begin_fixture(self, fixturedef: pytest.FixtureDef[object]) -> None:
         """Wider ones are pytest's to set up: those of the test's closure, and where it can begin anew those that it asks for."""
         name = fixturedef.argname
-        if name not in self.fresh and internals.is_shared(self._item, fixturedef):
-            is_foreseen = internals.is_in_closure(self._item, name)
+        if name not in self.fresh and fixtures.is_shared(self._item, fixturedef):
+            is_foreseen = fixtures.is_in_closure(self._item, name)
             if self.rehearses and is_foreseen:
                 self.need(name)
             if self.asks and not is_foreseen and name not in self.requested and self._phase is not None and _getpid() == self._pid:
@@ -338,7 +338,7 @@ class Inside:
             while self._commands >= 0 and (command := next_command(self._commands)) is not None:
                 self._say_end(self._run_next(command))
             if self._commands >= 0:  # pytest stops in the middle of the group
-                internals.tear_down_rest(self._item.session)
+                setup_state.tear_down_rest(self._item.session)
         finally:
             _exit(0)
 
@@ -395,14 +395,14 @@ class Inside:
         for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
             with contextlib.suppress(Exception):  # whatever a test put there, a closed file or a number: it holds nothing of ours
                 getattr(sys, name).flush()
-        for stream in internals.debug_trace(self._item.config):
+        for stream in logs.debug_trace(self._item.config):
             with contextlib.suppress(OSError, ValueError):  # a test closed it
                 stream.flush()
-        properties, attributes = internals.junit_said(self._item, self._properties)
+        properties, attributes = junit.said(self._item, self._properties)
         if properties or attributes:
             self._send({"kind": "junit", "properties": properties, "attributes": attributes})
         self._tell_coverage()
-        self._send({"kind": "end", "live": internals.has_shown_live_logs(self._item.config)})
+        self._send({"kind": "end", "live": logs.has_shown_live_logs(self._item.config)})
         _processor_time()  # so that what it used is accounted for before pytest looks
         with contextlib.suppress(OSError):  # a test closed or filled it: then pytest sees by and by
             _write(self.ended, b"\0")

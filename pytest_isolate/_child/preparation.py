@@ -21,7 +21,7 @@ from pytest_isolate._forking import forked
 from pytest_isolate._forking.timers import Stopped
 from pytest_isolate._plan import strictness
 from pytest_isolate._plan.planning import resolve_user
-from pytest_isolate._pytest import internals
+from pytest_isolate._pytest import capture, directories, logs, mirroring
 from pytest_isolate._sandbox import mirror, relay
 from pytest_isolate._sandbox.confine import Wall
 from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit, MemoryLooked
@@ -204,7 +204,7 @@ def board(run: Run, config: pytest.Config, spec: Spec, sandbox: Sandbox) -> Boar
         elif spec.memory is not None and not given.namespaces:
             given.memory = MemoryLooked(spec.memory)
         with Step("map", "memory for what the test logs"):
-            for name in internals.kept_in_memory(config):
+            for name in mirroring.kept_in_memory(config):
                 given.mirrors[name] = mirror.new_file()
     except BaseException:  # Ctrl-C too
         boarding.close()
@@ -220,10 +220,10 @@ def _inheritance(
 
     What is written to pytest's own files reaches them: the standard streams, which capture has put aside, and its logs.
     """
-    captured = {file for _, file in internals.capture_files(config)}
-    standing = _own_outputs(config) | internals.capture_keeps(config) | {0}
+    captured = {file for _, file in capture.files(config)}
+    standing = _own_outputs(config) | capture.kept_descriptors(config) | {0}
     standing |= _dumps_to(timers, standing, strict=spec.strict)
-    stdin = {0} | internals.capture_input(config)
+    stdin = {0} | capture.input_descriptors(config)
     nothing = {fd for fd in stdin if spec.strict or relay.identity_of(fd) in given.relays}
     standing -= ours | {fd for fd in stdin - nothing if relay.is_file(fd)}  # a file is opened anew, as any other
     left, kept = run.inherited.leave(ours | captured, standing, nothing, strict=spec.strict, disk=spec.disk, private=given.private)
@@ -233,8 +233,8 @@ def _inheritance(
 
 def _own_outputs(config: pytest.Config) -> set[int]:
     """Descriptors by which pytest itself writes, now or later: its standard streams, as capture has put them aside, and its logs."""
-    found = {1, 2} | internals.capture_keeps(config) - internals.capture_input(config)
-    return found | internals.log_file_descriptors(config) | {stream.fileno() for stream in internals.debug_trace(config)}
+    found = {1, 2} | capture.kept_descriptors(config) - capture.input_descriptors(config)
+    return found | logs.log_file_descriptors(config) | {stream.fileno() for stream in logs.debug_trace(config)}
 
 
 def _dumps_to(timers: Stopped, standard: set[int], *, strict: bool) -> set[int]:
@@ -251,7 +251,7 @@ def _dumps_to(timers: Stopped, standard: set[int], *, strict: bool) -> set[int]:
 def status_flags(config: pytest.Config) -> dict[int, int]:
     """The flags of pytest's standard streams, of which a child shares a terminal: with O_NONBLOCK set, pytest's own writes fail."""
     found = {}
-    for fd in {0, 1, 2} | internals.capture_keeps(config):
+    for fd in {0, 1, 2} | capture.kept_descriptors(config):
         with contextlib.suppress(OSError):  # closed, as pytest <&- has it
             found[fd] = fcntl.fcntl(fd, fcntl.F_GETFL)
     return found
@@ -274,7 +274,7 @@ def entry(
     ``repairing``: descriptors that the repairs of its Python need. ``ours``: what it does not inherit besides those that it is given.
     ``writable``: where it may write, if it has no file system of its own.
     """
-    files = internals.capture_files(item.config)
+    files = capture.files(item.config)
     left, standing, passed_on = _inheritance(run, item.config, spec, given, timers=timers, ours={*ours, *repairing, *given.all})
     return Entry(
         frames=given.frames,
@@ -322,7 +322,7 @@ def _identity(run: Run, item: pytest.Item, spec: Spec) -> Identity:
     given: tuple[str, ...] = ()
     closed: tuple[str, ...] = ()
     if uid != host.uid and "tmp_path_factory" in getattr(item, "fixturenames", ()):
-        base = internals.temporary_base(item.config)
+        base = directories.temporary_base(item.config)
         given = (str(base.parent), str(base))
         closed = tuple(str(path) for path in base.parents if not path.stat().st_mode & stat.S_IXOTH)
     return Identity(uid, gid, groups, given=given, opened=closed)

@@ -18,7 +18,7 @@ import pluggy
 import pytest
 
 from pytest_isolate._messages import reading
-from pytest_isolate._pytest import internals
+from pytest_isolate._pytest import fixtures
 from pytest_isolate._sandbox.frames import Frame
 
 _LISTENER = "allure_listener"  # with --alluredir
@@ -98,8 +98,8 @@ class Result:
     def _add_to_containers(self) -> None:
         """Shared fixtures' containers, which pytest writes, name this test; those of others are not pytest's."""
         self._listener._update_fixtures_children(self._item)
-        for fixturedef in internals.fixtures_of(self._item):
-            if fixturedef.cached_result is None or not internals.is_shared(self._item, fixturedef):
+        for fixturedef in fixtures.fixtures_of(self._item):
+            if fixturedef.cached_result is None or not fixtures.is_shared(self._item, fixturedef):
                 container = self._cache.pop(fixturedef)
                 if container is not None:
                     self._logger.drop_test(container)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_isolate._messages import reading
-from pytest_isolate._pytest import internals
+from pytest_isolate._pytest import logs
 from pytest_isolate._sandbox.frames import Frame
 
 _OF_JSON_REPORT = "_json_report_extra"  # of the test, and of its reports: by phase, what was captured and logged
@@ -59,7 +59,7 @@ def complete_setup(item: pytest.Item) -> None:
     """In the child, before the report of a set-up is made: pytest-json-report has the records of pytest's part of it too."""
     stage = getattr(item, _OF_JSON_REPORT, {}).get("setup")
     if stage is not None and "log" in stage:
-        stage["log"] = _told(internals.records_of(item, "setup"))
+        stage["log"] = _told(logs.records_of(item, "setup"))
 
 
 def complete(item: pytest.Item, report: pytest.TestReport, records: Iterable[logging.LogRecord] = ()) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from pytest_isolate._messages import mend, reading
-from pytest_isolate._pytest import internals
+from pytest_isolate._pytest import fixtures, hook_calls
 from pytest_isolate._pytest.plugins import AROUND_SHARED, MARKS, REMEMBERING
 from pytest_isolate._sandbox.salvage import Reader
 
@@ -80,7 +80,7 @@ class Played:
 
     def _is_used(self, plugin: object, session: pytest.Session) -> bool:
         """Whether a plugin has a say in the tests of this session, and is not only installed."""
-        known = MARKS.get(internals.module_of(plugin).partition(".")[0])
+        known = MARKS.get(hook_calls.module_of(plugin).partition(".")[0])
         if known is None:
             return True
         mark, for_all = known
@@ -91,7 +91,7 @@ class Played:
     def _name(self, plugin: object) -> str:
         path = getattr(plugin, "__file__", None)
         root = self._config.rootpath
-        return os.path.relpath(path, root) if path and self.is_projects_own(plugin) else internals.module_of(plugin)
+        return os.path.relpath(path, root) if path and self.is_projects_own(plugin) else hook_calls.module_of(plugin)
 
     def call(
         self, report: pytest.TestReport, raised: dict[str, Any] | None, reader: Reader | None, *, strict: bool
@@ -114,7 +114,7 @@ class Played:
         self._report = report if made_here else copy.deepcopy(report)
         try:
             self.caller(item, _HOOKS[0])(item=item, call=call)
-        except internals.NotHereError:
+        except fixtures.NotHereError:
             return None
         except Exception as error:  # noqa: BLE001 - what of the test it wanted is not here: no internal error of pytest's
             return self._trouble(_HOOKS[0], error)
@@ -131,7 +131,7 @@ class Played:
             return None
         try:
             self.caller(item, _HOOKS[1])(node=item, call=call, report=report)
-        except internals.NotHereError:
+        except fixtures.NotHereError:
             return None
         except Exception as error:  # noqa: BLE001 - as above
             return self._trouble(_HOOKS[1], error)
@@ -170,7 +170,7 @@ class Played:
         return plugins
 
     def _remembers(self, plugin: object) -> bool:
-        return internals.module_of(plugin).partition(".")[0] in REMEMBERING or self.is_projects_own(plugin)
+        return hook_calls.module_of(plugin).partition(".")[0] in REMEMBERING or self.is_projects_own(plugin)
 
     def caller(self, item: pytest.Item, name: str) -> Any:  # noqa: ANN401 - a caller's class cannot be named
         """The caller of a hook of those who play for a test, and of no others."""
@@ -184,7 +184,7 @@ class Played:
 
 def is_around_teardown(plugin: object) -> bool:
     """Whether its hook is called around pytest's part of a teardown too."""
-    return internals.module_of(plugin).partition(".")[0] in AROUND_SHARED
+    return hook_calls.module_of(plugin).partition(".")[0] in AROUND_SHARED
 
 
 @functools.lru_cache(maxsize=256)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pytest_isolate._messages import mend, sources
-from pytest_isolate._pytest import internals
+from pytest_isolate._pytest import serialization
 from pytest_isolate._sandbox.frames import Frame, GarbledError
 from pytest_isolate._sandbox.salvage import Reader
 from pytest_isolate._verdict.judging import PHASES
@@ -282,11 +282,11 @@ def report(item: pytest.Item, frame: Frame, *, strict: bool) -> pytest.TestRepor
     if hasattr(made, "wasxfail"):
         made.wasxfail = str(made.wasxfail)
     made.location = item.location
-    internals.take_identity(made, item)
+    serialization.take_identity(made, item)
     made.sections = [(name, text) for name, text in made.sections]
     made.user_properties = [(mend.xml_text(name), value) for name, value in made.user_properties]
     if type(made) is not pytest.TestReport:
-        internals.take_in_subtest(item, made, data, frame.get("failed_subtests"))
+        serialization.take_in_subtest(item, made, data, frame.get("failed_subtests"))
     return made
 
 

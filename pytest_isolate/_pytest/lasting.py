@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_isolate._pytest import internals
+from pytest_isolate._pytest import directories
 from pytest_isolate._pytest.plugins import report_directories
 
 
@@ -21,7 +21,7 @@ def places(config: pytest.Config) -> Iterator[Path]:
 
 
 def _places(config: pytest.Config) -> Iterator[Path]:
-    if (cache := internals.cache_directory(config)) is not None:
+    if (cache := directories.cache_directory(config)) is not None:
         yield cache
     if (hypothesis := sys.modules.get("hypothesis")) is not None:
         settings = getattr(getattr(hypothesis, "settings", None), "default", None)

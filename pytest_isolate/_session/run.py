@@ -373,14 +373,14 @@ class Run:
 
     def places(self, items: Sequence[pytest.Item] = ()) -> list[str]:
         """Directories that tests are likely to write in or below, the one for temporary files first."""
-        from pytest_isolate._pytest import internals  # noqa: PLC0415 - for isolated tests only
+        from pytest_isolate._pytest import directories  # noqa: PLC0415 - for isolated tests only
 
         places = [tempfile.gettempdir(), working_directory(), str(self.config.rootpath), os.path.expanduser("~"), "/var/tmp", sys.prefix]
         places += dict.fromkeys(str(item.path.parent) for item in items)
         told = (
             self.config.getoption("basetemp", None),
             os.environ.get("PYTEST_DEBUG_TEMPROOT"),
-            internals.cache_directory(self.config),
+            directories.cache_directory(self.config),
         )
         return [os.path.realpath(place) for place in [*places, *filter(None, told)]]
 

@@ -31,7 +31,7 @@ from pytest_isolate._model import Missing
 from pytest_isolate._plan import bare
 from pytest_isolate._plan.planning import Plan, resolve_user
 from pytest_isolate._plan.remedies import explain, said_once
-from pytest_isolate._pytest import internals
+from pytest_isolate._pytest import capture, directories, fixtures, hook_calls, setup_output, setup_state
 from pytest_isolate._sandbox import ending, mirror
 from pytest_isolate._sandbox.changes import Changes
 from pytest_isolate._sandbox.entry import Entry
@@ -75,7 +75,7 @@ class Flight:
     is_skipped: bool = False  # by a mark: nothing of it runs, and pytest's own protocol says so
     fresh: frozenset[str] = frozenset()  # names of wider fixtures that are set up inside, though others are shared
     rehearses: bool = False  # it runs up to the first wider fixture that is not there, if it comes to one, and tells
-    requested: dict[str, internals.Said] = field(default_factory=dict)  # wider fixtures that it has asked for while it ran
+    requested: dict[str, setup_output.Said] = field(default_factory=dict)  # wider fixtures that it has asked for while it ran
     requested_seconds: float = 0.0  # that pytest set them up in its call
     begun: int = 0  # how often it has begun anew
     shared_seconds: float = 0.0  # that pytest set up wider fixtures for it
@@ -179,18 +179,18 @@ def prepare(run: Run, hooks: object, item: pytest.Item, nextitem: pytest.Item | 
     if flight.spec is not None and flight.spec.named_fresh:
         _find_fresh(flight, flight.spec)
     if flight.shares:
-        flight.rehearses = not internals.has_shared(item, flight.fresh) and not shared.is_foreseeable(item)
+        flight.rehearses = not setup_state.has_shared(item, flight.fresh) and not shared.is_foreseeable(item)
     return flight
 
 
 def _find_fresh(flight: Flight, spec: Spec) -> None:
     """Those that were named, and what stands on them."""
     for name in spec.named_fresh:
-        if not internals.knows_fixture(flight.item, name):
+        if not fixtures.knows_fixture(flight.item, name):
             flight.bad_value = f"isolate: fixtures={list(spec.named_fresh)!r}, set {spec.origin('fixtures')}: there is no fixture {name!r}"
             flight.spec = None
             return
-    flight.fresh = internals.with_dependents(flight.item, spec.named_fresh, flight.run.wider)
+    flight.fresh = fixtures.with_dependents(flight.item, spec.named_fresh, flight.run.wider)
 
 
 def run(flight: Flight) -> None:
@@ -213,7 +213,7 @@ def run(flight: Flight) -> None:
 
 def _share(flight: Flight) -> None:
     """Have pytest set up what the test shares with others."""
-    if not internals.has_shared(flight.item, flight.fresh):
+    if not setup_state.has_shared(flight.item, flight.fresh):
         flight.run.change()
         call = shared.set_up(flight.item, flight.fresh, flight.run.played.is_around_shared)
         flight.shared_seconds += call.duration
@@ -224,10 +224,10 @@ def _share_asked(flight: Flight, name: str, when: str) -> None:
     """Have pytest set up a wider fixture that the test asked for while it ran, as plain pytest would have there."""
     flight.run.change()
 
-    def keep(said: internals.Said) -> None:
+    def keep(said: setup_output.Said) -> None:
         flight.requested[name] = said
 
-    with internals.apart(flight.item, keep):
+    with setup_output.apart(flight.item, keep):
         call = shared.set_up(flight.item, flight.fresh, flight.run.played.is_around_shared, name)
     if when == "setup":
         flight.shared_seconds += call.duration
@@ -391,7 +391,7 @@ def _have_temporary_base(flight: Flight) -> None:
     """Or each child makes one of its own."""
     if "tmp_path_factory" in getattr(flight.item, "fixturenames", ()):
         with contextlib.suppress(OSError):  # somebody else's directory: pytest's own fixture says so, inside
-            internals.temporary_base(flight.item.config)
+            directories.temporary_base(flight.item.config)
 
 
 def _settle(flight: Flight, spec: Spec, missing: Missing) -> None:
@@ -445,7 +445,7 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timers: Stopped, *, fur
         entry = preparation.entry(
             run, item, spec, given, timers=timers, repairing=repairing, ours=ours, goes_on=further, writable=plan.writable
         )
-        internals.prepared_callers(item.config, flight.hooks, FORWARDED)
+        hook_calls.prepared_callers(item.config, flight.hooks, FORWARDED)
         measuring = coverage.measuring(plan.written.covers)
         if not flight.may_fly or not run.stream_flags:  # another test in flight may have changed them
             run.stream_flags = preparation.status_flags(item.config)
@@ -461,7 +461,7 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timers: Stopped, *, fur
                 return
             watch = Watch(
                 child, sandbox, boarding.frames, boarding.stacks, boarding.ended, relays=boarding.relays, forked=forked,
-                debuggable=internals.has_terminal(item.config) and not spec.strict, trusted=not spec.strict,
+                debuggable=capture.has_terminal(item.config) and not spec.strict, trusted=not spec.strict,
             )  # fmt: skip
             flight.group = Group(flight.key, spec, sandbox, plan, watch, boarding.commands, measuring, given.mirrors, warm.threads)
     except BaseException:  # Ctrl-C too
@@ -545,7 +545,7 @@ def _wait(flight: Flight, group: Group) -> None:
         flight.in_the_air = True
         return
     try:
-        with internals.overhearing(flight.item.config) as flight.overheard:
+        with capture.overhearing(flight.item.config) as flight.overheard:
             wait_for_one([group.watch])
     except KeyboardInterrupt:  # the test is asked first where it stands
         raise

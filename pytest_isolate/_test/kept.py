@@ -14,7 +14,7 @@ from typing import Any
 
 from pytest_isolate._config.values import format_size, plain
 from pytest_isolate._messages.mend import xml_text
-from pytest_isolate._pytest import internals
+from pytest_isolate._pytest import directories, junit
 from pytest_isolate._pytest.lasting import places
 from pytest_isolate._sandbox.changes import Changes, read
 from pytest_isolate._sandbox.copies import LARGEST, MOST
@@ -39,14 +39,14 @@ def bring_back(flight: Flight) -> Iterator[str]:
     properties, attributes = _pairs(frame.get("properties")), _pairs(frame.get("attributes"))
     if flight.spec is not None and flight.spec.strict:
         own = [pair for pair in attributes if pair[0] not in _WHOSE]
-        internals.junit_take(item, [], own)
+        junit.say_again(item, [], own)
         if properties or len(own) < len(attributes):
             yield (
                 f"isolate: {item.nodeid} of profile='strict' set a property of the whole suite, or which test it is, in JUnit's file; "
                 "that is left out (record_property is for a test's own)"
             )
         return  # what a hostile test writes to the cache, later runs would read
-    internals.junit_take(item, properties, attributes)
+    junit.say_again(item, properties, attributes)
     for place in places(item.config):
         try:
             relative = plan.written.find(sandbox.private, str(place))
@@ -149,10 +149,10 @@ def keep_tmp_path(flight: Flight) -> str | None:
     """Copy a failing test's ``tmp_path`` to where pytest would have left it. Returns a line that says where."""
     facts, sandbox, plan, config = flight.facts, flight.sandbox, flight.plan, flight.item.config
     frame = None if facts is None else facts.exit.first("tmp_path")
-    if frame is None or sandbox is None or plan is None or flight.salvaged or not internals.keeps_failed_temporary(config):
+    if frame is None or sandbox is None or plan is None or flight.salvaged or not directories.keeps_failed_temporary(config):
         return flight.salvaged
     inside = Path(str(frame["path"]))
-    base = internals.temporary_base(config)
+    base = directories.temporary_base(config)
     if not _is_base(inside.parent, base) or inside.name in {"", ".", ".."} or len(os.fsencode(inside.name)) > _LONGEST_FILE_NAME:
         return None
     target, number = base / inside.name, 0

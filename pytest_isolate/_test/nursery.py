@@ -31,7 +31,7 @@ from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._forking.timers import Stopped
 from pytest_isolate._messages import coverage
 from pytest_isolate._plan.planning import Plan
-from pytest_isolate._pytest import internals
+from pytest_isolate._pytest import capture, setup_state
 from pytest_isolate._pytest.plugins import REPORTERS
 from pytest_isolate._sandbox import ending, wire
 from pytest_isolate._sandbox import entry as entry_module
@@ -248,7 +248,7 @@ class Nursery:
         boarding = place.boarding
         watch = Watch(
             child, place.sandbox, boarding.frames, boarding.stacks, boarding.ended, relays=boarding.relays, forked=time.monotonic(),
-            debuggable=internals.has_terminal(self._run.config) and not spec.strict, trusted=not spec.strict,
+            debuggable=capture.has_terminal(self._run.config) and not spec.strict, trusted=not spec.strict,
         )  # fmt: skip
         if self._run.machine.huge_pages.before_fork():  # the next nursery shares them
             self.forget()
@@ -327,7 +327,7 @@ class Nursery:
         state = (
             self._run.changes,
             measuring and measuring.context,
-            internals.set_up_nodes(item.session),
+            setup_state.set_up_nodes(item.session),
             len(sys.modules),
             working_directory(),
             {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},

@@ -17,7 +17,7 @@ from pytest_isolate._messages import allure, carried, coverage, mend, reading
 from pytest_isolate._messages.reruns import attempts_of, begin_again, last_attempt, note_last_attempt, unsaid_of
 from pytest_isolate._model import Usage
 from pytest_isolate._plan.remedies import said_once
-from pytest_isolate._pytest import internals, plugins
+from pytest_isolate._pytest import capture, fixtures, hook_calls, logs, marks, plugins, setup_state
 from pytest_isolate._report.json_report import Entry
 from pytest_isolate._sandbox.frames import Frame, GarbledError
 from pytest_isolate._session.run import Run
@@ -54,7 +54,7 @@ def land(flight: Flight) -> bool:
         for text in ours:
             _warn(item, text)
     finally:
-        internals.forget_request(item)
+        setup_state.forget_request(item)
     if raised is not None:
         _raise(flight, raised)
     return again
@@ -113,11 +113,11 @@ def _say(flight: Flight, report: pytest.TestReport) -> None:
         flight.result.take(report, _call(flight, report), made_here=made_here)
     if is_played:
         call = _call(flight, report)
-        with internals.given_arguments(item, _tmp_path(flight)):
+        with fixtures.given_arguments(item, _tmp_path(flight)):
             troubles.append(played.play(item, report, call, flight.unsaid.get(id(report)) or (), made_here=made_here))
     item.ihook.pytest_runtest_logreport(report=report)
     if call is not None:
-        with internals.given_arguments(item, _tmp_path(flight)):
+        with fixtures.given_arguments(item, _tmp_path(flight)):
             troubles.append(played.interact(item, report, call))
     shared.set_current(item, None)
     for text in filter(None, troubles):
@@ -228,7 +228,7 @@ def _finish(flight: Flight, verdict: Verdict, reports: list[pytest.TestReport]) 
 
 def _skip_report(flight: Flight, sentence: str) -> pytest.TestReport:
     """Of a test that is skipped because this machine cannot isolate it."""
-    return _made_here(flight, pytest.CallInfo.from_call(lambda: internals.skip_where_the_test_is(sentence), when="setup"))
+    return _made_here(flight, pytest.CallInfo.from_call(lambda: marks.skip_where_the_test_is(sentence), when="setup"))
 
 
 def _error_report(flight: Flight, verdict: Verdict, message: str) -> pytest.TestReport:
@@ -297,7 +297,7 @@ def _report_of(flight: Flight, violation: Violation) -> pytest.TestReport:
 
     item = flight.item
     call = pytest.CallInfo.from_call(overstep, when=violation.phase)  # type: ignore[arg-type]
-    sections = internals.report_sections(item)
+    sections = capture.report_sections(item)
     kept, sections[:] = list(sections), []  # the child's reports have them, and more
     report = _made_here(flight, call)
     sections[:] = kept
@@ -307,7 +307,7 @@ def _report_of(flight: Flight, violation: Violation) -> pytest.TestReport:
 
 def _made_here(flight: Flight, call: pytest.CallInfo[None]) -> pytest.TestReport:
     """A report by pytest's own hooks. Those of others wait for a protocol of theirs that was in the child, or are played."""
-    report: pytest.TestReport = internals.own_makereport(flight.item)(item=flight.item, call=call)
+    report: pytest.TestReport = hook_calls.own_makereport(flight.item)(item=flight.item, call=call)
     flight.calls[id(report)] = call
     flight.run.changes += 1
     return report
@@ -319,7 +319,7 @@ def _sections_so_far(reports: list[pytest.TestReport]) -> list[tuple[str, str]]:
 
 def _unheard(flight: Flight, last: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """What was captured of pytest's part of a set-up, unless the child came so far as to say it again."""
-    said = [(f"Captured {kind} {phase}", text) for phase, kind, text in internals.report_sections(flight.item)]
+    said = [(f"Captured {kind} {phase}", text) for phase, kind, text in capture.report_sections(flight.item)]
     return [(name, text) for name, text in said if text not in dict(last).get(name, "")]
 
 
@@ -359,8 +359,8 @@ def _tear_down(flight: Flight, around: contextlib.ExitStack) -> shared.Part:
         return shared.Part(pytest.CallInfo.from_call(lambda: None, when="teardown"), [])
     end = None if flight.facts is None else flight.facts.exit.first("end")
     if end is not None and end.get("live"):
-        internals.continue_live_logs(flight.item.config, "teardown")
-    if not internals.leaves_nothing(flight.item, None if stops else flight.nextitem):
+        logs.continue_live_logs(flight.item.config, "teardown")
+    if not setup_state.leaves_nothing(flight.item, None if stops else flight.nextitem):
         flight.run.change()
     return shared.tear_down(flight.item, None if stops else flight.nextitem, flight.run.played.is_around_shared, around)
 

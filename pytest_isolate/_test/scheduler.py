@@ -26,7 +26,7 @@ from pytest_isolate._config.spec import Spec
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._forking.timers import standing_still
 from pytest_isolate._plan.remedies import explain
-from pytest_isolate._pytest import internals
+from pytest_isolate._pytest import capture, fixtures, setup_state
 from pytest_isolate._sandbox.salvage import Reader
 from pytest_isolate._sandbox.watch import Watch, wait_for_one
 from pytest_isolate._session.run import Run
@@ -66,7 +66,7 @@ class Fleet:
         if spec is None or spec.serial or flight.key is not None or flight.rehearses or flight.is_skipped:
             self.land_all()
             return False
-        stands_on = (internals.wide_parameters(item), item.getparent(pytest.Package))
+        stands_on = (fixtures.wide_parameters(item), item.getparent(pytest.Package))
         if stands_on != self._stands_on:  # pytest tears down what another parameter had set up without telling anybody
             self.land_all()
             self._stands_on = stands_on
@@ -94,7 +94,7 @@ class Fleet:
             self.land_all()
             self._land(flight, raised)
         self._turns.append(flight)  # before all that a Ctrl-C may interrupt: who is in here does not stay
-        flight.parted = internals.leaves_nothing(flight.item, flight.nextitem)
+        flight.parted = setup_state.leaves_nothing(flight.item, flight.nextitem)
         if flight.parted:
             self.land_ready(flight.item.session)
         else:
@@ -135,7 +135,7 @@ class Fleet:
         """The same, if that teardown is of shared fixtures too; a run that stops waits for nobody."""
         if Run.stops(item.session):
             self.abandon()
-        elif self._flying() and internals.leaves_shared_fixtures(item, nextitem):
+        elif self._flying() and setup_state.leaves_shared_fixtures(item, nextitem):
             self.settle()
 
     @property
@@ -196,7 +196,7 @@ class Fleet:
         flying = self._flying()
         running = _running(flying)
         try:
-            with standing_still(), internals.overhearing(flying[0].item.config):
+            with standing_still(), capture.overhearing(flying[0].item.config):
                 wait_for_one([watch for _, watch, _ in running])
         except KeyboardInterrupt as error:
             raise_where(running, error)

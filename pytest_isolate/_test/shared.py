@@ -18,7 +18,7 @@ import pytest
 
 from pytest_isolate._messages import mend
 from pytest_isolate._messages.played import is_around_teardown
-from pytest_isolate._pytest import internals
+from pytest_isolate._pytest import capture, hook_calls, logs, marks, setup_output, setup_state
 
 _PASSING = (pytest.exit.Exception, KeyboardInterrupt)
 
@@ -34,7 +34,7 @@ class Part:
 
 def is_foreseeable(item: pytest.Item) -> bool:
     """Whether nothing but the fixtures themselves decides if they are set up."""
-    if internals.is_not_run(item):
+    if marks.is_not_run(item):
         return False
     modules = (hook.function.__module__ for hook in item.ihook.pytest_runtest_setup.get_hookimpls())
     return all(name.partition(".")[0] in {"_pytest", "pytest_isolate"} for name in modules)
@@ -49,12 +49,12 @@ def set_up(item: pytest.Item, fresh: frozenset[str], projects: Callable[[object]
     set-up, and what that changed their hooks of the teardown undo. They do it for the test itself once more, inside, so what they print and
     log here is not heard, and what is wrong with them is said there.
     """
-    set_up = internals.phase_of(item, "setup", projects)
-    undo = internals.teardown_by(item, lambda plugin: projects(plugin) and not is_around_teardown(plugin))
-    with internals.around_protocol(item, projects):
-        with internals.only_shared(item, fresh, asked):
+    set_up = hook_calls.phase_of(item, "setup", projects)
+    undo = hook_calls.teardown_by(item, lambda plugin: projects(plugin) and not is_around_teardown(plugin))
+    with hook_calls.around_protocol(item, projects):
+        with setup_output.only_shared(item, fresh, asked):
             call: pytest.CallInfo[None] = pytest.CallInfo.from_call(lambda: set_up(item=item), when="setup", reraise=_PASSING)
-        with internals.quietly(), internals.without_stops(item.session):
+        with capture.quietly(), hook_calls.without_stops(item.session):
             pytest.CallInfo.from_call(lambda: undo(item=item, nextitem=item), when="teardown", reraise=_PASSING)
     return call
 
@@ -69,14 +69,14 @@ def set_current(item: pytest.Item, when: str | None) -> None:
 
 def tear_down(item: pytest.Item, nextitem: pytest.Item | None, projects: Callable[[object], bool], around: contextlib.ExitStack) -> Part:
     """Tear down what the next test does not need. At the end of ``around`` come the warnings of that."""
-    sections = internals.report_sections(item)
+    sections = capture.report_sections(item)
     before = len(sections)
-    if internals.leaves_nothing(item, nextitem):
+    if setup_state.leaves_nothing(item, nextitem):
         return Part(pytest.CallInfo.from_call(lambda: None, when="teardown"), [])
-    hook = internals.phase_of(item, "teardown", is_around_teardown)
-    around.enter_context(internals.around_protocol(item, projects))
+    hook = hook_calls.phase_of(item, "teardown", is_around_teardown)
+    around.enter_context(hook_calls.around_protocol(item, projects))
     call: pytest.CallInfo[None] = pytest.CallInfo.from_call(lambda: hook(item=item, nextitem=nextitem), when="teardown", reraise=_PASSING)
     if call.excinfo is not None and (theirs := mend.innermost_of_ours(call.excinfo.tb)) is not None:
         call.excinfo = pytest.ExceptionInfo.from_exception(call.excinfo.value.with_traceback(theirs))
     said = [(f"Captured {kind} {phase}", text) for phase, kind, text in sections[before:]]
-    return Part(call, said, internals.records_of(item, "teardown"))
+    return Part(call, said, logs.records_of(item, "teardown"))

@@ -186,7 +186,7 @@ def test_an_interruption_behind_the_fork_ends_the_test(tmp_path, before):
 
 
 IN_FLIGHT = """
-from pytest_isolate._pytest import internals
+from pytest_isolate._pytest import setup_state
 from pytest_isolate._test import flights
 run = flights.run
 
@@ -202,7 +202,7 @@ def pytest_unconfigure():
 """
 
 
-@pytest.mark.parametrize("where", ["internals.leaves_nothing = interrupted", "flights.run = interrupted_behind_it"])
+@pytest.mark.parametrize("where", ["setup_state.leaves_nothing = interrupted", "flights.run = interrupted_behind_it"])
 def test_an_interruption_leaves_nobody_in_flight(tmp_path, where):
     """It comes when the test is in the air and pytest is about to take up the next one: the test is ended and reaped."""
     run = Started(tmp_path / "run", WAITING, IN_FLIGHT.format(where), "--isolate-jobs=2")
