@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_isolate._child import inside
 from pytest_isolate._linux import cgroup, counters
 from pytest_isolate._linux.counters import Counters
+from pytest_isolate._linux.proc_net import NetworkCounters
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._sandbox.watch import Watch
 from pytest_isolate._test import protocol
@@ -57,7 +58,7 @@ _own_hierarchies = cgroup.own_hierarchies
 _TAKEN_OUT: tuple[tuple[object, str, object], ...] = (
     (cgroup, "own_hierarchies", _found),
     (Sandbox, "counters", _denials),
-    (Sandbox, "unroutable", lambda _: None),
+    (NetworkCounters, "unroutable", lambda _: None),
     (Sandbox, "disk_used", lambda _: 0),
     (Watch, "_sample_memory", lambda _: None),
     (inside, "Recorder", _Deaf),

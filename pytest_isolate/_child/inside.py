@@ -22,9 +22,10 @@ from typing import NoReturn
 import pytest
 
 from pytest_isolate._child.group import Command, next_command
+from pytest_isolate._config.networking import Networking
 from pytest_isolate._forking.dump_later import dump_later
 from pytest_isolate._forking.timers import Stopped
-from pytest_isolate._linux import counters
+from pytest_isolate._linux.proc_net import NetworkCounters
 from pytest_isolate._messages import allure, carried
 from pytest_isolate._messages.coverage import Measuring
 from pytest_isolate._messages.mend import without_ours
@@ -80,7 +81,7 @@ class Inside:
         self.debuggable = True  # else no word of the test stops its clock
         self._attempts: Recorder | None = None  # on a network of its own
         self._network_before = 0
-        self._network: list[int] = []  # counters of it, where an attempt is a violation
+        self._network = NetworkCounters()  # of it, where an attempt is a violation
         self._told_tmp_path = False
         self._unsaid = False  # whether a plugin keeps reports of this attempt until it is over
         self.rehearses = False  # whether pytest sets up the wider fixtures of this test when it comes to the first
@@ -109,7 +110,7 @@ class Inside:
         *,
         fresh: bool,
         watches_denials: bool,
-        net: bool | str,
+        networking: Networking,
     ) -> None:
         """Turn this copy of the parent into a child that reports to it."""
         faulthandler.enable(file=stacks, all_threads=True)
@@ -139,11 +140,11 @@ class Inside:
             self.measuring.begin()
         if watches_denials:
             self._watch_denials()
-        if net:
+        if networking.is_own:
             self._attempts = Recorder(str(self._item.config.rootpath))
             self._attempts.tell_tries = lambda port: self._send({"kind": "tries", "port": port})
-        if net == "deny":
-            self._network = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in counters.network_files("/proc")]
+        if networking.denies:
+            self._network = NetworkCounters.open("/proc")
         self._before, self._base_memory = before, before.memory
         self._traces = answer_alarm(self._send)
         self._allure = allure.telling(self._item.config, self._writer.send)
@@ -351,7 +352,7 @@ class Inside:
         self._told_tmp_path = self._stops_early = False
         if self._attempts is not None:
             self._attempts.clear()
-        self._network_before = counters.unroutable(self._network)
+        self._network_before = self._network.unroutable() or 0
         if not command.goes_on:
             _close(self._commands)
             self._commands = -1
@@ -442,7 +443,7 @@ class Inside:
         look = _fstatvfs(self._private)
         if look.f_bfree == 0 or look.f_ffree == 0:
             self._seen.add("ENOSPC")
-        if counters.unroutable(self._network) > self._network_before:
+        if (self._network.unroutable() or 0) > self._network_before:
             self._seen.add("network")
         for kind, (fd, key) in self._events.items():
             words = _pread(fd, 256, 0).decode("ascii").split()

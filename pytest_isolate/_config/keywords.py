@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pytest_isolate._config import destinations, values
+from pytest_isolate._config import destinations, networking, values
 
 if TYPE_CHECKING:
     from pytest_isolate._config.values import Parser
@@ -83,8 +83,8 @@ KEYWORDS = {
     keyword.name: keyword
     for keyword in (
         Keyword(
-            "net", values.network, True, "own network with loopback only; host: the machine's; deny: an attempt to leave fails",
-            type='bool | Literal["host", "deny"]', show=values.format_network, recipe=bool,
+            "net", networking.parse, True, "own network with loopback only; host: the machine's; deny: an attempt to leave fails",
+            type='bool | Literal["host", "deny"]', show=networking.show, recipe=networking.in_recipe,
         ),
         Keyword(
             "forward", destinations.forward, destinations.Forward(), "servers reached at their address: fixtures', others too, or none",

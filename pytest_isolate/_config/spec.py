@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_isolate._config import pyproject, settings
+from pytest_isolate._config import networking, pyproject, settings
 from pytest_isolate._config.destinations import Forward
 from pytest_isolate._config.keywords import KEYWORDS, LIMITS, STRICT
+from pytest_isolate._config.networking import Networking
 from pytest_isolate._config.values import first_link
 
 if TYPE_CHECKING:
@@ -71,7 +72,12 @@ class Spec:
     @property
     def kind(self) -> tuple[object, ...]:
         """What decides whether this machine can build its sandbox."""
-        return bool(self.net), self.fs
+        return self.networking.is_own, self.fs
+
+    @property
+    def networking(self) -> Networking:
+        """What its ``net`` means."""
+        return networking.of(self.net)
 
     @property
     def strict(self) -> bool:

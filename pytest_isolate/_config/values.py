@@ -113,25 +113,6 @@ def boolean(value: object) -> bool:
     raise ValueError("it must be True or False")
 
 
-def network(value: object) -> bool | str:
-    """``True``, ``"deny"``, or ``False`` for ``"host"``, which is the word for it. An ini file says true and false in words."""
-    words: dict[str, bool | str] = {"host": False, "deny": "deny", "true": True, "false": False}
-    word = value.lower() if isinstance(value, str) else value
-    if isinstance(word, bool):
-        return word
-    if isinstance(word, str) and word in words:
-        return words[word]
-    raise ValueError(
-        "it must be True (a network of its own, with loopback only), 'deny' (the same, and an attempt to leave fails the test) "
-        "or 'host' (the machine's network)"
-    )
-
-
-def format_network(value: bool | str) -> str:
-    """The keyword's value as users write it."""
-    return "host" if value is False else str(value)
-
-
 def choice(*allowed: str) -> Parser:
     """One of some words."""
 

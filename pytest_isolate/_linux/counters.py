@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pytest_isolate._linux import proc_net
 from pytest_isolate._linux.cgroup import Hierarchy
 
 Number = TypeVar("Number", int, float)
@@ -57,9 +55,7 @@ def _difference(now: Number | None, before: Number | None) -> Number | None:
 
 
 _LARGEST = 1 << 12  # bytes of a file
-_LARGEST_OF_NETWORK, _LARGEST_OF_DISKS = 1 << 14, 1 << 16  # the latter has some lines a disk
-_NO_ROUTE_6 = b"Ip6OutNoRoutes"
-network_files = proc_net.network_files
+_LARGEST_OF_DISKS = 1 << 16  # some lines a disk
 
 
 def _content(path: str, largest: int = _LARGEST) -> bytes | None:
@@ -122,29 +118,6 @@ def largest_process(group: str) -> tuple[str, int] | None:
         if private:
             found.append((sum(map(int, private)) << 10, name.decode("utf-8", "backslashreplace").rstrip("\n")))
     return max(found)[::-1] if found else None
-
-
-def unroutable(descriptors: Iterable[int]) -> int:
-    """How often a packet or connection had no route out of a network namespace (``OutNoRoutes``), from its opened files."""
-    total = 0
-    for fd in descriptors:
-        data = os.pread(fd, _LARGEST_OF_NETWORK, 0)
-        if data.startswith(b"Ip: "):  # snmp: a line of names, a line of values
-            names, values = data.split(b"\n", 2)[:2]
-            total += int(values.split()[names.split().index(b"OutNoRoutes")])
-        elif (at := data.find(_NO_ROUTE_6)) >= 0:
-            total += int(data[at + len(_NO_ROUTE_6) :].split(None, 1)[0])
-    return total
-
-
-def refused(descriptors: Iterable[int]) -> int:
-    """How often a TCP connection was refused in a network namespace (``AttemptFails``), from its opened files."""
-    for fd in descriptors:
-        data = os.pread(fd, _LARGEST_OF_NETWORK, 0)
-        if data.startswith(b"Ip: "):
-            names, values = [line for line in data.split(b"\n") if line.startswith(b"Tcp: ")][:2]
-            return int(values.split()[names.split().index(b"AttemptFails")])
-    return 0
 
 
 def is_empty(group: str, but: int | None = None) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from pytest_isolate._config.networking import HOST
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._linux.host import Host, Tree
 from pytest_isolate._model import Recipe
@@ -22,7 +23,7 @@ _SHARED_MEMORY = "/dev/shm"
 
 def less(spec: Spec) -> Iterator[Spec]:
     """The same with namespaces, but without the one thing, or the two, that some machines cannot give: a network, an overlay."""
-    networks = dict.fromkeys((spec.net, False))
+    networks = dict.fromkeys((spec.net, HOST))
     roots = dict.fromkeys((spec.fs, "readonly" if spec.fs == "overlay" else spec.fs))
     yield from (replace(spec, net=net, fs=fs) for fs in roots for net in networks if (net, fs) != (spec.net, spec.fs))
 
@@ -47,7 +48,7 @@ def plan(spec: Spec, host: Host, tree: Tree, config: pytest.Config) -> Plan:
 def given(spec: Spec, host: Host) -> Spec:
     """What of its keywords the test has: its limits are those that are held."""
     return replace(
-        spec, net=False, fs="host", disk=None, user=None,
+        spec, net=HOST, fs="host", disk=None, user=None,
         pids=spec.pids if "pids" in host.places else None,
         cpu=spec.cpu if "cpu" in host.places else None,
         io_read=None if "io" in host.obstacles else spec.io_read,
@@ -99,7 +100,7 @@ def sentence(spec: Spec, host: Host, plan: Plan, reason: str) -> str:
 
 def _lacking(spec: Spec, host: Host, plan: Plan) -> Iterator[str]:
     yield "pids, IPC and a host name of its own"
-    if spec.net:
+    if spec.networking.is_own:
         yield f"net={spec.net!r} (it has the machine's network)"
     if spec.fs != "host":
         real = "what it writes there is real" if plan.writable is not None else f"what it writes is real: {strictness.landlock_obstacle()}"

@@ -96,13 +96,13 @@ def plan(
         layout.steps += [("mask", f"{ROOT}/sys/{name}") for name in _MASKED_SYS]
     layout.steps += _shared_paths(spec, sockets)
     layout.steps.append(("hostname", spec.hostname))
-    if spec.net:
+    if spec.networking.is_own:
         layout.steps.append(("loopback", loopback))
     if spec.disk is not None:  # at the very last: what is in there by then is not the test's
         layout.steps.append(("limit_disk", PRIVATE, spec.disk, most_files(spec.disk)))
     layout.steps.append(("pivot", ROOT))
     namespaces = Clone.NEWPID | Clone.NEWNS | Clone.NEWIPC | Clone.NEWUTS
-    if spec.net:
+    if spec.networking.is_own:
         namespaces |= Clone.NEWNET
     user_map = None
     if host.rootless:
@@ -111,7 +111,7 @@ def plan(
         user_map = (uid, gid, host.uid, host.gid)
     missing = tuple(_missing(spec, host, tree))
     limits = limits_of(spec, host, tree)
-    walls = ("process", "namespaces", *(["net"] if spec.net else []), *([spec.fs] if spec.fs != "host" else []))
+    walls = ("process", "namespaces", *(["net"] if spec.networking.is_own else []), *([spec.fs] if spec.fs != "host" else []))
     walls += ("strict",) if spec.strict else ()
     recipe = Recipe(namespaces, user_map, PRIVATE, tuple(layout.steps), limits, waits=bool(layout.apart))
     return Plan(recipe, tuple(layout.uppers), missing, tuple(layout.apart), layout.hosts, walls, sockets=sockets)
@@ -145,7 +145,8 @@ def _hosts(layout: Layout, spec: Spec, others: tuple[tuple[str, str], ...]) -> N
     host, tree, place = layout.host, layout.tree, layout.tree.real(names.HOSTS)
     if not names.fits(spec.hostname) or tree.kind(os.path.dirname(place)) != "directory":
         return
-    addresses = ("127.0.0.1", "::1") if spec.net and host.knows_ipv6 else ("127.0.0.1",) if spec.net else host.loopback
+    own = spec.networking.is_own
+    addresses = ("127.0.0.1", "::1") if own and host.knows_ipv6 else ("127.0.0.1",) if own else host.loopback
     addresses += tuple("\t".join(each) for each in others)
     layout.hosts = (place, spec.hostname, addresses)
     if tree.kind(place) != "other":
@@ -217,13 +218,13 @@ def _processes(spec: Spec, host: Host) -> Iterator[Step]:
     yield ("count_from", f"{ROOT}/proc/sys/kernel/ns_last_pid", 1)  # the test is pid 2, though another process has been here
     if spec.strict or not host.rootless:  # in a user namespace the kernel itself refuses these writes
         for name in _KERNEL_WIDE:
-            own = () if name != "sys" or spec.strict else ("net", *_OWN_SETTINGS) if spec.net else _OWN_SETTINGS
+            own = () if name != "sys" or spec.strict else ("net", *_OWN_SETTINGS) if spec.networking.is_own else _OWN_SETTINGS
             yield ("protect", f"{ROOT}/proc/{name}", *own)
 
 
 def _sysfs(spec: Spec, host: Host) -> Iterator[Step]:
     """Read-only, always: a v1 hierarchy that can be written is a way out (CVE-2022-0492)."""
-    if not spec.net:
+    if not spec.networking.is_own:
         yield ("bind", "/sys", f"{ROOT}/sys", True)
         return
     yield ("mount", "sysfs", f"{ROOT}/sys", "sysfs", _NO_PROGRAMS | Mount.RDONLY, "")

@@ -14,7 +14,7 @@ import os
 from pytest_isolate._errors import Step
 from pytest_isolate._linux import signals, syscalls
 from pytest_isolate._linux.kin import FILES, PARENT, Kin
-from pytest_isolate._linux.proc_net import network_files
+from pytest_isolate._linux.proc_net import NetworkCounters
 from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._sandbox import apart, copies, steps, wire
 
@@ -95,8 +95,7 @@ class Holder:
                 self.kept.append(os.open(private, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600))
         if self._recipe["namespaces"] & Clone.NEWNET:  # what the namespace counts can be read from these after its end too
             with Step("open", f"the network's counters in {private}/root/proc"):
-                for path in network_files(f"{private}/root/proc"):
-                    self.kept.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+                self.kept += NetworkCounters.open(f"{private}/root/proc").descriptors
         for directory in self._directories:
             directory.write_down()
         if not self._recipe["waits"]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import cgroup, counters
 from pytest_isolate._linux.counters import Processor
+from pytest_isolate._linux.proc_net import NetworkCounters
 from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._model import Recipe
 from pytest_isolate._sandbox import ending, wire
@@ -39,7 +40,7 @@ class Sandbox:
         self.recipe = recipe
         self.groups: dict[str, str] = {}
         self.joins: tuple[int, ...] = ()
-        self.network: tuple[int, ...] = ()  # counters of its network namespace, if it has one
+        self.network = NetworkCounters()
         self.pidfd = self.private = self.stdout = self.stderr = self.oom_event = -1
         self.relayed = 0  # its number with the relay, where it has servers to reach
         self._disk_base = 0  # bytes in the private file system that are not the test's
@@ -62,7 +63,7 @@ class Sandbox:
             raise StepFailedError(step, path, int(errno))
         joins = 1 + int(fields[0])
         self.groups = dict(zip(fields[1::2], fields[2::2], strict=True))
-        self.joins, self.network = tuple(descriptors[1:joins]), tuple(descriptors[joins + 3 :])
+        self.joins, self.network = tuple(descriptors[1:joins]), NetworkCounters(descriptors[joins + 3 :])
         self.pidfd, self.private, self.stdout, self.stderr = descriptors[0], *descriptors[joins : joins + 3]
         self._disk_base = self._disk_blocks()
 
@@ -162,14 +163,6 @@ class Sandbox:
         look = os.statvfs(self.private)
         return "bytes" if look.f_bfree == 0 else "files" if look.f_ffree == 0 else ""
 
-    def unroutable(self) -> int | None:
-        """How often something in there had no way out of its network; None on the host's network."""
-        return counters.unroutable(self.network) if self.network else None
-
-    def refused(self) -> int:
-        """How often somebody in there was refused a TCP connection by its network; 0 on the host's network."""
-        return counters.refused(self.network)
-
     def is_empty(self, but: int | None = None) -> bool:
         """Whether surely nobody is alive in there besides PID 1 and ``but``; False where that takes a question."""
         return "pids" in self.groups and counters.is_empty(self.groups["pids"], but)
@@ -245,7 +238,16 @@ class Sandbox:
 
     def descriptors(self) -> tuple[int, ...]:
         """Everything of ours that is open for this sandbox."""
-        held = (self._channel.fileno(), self.pidfd, self.private, self.stdout, self.stderr, self.oom_event, *self.joins, *self.network)
+        held = (
+            self._channel.fileno(),
+            self.pidfd,
+            self.private,
+            self.stdout,
+            self.stderr,
+            self.oom_event,
+            *self.joins,
+            *self.network.descriptors,
+        )
         return (*held, *(fd for others in self.beside for fd in others()))
 
     def reap_later(self, pid: int) -> None:
@@ -263,7 +265,7 @@ class Sandbox:
         self.beside.clear()
         held = self.descriptors()[1:]
         self.pidfd = self.private = self.stdout = self.stderr = self.oom_event = -1  # first: a Ctrl-C may have it closed once more
-        self.joins = self.network = ()
+        self.joins, self.network = (), NetworkCounters()
         for fd in held:
             if fd >= 0:
                 os.close(fd)

@@ -344,16 +344,16 @@ class Run:
         machine.look_again()
         servers = self.servers(spec)
         sockets = tuple(server for server in servers if server.place.kind == UNIX)
-        hosts = tuple((str(server.place.address), server.name) for server in servers if server.name is not None and spec.net)
+        hosts = tuple((str(server.place.address), server.name) for server in servers if server.name is not None and spec.networking.is_own)
         key = (*spec.recipe_key, sockets, hosts)
         if key not in machine.plans:
-            loopback = machine.keeper.loopback() if spec.net else []
+            loopback = machine.keeper.loopback() if spec.networking.is_own else []
             plan = planning.plan(spec, machine.host, Tree(), loopback, self.places(session.items), sockets=sockets, hosts=hosts)
             if (lacking := strictness.missing(spec)) is not None:
                 plan.missing += (lacking,)
                 plan.walls = tuple(each for each in plan.walls if each != "strict")
             machine.plans[key] = plan
-        relayed = tuple(server for server in servers if spec.net and server.place.kind != UNIX)
+        relayed = tuple(server for server in servers if spec.networking.is_own and server.place.kind != UNIX)
         if not relayed:
             return machine.plans[key]
         if (with_servers := (*key, relayed)) not in machine.plans:  # the same recipe: what is reached is no part of the sandbox

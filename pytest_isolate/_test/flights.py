@@ -150,7 +150,7 @@ class Flight:
         What a strict test says is no reason for pytest to do anything, and tests in flight have others behind them that do not wait.
         """
         spec = self.spec
-        if spec is None or spec.strict or spec.net not in {True, "deny"} or spec.fs == "host" or spec.bind or spec.fixtures == "fresh":
+        if spec is None or spec.strict or not spec.networking.is_sealed or spec.fs == "host" or spec.bind or spec.fixtures == "fresh":
             return False
         if self.plan is not None and self.plan.missing:  # and it runs without that
             return False
@@ -488,7 +488,7 @@ def _arrive(flight: Flight, spec: Spec, arrival: Arrival, measuring: coverage.Me
         inside.random = warm.random
     inside.begin(
         flight.hooks, given.stacks, arrival.before, warm.timers,
-        fresh=spec.fixtures == "fresh", watches_denials=spec.disk is not None or spec.files is not None, net=spec.net,
+        fresh=spec.fixtures == "fresh", watches_denials=spec.disk is not None or spec.files is not None, networking=spec.networking,
     )  # fmt: skip
     flight.inside = inside
 
@@ -567,7 +567,7 @@ def finish(flight: Flight) -> None:
     exit_.frames, unreadable = reading.checked(exit_.frames, strict=spec.strict, may_need=flight.rehearses or flight.asks)
     entered = exit_.first("entered") or {}
     base = entered.get("base")
-    counters, disk_used, unroutable = sandbox.counters(exit_.processor), sandbox.disk_used(), sandbox.unroutable()
+    counters, disk_used, unroutable = sandbox.counters(exit_.processor), sandbox.disk_used(), sandbox.network.unroutable()
     left = None if unroutable is None else unroutable - group.unroutable
     flight.facts = Facts(
         exit_,
@@ -579,8 +579,8 @@ def finish(flight: Flight) -> None:
         disk_before=group.disk_used,
         unroutable=left,
         kill=_kill(flight, counters.oom_kills),
-        attempts=network_attempts.read((exit_.last("network") or {}).get("attempts"), left) if spec.net else (),
-        refused=sandbox.refused() if _has_failed(exit_) else 0,
+        attempts=network_attempts.read((exit_.last("network") or {}).get("attempts"), left) if spec.networking.is_own else (),
+        refused=sandbox.network.refused() if _has_failed(exit_) else 0,
         servers=tuple(flight.run.forwarding.used(sandbox, group.plan.servers, group.plan.sockets, group.reached)),
         unreadable=unreadable,
         threads=group.threads,

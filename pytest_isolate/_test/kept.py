@@ -132,7 +132,7 @@ def lost_threads(flight: Flight) -> Iterator[str]:
     for name in threads.keys() & {*getattr(flight.item, "fixturenames", ()), *flight.requested} - flight.fresh:
         started = threads.pop(name)
         alive = ", ".join(repr(thread.name) for thread in started.threads if thread.is_alive())
-        if alive and not (started.sockets and (not spec.net or spec.reaches_fixtures)):  # a server, and the test can reach it
+        if alive and not (started.sockets and (not spec.networking.is_own or spec.reaches_fixtures)):  # a server, and the test can reach it
             yield (
                 f"isolate: the {started.scope}-scoped fixture {name!r} started the thread {alive}, which runs in pytest and not in a "
                 f"sandbox's copy of it: if tests talk to it over the network, mark them net='host'; else "

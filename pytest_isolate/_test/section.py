@@ -56,9 +56,10 @@ def _left(flight: Flight, text: str) -> str:
     if flight.facts is None:
         return ""
     shown = []
-    if flight.facts.attempts and flight.spec is not None and flight.spec.net != "deny":  # else it is the violation's sentence
+    networking = None if flight.spec is None else flight.spec.networking
+    if flight.facts.attempts and networking is not None and not networking.denies:  # else it is the violation's sentence
         shown.append(f"network: {network_attempts.sentence(flight.facts.attempts)}; net='host' shares the machine's network")
-    if flight.spec is not None and flight.spec.net:
+    if networking is not None and networking.is_own:
         shown += missed_servers.sentences(flight, flight.facts, text)
     shown += [f"server: {_server(each)}" for each in flight.facts.servers if each.connections or each.refused]
     return "\n".join(shown)

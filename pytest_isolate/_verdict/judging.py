@@ -252,7 +252,7 @@ def _limits(spec: Spec, facts: Facts, dead_in: str | None) -> Iterator[Violation
             f"disk: limit {format_size(spec.disk)}, set {spec.origin('disk')}; {_disk(spec.disk, facts)}",
             _phase_of(facts, "ENOSPC", dead_in), spec.disk, facts.disk_used,
         )  # fmt: skip
-    if spec.net == "deny" and facts.attempts:
+    if spec.networking.denies and facts.attempts:
         yield _violations.NetworkDenied(
             "network",
             f"network: net='deny', set {spec.origin('net')}; {attempts.sentence(facts.attempts)}; the sandbox has loopback only",

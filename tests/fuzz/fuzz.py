@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["pytest_isolate", "json", "_pytest.repo
     import _pytest.junitxml  # noqa: F401 - so that it is instrumented, before anybody else imports it
     import pytest
 
-    from pytest_isolate._config import values
+    from pytest_isolate._config import networking, values
     from pytest_isolate._linux import cgroup, kernel_log, mounts
     from pytest_isolate._messages import coverage, reading
     from pytest_isolate._report import budget_file, compare, travel
@@ -32,7 +32,7 @@ from test_reading import PLACES, TRUE, changed, show
 
 _LONGEST_LIST = 3
 _PARSERS = (
-    values.size(1), values.duration, values.count(1, "why"), values.cores, values.boolean, values.network, values.hostname,
+    values.size(1), values.duration, values.count(1, "why"), values.cores, values.boolean, networking.parse, values.hostname,
     values.user, values.environment,
 )  # fmt: skip
 _WORDS = sorted({*reading._OF_PYTEST, *reading._FRAMES, "failed", "passed", "skipped", "call", "setup", "TestReport", "ReprEntry", "data"})

@@ -48,7 +48,9 @@ class Box:
 
     def plan(self, **changes: object) -> planning.Plan:
         spec = self.spec(**changes)
-        return planning.plan(spec, self.host, Tree(), self.keeper.loopback() if spec.net else [], [tempfile.gettempdir(), "/var/tmp"])
+        return planning.plan(
+            spec, self.host, Tree(), self.keeper.loopback() if spec.networking.is_own else [], [tempfile.gettempdir(), "/var/tmp"]
+        )
 
     def run(
         self,
