@@ -163,6 +163,8 @@ def _absent(controller: str, here: Environment) -> str:
 def _shortage(error: StepFailedError) -> str | None:
     if error.errno == errno.EMFILE:
         return "raise the limit of open files (ulimit -n 65536), or close what fixtures and tests leave open"
+    if error.errno == errno.EFBIG:
+        return "raise the limit on the size of files: ulimit -f unlimited"
     if error.errno == errno.EAGAIN and error.step in {"start", "fork", "clone into"}:
         return "raise the limit of processes: ulimit -u, or pids.max of pytest's own control group"
     if error.errno == errno.EAGAIN and error.step == "make control group":
