@@ -74,6 +74,7 @@ class Inside:
         self._traces = False  # whether tracemalloc knows which lines allocated
         self._properties = 0  # of the whole suite, in JUnit's file, before this test
         self._seen: set[str] = set()
+        self.door: Writer | None = None  # by which it says once that it is inside
         self.ended = -1  # a pipe that wakes pytest, which does not look at each frame as it comes
         self.measuring: Measuring | None = None
         self.mirrors: dict[str, Mirror] = {}  # of what this process keeps in its memory
@@ -158,7 +159,12 @@ class Inside:
         if self._before is not None:  # the last words of our own code: what follows is the test's, which could say anything
             frame |= {"at": _monotonic(), "processor": self._before.processor()}
             self._before = None
-        self._writer.send(frame)
+        if self.door is None:  # a further test of this process
+            self._writer.send(frame)
+            return
+        self.door.send(frame)
+        _close(self.door.fd)
+        self.door = None
 
     def forward_report(self, report: pytest.TestReport) -> None:
         """Forward a report with what was denied up to here. What fails in here is ours, and no internal error of pytest's."""

@@ -104,6 +104,7 @@ class Given:
     stacks: int = -1
     commands: int = -1
     ended: int = -1
+    door: int = -1  # by which the child says that it is inside; closed before the test's own code, which could take that back
     events: Events = field(default_factory=dict)
     memory: MemoryLimit | MemoryLooked | None = None
     mirrors: dict[str, int] = field(default_factory=dict)
@@ -118,7 +119,7 @@ class Given:
     def own(self) -> tuple[int, ...]:
         """Those that whoever forks has no use for afterwards."""
         memory = () if self.memory is None else self.memory.descriptors
-        pipes = (self.frames, self.stacks, self.commands, self.ended, *self.relays.values())
+        pipes = (self.frames, self.stacks, self.commands, self.ended, self.door, *self.relays.values())
         found = (*pipes, self.stdout, self.stderr, *(fd for fd, _ in self.events.values()), *memory)
         return tuple(fd for fd in found if fd >= 0)
 
@@ -131,14 +132,15 @@ class Given:
         """Those that the child has open in its test; ``goes_on``: it waits for commands."""
         events = tuple(fd for fd, _ in self.events.values())
         commands = (self.commands,) if goes_on else ()
-        return (self.frames, self.stacks, self.ended, self.stdout, *commands, *events, *self.mirrors.values())
+        return (self.frames, self.stacks, self.ended, self.door, self.stdout, *commands, *events, *self.mirrors.values())
 
     def packed(self) -> tuple[list[str | int], tuple[int, ...]]:
         """Fields and descriptors of a message."""
         assert not isinstance(self.memory, MemoryLooked)  # a nursery is for tests in namespaces
         memory = ["" if self.memory is None else self.memory.above, 0 if self.memory is None else len(self.memory.limits)]
         names = [*(f"{kind}={word}" for kind, (_, word) in self.events.items()), "", *self.mirrors, "", *self.relays]
-        descriptors = (self.frames, self.stacks, self.commands, self.ended, self.pidfd, self.private, self.stdout, self.stderr)
+        pipes = (self.frames, self.stacks, self.commands, self.ended, self.door)
+        descriptors = (*pipes, self.pidfd, self.private, self.stdout, self.stderr)
         events = tuple(fd for fd, _ in self.events.values())
         limits = () if self.memory is None else self.memory.descriptors
         named = (*events, *self.mirrors.values(), *self.relays.values())
@@ -150,8 +152,8 @@ class Given:
         namespaces, joins, above, limits, *names = fields
         at = names.index("")
         behind = names.index("", at + 1)
-        frames, stacks, commands, ended, pidfd, private, stdout, stderr, *rest = descriptors
-        given = cls(int(namespaces), pidfd, private, tuple(rest[: int(joins)]), stdout, stderr, frames, stacks, commands, ended)
+        frames, stacks, commands, ended, door, pidfd, private, stdout, stderr, *rest = descriptors
+        given = cls(int(namespaces), pidfd, private, tuple(rest[: int(joins)]), stdout, stderr, frames, stacks, commands, ended, door)
         rest = rest[int(joins) :]
         given.events = {kind: (rest.pop(0), word) for kind, _, word in (name.partition("=") for name in names[:at])}
         given.mirrors = {name: rest.pop(0) for name in names[at + 1 : behind]}
@@ -170,13 +172,14 @@ class Boarding:
     stacks: int = -1
     commands: int = -1
     ended: int = -1
+    door: int = -1
     relays: list[Relay] = field(default_factory=list)
 
     @property
     def ours(self) -> tuple[int, ...]:
         """Pytest's."""
         relays = (each.fd for each in self.relays)
-        found = (self.frames, self.stacks, self.commands, self.ended, *self.given.mirrors.values(), *relays)
+        found = (self.frames, self.stacks, self.commands, self.ended, self.door, *self.given.mirrors.values(), *relays)
         return tuple(fd for fd in found if fd >= 0)
 
     def close(self) -> None:
@@ -190,10 +193,10 @@ def board(run: Run, config: pytest.Config, spec: Spec, sandbox: Sandbox) -> Boar
     try:
         given.stdout, given.stderr = _opened_anew(sandbox.stdout), _opened_anew(sandbox.stderr)
         outputs = relay.outputs(_own_outputs(config), but_terminals=not spec.strict)
-        pipes = open_pipes(4 + len(outputs))
+        pipes = open_pipes(5 + len(outputs))
         (boarding.frames, given.frames), (boarding.stacks, given.stacks), (given.commands, boarding.commands) = pipes[:3]
-        boarding.ended, given.ended = pipes[3]
-        for (identity, target), (reading, writing) in zip(outputs.items(), pipes[4:], strict=True):
+        (boarding.ended, given.ended), (boarding.door, given.door) = pipes[3:5]
+        for (identity, target), (reading, writing) in zip(outputs.items(), pipes[5:], strict=True):
             boarding.relays.append(Relay(reading, target))
             given.relays[identity] = writing
         os.set_blocking(given.ended, False)  # one that is full has said it

@@ -115,14 +115,15 @@ class Watch:
     """
 
     def __init__(
-        self, child: Child, sandbox: Sandbox, frames: int, stacks: int, ended: int = -1, *, relays: Sequence[Relay] = (),
-        forked: float | None = None, debuggable: bool = False, trusted: bool = True,
+        self, child: Child, sandbox: Sandbox, frames: int, stacks: int, ended: int = -1, *, door: int = -1,
+        relays: Sequence[Relay] = (), forked: float | None = None, debuggable: bool = False, trusted: bool = True,
     ) -> None:  # fmt: skip
         self._sandbox = sandbox
         self._debuggable = debuggable  # whether a person can sit in front of it: then a debugger stops the clock
         self._trusted = trusted  # else no tool of ours reads its memory for native stacks
         self._on_interrupt: Any = None
-        self._frames, self._stacks, self._ended = frames, stacks, ended
+        self._frames, self._stacks, self._ended, self._door = frames, stacks, ended, door
+        self._at_the_door, self._waits_at_the_door = Decoder(), door >= 0
         self.relays = relays
         self._decoder = Decoder()
         self._stack_bytes = bytearray()
@@ -146,7 +147,7 @@ class Watch:
         self.over = False
         self._looked_at = 0  # bytes of memory at which we looked who holds them
         self._alone = True  # whether nobody was left in there when the test was over
-        for fd in (frames, stacks, *([ended] if ended >= 0 else ())):
+        for fd in (frames, stacks, *(each for each in (ended, door) if each >= 0)):
             os.set_blocking(fd, False)
         with contextlib.suppress(OSError):  # the user's share of large pipes is used up, or memory: a small one does as well
             fcntl.fcntl(frames, _F_SETPIPE_SZ, _PIPE_SIZE)
@@ -183,7 +184,7 @@ class Watch:
         return [fd for fd in (self._pidfd, self._sandbox.oom_event, last_word, *relays) if fd >= 0]
 
     def _held(self) -> tuple[int, ...]:
-        held = (self._pidfd, self._frames, self._stacks, self._ended, *(relay.fd for relay in self.relays))
+        held = (self._pidfd, self._frames, self._stacks, self._ended, self._door, *(relay.fd for relay in self.relays))
         return tuple(fd for fd in held if fd >= 0)
 
     def due(self) -> float:
@@ -317,8 +318,8 @@ class Watch:
         if not self._alone:  # with net=False or fs="host" they would disturb the next test
             self._sandbox.wait_dead()
         self._drain()
-        held = (self._pidfd, self._frames, self._stacks, self._ended)
-        self._pidfd = self._frames = self._stacks = self._ended = -1
+        held = (self._pidfd, self._frames, self._stacks, self._ended, self._door)
+        self._pidfd = self._frames = self._stacks = self._ended = self._door = -1
         for fd in held:
             if fd >= 0:
                 os.close(fd)
@@ -425,7 +426,9 @@ class Watch:
         for relay in self.relays:
             relay.pass_on()
         self._drain_stacks()
-        return self._drain_frames()
+        more = self._drain_frames()
+        self._hear_at_the_door()
+        return more
 
     def _drain_frames(self) -> bool:
         for _ in range(_MOST_READS):
@@ -443,6 +446,21 @@ class Watch:
             if not data:
                 return False
         return True
+
+    def _hear_at_the_door(self) -> None:
+        """Hear that the child is inside: after its frames, for what is there by now came before any of them.
+
+        It has a pipe of its own, which our code closes before any of the test's. What lies in a pipe can be read by everybody who
+        has it open, whichever end: a test would take it back, and so had the whole time for getting inside, and looked as if its
+        sandbox had broken.
+        """
+        while self._waits_at_the_door:
+            try:
+                data = os.read(self._door, _READ)
+            except BlockingIOError:
+                return
+            self._exit.frames[:0] = self._at_the_door.feed(data)
+            self._waits_at_the_door = bool(data)
 
     def _drain_stacks(self) -> bool:
         for _ in range(_MOST_READS):

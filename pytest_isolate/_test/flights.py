@@ -460,7 +460,7 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timers: Stopped, *, fur
                     _arrive(flight, spec, Arrival(given, entry, warm, warm.become(entry)), measuring, further=further)
                 return
             watch = Watch(
-                child, sandbox, boarding.frames, boarding.stacks, boarding.ended, relays=boarding.relays, forked=forked,
+                child, sandbox, boarding.frames, boarding.stacks, boarding.ended, door=boarding.door, relays=boarding.relays, forked=forked,
                 debuggable=capture.has_terminal(item.config) and not spec.strict, trusted=not spec.strict,
             )  # fmt: skip
             flight.group = Group(flight.key, spec, sandbox, plan, watch, boarding.commands, measuring, given.mirrors, warm.threads)
@@ -480,7 +480,7 @@ def _arrive(flight: Flight, spec: Spec, arrival: Arrival, measuring: coverage.Me
     """In the child, inside its sandbox: report to pytest from here on."""
     given, warm = arrival.given, arrival.warm
     inside = Inside(flight.item, Writer(given.frames), given.stdout, given.events, given.commands if further else -1)
-    inside.ended, inside.measuring = given.ended, measuring
+    inside.ended, inside.door, inside.measuring = given.ended, Writer(given.door), measuring
     inside.mirrors = {name: Mirror(fd) for name, fd in given.mirrors.items()}
     preparation.close(*given.mirrors.values())
     _tell(flight, spec, arrival.entry, inside)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -158,3 +159,35 @@ def test_a_test_that_fills_the_pipe_of_commands(pytester, isolated, profile):
     """Pytest tells it of the next test by that pipe, before any clock has begun."""
     pytester.makepyfile(f"from pytest_isolate import isolate\npytestmark = isolate(scope='module', profile={profile!r})\n{FILLING}")
     isolated().assert_outcomes(passed=3)
+
+
+TAKES_BACK = """
+import os, pytest, signal
+def take_back():
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            os.read(os.open(f"/proc/self/fd/{name}", os.O_RDONLY | os.O_NONBLOCK), 1 << 20)
+        except OSError:
+            continue
+@pytest.mark.parametrize("number", range(4))
+def test_dies(number):
+    take_back()
+    os.kill(os.getpid(), signal.SIGKILL)
+def test_hangs():
+    take_back()
+    signal.pause()
+def test_after(): pass
+"""
+
+
+@pytest.mark.needs("strict")
+@pytest.mark.parametrize("jobs", [(), ("--isolate-jobs=2",)])
+@pytest.mark.parametrize("profile", ["default", "strict"])
+def test_no_test_takes_back_that_it_came_inside(pytester, isolated, profile, jobs):
+    """What lies in a pipe can be read at either end: it looked as if the sandbox had broken, and had 30 seconds in spite of its timeout."""
+    pytester.makepyfile(test_it=TAKES_BACK)
+    options = () if profile == "default" else (f"--isolate-profile={profile}",)
+    isolated("--isolate-all", "--isolate-timeout=2", "--isolate-report=report.json", *options, *jobs)
+    tests = json.loads((pytester.path / "report.json").read_text())["tests"]
+    assert [test["verdict"] for test in tests] == ["crash"] * 4 + ["timeout", "ok"]
+    assert tests[4]["usage"]["wall_seconds"] < 10

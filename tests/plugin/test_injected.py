@@ -45,8 +45,8 @@ def once(owner, name, whom):
     setattr(owner, name, injected)
 
 if WHERE == "start": once(run.Machine, "__init__", lambda *_: os.getpid())
-if WHERE == "build": once(_flight, "_build", lambda flight, spec: flight.run.machine.keeper._builder.pid)
-if WHERE == "fork": once(_flight, "_fork", lambda *_: os.getpid())
+if WHERE == "build": once(flights, "_build", lambda flight, spec: flight.run.machine.keeper._builder.pid)
+if WHERE == "fork": once(flights, "_fork", lambda *_: os.getpid())
 """
 TESTS = """
 import os

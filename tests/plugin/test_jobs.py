@@ -242,12 +242,12 @@ def test_an_interruption_while_pytest_does_not_wait_ends_all_that_fly(project, j
     """It comes as the next test gets its sandbox, or has just been forked, and pytest must not wait for the one that flies then."""
     pytester.makeconftest(f"""
         from pytest_isolate._test import flights
-        original = _flight.{before}
+        original = flights.{before}
         def first(*arguments, **more):
-            _flight.{before} = second
+            flights.{before} = second
             return original(*arguments, **more)
         def second(*arguments, **more): raise KeyboardInterrupt
-        _flight.{before} = first
+        flights.{before} = first
     """)
     project("""
 def test_a(): time.sleep(98765)

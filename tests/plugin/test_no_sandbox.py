@@ -62,3 +62,12 @@ def test_one_test_without_a_sandbox_is_named_beside_those_that_passed(pytester, 
     fine, wrong = json.loads((pytester.path / "report.json").read_text())["tests"]
     assert fine["reason"] is None
     assert wrong["reason"].startswith("memory='12MB' ")
+
+
+def test_a_limit_on_the_size_of_files_is_named(pytester):
+    """What pytest maps for a test's logs is a file too, in memory."""
+    pytester.makepyfile(test_it=TESTS)
+    command = (*map(str, pytester._getpytestargs()), "-p", "isolate", "-p", "no:cacheprovider")
+    result = pytester.run("bash", "-c", '(ulimit -f 1; exec "$@") | cat', "bash", *command, timeout=120)
+    result.assert_outcomes(errors=4)
+    result.stdout.fnmatch_lines(["4 tests had no sandbox: map memory *[[]EFBIG]; remedy: *ulimit -f unlimited"])

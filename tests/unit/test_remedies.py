@@ -155,6 +155,7 @@ def test_a_refused_limit_is_not_explained_by_user_namespaces():
     ("step", "code", "expected"),
     [
         ("open", errno.EMFILE, "raise the limit of open files (ulimit -n 65536), or close what fixtures and tests leave open"),
+        ("map", errno.EFBIG, "raise the limit on the size of files: ulimit -f unlimited"),
         ("fork", errno.EAGAIN, "raise the limit of processes: ulimit -u, or pids.max of pytest's own control group"),
         (
             "make control group",
