@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.spec import Spec
-from pytest_isolate._linux import host
+from pytest_isolate._linux import host, root
 from pytest_isolate._linux.mounts import MountTable
 from pytest_isolate._plan import planning
 from pytest_isolate._sandbox.keeper import Keeper
@@ -40,7 +40,7 @@ def measure(count: int) -> dict[str, float]:
     asked = {"memory": 256 << 20, "pids": 64, "disk": 64 << 20, "timeout": 30.0}
     asked = {name: value for name, value in asked.items() if name not in {"memory", "pids"} or name in here.places}
     spec = Spec(**{**{name: keyword.default for name, keyword in KEYWORDS.items()}, **asked}, origins={})  # type: ignore[arg-type]
-    plan = planning.plan(spec, here, host.Tree(), keeper.loopback(), [tempfile.gettempdir(), "/var/tmp"])
+    plan = planning.plan(spec, here, root.Root(), keeper.loopback(), [tempfile.gettempdir(), "/var/tmp"])
     begin: dict[str, float] = {}
     began = 0.0
     for number in range(count + _WARM_UP):

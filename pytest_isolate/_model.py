@@ -2,28 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What the builder needs to know of one sandbox. Two equal recipes make interchangeable sandboxes."""
-
-    namespaces: int
-    user_map: tuple[int, int, int, int] | None  # uid and gid inside, uid and gid outside
-    private: str  # where the private file system is mounted until the pivot
-    steps: tuple[tuple[object, ...], ...]
-    limits: dict[str, dict[str, str]] = field(hash=False)
-    waits: bool = False  # whether PID 1 looks once more at the machine's directories when a test takes the sandbox
-
-
-@dataclass(frozen=True)
-class Apart:
-    """A directory that no overlay fits on, for there are mounts below it: a private one, with an overlay on each directory in it."""
-
-    path: str
-    place: str  # of it, in the private file system
-    layers: str  # of what is in it, ``NAME/.upper`` in there; and beside it ``.known``, what it had when the test began
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def _obstacle(name: str, host: host_module.Host) -> str | None:
         return obstacle()
     if name in _PACKAGES:
         return None if shutil.which(name) else f"apt-get install {_PACKAGES[name]}"
-    if name == "io" and not host_module.Tree().disks():
+    if name == "io" and not host.disks:
         return "no block device"
     return host.obstacles.get(name)
 

@@ -87,7 +87,7 @@ def _landlock(here: Environment) -> Finding:
 
 
 def _try(run: Run, name: str, changes: dict[str, object], *, enters: bool) -> Finding:
-    from pytest_isolate._linux.host import Tree  # noqa: PLC0415
+    from pytest_isolate._linux.root import Root  # noqa: PLC0415
     from pytest_isolate._plan import bare, planning, strictness  # noqa: PLC0415
     from pytest_isolate._plan.remedies import remedy  # noqa: PLC0415
 
@@ -97,7 +97,7 @@ def _try(run: Run, name: str, changes: dict[str, object], *, enters: bool) -> Fi
     if name == _WITHOUT:
         plan, spec = run.bare_plan(spec), bare.given(spec, machine.host)
     else:
-        plan = planning.plan(spec, machine.host, Tree(), machine.keeper.loopback() if spec.networking.is_own else [], run.places())
+        plan = planning.plan(spec, machine.host, Root(), machine.keeper.loopback() if spec.networking.is_own else [], run.places())
     for missing in (*plan.missing, strictness.missing(spec)):
         if missing is not None:
             return Finding(name, available=False, reason=missing.reason, remedy=missing.remedy, optional=optional)

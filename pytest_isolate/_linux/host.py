@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pytest_isolate._linux import cgroup, environment, names
@@ -35,6 +36,11 @@ class Host:
     def rootless(self) -> bool:
         """Whether sandboxes need a user namespace of their own."""
         return self.here.rootless
+
+    @functools.cached_property
+    def disks(self) -> tuple[str, ...]:
+        """Block devices that hold something, as ``major:minor``."""
+        return tuple(_disks())
 
 
 _NEEDED = ("memory", "pids", "cpu")
@@ -81,51 +87,8 @@ def _is_old_libc() -> bool:
     return name == "glibc" and all(map(str.isdecimal, numbers)) and tuple(map(int, numbers)) < (2, 34)
 
 
-_SMALL = 1 << 16  # bytes; larger files that no overlay can cover are shown read-only instead of copied
-
-
-class Tree:
-    """The caller's view of the host's files, as far as a plan asks for it."""
-
-    def kind(self, path: str) -> str:
-        """``"directory"``, ``"small"`` (a file to copy), ``"node"`` (a socket or FIFO), ``"symlink"``, ``"other"`` or ``"none"``."""
-        try:
-            look = os.lstat(path)
-        except OSError:
-            return "none"
-        if stat.S_ISLNK(look.st_mode):
-            return "symlink"
-        if stat.S_ISDIR(look.st_mode):
-            return "directory"
-        if stat.S_ISSOCK(look.st_mode) or stat.S_ISFIFO(look.st_mode):
-            return "node"
-        small = stat.S_ISREG(look.st_mode) and look.st_size <= _SMALL and os.access(path, os.R_OK)
-        return "small" if small else "other"
-
-    def entries(self, path: str) -> list[str]:
-        """Names in a directory; none where this user may not look."""
-        try:
-            return sorted(os.listdir(path))
-        except PermissionError:
-            return []
-
-    def disks(self) -> list[str]:
-        """Block devices that hold something, as ``major:minor``."""
-        found = []
-        for name in self.entries("/sys/block") if os.path.isdir("/sys/block") else []:
-            with open(f"/sys/block/{name}/size", encoding="ascii") as size, open(f"/sys/block/{name}/dev", encoding="ascii") as number:
-                if int(size.read()):
-                    found.append(number.read().strip())
-        return found
-
-    def real(self, path: str) -> str:
-        """A path without symbolic links."""
-        return os.path.realpath(path)
-
-    def text(self, path: str) -> str:
-        """What is in a small file; nothing where there is none."""
-        return names.read(path)
-
-    def link(self, path: str) -> str:
-        """Where a symbolic link points."""
-        return os.readlink(path)
+def _disks() -> Iterator[str]:
+    for name in sorted(os.listdir("/sys/block")) if os.access("/sys/block", os.R_OK) else []:
+        with open(f"/sys/block/{name}/size", encoding="ascii") as size, open(f"/sys/block/{name}/dev", encoding="ascii") as number:
+            if int(size.read()):
+                yield number.read().strip()

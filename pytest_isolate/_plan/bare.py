@@ -11,12 +11,12 @@ import pytest
 
 from pytest_isolate._config.networking import HOST
 from pytest_isolate._config.spec import Spec
-from pytest_isolate._linux.host import Host, Tree
-from pytest_isolate._model import Recipe
+from pytest_isolate._linux.host import Host
 from pytest_isolate._plan import strictness
 from pytest_isolate._plan.layout import is_in
 from pytest_isolate._plan.planning import Plan, limits_of
 from pytest_isolate._pytest import lasting
+from pytest_isolate._sandbox.recipe import Recipe
 
 _SHARED_MEMORY = "/dev/shm"
 
@@ -35,9 +35,9 @@ def sentence_of_less(spec: Spec, given: Spec, reason: str) -> str:
     return f"the test runs with {' and '.join(has)}: {reason}; see also pytest --isolate-doctor and on_missing="
 
 
-def plan(spec: Spec, host: Host, tree: Tree, config: pytest.Config) -> Plan:
+def plan(spec: Spec, host: Host, config: pytest.Config) -> Plan:
     """Plan a sandbox without namespaces and steps: control groups where they can be had, and what a process can do to itself."""
-    recipe = Recipe(0, None, "", (), limits_of(given(spec, host), host, tree))
+    recipe = Recipe(0, None, "", (), limits_of(given(spec, host), host))
     writable = None if spec.fs == "host" or strictness.landlock_obstacle() is not None else tuple(_writable(spec, config))
     walls = ["process", *(["landlock"] if writable is not None else [])]
     if spec.strict and strictness.obstacle() is None:

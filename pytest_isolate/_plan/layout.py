@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pytest_isolate._linux.host import Host, Tree
+from pytest_isolate._linux.host import Host
 from pytest_isolate._linux.mounts import MountPoint
+from pytest_isolate._linux.root import Root
 from pytest_isolate._linux.syscalls import Mount
-from pytest_isolate._model import Apart
+from pytest_isolate._sandbox import steps
+from pytest_isolate._sandbox.overlays import Hosts, Overlay, OverlayOrReadOnly, OwnName, TakeApart
+from pytest_isolate._sandbox.recipe import Apart
+from pytest_isolate._sandbox.steps import Step
 
 PRIVATE = "/proc"
 ROOT = PRIVATE + "/root"
@@ -20,32 +24,32 @@ _PSEUDO = frozenset({"autofs", "fuse.portal", "rpc_pipefs", "binfmt_misc", "fuse
 # Doors to the machine's other namespaces (`ip netns add`, Docker, snap) and processes (a chroot's /proc): what lies below is shown.
 _LEFT_OUT = frozenset({"nsfs", "proc"})
 
-Step = tuple[object, ...]
-
 
 @dataclass
 class Layout:
     """The file system part of a plan while it grows."""
 
     host: Host
-    tree: Tree
+    root: Root
     places: tuple[str, ...] = ()
     strict: bool = False  # then nothing is the machine's own, behind whose sockets and FIFOs its programs listen
     binds: tuple[str, ...] = ()  # paths that are put there later
-    hosts: tuple[str, str, tuple[str, ...]] | None = None  # where /etc/hosts is, the own name and its addresses
-    hosts_text: str | None = None  # what is to be in it, where that is not too much to be told each PID 1
+    hosts: Hosts | None = None  # what /etc/hosts is to be, and where
     steps: list[Step] = field(default_factory=list)
     uppers: list[tuple[str, str]] = field(default_factory=list)
     apart: list[Apart] = field(default_factory=list)
 
-    def overlay(self, path: str, step: str = "overlay") -> None:
-        """Show a directory with a private layer over it; the step says what there is where the kernel has none: else an error."""
+    def overlay(self, path: str, step: type[Overlay] = Overlay) -> None:
+        """Show a directory with a private layer over it; the kind of step says what there is where the kernel has none: else an error."""
         name = str(len(self.uppers))
         doors = self._doors(path) if self.host.rootless else ()
-        hosts, place = None, "" if self.hosts is None else self.hosts[0]
-        if self.hosts is not None and place.startswith(path.rstrip("/") + "/") and self._mount_of(place) is self._mount_of(path):
-            hosts = (*self.hosts, self.hosts_text)
-        self.steps.append((step, path, f"{PRIVATE}/{name}", inside(path), self.host.rootless, doors, self._flags(path), hosts))
+        hosts = self.hosts
+        if hosts is not None and not (
+            hosts.place.startswith(path.rstrip("/") + "/") and self._mount_of(hosts.place) is self._mount_of(path)
+        ):
+            hosts = None  # they are another overlay's
+        lowers, private, rootless = self.root.lowers(path), f"{PRIVATE}/{name}", self.host.rootless
+        self.steps.append(step(path, lowers, private, inside(path), rootless, doors, self._flags(path), hosts))
         self.uppers.append((path, f"{name}.upper"))
 
     def _mount_of(self, path: str) -> MountPoint | None:
@@ -70,44 +74,44 @@ class Layout:
             if place.startswith(start):
                 parts = place.removeprefix(start).split("/")
                 doors |= dict.fromkeys("/".join(parts[: end + 1]) for end in range(len(parts)))
-        return tuple(door for door in doors if self.tree.kind(start + door) == "directory")
+        return tuple(door for door in doors if self.root.kind(start + door) == "directory")
 
     def cover(self, path: str, mount: MountPoint) -> None:
         """Show a mount that has none below it that a parent would hide, with private writes."""
-        kind = self.tree.kind(path)
+        kind = self.root.kind(path)
         if mount.fstype in _LEFT_OUT:
             self._leave_out(path, kind)
         elif kind in {"small", "node"} and mount.fstype not in _PSEUDO:
             self._copy(path)  # a node would be a door to the program behind it, also on a read-only mount
         elif kind == "directory" and self.strict and mount.read_only and mount.fstype not in _PSEUDO:
-            self.overlay(path, "overlay_or_read_only")
-            self.steps.append(("read_only", inside(path)))
+            self.overlay(path, OverlayOrReadOnly)
+            self.steps.append(steps.ReadOnly(inside(path)))
         elif kind in {"small", "other"} or (kind == "directory" and (mount.read_only or mount.fstype in _PSEUDO)):
-            self.steps.append(("bind", path, inside(path), True))
+            self.steps.append(steps.Bind(path, inside(path), read_only=True))
         elif kind == "directory":
-            self.overlay(path, "overlay" if self._is_too_much_to_lose(path, mount) else "overlay_or_read_only")
+            self.overlay(path, Overlay if self._is_too_much_to_lose(path, mount) else OverlayOrReadOnly)
 
     def _leave_out(self, path: str, kind: str) -> None:
         """An overlay shows what is below a mount by itself; where a directory is taken apart nobody can see that."""
         if self.host.rootless and kind != "none":
-            self.steps.append(("mkdir", inside(path), 0o755) if kind == "directory" else ("touch", inside(path)))
+            self.steps.append(steps.Mkdir(inside(path)) if kind == "directory" else steps.Touch(inside(path)))
 
     def _copy(self, path: str) -> None:
         """A file that is a mount: without root it lies in a directory of ours, with root over an overlay's."""
         name = f"{len(self.uppers)}.file"
         target = inside(path) if self.host.rootless else f"{PRIVATE}/{name}"
-        self.steps.append(("copy", path, target, self.host.rootless))
-        if self.hosts is not None and self.hosts[0] == path:
-            self.steps.append(("own_name", target, *self.hosts[1:], self.hosts_text))
+        self.steps.append(steps.Copy(path, target, self.host.rootless))
+        if self.hosts is not None and self.hosts.place == path:
+            self.steps.append(OwnName(target, self.hosts))
         if not self.host.rootless:
-            self.steps.append(("bind", target, inside(path), False))
+            self.steps.append(steps.Bind(target, inside(path)))
             self._restrict(path, inside(path))
             self.uppers.append((path, name))
 
     def _restrict(self, path: str, target: str) -> None:
         """A mount of ours, whose file system forbids devices and set-uid programs, forbids what the machine's does too."""
         if (more := self._flags(path)) & ~(Mount.NOSUID | Mount.NODEV):
-            self.steps.append(("mount", "", target, "", Mount.REMOUNT | Mount.BIND | Mount.NOSUID | Mount.NODEV | more, ""))
+            self.steps.append(steps.Mount("", target, "", Mount.REMOUNT | Mount.BIND | Mount.NOSUID | Mount.NODEV | more, ""))
 
     def _is_too_much_to_lose(self, path: str, mount: MountPoint) -> bool:
         """Overlays that are too deep for one more, where tests write: in a sandbox in a sandbox everything would be read-only."""
@@ -123,26 +127,26 @@ class Layout:
         if mount is not None and mount.fstype in _LEFT_OUT:
             self.cover(path, mount)
             return
-        self.steps.append(("mirror", path, inside(path), True))
+        self.steps.append(steps.Mirror(path, inside(path), user=True))
         whole = mount is not None and path != "/" and ((mount.read_only and not self.strict) or mount.fstype in _PSEUDO)
         if mount is not None and (whole or not below(self.host.mounts, path)):
             self.cover(path, mount)
             return
         if path == "/":  # pivot_root(2) wants a mount point
-            self.steps.append(("bind", ROOT, ROOT, False))
+            self.steps.append(steps.Bind(ROOT, ROOT))
         elif self._flags(path) & ~(Mount.NOSUID | Mount.NODEV):
-            self.steps.append(("bind", inside(path), inside(path), False))
+            self.steps.append(steps.Bind(inside(path), inside(path)))
             self._restrict(path, inside(path))
         self._take_apart(path, place)
 
-    def temporary(self, path: str, step: str = "overlay") -> None:
+    def temporary(self, path: str, step: type[Overlay] = Overlay) -> None:
         """Make a directory private on a root that is the host's. A test that could not write there would not have what it was promised."""
         if not (self.host.rootless and below(self.host.mounts, path)):
             self.overlay(path, step)
             return
         name = f"{len(self.uppers)}.upper"
-        self.steps.append(("mirror", path, f"{PRIVATE}/{name}", True))
-        self.steps.append(("bind", f"{PRIVATE}/{name}", inside(path), False))
+        self.steps.append(steps.Mirror(path, f"{PRIVATE}/{name}", user=True))
+        self.steps.append(steps.Bind(f"{PRIVATE}/{name}", inside(path)))
         self._restrict(path, inside(path))
         self._take_apart(path, name)
 
@@ -156,16 +160,13 @@ class Layout:
         ways = tuple(each for each in self.places if each == path or each.startswith(start))
         self.uppers.append((path, place))
         self.apart.append(Apart(path, place, layers))
-        hosts = None if self.hosts is None else (*self.hosts, self.hosts_text)
-        self.steps.append(
-            ("apart", path, inside(path), f"{PRIVATE}/{layers}",
-             tuple(sorted(mounts)), tuple(sorted(fixed)), ways, self._flags(path), hosts)
-        )  # fmt: skip
+        own, binds = tuple(sorted(mounts)), tuple(sorted(fixed))
+        self.steps.append(TakeApart(path, inside(path), f"{PRIVATE}/{layers}", own, binds, ways, self._flags(path), self.hosts))
         for name in sorted(mounts):
             child = start + name
             if child in REBUILT:
-                self.steps.append(("mkdir", inside(child), 0o755))
-            elif self.tree.kind(child) == "directory":
+                self.steps.append(steps.Mkdir(inside(child)))
+            elif self.root.kind(child) == "directory":
                 self.directory(child, f"{place}/{name}")
             elif (mount := next((each for each in self.host.mounts if each.path == child), None)) is not None:
                 self.cover(child, mount)

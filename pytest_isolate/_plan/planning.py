@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._config.values import most_files
 from pytest_isolate._forward.server import Server
 from pytest_isolate._linux import names
-from pytest_isolate._linux.host import Host, Tree
+from pytest_isolate._linux.host import Host
+from pytest_isolate._linux.root import Root
 from pytest_isolate._linux.syscalls import Clone, Mount
-from pytest_isolate._model import Apart, Missing, Recipe
-from pytest_isolate._plan.layout import PRIVATE, REBUILT, ROOT, Layout, Step, below, inside, is_in
+from pytest_isolate._model import Missing
+from pytest_isolate._plan.layout import PRIVATE, REBUILT, ROOT, Layout, below, inside, is_in
 from pytest_isolate._plan.remedies import group_remedy
+from pytest_isolate._sandbox import steps
+from pytest_isolate._sandbox.overlays import Hosts, OverlayOrPrivateCopy, OwnName, PrivateCopy
+from pytest_isolate._sandbox.recipe import Apart, Recipe
+from pytest_isolate._sandbox.steps import Step
 from pytest_isolate._sandbox.written import Written
 
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
@@ -45,12 +50,13 @@ class Plan:
     uppers: tuple[tuple[str, str], ...]  # (path inside, path in the private file system), for reading what was written
     missing: tuple[Missing, ...] = ()
     apart: tuple[Apart, ...] = ()  # those of ``uppers`` that are taken apart
-    hosts: tuple[str, str, tuple[str, ...]] | None = None  # the /etc/hosts that we wrote: where, with the own name and its addresses
+    hosts: Hosts | None = None  # the /etc/hosts that we wrote
     walls: tuple[str, ...] = ()  # that a test has by it, by the doctor's names
     looked: tuple[str, ...] = ()  # limits that only looks from outside enforce
     writable: tuple[str, ...] | None = None  # where a test without a file system of its own may write; None: wherever its user may
     servers: tuple[Server, ...] = ()  # that the test reaches through the relay
     sockets: tuple[Server, ...] = ()  # that it reaches by a path
+    root: Root = field(default_factory=Root)  # what is below what it writes
 
     @property
     def is_bare(self) -> bool:
@@ -60,13 +66,13 @@ class Plan:
     @property
     def written(self) -> Written:
         """Where what a test wrote is found."""
-        return Written(self.uppers, self.apart, self.hosts)
+        return Written(self.uppers, self.apart, self.hosts, self.root)
 
 
 def plan(
     spec: Spec,
     host: Host,
-    tree: Tree,
+    root: Root,
     loopback: list[str],
     places: list[str],
     *,
@@ -78,7 +84,7 @@ def plan(
     ``places`` are directories that the test is likely to write in or below; the first is that of temporary files, which is
     private whatever ``fs`` says.
     """
-    layout = Layout(host, tree, tuple(places), spec.strict, tuple(path for path, _ in spec.bind))
+    layout = Layout(host, root, tuple(places), spec.strict, tuple(path for path, _ in spec.bind))
     _hosts(layout, spec, hosts)
     layout.steps += _private_file_system()
     if spec.fs == "overlay":
@@ -86,21 +92,21 @@ def plan(
     else:
         _shared_root(layout, spec, places[0])
     if spec.fs != "host":
-        layout.steps += _devices(host, tree)
-    if spec.fs != "host" or tree.kind(_SHARED_MEMORY) != "none":  # a machine without one need not be given it
+        layout.steps += _devices(host, root)
+    if spec.fs != "host" or root.kind(_SHARED_MEMORY) != "none":  # a machine without one need not be given it
         _shared_memory(layout)
     layout.steps += _processes(spec, host)
     layout.steps += _sysfs(spec, host)
     if spec.strict:
-        layout.steps += [("mask", f"{ROOT}/proc/{name}") for name in _MASKED]
-        layout.steps += [("mask", f"{ROOT}/sys/{name}") for name in _MASKED_SYS]
+        layout.steps += [steps.Mask(f"{ROOT}/proc/{name}") for name in _MASKED]
+        layout.steps += [steps.Mask(f"{ROOT}/sys/{name}") for name in _MASKED_SYS]
     layout.steps += _shared_paths(spec, sockets)
-    layout.steps.append(("hostname", spec.hostname))
+    layout.steps.append(steps.Hostname(spec.hostname))
     if spec.networking.is_own:
-        layout.steps.append(("loopback", loopback))
+        layout.steps.append(steps.Loopback(tuple(loopback)))
     if spec.disk is not None:  # at the very last: what is in there by then is not the test's
-        layout.steps.append(("limit_disk", PRIVATE, spec.disk, most_files(spec.disk)))
-    layout.steps.append(("pivot", ROOT))
+        layout.steps.append(steps.LimitDisk(PRIVATE, spec.disk, most_files(spec.disk)))
+    layout.steps.append(steps.Pivot(ROOT))
     namespaces = Clone.NEWPID | Clone.NEWNS | Clone.NEWIPC | Clone.NEWUTS
     if spec.networking.is_own:
         namespaces |= Clone.NEWNET
@@ -109,19 +115,19 @@ def plan(
         namespaces |= Clone.NEWUSER
         uid, gid, _ = resolve_user(spec.user) if spec.user is not None else (host.uid, host.gid, ())
         user_map = (uid, gid, host.uid, host.gid)
-    missing = tuple(_missing(spec, host, tree))
-    limits = limits_of(spec, host, tree)
+    missing = tuple(_missing(spec, host))
+    limits = limits_of(spec, host)
     walls = ("process", "namespaces", *(["net"] if spec.networking.is_own else []), *([spec.fs] if spec.fs != "host" else []))
     walls += ("strict",) if spec.strict else ()
     recipe = Recipe(namespaces, user_map, PRIVATE, tuple(layout.steps), limits, waits=bool(layout.apart))
-    return Plan(recipe, tuple(layout.uppers), missing, tuple(layout.apart), layout.hosts, walls, sockets=sockets)
+    return Plan(recipe, tuple(layout.uppers), missing, tuple(layout.apart), layout.hosts, walls, sockets=sockets, root=root)
 
 
 def _shared_paths(spec: Spec, sockets: tuple[Server, ...]) -> Iterator[Step]:
     for path, read_only in spec.bind:
-        yield ("bind_without_links" if spec.strict else "bind", path, inside(path), read_only)
+        yield (steps.BindWithoutLinks if spec.strict else steps.Bind)(path, inside(path), read_only)
     for server in sockets:  # seen through an overlay it is another one, to which nobody listens
-        yield ("bind", server.place.address, inside(server.place.address), False)
+        yield steps.Bind(str(server.place.address), inside(str(server.place.address)))
 
 
 def resolve_user(user: str | int) -> tuple[int, int, tuple[int, ...]]:
@@ -136,28 +142,27 @@ def resolve_user(user: str | int) -> tuple[int, int, tuple[int, ...]]:
 
 
 def _private_file_system() -> Iterator[Step]:
-    yield ("mount", "", "/", "", Mount.SLAVE | Mount.REC, "")
-    yield ("mount", "tmpfs", PRIVATE, "tmpfs", Mount.NOSUID | Mount.NODEV, "mode=0755")
+    yield steps.Mount("", "/", "", Mount.SLAVE | Mount.REC, "")
+    yield steps.Mount("tmpfs", PRIVATE, "tmpfs", Mount.NOSUID | Mount.NODEV, "mode=0755")
 
 
 def _hosts(layout: Layout, spec: Spec, others: tuple[tuple[str, str], ...]) -> None:
     """Where the own name and those of ``others`` are to resolve, and to what. Not a name that no line of a file can hold."""
-    host, tree, place = layout.host, layout.tree, layout.tree.real(names.HOSTS)
-    if not names.fits(spec.hostname) or tree.kind(os.path.dirname(place)) != "directory":
+    host, root, place = layout.host, layout.root, layout.root.real(names.HOSTS)
+    if not names.fits(spec.hostname) or root.kind(os.path.dirname(place)) != "directory":
         return
     own = spec.networking.is_own
     addresses = ("127.0.0.1", "::1") if own and host.knows_ipv6 else ("127.0.0.1",) if own else host.loopback
     addresses += tuple("\t".join(each) for each in others)
-    layout.hosts = (place, spec.hostname, addresses)
-    if tree.kind(place) != "other":
-        layout.hosts_text = names.with_own(tree.text(place), spec.hostname, addresses)
+    text = None if root.kind(place) == "other" else names.with_own(root.text(place), spec.hostname, addresses)
+    layout.hosts = Hosts(place, spec.hostname, addresses, text)
 
 
 def _overlay_root(layout: Layout) -> None:
     if layout.host.rootless:
         layout.directory("/")
         return
-    layout.steps.append(("mkdir", ROOT, 0o755))
+    layout.steps.append(steps.Mkdir(ROOT))
     layout.overlay("/")
     shown: list[str] = []
     for mount in sorted(layout.host.mounts, key=lambda each: each.path):
@@ -165,40 +170,42 @@ def _overlay_root(layout: Layout) -> None:
             continue
         before = len(layout.steps)
         layout.cover(mount.path, mount)
-        if len(layout.steps) == before or (layout.steps[-1][0] == "bind" and layout.steps[-1][3]):
+        last = layout.steps[-1]
+        if len(layout.steps) == before or (isinstance(last, steps.Bind) and last.read_only):
             shown.append(mount.path)  # it is left out, or came, with everything below it
 
 
 def _shared_root(layout: Layout, spec: Spec, temporary: str) -> None:
     if layout.strict and spec.fs == "readonly":
         _overlay_root(layout)
-        layout.steps.append(("read_only", ROOT))
+        layout.steps.append(steps.ReadOnly(ROOT))
     else:
-        layout.steps += [("mkdir", ROOT, 0o755), ("bind", "/", ROOT, spec.fs == "readonly")]
+        layout.steps += [steps.Mkdir(ROOT), steps.Bind("/", ROOT, spec.fs == "readonly")]
     for path in dict.fromkeys(("/tmp", temporary)):
-        if layout.tree.kind(path) == "directory":
+        if layout.root.kind(path) == "directory":
             layout.temporary(path)
-    if not (layout.strict and spec.fs == "readonly") and layout.hosts is not None and layout.tree.kind(place := layout.hosts[0]) == "small":
+    hosts = layout.hosts
+    if not (layout.strict and spec.fs == "readonly") and hosts is not None and layout.root.kind(hosts.place) == "small":
         copy = f"{PRIVATE}/hosts"  # on the host's root a file of ours: what is written to it stays here, also with fs="host"
-        layout.steps += [("copy", place, copy, layout.host.rootless)]
-        layout.steps += [("own_name", copy, *layout.hosts[1:], layout.hosts_text), ("bind", copy, inside(place), spec.fs == "readonly")]
+        layout.steps += [steps.Copy(hosts.place, copy, layout.host.rootless), OwnName(copy, hosts)]
+        layout.steps.append(steps.Bind(copy, inside(hosts.place), spec.fs == "readonly"))
 
 
-def _devices(host: Host, tree: Tree) -> Iterator[Step]:
+def _devices(host: Host, root: Root) -> Iterator[Step]:
     """A /dev like Docker's: what programs expect, and no door to the machine's disks."""
     dev = f"{ROOT}/dev"
-    yield ("mkdir", f"{PRIVATE}/dev", 0o755)
-    yield ("bind", f"{PRIVATE}/dev", dev, False)
+    yield steps.Mkdir(f"{PRIVATE}/dev")
+    yield steps.Bind(f"{PRIVATE}/dev", dev)
     for name in _DEVICES:
-        if tree.kind(f"/dev/{name}") != "none":
-            yield ("device", f"/dev/{name}", f"{dev}/{name}")
+        if root.kind(f"/dev/{name}") != "none":
+            yield steps.Device(f"/dev/{name}", f"{dev}/{name}")
     for name, target in _DEV_LINKS.items():
-        yield ("symlink", target, f"{dev}/{name}")
+        yield steps.Symlink(target, f"{dev}/{name}")
     for name in ("pts", "shm", "mqueue"):
-        yield ("mkdir", f"{dev}/{name}", 0o755)
+        yield steps.Mkdir(f"{dev}/{name}")
     group = "" if host.rootless else ",gid=5"
-    yield ("mount", "devpts", f"{dev}/pts", "devpts", Mount.NOSUID | Mount.NOEXEC, f"newinstance,ptmxmode=0666,mode=0620{group}")
-    yield ("mount", "mqueue", f"{dev}/mqueue", "mqueue", _NO_PROGRAMS, "")
+    yield steps.Mount("devpts", f"{dev}/pts", "devpts", Mount.NOSUID | Mount.NOEXEC, f"newinstance,ptmxmode=0666,mode=0620{group}")
+    yield steps.Mount("mqueue", f"{dev}/mqueue", "mqueue", _NO_PROGRAMS, "")
 
 
 def _shared_memory(layout: Layout) -> None:
@@ -207,35 +214,37 @@ def _shared_memory(layout: Layout) -> None:
     A strict test sees no other program's memory, unless its own files are there.
     """
     used = not layout.strict or any(is_in(place, (_SHARED_MEMORY,)) for place in layout.places)
-    if used and layout.tree.kind(layout.tree.real(_SHARED_MEMORY)) == "directory":
-        layout.temporary(_SHARED_MEMORY, "private_copy" if layout.host.old_libc else "overlay_or_private_copy")
+    if used and layout.root.kind(layout.root.real(_SHARED_MEMORY)) == "directory":
+        layout.temporary(_SHARED_MEMORY, PrivateCopy if layout.host.old_libc else OverlayOrPrivateCopy)
     else:
-        layout.steps += [("mkdir", f"{PRIVATE}/shm", 0o1777), ("bind", f"{PRIVATE}/shm", inside(_SHARED_MEMORY), False)]
+        layout.steps += [steps.Mkdir(f"{PRIVATE}/shm", 0o1777), steps.Bind(f"{PRIVATE}/shm", inside(_SHARED_MEMORY))]
 
 
 def _processes(spec: Spec, host: Host) -> Iterator[Step]:
-    yield ("mount", "proc", f"{ROOT}/proc", "proc", _NO_PROGRAMS, "")
-    yield ("count_from", f"{ROOT}/proc/sys/kernel/ns_last_pid", 1)  # the test is pid 2, though another process has been here
+    yield steps.Mount("proc", f"{ROOT}/proc", "proc", _NO_PROGRAMS, "")
+    yield steps.CountFrom(f"{ROOT}/proc/sys/kernel/ns_last_pid", 1)  # the test is pid 2, though another process has been here
     if spec.strict or not host.rootless:  # in a user namespace the kernel itself refuses these writes
         for name in _KERNEL_WIDE:
-            own = () if name != "sys" or spec.strict else ("net", *_OWN_SETTINGS) if spec.networking.is_own else _OWN_SETTINGS
-            yield ("protect", f"{ROOT}/proc/{name}", *own)
+            own: tuple[str, ...] = (
+                () if name != "sys" or spec.strict else ("net", *_OWN_SETTINGS) if spec.networking.is_own else _OWN_SETTINGS
+            )
+            yield steps.Protect(f"{ROOT}/proc/{name}", own)
 
 
 def _sysfs(spec: Spec, host: Host) -> Iterator[Step]:
     """Read-only, always: a v1 hierarchy that can be written is a way out (CVE-2022-0492)."""
     if not spec.networking.is_own:
-        yield ("bind", "/sys", f"{ROOT}/sys", True)
+        yield steps.Bind("/sys", f"{ROOT}/sys", read_only=True)
         return
-    yield ("mount", "sysfs", f"{ROOT}/sys", "sysfs", _NO_PROGRAMS | Mount.RDONLY, "")
+    yield steps.Mount("sysfs", f"{ROOT}/sys", "sysfs", _NO_PROGRAMS | Mount.RDONLY, "")
     shown: list[str] = ["/sys/firmware"]
     for mount in sorted(below(host.mounts, "/sys"), key=lambda each: each.path):
         if not is_in(mount.path, shown):
             shown.append(mount.path)
-            yield ("bind", mount.path, inside(mount.path), True)
+            yield steps.Bind(mount.path, inside(mount.path), read_only=True)
 
 
-def limits_of(spec: Spec, host: Host, tree: Tree) -> dict[str, dict[str, str]]:
+def limits_of(spec: Spec, host: Host) -> dict[str, dict[str, str]]:
     """Files to write for each controller, always made where they can be, for what they measure."""
     limits: dict[str, dict[str, str]] = {}
     for name, place in host.places.items():
@@ -247,7 +256,7 @@ def limits_of(spec: Spec, host: Host, tree: Tree) -> dict[str, dict[str, str]]:
         elif name == "cpuacct":
             limits[name] = {}
         elif name in {"io", "blkio"}:
-            limits[name] = dict(_bandwidth(spec, tree, v2=v2))
+            limits[name] = dict(_bandwidth(spec, host, v2=v2))
         elif name == "cpu" and (spec.cpu is not None or v2):
             limits[name] = {}
             if spec.cpu is not None:
@@ -263,18 +272,18 @@ def _memory_files(memory: int | None, *, v2: bool) -> dict[str, str]:
     return {"memory.oom.group": "1", "memory.swap.max?": "0"} if v2 else {"memory.kmem.tcp.limit_in_bytes?": str(memory)}
 
 
-def _bandwidth(spec: Spec, tree: Tree, *, v2: bool) -> Iterator[tuple[str, str]]:
+def _bandwidth(spec: Spec, host: Host, *, v2: bool) -> Iterator[tuple[str, str]]:
     """One line for each block device: which of them a file is on nobody can know beforehand."""
     asked = [(direction, value) for direction in ("read", "write") if (value := getattr(spec, f"io_{direction}")) is not None]
     for direction, value in asked:
         if not v2:
-            yield f"blkio.throttle.{direction}_bps_device", "\n".join(f"{disk} {value}" for disk in tree.disks())
+            yield f"blkio.throttle.{direction}_bps_device", "\n".join(f"{disk} {value}" for disk in host.disks)
     if v2 and asked:
         rates = " ".join(f"{direction[0]}bps={value}" for direction, value in asked)
-        yield "io.max", "\n".join(f"{disk} {rates}" for disk in tree.disks())
+        yield "io.max", "\n".join(f"{disk} {rates}" for disk in host.disks)
 
 
-def _missing(spec: Spec, host: Host, tree: Tree) -> Iterator[Missing]:
+def _missing(spec: Spec, host: Host) -> Iterator[Missing]:
     for keyword in ("memory", "pids", "cpu"):
         if getattr(spec, keyword) is not None and keyword not in host.places:
             yield Missing(keyword, host.obstacles[keyword], group_remedy(host, keyword))
@@ -285,5 +294,5 @@ def _missing(spec: Spec, host: Host, tree: Tree) -> Iterator[Missing]:
     for keyword in ("io_read", "io_write"):
         if getattr(spec, keyword) is not None and "io" in host.obstacles:
             yield Missing(keyword, host.obstacles["io"], group_remedy(host, "io"))
-        elif getattr(spec, keyword) is not None and not tree.disks():
+        elif getattr(spec, keyword) is not None and not host.disks:
             yield Missing(keyword, "there is no block device to limit", "run it on a machine with one, or without this limit")

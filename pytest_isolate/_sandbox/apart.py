@@ -16,12 +16,9 @@ import time
 
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux import syscalls
-from pytest_isolate._sandbox import copies, steps
-
-TYPE_CHECKING = False  # importing typing for it would make the builder larger
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
+from pytest_isolate._sandbox import copies
+from pytest_isolate._sandbox.overlays import Overlay, OverlayOrReadOnly, OwnName, TakeApart
+from pytest_isolate._sandbox.steps import Bind
 
 _SETTLED = 50_000_000  # nanoseconds; a directory that changed later than that before a look may have changed behind it in the same tick
 _COPY, _TREE, _OVERLAY, _READ_ONLY = "copy", "tree", "overlay", "read_only"
@@ -30,9 +27,10 @@ _COPY, _TREE, _OVERLAY, _READ_ONLY = "copy", "tree", "overlay", "read_only"
 class Directory:
     """One of them. Raises ``StepFailedError``."""
 
-    def __init__(self, arguments: Sequence[Any], budget: copies.Budget) -> None:
-        self._path, self._target, self._layers, mounts, fixed, ways, self._flags, self._hosts = arguments
-        self._mounts, self._fixed, self._ways = frozenset(mounts), frozenset(fixed), ways
+    def __init__(self, step: TakeApart, budget: copies.Budget) -> None:
+        self._path, self._target, self._layers = step.path, step.target, step.layers
+        self._mounts, self._fixed, self._ways = frozenset(step.mounts), frozenset(step.fixed), step.ways
+        self._flags, self._hosts = step.flags, step.hosts
         self._budget = budget
         self._entries: dict[str, tuple[str, object, int]] = {}  # name -> how it is shown, what it looked like, bytes copied
         self._gone = 0
@@ -112,8 +110,8 @@ class Directory:
                 if stat.S_ISREG(look.st_mode):
                     copied = look.st_size
                     self._budget.take(look)
-                    if self._hosts is not None and self._hosts[0] == source:
-                        steps.own_name(target, *self._hosts[1:])
+                    if self._hosts is not None and self._hosts.place == source:
+                        OwnName(target, self._hosts).perform()
             else:
                 how = self._read_only(source, target)
         except OSError as error:
@@ -138,17 +136,17 @@ class Directory:
             if way.startswith(start):
                 parts = way.removeprefix(start).split("/")
                 doors |= dict.fromkeys("/".join(parts[: end + 1]) for end in range(len(parts)))
-        real = [door for door in doors if os.path.isdir(start + door) and not os.path.islink(start + door)]
-        hosts = self._hosts if self._hosts is not None and self._hosts[0].startswith(start) else None
+        real = tuple(door for door in doors if os.path.isdir(start + door) and not os.path.islink(start + door))
+        hosts = self._hosts if self._hosts is not None and self._hosts.place.startswith(start) else None
         written = any(way == source or way.startswith(start) for way in self._ways)
-        perform = steps.overlay if written else steps.overlay_or_read_only
+        kind = Overlay if written else OverlayOrReadOnly
         os.mkdir(f"{self._layers}/{name}")
-        perform(source, f"{self._layers}/{name}/", target, True, real, self._flags, hosts)
+        kind(source, (source,), f"{self._layers}/{name}/", target, True, real, self._flags, hosts).perform()
         return _OVERLAY
 
     @staticmethod
     def _read_only(source: str, target: str) -> str:
-        steps.bind(source, target, read_only=True)
+        Bind(source, target, read_only=True).perform()
         return _READ_ONLY
 
     def _remove(self, name: str) -> bool:

@@ -20,6 +20,7 @@ from pytest_isolate._linux.kin import Kin
 from pytest_isolate._sandbox import wire
 from pytest_isolate._sandbox.holder import Holder, Nobody
 from pytest_isolate._sandbox.left_over import Question, send_signal
+from pytest_isolate._sandbox.recipe import Recipe
 
 _UNMAKING_LONGEST = 5.0  # seconds
 _LOOK_AGAIN = 10  # milliseconds; v1 has no event for a group that became empty
@@ -41,7 +42,7 @@ class Builder:
         self._kin = Kin()
         self._groups: cgroup.RunGroups | None = None
         self._sandboxes: dict[str, _Sandbox] = {}
-        self._recipes: dict[str, wire.Recipe] = {}
+        self._recipes: dict[str, Recipe] = {}
         self._dying: list[str] = []  # groups to remove as soon as they are empty
         self._ending: dict[int, _Sandbox] = {}  # with a killed PID 1 that is not yet reaped, by pidfd
         self._poll = select.poll()
@@ -57,7 +58,7 @@ class Builder:
                 if kind == "build":
                     self._build(fields[0], self._recipes[fields[1]], wire.Channel(fileno=descriptors[0]))
                 elif kind == "learn":
-                    self._recipes[fields[0]] = wire.unpacked(fields[1])
+                    self._recipes[fields[0]] = Recipe.unpack(fields[1])
                 elif kind == "groups":
                     self._open_groups(fields)
                 elif fields[0] in self._sandboxes:  # else it could not be built, which was said
@@ -111,18 +112,18 @@ class Builder:
         else:
             wire.send(self._requests, "ready")
 
-    def _build(self, number: str, recipe: wire.Recipe, channel: wire.Channel) -> None:
-        holder = (Holder if recipe["namespaces"] else Nobody)(self._kin, recipe)
+    def _build(self, number: str, recipe: Recipe, channel: wire.Channel) -> None:
+        holder = (Holder if recipe.namespaces else Nobody)(self._kin, recipe)
         sandbox = _Sandbox(channel, holder, {})
         try:
             if self._groups is not None:
-                sandbox.groups = self._groups.make(number, recipe["limits"])
+                sandbox.groups = self._groups.make(number, recipe.limits)
             holder.build()
         except StepFailedError as error:
             self._give_up(sandbox, error)
             return
         self._sandboxes[number] = sandbox
-        if not recipe["waits"]:
+        if not recipe.waits:
             self._announce(sandbox)
 
     def _give_up(self, sandbox: _Sandbox, error: StepFailedError) -> None:

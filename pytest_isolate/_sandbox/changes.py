@@ -13,6 +13,8 @@ import stat
 from dataclasses import dataclass, field
 
 from pytest_isolate._linux import names
+from pytest_isolate._linux.root import Root, is_marked, is_whiteout
+from pytest_isolate._sandbox.overlays import Hosts
 from pytest_isolate._sandbox.salvage import DEEPEST, open_directory, open_file
 from pytest_isolate._sandbox.written import Known, Written
 
@@ -55,115 +57,111 @@ class Changes:
 
 
 def read(private: int, written: Written) -> Changes:
-    """Compare each upper layer with the machine's files below it, and a directory that is taken apart with what it had."""
+    """Compare each upper layer with the files below it, and a directory that is taken apart with what it had."""
     changes = Changes()
+    comparison = _Comparison(written.root, changes)
     for path, relative, known in written.layers(private):
         if (fd := open_directory(private, relative)) is not None:
             try:
                 if known is None:
-                    _walk(fd, path, changes, 0)
+                    comparison.walk(fd, path, 0)
                 else:
-                    _compare(fd, path, changes, known)
+                    comparison.compare(fd, path, known)
             finally:
                 os.close(fd)
-    if written.hosts is not None and written.hosts[0] in changes.created + changes.modified and _is_our_hosts(private, written):
+    hosts = written.hosts
+    if hosts is not None and hosts.place in changes.created + changes.modified and _is_our_hosts(private, written, hosts):
         for paths in (changes.created, changes.modified):
-            paths[:] = [path for path in paths if path != written.hosts[0]]
+            paths[:] = [path for path in paths if path != hosts.place]
     for paths in (changes.created, changes.modified, changes.deleted):
         paths.sort()
     return changes
 
 
-def _is_our_hosts(private: int, written: Written) -> bool:
+def _is_our_hosts(private: int, written: Written, hosts: Hosts) -> bool:
     """Whether an /etc/hosts is as we wrote it."""
-    assert written.hosts is not None
-    place, hostname, addresses = written.hosts
-    relative = written.find(private, place) or ""
+    relative = written.find(private, hosts.place) or ""
     if (fd := open_file(private, relative)) is None:  # gone, or a link by now
         return False
-    expected = names.with_own(names.read(place), hostname, addresses).encode("utf-8", "surrogateescape")
+    text = names.with_own(written.root.text(hosts.place), hosts.hostname, hosts.addresses)
+    expected = text.encode("utf-8", "surrogateescape")
     with open(fd, "rb") as file:
         return file.read(len(expected) + 1) == expected
 
 
-def _compare(fd: int, path: str, changes: Changes, known: Known, start: str = "") -> None:
-    """What came into a directory that is taken apart, was written or went; what is in its larger directories is in layers of their own."""
-    there = set()
-    with os.scandir(fd) as entries:
-        for entry in entries:
-            there.add(name := start + entry.name)
-            if changes.enough():
-                return
-            if name in known.others:
-                continue
-            look = _lstat(entry.name, fd)
-            if look is None or name not in known.copies or known.copies[name][0] != look.st_ino:
-                _look(fd, entry.name, os.path.join(path, entry.name), changes, start.count("/"), new=name not in known.copies)
-            elif stat.S_ISDIR(look.st_mode):
-                if (directory := open_directory(fd, entry.name)) is None:  # a test can close its own directories to us
-                    changes.more = True
+class _Comparison:
+    """Of what a test wrote, opened, with what there is below."""
+
+    def __init__(self, root: Root, changes: Changes) -> None:
+        self._root, self._changes = root, changes
+
+    def compare(self, fd: int, path: str, known: Known, start: str = "") -> None:
+        """Note what came into a directory that is taken apart, was written or went; its larger directories have layers of their own."""
+        changes, there = self._changes, set()
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                there.add(name := start + entry.name)
+                if changes.enough():
+                    return
+                if name in known.others:
                     continue
-                try:
-                    _compare(directory, os.path.join(path, entry.name), changes, known, f"{name}/")
-                finally:
-                    os.close(directory)
-            elif look.st_ctime_ns != known.copies[name][1]:
-                changes.note(changes.modified, os.path.join(path, entry.name))
-    for name in known.copies.keys() - there:
-        if name.startswith(start) and "/" not in (last := name.removeprefix(start)):
-            changes.note(changes.deleted, os.path.join(path, last))
+                look = _lstat(entry.name, fd)
+                if look is None or name not in known.copies or known.copies[name][0] != look.st_ino:
+                    self._look(fd, entry.name, os.path.join(path, entry.name), start.count("/"), new=name not in known.copies)
+                elif stat.S_ISDIR(look.st_mode):
+                    if (directory := open_directory(fd, entry.name)) is None:  # a test can close its own directories to us
+                        changes.more = True
+                        continue
+                    try:
+                        self.compare(directory, os.path.join(path, entry.name), known, f"{name}/")
+                    finally:
+                        os.close(directory)
+                elif look.st_ctime_ns != known.copies[name][1]:
+                    changes.note(changes.modified, os.path.join(path, entry.name))
+        for name in known.copies.keys() - there:
+            if name.startswith(start) and "/" not in (last := name.removeprefix(start)):
+                changes.note(changes.deleted, os.path.join(path, last))
 
+    def walk(self, fd: int, path: str, depth: int, *, new: bool = False) -> None:
+        """Note what is in an upper layer."""
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                if depth >= DEEPEST or self._changes.enough():
+                    self._changes.more = True
+                    return
+                self._look(fd, entry.name, os.path.join(path, entry.name), depth, new=new)
 
-def _walk(fd: int, path: str, changes: Changes, depth: int, *, new: bool = False) -> None:
-    with os.scandir(fd) as entries:
-        for entry in entries:
-            if depth >= DEEPEST or changes.enough():
-                changes.more = True
-                return
-            _look(fd, entry.name, os.path.join(path, entry.name), changes, depth, new=new)
-
-
-def _look(fd: int, name: str, path: str, changes: Changes, depth: int, *, new: bool) -> None:
-    if (look := _lstat(name, fd)) is None:  # somebody is at work there
-        changes.more = True
-        return
-    below = None if new else _lstat(path)
-    if stat.S_ISCHR(look.st_mode) and look.st_rdev == 0:
-        if below is not None:
-            changes.note(changes.deleted, path)
-    elif stat.S_ISDIR(look.st_mode):
-        if (directory := open_directory(fd, name)) is None:  # without root a test can close its own directories to us
+    def _look(self, fd: int, name: str, path: str, depth: int, *, new: bool) -> None:
+        changes = self._changes
+        if (look := _lstat(name, fd)) is None:  # somebody is at work there
             changes.more = True
             return
-        try:
-            replaced = below is None or not stat.S_ISDIR(below.st_mode) or _has_mark(directory, "opaque")
-            if replaced or _has_mark(directory, "redirect"):
-                changes.note(changes.created if below is None else changes.modified, path)
-            _walk(directory, path, changes, depth + 1, new=replaced)
-        finally:
-            os.close(directory)
-    elif below is None:
-        changes.note(changes.created, path)
-    elif not _is_copy(fd, name, look, path, below):
-        changes.note(changes.modified, path)
+        below = None if new else self._root.lstat(path)
+        if is_whiteout(look):
+            if below is not None:
+                changes.note(changes.deleted, path)
+        elif stat.S_ISDIR(look.st_mode):
+            if (directory := open_directory(fd, name)) is None:  # without root a test can close its own directories to us
+                changes.more = True
+                return
+            try:
+                replaced = below is None or not stat.S_ISDIR(below.st_mode) or is_marked(directory, "opaque")
+                if replaced or is_marked(directory, "redirect"):
+                    changes.note(changes.created if below is None else changes.modified, path)
+                self.walk(directory, path, depth + 1, new=replaced)
+            finally:
+                os.close(directory)
+        elif below is None:
+            changes.note(changes.created, path)
+        elif not _is_copy(fd, name, look, self._root.place(path), below):
+            changes.note(changes.modified, path)
 
 
-def _lstat(path: str, directory: int | None = None) -> os.stat_result | None:
+def _lstat(name: str, directory: int) -> os.stat_result | None:
     try:
-        return os.stat(path, dir_fd=directory, follow_symlinks=False)
-    except OSError:  # not there, or not for this user to see: then it was not the test's to change either
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except OSError:  # gone, or closed to us
         return None
-
-
-def _has_mark(directory: int, name: str) -> bool:
-    """Whether overlayfs marked a directory; it uses ``user`` attributes without root."""
-    for space in ("trusted", "user"):
-        try:
-            os.getxattr(directory, f"{space}.overlay.{name}")
-        except OSError:  # ENODATA, or a kernel whose tmpfs has no such attributes
-            continue
-        return True
-    return False
 
 
 def _is_copy(fd: int, name: str, look: os.stat_result, path: str, below: os.stat_result) -> bool:

@@ -16,27 +16,30 @@ from pytest_isolate._linux import signals, syscalls
 from pytest_isolate._linux.kin import FILES, PARENT, Kin
 from pytest_isolate._linux.proc_net import NetworkCounters
 from pytest_isolate._linux.syscalls import Clone
-from pytest_isolate._sandbox import apart, copies, steps, wire
+from pytest_isolate._sandbox import apart, copies
+from pytest_isolate._sandbox.overlays import TakeApart
+from pytest_isolate._sandbox.recipe import Recipe
+from pytest_isolate._sandbox.steps import Write, perform
 
 
 class Holder:
     """A PID 1 in a sandbox, which is built or half built. Everything here may raise ``StepFailedError``; ``kill`` it then."""
 
-    def __init__(self, kin: Kin, recipe: wire.Recipe) -> None:
+    def __init__(self, kin: Kin, recipe: Recipe) -> None:
         self.pid = 0
         self.pidfd = -1
         self.proc = -1  # its /proc, the true one, whatever a test that is root mounts there
         self.kept: list[int] = []  # what pytest wants to keep hold of: the private file system, two files for output, counters
         self._kin = kin
         self._recipe = recipe
-        self._rest = list(recipe["steps"])
+        self._rest = list(recipe.steps)
         self._directories: list[apart.Directory] = []
         self._stack: object = None
 
     def build(self) -> None:
         """Make it, and all of the sandbox that can be made ahead."""
         with Step("clone into", "new namespaces"):
-            self._kin.run(self._in_namespaces, FILES | self._recipe["namespaces"] & ~Clone.NEWPID)
+            self._kin.run(self._in_namespaces, FILES | self._recipe.namespaces & ~Clone.NEWPID)
 
     def finish(self) -> None:
         """What waited until a test takes the sandbox: look at what may have changed since."""
@@ -45,12 +48,12 @@ class Holder:
 
     def _in_namespaces(self) -> None:
         _die_with_builder()
-        user = self._recipe["user_map"]
+        user = self._recipe.user_map
         if user is not None:  # rootless: nobody but ourselves has a name in here
             inside_uid, inside_gid, uid, gid = user
-            steps.perform(["write", "/proc/self/setgroups", "deny"])
-            steps.perform(["write", "/proc/self/uid_map", f"{inside_uid} {uid} 1\n"])
-            steps.perform(["write", "/proc/self/gid_map", f"{inside_gid} {gid} 1\n"])
+            perform(Write("/proc/self/setgroups", "deny"))
+            perform(Write("/proc/self/uid_map", f"{inside_uid} {uid} 1\n"))
+            perform(Write("/proc/self/gid_map", f"{inside_gid} {gid} 1\n"))
         with Step("chdir to", "/"):  # PID 1 stays where this process is, and pivots with it
             os.chdir("/")
         with Step("clone", "a process for the sandbox"):
@@ -65,7 +68,7 @@ class Holder:
         """A test that is root can reach whatever its PID 1 has open, through /proc/1/fd."""
         # With all capabilities of a user namespace it can read and change PID 1's memory too, which then is a copy of the builder's: that
         # acts outside, as the user. Root of the machine has other ways out.
-        user = self._recipe["user_map"]
+        user = self._recipe.user_map
         may_trace = user is not None and user[0] == 0
         self._kin.close_all_but_waiting()
         signals.signal(signals.SIGCHLD, signals.SIG_IGN)
@@ -80,32 +83,32 @@ class Holder:
     def _build(self) -> None:
         _die_with_builder()
         os.umask(0)
-        private: str = self._recipe["private"]
+        private = self._recipe.private
         budget = copies.Budget()
-        while self._rest and self._rest[0][0] not in {"limit_disk", "pivot"}:  # the last ones, after which no path leads to the private one
+        while self._rest and not self._rest[0].is_last:
             step = self._rest.pop(0)
-            if step[0] == "apart":
-                self._directories.append(apart.Directory(step[1:], budget))
+            if isinstance(step, TakeApart):
+                self._directories.append(apart.Directory(step, budget))
             else:
-                steps.perform(step)
+                perform(step)
         with Step("open", f"the private file system at {private}"):
             self.kept.append(os.open(private, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         for _ in range(2):
             with Step("make an output file in", private):
                 self.kept.append(os.open(private, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        if self._recipe["namespaces"] & Clone.NEWNET:  # what the namespace counts can be read from these after its end too
+        if self._recipe.namespaces & Clone.NEWNET:  # what the namespace counts can be read from these after its end too
             with Step("open", f"the network's counters in {private}/root/proc"):
                 self.kept += NetworkCounters.open(f"{private}/root/proc").descriptors
         for directory in self._directories:
             directory.write_down()
-        if not self._recipe["waits"]:
+        if not self._recipe.waits:
             self._finish()
 
     def _again(self) -> None:
         _die_with_builder()
         os.umask(0)
         with Step("setns into", "the sandbox's namespaces"):
-            syscalls.setns(self.pidfd, self._recipe["namespaces"] & ~Clone.NEWPID)
+            syscalls.setns(self.pidfd, self._recipe.namespaces & ~Clone.NEWPID)
         with Step("build", "the sandbox"):
             for directory in self._directories:
                 if directory.look_again():
@@ -114,7 +117,7 @@ class Holder:
 
     def _finish(self) -> None:
         for step in self._rest:
-            steps.perform(step)
+            perform(step)
         with Step("open", "/proc"):
             self.proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 

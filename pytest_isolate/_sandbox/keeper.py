@@ -15,11 +15,11 @@ import _cffi_backend
 
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import cgroup
-from pytest_isolate._model import Recipe
 from pytest_isolate._sandbox import bootstrap, ending, wire
 from pytest_isolate._sandbox.bare import Bare
 from pytest_isolate._sandbox.encoder import Encoder
 from pytest_isolate._sandbox.ending import is_ready, is_reaped
+from pytest_isolate._sandbox.recipe import Recipe
 from pytest_isolate._sandbox.sandbox import BUILDING_LONGEST, Sandbox
 
 _LEAVING_LONGEST = 10.0  # seconds that the builder has to unmake everything before it is killed: it takes at most half of them
@@ -155,7 +155,7 @@ class Keeper:
             ours, theirs = wire.pair()
         try:
             if id(recipe) not in self._learnt:  # a recipe is long: it is said once, then only its number
-                wire.send(self._requests, "learn", id(recipe), wire.packed(vars(recipe)))
+                wire.send(self._requests, "learn", id(recipe), recipe.pack())
                 self._learnt[id(recipe)] = recipe
             wire.send(self._requests, "build", self._number, id(recipe), descriptors=(theirs.fileno(),))
         except ConnectionError as error:

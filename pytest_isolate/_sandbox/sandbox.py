@@ -17,12 +17,12 @@ from pytest_isolate._linux import cgroup, counters
 from pytest_isolate._linux.counters import Processor
 from pytest_isolate._linux.proc_net import NetworkCounters
 from pytest_isolate._linux.syscalls import Clone
-from pytest_isolate._model import Recipe
 from pytest_isolate._sandbox import ending, wire
 from pytest_isolate._sandbox import entry as entry_module
 from pytest_isolate._sandbox.child import Child
 from pytest_isolate._sandbox.ending import is_ready
 from pytest_isolate._sandbox.entry import Entry
+from pytest_isolate._sandbox.recipe import Recipe
 
 if TYPE_CHECKING:
     from pytest_isolate._sandbox.keeper import Keeper

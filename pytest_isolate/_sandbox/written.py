@@ -7,7 +7,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pytest_isolate._model import Apart
+from pytest_isolate._linux.root import Root
+from pytest_isolate._sandbox.overlays import Hosts
+from pytest_isolate._sandbox.recipe import Apart
 from pytest_isolate._sandbox.salvage import open_directory, open_file, private_path
 
 _UPPER = "/.upper"
@@ -55,7 +57,8 @@ class Written:
 
     uppers: tuple[tuple[str, str], ...]
     apart: tuple[Apart, ...] = ()
-    hosts: tuple[str, str, tuple[str, ...]] | None = None  # the /etc/hosts that is ours: where, and the own name and addresses in it
+    hosts: Hosts | None = None  # the /etc/hosts that is ours
+    root: Root = field(default_factory=Root)  # what is below them
 
     def covers(self, path: str) -> bool:
         """Whether what is written to a path is private."""

@@ -337,7 +337,7 @@ class Run:
     def plan(self, spec: Spec, session: pytest.Session) -> Plan:
         """The plan for a spec, made once. Raises ``StepFailedError``, and ``BadValueError`` where nobody is where it forwards to."""
         from pytest_isolate._forward.place import UNIX  # noqa: PLC0415
-        from pytest_isolate._linux.host import Tree  # noqa: PLC0415
+        from pytest_isolate._linux.root import Root  # noqa: PLC0415
         from pytest_isolate._plan import planning, strictness  # noqa: PLC0415
 
         machine = self.machine
@@ -348,7 +348,7 @@ class Run:
         key = (*spec.recipe_key, sockets, hosts)
         if key not in machine.plans:
             loopback = machine.keeper.loopback() if spec.networking.is_own else []
-            plan = planning.plan(spec, machine.host, Tree(), loopback, self.places(session.items), sockets=sockets, hosts=hosts)
+            plan = planning.plan(spec, machine.host, Root(), loopback, self.places(session.items), sockets=sockets, hosts=hosts)
             if (lacking := strictness.missing(spec)) is not None:
                 plan.missing += (lacking,)
                 plan.walls = tuple(each for each in plan.walls if each != "strict")
@@ -362,13 +362,12 @@ class Run:
 
     def bare_plan(self, spec: Spec) -> Plan:
         """The plan for a spec where there are no namespaces, made once. Raises ``StepFailedError``."""
-        from pytest_isolate._linux.host import Tree  # noqa: PLC0415
         from pytest_isolate._plan import bare  # noqa: PLC0415
 
         machine = self.machine
         key = ("bare", *spec.recipe_key)
         if key not in machine.plans:
-            machine.plans[key] = bare.plan(spec, machine.host, Tree(), self.config)
+            machine.plans[key] = bare.plan(spec, machine.host, self.config)
         return machine.plans[key]
 
     def places(self, items: Sequence[pytest.Item] = ()) -> list[str]:

@@ -15,8 +15,11 @@ from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux.counters import Counters
-from pytest_isolate._linux.host import Host, Tree
+from pytest_isolate._linux.host import Host
+from pytest_isolate._linux.root import Root
 from pytest_isolate._plan import planning, strictness
+from pytest_isolate._sandbox import changes as changes_module
+from pytest_isolate._sandbox.changes import Changes
 from pytest_isolate._sandbox.child import Child
 from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit, become, fork, say_broken
 from pytest_isolate._sandbox.frames import Writer
@@ -34,6 +37,7 @@ class Result:
     exit: Exit
     counters: Counters
     disk_used: int
+    changes: Changes
 
 
 class Box:
@@ -46,10 +50,10 @@ class Box:
     def spec(self, **changes: object) -> Spec:
         return Spec(**{**{name: keyword.default for name, keyword in KEYWORDS.items()}, **changes}, origins={})
 
-    def plan(self, **changes: object) -> planning.Plan:
+    def plan(self, *, root: Root | None = None, **changes: object) -> planning.Plan:
         spec = self.spec(**changes)
         return planning.plan(
-            spec, self.host, Tree(), self.keeper.loopback() if spec.networking.is_own else [], [tempfile.gettempdir(), "/var/tmp"]
+            spec, self.host, root or Root(), self.keeper.loopback() if spec.networking.is_own else [], [tempfile.gettempdir(), "/var/tmp"]
         )
 
     def run(
@@ -63,10 +67,11 @@ class Box:
         memory: int | None = None,
         meanwhile: Callable[[Sandbox], None] | None = None,
         inherit: Inheritance | None = None,
+        root: Root | None = None,
         **changes: object,
     ) -> Result:
         """Run ``body`` in a fresh sandbox; its return value must be JSON's. ``meanwhile`` runs in a thread outside."""
-        plan = self.plan(memory=memory, **changes)
+        plan = self.plan(memory=memory, root=root, **changes)
         sandbox = self.keeper.take(plan.recipe)
         sandbox.wait_ready()
         (frames, frames_write), (stacks, stacks_write) = os.pipe(), os.pipe()
@@ -101,7 +106,8 @@ class Box:
         watch.start(timeout)
         wait_for_one([watch])
         exit_ = watch.finish()
-        result = Result((exit_.first("value") or {}).get("value"), exit_, sandbox.counters(), sandbox.disk_used())
+        changed = changes_module.read(sandbox.private, plan.written)
+        result = Result((exit_.first("value") or {}).get("value"), exit_, sandbox.counters(), sandbox.disk_used(), changed)
         sandbox.close()
         return result
 

@@ -85,7 +85,7 @@ def overlay_root() -> None:
             shown.append(mount.path)
     table.close()
     here = os.getcwd()
-    steps.pivot("/mnt/root")
+    steps.Pivot("/mnt/root").perform()
     os.chdir(here)
     if deep:
         tmp_of_its_own()
@@ -212,10 +212,10 @@ def dockers_mounts() -> None:
     read_only_sys()
     here = os.getcwd()  # which a step of PID 1 need not keep
     for name in ("bus", "fs", "irq", "sys", "sysrq-trigger"):
-        steps.protect(f"/proc/{name}")
+        steps.Protect(f"/proc/{name}").perform()
     masked = ("acpi", "asound", "interrupts", "kcore", "keys", "latency_stats", "sched_debug", "scsi", "timer_list", "timer_stats")
     for path in (*(f"/proc/{name}" for name in masked), "/sys/firmware", "/sys/devices/virtual/powercap"):
-        steps.mask(path)
+        steps.Mask(path).perform()
     os.chdir(here)
 
 

@@ -219,7 +219,7 @@ def test_a_dead_builder_is_a_failed_step(host):
     keeper = Keeper({})
     keeper._builder.kill()
     keeper._builder.wait()
-    from pytest_isolate._model import Recipe
+    from pytest_isolate._sandbox.recipe import Recipe
 
     with pytest.raises(StepFailedError, match="builder process, which has died"):
         keeper.order(Recipe(0, None, "/proc", (), {})).wait_ready()

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_isolate._linux.root import Root
+
 
 @pytest.mark.needs("user_xattr")
 def test_a_removed_directory_of_the_machine_is_still_there(box, canary):
@@ -181,3 +183,32 @@ def test_ipc_objects_stay_inside(box):
 
     assert box.run(look).value == 1
     assert not Path("/dev/mqueue/mine").exists()
+
+
+@pytest.fixture
+def layer():
+    """A directory on another file system than the root: the kernel takes no lower directory that lies in another one (ELOOP)."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        (Path(directory) / "etc").mkdir()
+        (Path(directory) / "etc/of-the-layer").write_text("layer")
+        (Path(directory) / "etc/passwd").write_text("also a layer's")
+        yield Path(directory)
+
+
+@pytest.mark.needs("root", "overlay")
+def test_several_lower_directories_are_one_root(box, layer):
+    """A layer over the machine's root is seen before it, what is written lands in neither, and both are told from what is new."""
+
+    def look():
+        found = [Path("/etc/of-the-layer").read_text(), Path("/etc/passwd").read_text(), os.path.exists("/etc/group")]
+        Path("/etc/of-the-layer").write_text("changed")
+        Path("/etc/passwd").unlink()
+        Path("/etc/new").write_text("new")
+        return found
+
+    ran = box.run(look, root=Root((str(layer), "/")))
+    assert ran.value == ["layer", "also a layer's", True]
+    assert (ran.changes.created, ran.changes.modified, ran.changes.deleted) == (["/etc/new"], ["/etc/of-the-layer"], ["/etc/passwd"])
+    assert (layer / "etc/of-the-layer").read_text() == "layer"
+    assert os.path.exists("/etc/passwd")
+    assert not os.path.exists("/etc/new")

@@ -11,11 +11,15 @@ from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._linux.cgroup import Hierarchy
 from pytest_isolate._linux.environment import Environment
-from pytest_isolate._linux.host import Host, Tree
+from pytest_isolate._linux.host import Host
 from pytest_isolate._linux.mounts import MountPoint
+from pytest_isolate._linux.root import Root
 from pytest_isolate._linux.syscalls import Clone, Mount
 from pytest_isolate._plan import planning
 from pytest_isolate._plan.planning import PRIVATE, ROOT
+from pytest_isolate._sandbox import steps as kinds_of_steps
+from pytest_isolate._sandbox.overlays import Hosts, Overlay, OverlayOrPrivateCopy, OverlayOrReadOnly, OwnName, PrivateCopy, TakeApart
+from pytest_isolate._sandbox.steps import Bind, Copy, Device, Hostname, LimitDisk, Loopback, Mirror, Mkdir, Pivot, Protect, Symlink, Touch
 
 ROOTLESS = [False, True]
 V1 = {name: Hierarchy(1, f"/sys/fs/cgroup/{name}") for name in ("memory", "pids", "cpu", "cpuacct")}
@@ -24,7 +28,7 @@ DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 PSEUDO = ["autofs", "fuse.portal", "rpc_pipefs", "binfmt_misc", "fusectl"]
 
 
-class Files(Tree):
+class Files(Root):
     """A tree of files that exists nowhere: {path: kind}, or a link's target behind an arrow."""
 
     def __init__(self, **more):
@@ -45,13 +49,10 @@ class Files(Tree):
             "/var",
             "/var/tmp",
         ]
-        self.kinds = dict.fromkeys(usual, "directory") | {f"/dev/{name}": "other" for name in DEVICES} | {"/etc/hosts": "small"}
-        self.closed = set()
+        kinds = dict.fromkeys(usual, "directory") | {f"/dev/{name}": "other" for name in DEVICES} | {"/etc/hosts": "small"}
+        vars(self).update(layers=("/",), kinds=kinds)
         for path, kind in more.items():
             self.add(path, kind)
-
-    def disks(self):
-        return ["8:0", "8:16"]
 
     def text(self, path):
         return "10.0.0.1\tother db\n" if path in self.kinds else ""
@@ -67,13 +68,8 @@ class Files(Tree):
         kind = self.kinds.get(path, "none")
         return "symlink" if kind.startswith("->") else kind
 
-    def entries(self, path):
-        start = path.rstrip("/") + "/"
-        names = {each.removeprefix(start).split("/")[0] for each in self.kinds if each.startswith(start) and each != start}
-        return [] if path in self.closed else sorted(names)
-
-    def link(self, path):
-        return self.kinds[path].removeprefix("->")
+    def real(self, path):
+        return path
 
 
 def mount(path, fstype="ext4", *, read_only=False, id_=0):
@@ -84,9 +80,17 @@ SYSTEM = (mount("/"), mount("/proc", "proc"), mount("/sys", "sysfs"), mount("/sy
           mount("/dev/shm", "tmpfs"), mount("/dev/pts", "devpts"))  # fmt: skip
 
 
+class HostWithDisks(Host):
+    """One whose block devices are known."""
+
+    def __init__(self, **facts):
+        super().__init__(**facts)
+        vars(self)["disks"] = ("8:0", "8:16")
+
+
 def a_host(*mounts, rootless=False, places=V2, obstacles=None):
     uid = 1000 if rootless else 0
-    return Host(gid=uid, places=places, obstacles=obstacles or {}, mounts=(*SYSTEM, *mounts), here=Environment(uid=uid))
+    return HostWithDisks(gid=uid, places=places, obstacles=obstacles or {}, mounts=(*SYSTEM, *mounts), here=Environment(uid=uid))
 
 
 def spec(**keywords):
@@ -97,26 +101,27 @@ def a_plan(wanted=None, host=None, tree=None, places=("/tmp",)):
     return planning.plan(wanted or spec(), host or a_host(), tree or Files(), ["6c6f"], list(places))
 
 
-def steps(plan, *names):
-    return [step for step in plan.recipe.steps if not names or step[0] in names]
+def steps(plan, *kinds):
+    """Those of exactly these kinds."""
+    return [step for step in plan.recipe.steps if not kinds or type(step) in kinds]
+
+
+OVERLAYS = (Overlay, OverlayOrReadOnly)
 
 
 def target(step):
     """Where a step leaves something; None for a step that leaves nothing in a tree."""
-    at = {
-        "mount": 2, "bind": 2, "overlay": 3, "overlay_or_read_only": 3, "overlay_or_private_copy": 3, "mirror": 2, "copy": 2, "symlink": 2,
-        "mkdir": 1, "touch": 1,
-    }.get(step[0])  # fmt: skip
-    return None if at is None else step[at]
+    kinds = (kinds_of_steps.Mount, Bind, Overlay, Mirror, Copy)
+    return step.target if isinstance(step, kinds) else step.path if isinstance(step, (Symlink, Mkdir, Touch)) else None
 
 
 def shown(plan, path):
     """Whether ``path`` of the host is there: put there itself, taken apart, or below a bind, which brings everything below it."""
     inside = ROOT if path == "/" else ROOT + path
-    itself = any(target(step) == inside and step[0] not in ("mkdir", "mirror") for step in plan.recipe.steps)
-    binds = [step for step in steps(plan, "bind") if not step[1].startswith(PRIVATE)]
-    apart = path in dict(plan.uppers) and any(step[:3] == ("mirror", path, inside) for step in plan.recipe.steps)
-    return itself or apart or any(path == step[1] or path.startswith(step[1].rstrip("/") + "/") for step in binds)
+    itself = any(target(step) == inside and not isinstance(step, (Mkdir, Mirror)) for step in plan.recipe.steps)
+    binds = [step for step in steps(plan, Bind) if not step.source.startswith(PRIVATE)]
+    apart = path in dict(plan.uppers) and any((step.source, step.target) == (path, inside) for step in steps(plan, Mirror))
+    return itself or apart or any(path == step.source or path.startswith(step.source.rstrip("/") + "/") for step in binds)
 
 
 def shm():
@@ -151,11 +156,11 @@ def test_a_mount_comes_after_the_one_it_lies_in(rootless, found):
     for path in found:
         tree.add(path, "directory")
     plan = a_plan(host=a_host(*(mount(path, fstype, read_only=ro) for path, (fstype, ro) in found.items()), rootless=rootless), tree=tree)
-    placed = [step[3] for step in steps(plan, "overlay", "overlay_or_read_only")] + [ROOT + path for path in ("/dev", "/proc", "/sys")]
+    placed = [step.target for step in steps(plan, *OVERLAYS)] + [ROOT + path for path in ("/dev", "/proc", "/sys")]
     order = [target(step) for step in plan.recipe.steps]
     for outer in placed:
         assert not [inner for inner in order[: order.index(outer)] if inner and inner.startswith(outer + "/")], outer
-    private = [step[2] for step in steps(plan, "overlay", "overlay_or_read_only")]
+    private = [step.private for step in steps(plan, *OVERLAYS)]
     assert len(set(private)) == len(private)
     assert len(dict(plan.uppers)) == len(plan.uppers) == len({upper for _, upper in plan.uppers})
 
@@ -163,7 +168,6 @@ def test_a_mount_comes_after_the_one_it_lies_in(rootless, found):
 def test_a_mount_in_a_directory_that_may_be_entered_but_not_listed_is_shown():
     """A door without a window: the mount behind it can be reached by its name, so it belongs to what the caller sees."""
     tree = Files(**{"/srv/closed/data": "directory"})
-    tree.closed.add("/srv/closed")
     assert shown(a_plan(host=a_host(mount("/srv/closed/data"), rootless=True), tree=tree), "/srv/closed/data")
 
 
@@ -175,13 +179,15 @@ def test_proc_sys_and_dev_are_never_the_hosts(rootless, fs, net):
     plan = a_plan(
         spec(fs=fs, net=net), a_host(mount("/sys/kernel/security", "securityfs"), mount("/proc/fs/nfsd", "nfsd"), rootless=rootless)
     )
-    for step in steps(plan, "overlay", "overlay_or_read_only", "overlay_or_private_copy", "mirror", "copy", "apart"):
-        assert not is_in(step[1], "/proc", "/sys", "/dev") or step[:2] == ("overlay_or_private_copy", "/dev/shm"), step
-    for _, source, _, read_only in steps(plan, "bind"):
+    for step in steps(plan, *OVERLAYS, OverlayOrPrivateCopy, Mirror, Copy, TakeApart):
+        path = step.source if isinstance(step, (Mirror, Copy)) else step.path
+        assert not is_in(path, "/proc", "/sys", "/dev") or (type(step), path) == (OverlayOrPrivateCopy, "/dev/shm"), step
+    for step in steps(plan, Bind):
+        source, read_only = step.source, step.read_only
         assert not is_in(source, "/dev") or source in {f"/dev/{name}" for name in DEVICES}, source
         assert not is_in(source, "/sys") or read_only, source
         assert not is_in(source, PRIVATE) or re.fullmatch(r"/proc/(root|dev|shm|hosts|\d+\.file)", source), source
-    assert len([step for step in steps(plan, "mount") if step[1:4] == ("proc", f"{ROOT}/proc", "proc")]) == 1
+    assert len([step for step in steps(plan, kinds_of_steps.Mount) if (step.target, step.fstype) == (f"{ROOT}/proc", "proc")]) == 1
 
 
 @pytest.mark.parametrize("fs", ["overlay", "readonly"])
@@ -189,7 +195,7 @@ def test_a_device_that_the_host_lacks_is_not_bound(fs):
     """A container without /dev/tty does without it."""
     tree = Files()
     del tree.kinds["/dev/tty"]
-    bound = {step[1] for step in steps(a_plan(spec(fs=fs), tree=tree), "device")}
+    bound = {step.source for step in steps(a_plan(spec(fs=fs), tree=tree), Device)}
     assert "/dev/tty" not in bound
     assert "/dev/null" in bound
 
@@ -197,8 +203,8 @@ def test_a_device_that_the_host_lacks_is_not_bound(fs):
 def test_mounts_below_sys_are_shown_read_only_and_firmware_is_not():
     """Of /sys what the host has mounted there is shown, outermost only, for a recursive bind brings the rest."""
     host = a_host(mount("/sys/fs/cgroup/memory", "cgroup"), mount("/sys/firmware/efi/efivars", "efivarfs"))
-    assert [step[1:] for step in steps(a_plan(host=host), "bind") if is_in(step[1], "/sys")] == [
-        ("/sys/fs/cgroup", f"{ROOT}/sys/fs/cgroup", True)
+    assert [step for step in steps(a_plan(host=host), Bind) if is_in(step.source, "/sys")] == [
+        Bind("/sys/fs/cgroup", f"{ROOT}/sys/fs/cgroup", read_only=True)
     ]
 
 
@@ -208,7 +214,7 @@ def test_pseudo_file_systems_are_bound_read_only(rootless, fstype):
     """What has no files of its own cannot be the lower layer of an overlay."""
     tree = Files(**{"/run/there": "directory"})
     plan = a_plan(host=a_host(mount("/run/there", fstype), rootless=rootless), tree=tree)
-    assert ("bind", "/run/there", f"{ROOT}/run/there", True) in plan.recipe.steps
+    assert Bind("/run/there", f"{ROOT}/run/there", read_only=True) in plan.recipe.steps
     assert "/run/there" not in dict(plan.uppers)
 
 
@@ -217,7 +223,7 @@ def test_a_read_only_mount_stays_read_only(rootless):
     """What the host cannot write, no layer makes writable."""
     tree = Files(**{"/mnt/cd": "directory"})
     plan = a_plan(host=a_host(mount("/mnt/cd", "iso9660", read_only=True), rootless=rootless), tree=tree)
-    assert ("bind", "/mnt/cd", f"{ROOT}/mnt/cd", True) in plan.recipe.steps
+    assert Bind("/mnt/cd", f"{ROOT}/mnt/cd", read_only=True) in plan.recipe.steps
 
 
 @pytest.mark.parametrize("rootless", ROOTLESS)
@@ -225,12 +231,12 @@ def test_a_file_that_is_a_mount_becomes_a_private_copy(rootless):
     """Docker's /etc/resolv.conf: no overlay fits on a file, and a copy can be written."""
     tree = Files(**{"/etc/resolv.conf": "small"})
     plan = a_plan(host=a_host(mount("/etc/resolv.conf"), rootless=rootless), tree=tree)
-    (copy,) = [step for step in steps(plan, "copy") if step[1] == "/etc/resolv.conf"]
+    (copy,) = [step for step in steps(plan, Copy) if step.source == "/etc/resolv.conf"]
     if not rootless:
-        assert ("bind", copy[2], f"{ROOT}/etc/resolv.conf", False) in plan.recipe.steps
-        assert dict(plan.uppers)["/etc/resolv.conf"] == copy[2].removeprefix(PRIVATE + "/")
+        assert Bind(copy.target, f"{ROOT}/etc/resolv.conf") in plan.recipe.steps
+        assert dict(plan.uppers)["/etc/resolv.conf"] == copy.target.removeprefix(PRIVATE + "/")
     else:
-        assert copy[2] == f"{ROOT}/etc/resolv.conf"
+        assert copy.target == f"{ROOT}/etc/resolv.conf"
 
 
 @pytest.mark.parametrize("rootless", ROOTLESS)
@@ -238,8 +244,8 @@ def test_a_socket_or_fifo_is_never_the_machines(rootless):
     """Bound read-only it could still be connected to: Docker's socket in a container, or one beside mount points without root."""
     tree = Files(**{"/run/docker.sock": "node", "/run/user": "directory"})
     plan = a_plan(host=a_host(mount("/run/user"), mount("/run/docker.sock"), rootless=rootless), tree=tree)
-    assert [step[1] for step in steps(plan, "copy") if step[1] == "/run/docker.sock"] == ["/run/docker.sock"]
-    assert [step for step in steps(plan, "bind") if step[1] == "/run/docker.sock"] == []
+    assert [step.source for step in steps(plan, Copy) if step.source == "/run/docker.sock"] == ["/run/docker.sock"]
+    assert [step for step in steps(plan, Bind) if step.source == "/run/docker.sock"] == []
 
 
 @pytest.mark.parametrize("rootless", ROOTLESS)
@@ -247,24 +253,24 @@ def test_a_large_file_that_is_a_mount_is_bound_read_only(rootless):
     """Too large to copy for each test, it is shown as it is."""
     tree = Files(**{"/mnt/image": "other"})
     plan = a_plan(host=a_host(mount("/mnt/image"), rootless=rootless), tree=tree)
-    assert ("bind", "/mnt/image", f"{ROOT}/mnt/image", True) in plan.recipe.steps
+    assert Bind("/mnt/image", f"{ROOT}/mnt/image", read_only=True) in plan.recipe.steps
 
 
 def test_with_root_one_overlay_stands_for_the_whole_root():
     """The root itself is one overlay; the mounts below it each have their own."""
     tree = Files(**{"/data": "directory"})
     plan = a_plan(host=a_host(mount("/data")), tree=tree)
-    assert [(step[0], step[1], step[3]) for step in steps(plan, "overlay", "overlay_or_read_only")] == [
-        ("overlay", "/", ROOT), ("overlay_or_read_only", "/data", f"{ROOT}/data"),
+    assert [(type(step), step.lowers, step.target) for step in steps(plan, *OVERLAYS)] == [
+        (Overlay, ("/",), ROOT), (OverlayOrReadOnly, ("/data",), f"{ROOT}/data"),
     ]  # fmt: skip
     assert plan.uppers == (("/", "0.upper"), ("/data", "1.upper"))
 
 
-@pytest.mark.parametrize(("place", "step"), [("/home/me", "overlay"), ("/srv", "overlay_or_read_only")])
+@pytest.mark.parametrize(("place", "step"), [("/home/me", Overlay), ("/srv", OverlayOrReadOnly)])
 def test_an_overlay_that_is_too_deep_is_an_error_where_tests_write(place, step):
     """Elsewhere it is shown read-only, as other file systems that no overlay fits on; never all of it in silence."""
     plan = a_plan(host=a_host(mount("/home", "overlay"), rootless=True), tree=Files(**{"/home/me": "directory"}), places=["/tmp", place])
-    assert "/home" in [each[1] for each in steps(plan, step)]
+    assert "/home" in [each.path for each in steps(plan, step)]
 
 
 def test_without_root_no_overlay_has_a_mount_below_it():
@@ -272,9 +278,8 @@ def test_without_root_no_overlay_has_a_mount_below_it():
     tree = Files(**{"/home/me/data": "directory", "/home/other": "directory", "/bin": "->usr/bin"})
     host = a_host(mount("/home/me/data"), rootless=True)
     plan = a_plan(host=host, tree=tree)
-    lower = [step[1] for step in steps(plan, "overlay", "overlay_or_read_only")]
-    assert lower == ["/home/me/data"]
-    apart = {step[1]: step[4] for step in steps(plan, "apart")}  # with the names that have steps of their own
+    assert [step.lowers for step in steps(plan, *OVERLAYS)] == [("/home/me/data",)]
+    apart = {step.path: step.mounts for step in steps(plan, TakeApart)}  # with the names that have steps of their own
     assert apart == {"/": ("dev", "home", "proc", "sys"), "/home": ("me",), "/home/me": ("data",)}
     assert [each.path for each in plan.apart] == list(apart)
     assert dict(plan.uppers)["/home"] == "root/home"
@@ -286,8 +291,8 @@ def test_without_root_no_overlay_has_a_mount_below_it():
 def test_temporary_files_are_private_whatever_the_root_is(fs):
     """fs="readonly" and "host" show the host's root by a bind, with the temporary directories private."""
     plan = a_plan(spec(fs=fs), places=["/var/tmp", "/home/me"])
-    assert ("bind", "/", ROOT, fs == "readonly") in plan.recipe.steps
-    assert [step[1] for step in steps(plan, "overlay")] == ["/tmp", "/var/tmp"]  # or an error: never read-only
+    assert Bind("/", ROOT, fs == "readonly") in plan.recipe.steps
+    assert [step.path for step in steps(plan, Overlay)] == ["/tmp", "/var/tmp"]  # or an error: never read-only
     assert [path for path, _ in plan.uppers] == ["/tmp", "/var/tmp"]
 
 
@@ -296,24 +301,24 @@ def test_temporary_files_are_private_also_around_a_mount(fs):
     """Without root no overlay may lie over /tmp with, say, a FUSE mount in it: it is taken apart, and its own directory is private."""
     tree = Files(**{"/tmp/mounted": "directory", "/tmp/other": "directory"})
     plan = a_plan(spec(fs=fs), a_host(mount("/tmp/mounted"), rootless=True), tree)
-    assert ("bind", f"{PRIVATE}/0.upper", f"{ROOT}/tmp", False) in plan.recipe.steps
-    assert [step[1] for step in steps(plan, "overlay", "overlay_or_read_only")] == ["/tmp/mounted"]
-    assert [(step[1], step[2], step[4]) for step in steps(plan, "apart")] == [("/tmp", f"{ROOT}/tmp", ("mounted",))]
+    assert Bind(f"{PRIVATE}/0.upper", f"{ROOT}/tmp") in plan.recipe.steps
+    assert [step.path for step in steps(plan, *OVERLAYS)] == ["/tmp/mounted"]
+    assert [(step.path, step.target, step.mounts) for step in steps(plan, TakeApart)] == [("/tmp", f"{ROOT}/tmp", ("mounted",))]
     assert plan.uppers[0] == ("/tmp", "0.upper")
 
 
 def test_a_host_without_shared_memory_is_not_given_a_directory_for_it():
     """On fs="host" it would be the machine's own /dev that it is made in."""
-    assert f"{ROOT}/dev/shm" not in [step[2] for step in steps(a_plan(spec(fs="host")), "bind")]
-    assert f"{ROOT}/dev/shm" in [step[2] for step in steps(a_plan(spec(fs="readonly")), "bind")]
+    assert f"{ROOT}/dev/shm" not in [step.target for step in steps(a_plan(spec(fs="host")), Bind)]
+    assert f"{ROOT}/dev/shm" in [step.target for step in steps(a_plan(spec(fs="readonly")), Bind)]
 
 
 def test_a_host_root_keeps_the_hosts_devices():
     """fs="host" shares the whole machine's files, so its /dev too, but not its shared memory."""
-    bound = {step[2]: step[1] for step in steps(a_plan(spec(fs="host"), tree=Files(**{"/dev/shm": "directory"})), "bind")}
+    bound = {step.target: step.source for step in steps(a_plan(spec(fs="host"), tree=Files(**{"/dev/shm": "directory"})), Bind)}
     assert f"{ROOT}/dev" not in bound
     assert f"{ROOT}/dev/shm" not in bound
-    assert [step[3] for step in steps(a_plan(spec(fs="host"), tree=shm()), "overlay_or_private_copy")] == [f"{ROOT}/dev/shm"]
+    assert [step.target for step in steps(a_plan(spec(fs="host"), tree=shm()), OverlayOrPrivateCopy)] == [f"{ROOT}/dev/shm"]
 
 
 @pytest.mark.parametrize(("place", "shown"), [("/home/me", False), ("/dev/shm/x", True)])
@@ -321,13 +326,13 @@ def test_a_strict_test_sees_nobodys_shared_memory_unless_its_own_files_are_there
     """Segments are other programs' memory; a project in /dev/shm is what is to be tested."""
     plan = a_plan(spec(profile="strict"), tree=shm(), places=["/tmp", place])
     assert ("/dev/shm" in dict(plan.uppers)) is shown
-    assert (("bind", f"{PRIVATE}/shm", f"{ROOT}/dev/shm", False) in plan.recipe.steps) is not shown
+    assert (Bind(f"{PRIVATE}/shm", f"{ROOT}/dev/shm") in plan.recipe.steps) is not shown
 
 
 def test_an_old_c_library_is_given_a_tmpfs_for_shared_memory():
     """The glibc before 2.34 looks for the magic number of a tmpfs and takes no overlay."""
     host = dataclasses.replace(a_host(), old_libc=True)
-    assert [step[1] for step in steps(a_plan(host=host, tree=shm()), "private_copy")] == ["/dev/shm"]
+    assert [step.path for step in steps(a_plan(host=host, tree=shm()), PrivateCopy)] == ["/dev/shm"]
 
 
 @pytest.mark.parametrize("rootless", ROOTLESS)
@@ -339,9 +344,11 @@ def test_a_door_to_the_machines_namespaces_is_left_out(rootless, fstype, kind):
     host = a_host(mount("/run/netns/blue", fstype), *map(mount, inner), rootless=rootless)
     plan = a_plan(host=host, tree=Files(**inner, **{"/run/netns/blue": kind}))
     named = [
-        step for step in plan.recipe.steps if any(str(each).startswith(("/run/netns/blue", f"{ROOT}/run/netns/blue")) for each in step)
+        step
+        for step in plan.recipe.steps
+        if any(str(each).startswith(("/run/netns/blue", f"{ROOT}/run/netns/blue")) for each in step.values())
     ]
-    made = [("touch", f"{ROOT}/run/netns/blue") if kind == "small" else ("mkdir", f"{ROOT}/run/netns/blue", 0o755)]
+    made = [Touch(f"{ROOT}/run/netns/blue") if kind == "small" else Mkdir(f"{ROOT}/run/netns/blue")]
     assert named == (made if rootless else [])
 
 
@@ -351,10 +358,10 @@ def test_what_a_mount_forbids_its_overlay_forbids(fs):
     forbids = Mount.NOEXEC | Mount.NOSUID | Mount.NOSYMFOLLOW
     tmp = dataclasses.replace(mount("/tmp"), options=frozenset({"rw", "noexec", "nosuid", "nosymfollow"}))
     plan = a_plan(spec(fs=fs), a_host(tmp))
-    assert [step[6] for step in steps(plan, "overlay", "overlay_or_read_only") if step[1] == "/tmp"] == [forbids]
+    assert [step.flags for step in steps(plan, *OVERLAYS) if step.path == "/tmp"] == [forbids]
     plan = a_plan(spec(fs=fs), a_host(tmp, mount("/tmp/mounted"), rootless=True), Files(**{"/tmp/mounted": "directory"}))
-    assert [step[7] for step in steps(plan, "apart") if step[1] == "/tmp"] == [forbids]
-    assert [step[4] & forbids for step in steps(plan, "mount") if step[2] == f"{ROOT}/tmp"] == [forbids]
+    assert [step.flags for step in steps(plan, TakeApart) if step.path == "/tmp"] == [forbids]
+    assert [step.flags & forbids for step in steps(plan, kinds_of_steps.Mount) if step.target == f"{ROOT}/tmp"] == [forbids]
 
 
 @pytest.mark.parametrize(("hostname", "expected"), [("db", True), ("two words", False), (".x", False)])
@@ -362,13 +369,11 @@ def test_what_a_mount_forbids_its_overlay_forbids(fs):
 def test_the_own_name_is_put_where_it_is_looked_up(fs, hostname, expected):
     """Into the upper layer of the overlay that has /etc/hosts, so that it can be replaced, or on a shared root into a copy of it."""
     plan = a_plan(spec(fs=fs, hostname=hostname), tree=Files(**{"/tmp": "directory"}))
-    prepared = [step[7] for step in steps(plan, "overlay") if step[7] is not None]
-    wanted = ("/etc/hosts", hostname, ("127.0.0.1",))
-    text = f"10.0.0.1\tother\n127.0.0.1\t{hostname}\n"
-    assert (prepared, [step[1:] for step in steps(plan, "own_name")]) == (
-        ([(*wanted, text)] if expected else [], [])
-        if fs == "overlay"
-        else ([], [(f"{PRIVATE}/hosts", *wanted[1:], text)] if expected else [])
+    prepared = [step.hosts for step in steps(plan, Overlay) if step.hosts is not None]
+    wanted = Hosts("/etc/hosts", hostname, ("127.0.0.1",), f"10.0.0.1\tother\n127.0.0.1\t{hostname}\n")
+    found = [wanted] if expected else []
+    assert (prepared, steps(plan, OwnName)) == (
+        (found, []) if fs == "overlay" else ([], [OwnName(f"{PRIVATE}/hosts", each) for each in found])
     )
     assert plan.hosts == (wanted if expected else None)
 
@@ -380,12 +385,12 @@ def test_binds_come_last_of_all_files_and_the_pivot_last_of_all(rootless, fs):
     binds = (("/home/me", False), ("/dev/kvm", True))
     plan = a_plan(spec(fs=fs, bind=binds), a_host(rootless=rootless))
     all_steps = list(plan.recipe.steps)
-    wanted = [("bind", "/home/me", f"{ROOT}/home/me", False), ("bind", "/dev/kvm", f"{ROOT}/dev/kvm", True)]
+    wanted = [Bind("/home/me", f"{ROOT}/home/me"), Bind("/dev/kvm", f"{ROOT}/dev/kvm", read_only=True)]
     first = all_steps.index(wanted[0])
     assert all_steps[first : first + 2] == wanted
     assert not [step for step in all_steps[first + 2 :] if target(step) is not None]
-    assert all_steps[-1] == ("pivot", ROOT)
-    assert [step[0] for step in all_steps].count("pivot") == 1
+    assert all_steps[-1] == Pivot(ROOT)
+    assert len(steps(plan, Pivot)) == 1
 
 
 @given(disk=st.integers(1 << 16, 1 << 40))
@@ -394,21 +399,21 @@ def test_the_disk_limit_is_the_size_of_the_private_file_system(disk):
 
     It is set at the very last: what the sandbox itself has put there by then is not the test's.
     """
-    name, path, size, files = a_plan(spec(disk=disk)).recipe.steps[-2]
-    assert (name, path, size) == ("limit_disk", PRIVATE, disk)
-    assert 1024 <= files <= disk // 1024 + 1024
+    step = a_plan(spec(disk=disk)).recipe.steps[-2]
+    assert step == LimitDisk(PRIVATE, disk, step.files)
+    assert 1024 <= step.files <= disk // 1024 + 1024
 
 
 def test_without_a_disk_limit_the_private_file_system_has_none():
     """No size option is said: the kernel's own default holds."""
-    assert steps(a_plan(), "limit_disk") == []
-    ((*_, options),) = [step for step in steps(a_plan(), "mount") if step[2] == PRIVATE]
-    assert options == "mode=0755"
+    assert steps(a_plan(), LimitDisk) == []
+    (step,) = [step for step in steps(a_plan(), kinds_of_steps.Mount) if step.target == PRIVATE]
+    assert step.data == "mode=0755"
 
 
 def test_nothing_that_is_mounted_inside_is_seen_outside():
     """The very first step turns all propagation off in the direction of the host."""
-    assert a_plan().recipe.steps[0] == ("mount", "", "/", "", Mount.SLAVE | Mount.REC, "")
+    assert a_plan().recipe.steps[0] == kinds_of_steps.Mount("", "/", "", Mount.SLAVE | Mount.REC, "")
 
 
 @pytest.mark.parametrize("rootless", ROOTLESS)
@@ -418,8 +423,8 @@ def test_namespaces_are_those_that_were_asked_for(rootless, net):
     plan = a_plan(spec(net=net), a_host(rootless=rootless))
     always = Clone.NEWPID | Clone.NEWIPC | Clone.NEWUTS | Clone.NEWNS
     assert plan.recipe.namespaces == always | (Clone.NEWNET if net else 0) | (Clone.NEWUSER if rootless else 0)
-    assert steps(plan, "loopback") == ([("loopback", ["6c6f"])] if net else [])
-    assert steps(plan, "hostname") == [("hostname", "isolate")]
+    assert steps(plan, Loopback) == ([Loopback(("6c6f",))] if net else [])
+    assert steps(plan, Hostname) == [Hostname("isolate")]
 
 
 @pytest.mark.parametrize(
@@ -501,10 +506,9 @@ def test_processor_time_is_counted_by_cpuacct_or_by_cpu_of_version_2(places, rea
 
 def test_without_a_block_device_a_bandwidth_is_missing():
     """Not silently unlimited."""
-    tree = Files()
-    tree.disks = list
-    places = {"io": Hierarchy(2, "/g")}
-    (missing,) = a_plan(spec(io_read=4096), a_host(places=places), tree).missing
+    host = a_host(places={"io": Hierarchy(2, "/g")})
+    vars(host)["disks"] = ()
+    (missing,) = a_plan(spec(io_read=4096), host).missing
     assert (missing.keyword, missing.reason) == ("io_read", "there is no block device to limit")
 
 
@@ -517,15 +521,15 @@ def test_what_nobody_asked_for_is_not_missing():
 
 def test_what_of_proc_is_the_whole_machines_is_protected_from_root():
     """Root could reboot the machine through /proc; in a user namespace the kernel itself refuses."""
-    protected = [step[1] for step in steps(a_plan(), "protect")]
+    protected = [step.path for step in steps(a_plan(), Protect)]
     assert {f"{ROOT}/proc/sys", f"{ROOT}/proc/sysrq-trigger"} <= set(protected)
-    assert steps(a_plan(host=a_host(rootless=True)), "protect") == []
+    assert steps(a_plan(host=a_host(rootless=True)), Protect) == []
 
 
 @pytest.mark.parametrize(("wanted", "net", "ipc"), [({}, True, True), ({"net": False}, False, True), ({"profile": "strict"}, False, False)])
 def test_of_proc_sys_only_what_the_kernel_has_once_a_namespace_can_be_written(wanted, net, ipc):
     """The network's only with a network of its own, and nothing in a strict test."""
-    ((*_, own),) = [(step, step[2:]) for step in steps(a_plan(spec(**wanted)), "protect") if step[1] == f"{ROOT}/proc/sys"]
+    (own,) = [step.own for step in steps(a_plan(spec(**wanted)), Protect) if step.path == f"{ROOT}/proc/sys"]
     assert (("net" in own), ("kernel/shmmax" in own), ("kernel/hostname" in own)) == (net, ipc, ipc)
 
 
@@ -533,9 +537,9 @@ def test_the_way_to_where_tests_write_is_opened_without_root():
     """In a user namespace a directory of an unknown owner cannot be copied up: those on the way to the places are, beforehand."""
     host = a_host(mount("/home"), rootless=True)
     plan = a_plan(host=host, places=["/var/tmp", "/home/me", "/home/gone/x"])
-    assert [step[5] for step in steps(plan, "overlay", "overlay_or_read_only") if step[1] == "/home"] == [("me",)]
-    assert [step[6] for step in steps(plan, "apart")] == [("/var/tmp", "/home/me", "/home/gone/x")]
-    assert {step[5] for step in steps(a_plan(places=["/var/tmp", "/home/me"]), "overlay")} == {()}
+    assert [step.doors for step in steps(plan, *OVERLAYS) if step.path == "/home"] == [("me",)]
+    assert [step.ways for step in steps(plan, TakeApart)] == [("/var/tmp", "/home/me", "/home/gone/x")]
+    assert {step.doors for step in steps(a_plan(places=["/var/tmp", "/home/me"]), Overlay)} == {()}
 
 
 @pytest.mark.parametrize("fs", ["overlay", "readonly"])

@@ -1,0 +1,157 @@
+"""Steps that show directories of the machine with a private layer over them. Imported by the builder: cheap modules only."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from pytest_isolate._linux import names, syscalls
+from pytest_isolate._linux.syscalls import Mount as Flag
+from pytest_isolate._sandbox import copies
+from pytest_isolate._sandbox.records import Record
+from pytest_isolate._sandbox.steps import Bind, Mirror, Step
+
+_MOST_LEFT_OUT = 50
+_NO_OVERLAY = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ESTALE, errno.EREMOTE})
+
+
+class Hosts(Record):
+    """An /etc/hosts of ours, in which our own name means our addresses."""
+
+    place: str  # where it is, in the sandbox
+    hostname: str
+    addresses: tuple[str, ...]  # one with a tab and a name behind it is that name's
+    text: str | None = None  # what is to be in it, where that is not too much to be told each PID 1
+
+    def write(self, source: str, target: str) -> None:
+        """Write it to ``target``; the other names are those of ``source``."""
+        text = names.with_own(names.read(source), self.hostname, self.addresses) if self.text is None else self.text
+        fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        os.write(fd, text.encode("utf-8", "surrogateescape"))
+        os.close(fd)
+
+
+class OwnName(Step):
+    """Put our own name into a copy of /etc/hosts."""
+
+    path: str
+    hosts: Hosts
+
+    def perform(self) -> None:
+        """Write it, and keep its times."""
+        look = os.stat(self.path)
+        self.hosts.write(self.path, self.path)
+        os.utime(self.path, ns=(look.st_atime_ns, look.st_mtime_ns))
+
+
+class Overlay(Step):
+    """Stack a private, writable layer on directories of the machine, the uppermost first.
+
+    The root of an overlay has the upper directory's owner and mode, so the upper one mirrors the lower one. What a mount forbids
+    (``flags``) an overlay over it would not.
+    """
+
+    path: str  # in the sandbox
+    lowers: tuple[str, ...]
+    private: str  # what the names of its own directories begin with
+    target: str
+    user: bool
+    doors: tuple[str, ...] = ()  # directories in it to copy up beforehand, relative to it, outer ones first
+    flags: int = 0
+    hosts: Hosts | None = None  # of this directory, or one below it
+    _where = "target"
+
+    def perform(self) -> None:
+        """Make its directories, and mount it."""
+        upper, work = self.private + ".upper", self.private + ".work"
+        Mirror(self.lowers[0], upper, self.user).perform()
+        for door in self.doors:
+            self._copy_up(door)
+        if self.hosts is not None:
+            self._prepare(self.hosts)
+        os.mkdir(work)
+        below = ":".join(map(_escaped, self.lowers))
+        options = f"lowerdir={below},upperdir={_escaped(upper)},workdir={_escaped(work)},"
+        syscalls.mount(
+            "overlay", self.target, "overlay", Flag.NODEV | self.flags, options + ("userxattr" if self.user else "redirect_dir=on")
+        )
+
+    def _lower(self, name: str) -> str:
+        """Where a name in it is: in the uppermost directory that has it."""
+        *over, last = self.lowers
+        return next((found for each in over if os.path.lexists(found := f"{each}/{name}")), f"{last}/{name}")
+
+    def _copy_up(self, directory: str) -> None:
+        Mirror(self._lower(directory), f"{self.private}.upper/{directory}", self.user).perform()
+
+    def _prepare(self, hosts: Hosts) -> None:
+        """Put an /etc/hosts with our own name into the upper layer, as if it had been copied up there."""
+        relative = os.path.relpath(hosts.place, self.path)
+        *way, _ = relative.split("/")
+        for end in range(1, len(way) + 1):
+            if (part := "/".join(way[:end])) not in self.doors:
+                self._copy_up(part)
+        source, target = self._lower(relative), f"{self.private}.upper/{relative}"
+        hosts.write(source, target)
+        try:
+            copies.look_like(target, os.stat(source), user=self.user)
+        except FileNotFoundError:  # a machine without one
+            os.chmod(target, 0o644)
+
+
+class OverlayOrReadOnly(Overlay):
+    """Stack a layer; on a file system that cannot be a lower layer (vfat, some network ones), show a read-only view of it."""
+
+    def perform(self) -> None:
+        """Try the overlay first."""
+        try:
+            super().perform()
+        except OSError as error:
+            if error.errno not in _NO_OVERLAY:
+                raise
+            Bind(self.lowers[-1], self.target, read_only=True).perform()
+
+
+class PrivateCopy(Overlay):
+    """Copy what is in a directory and not too large: old C libraries take no overlay for shared memory."""
+
+    def perform(self) -> None:
+        """Copy it, and show the copy."""
+        upper = self.private + ".upper"
+        if left_out := copies.tree(self.lowers[-1], upper, copies.Budget(), user=self.user):
+            with open(f"{self.private}.left_out", "xb", buffering=0) as file:  # for pytest to say, which sees the private file system
+                file.write(os.fsencode("\0".join(left_out[:_MOST_LEFT_OUT])))
+        Bind(upper, self.target).perform()
+        if self.flags:
+            syscalls.mount("", self.target, "", Flag.REMOUNT | Flag.BIND | Flag.NOSUID | Flag.NODEV | self.flags)
+
+
+class OverlayOrPrivateCopy(PrivateCopy):
+    """Stack a layer; where overlays are stacked too deep for one more, copy what is not too large."""
+
+    def perform(self) -> None:
+        """Try the overlay first."""
+        try:
+            Overlay.perform(self)
+        except OSError as error:
+            if error.errno not in _NO_OVERLAY:
+                raise
+            os.rename(self.private + ".upper", self.private + ".unused")
+            super().perform()
+
+
+class TakeApart(Step):
+    """Make a private directory in which each directory of the machine's has an overlay of its own (``apart.Directory`` performs it)."""
+
+    path: str
+    target: str
+    layers: str  # where the layers of what is in it are
+    mounts: tuple[str, ...] = ()  # names in it that other steps show
+    fixed: tuple[str, ...] = ()  # names in it that must not be removed, for a bind lies there
+    ways: tuple[str, ...] = ()  # directories in it where tests are likely to write
+    flags: int = 0
+    hosts: Hosts | None = None
+
+
+def _escaped(path: str) -> str:
+    return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
