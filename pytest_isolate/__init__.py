@@ -14,6 +14,7 @@ The map of the package, imports pointing one way, downwards:
 - ``_pytest``: every use of pytest's internals, with its reason; other plugins that need something of us.
 - ``_config``: what users type. ``_typing``, ``_violations``: the marker's type, the exceptions that can be named.
 - ``_forward``: servers of shared fixtures: who they are (``finder``), and the relay to them.
+- ``_network``: a test's own hosts and the links between them.
 - ``_sandbox``: builder, holder (PID 1), entry, watch; knows nothing of pytest.
 - ``_linux``: system calls, mounts, control groups, netlink; what this machine is (``host``), and where it is (``environment``).
 - ``_forking``: what a copy of a running Python does wrong. ``_model``, ``_errors``: what travels between them all.
@@ -41,10 +42,20 @@ from pytest_isolate._violations import (
 )
 
 if TYPE_CHECKING:
+    from pytest_isolate._config.network import Link, Network
+    from pytest_isolate._network.links import NetworkUnavailable
+    from pytest_isolate._network.live import LiveNetwork
     from pytest_isolate._typing import IsolateMark
 
     #: The marker, typed. ``@isolate``, ``@isolate(...)`` and ``@pytest.mark.isolate(...)`` are the same thing.
     isolate: IsolateMark
+
+_NETWORKS = {
+    "Link": "pytest_isolate._config.network",
+    "LiveNetwork": "pytest_isolate._network.live",
+    "Network": "pytest_isolate._config.network",
+    "NetworkUnavailable": "pytest_isolate._network.links",
+}
 
 #: ``-p pytest_isolate`` loads the plugin too, once, whoever else asks for it.
 pytest_plugins = ["pytest_isolate.plugin"]
@@ -52,6 +63,10 @@ pytest_plugins = ["pytest_isolate.plugin"]
 
 def __getattr__(name: str) -> object:
     """Give ``isolate``, each time it is asked for: in a run of pytest without the plugin it is refused."""
+    if name in _NETWORKS:
+        from importlib import import_module  # noqa: PLC0415 - for those who have one
+
+        return getattr(import_module(_NETWORKS[name]), name)
     if name != "isolate":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from pytest_isolate import _loading  # noqa: PLC0415 - for those who use it
@@ -67,8 +82,12 @@ __all__ = [
     "DiskExceeded",
     "FilesExceeded",
     "FilesystemDenied",
+    "Link",
+    "LiveNetwork",
     "MemoryExceeded",
+    "Network",
     "NetworkDenied",
+    "NetworkUnavailable",
     "PidsExceeded",
     "ProcessesLeaked",
     "TimeoutExceeded",

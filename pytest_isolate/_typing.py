@@ -8,6 +8,8 @@ from typing import Any, Literal, TypeVar, overload
 
 import pytest
 
+from pytest_isolate._config.network import Network
+
 Size = int | str
 Duration = float | str
 Markable = TypeVar("Markable", bound="Callable[..., Any] | type")
@@ -23,7 +25,7 @@ class IsolateMark(pytest.MarkDecorator):
     def __call__(
         self,
         *,
-        net: bool | Literal["host", "deny"] | None = ...,
+        net: bool | Network | Literal["host", "deny"] | None = ...,
         forward: int | str | Sequence[int | str] | None = ...,
         memory: Size | None = ...,
         cpu: float | None = ...,
@@ -49,7 +51,7 @@ class IsolateMark(pytest.MarkDecorator):
         """Run the test in namespaces, limits and an overlay of its own.
 
         Args:
-            net: own network with loopback only; host: the machine's; deny: an attempt to leave fails
+            net: own network, loopback only; host: the machine's; deny: attempts to leave fail; a Network: hosts
             forward: servers reached at their address: fixtures', others too, or none
             memory: bytes: what the process tree may use, swap included, such as 64M
             cpu: cores: bandwidth quota of the process tree, such as 0.5

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pytest_isolate._child.departure import Arrival
     from pytest_isolate._child.group import Group
+    from pytest_isolate._network.live import LiveNetwork
     from pytest_isolate._test.flights import Flight
     from pytest_isolate._test.nursery import Nursery
     from pytest_isolate._test.scheduler import Fleet
@@ -100,6 +101,24 @@ def _capabilities(config: pytest.Config) -> dict[str, dict[str, object]]:
     from pytest_isolate._doctor import doctor  # noqa: PLC0415 - knows the kernel
 
     return doctor.capabilities(config)
+
+
+@pytest.fixture
+def isolate_network(request: pytest.FixtureRequest) -> Generator[LiveNetwork, None, None]:
+    """The network of a test with ``@isolate(net=Network(...))``: its hosts and links, as the marker has them at each test's beginning.
+
+    ``isolate_network["a"].run([...])``, ``with isolate_network["a"]:``, ``isolate_network.link("a", "lan").set(delay="200ms")``,
+    ``isolate_network.partition("a")``.
+    """
+    from pytest_isolate._network import building  # noqa: PLC0415 - for those who ask for it
+    from pytest_isolate._network.live import LiveNetwork  # noqa: PLC0415
+
+    if (built := building.built()) is None:
+        off = "; this run has --isolate-off" if request.config.getoption("isolate_off") else ""
+        pytest.fail(f"isolate_network: the test has no network of hosts: mark it with @isolate(net=Network('a', 'b')){off}", pytrace=False)
+    network = LiveNetwork(built)
+    yield network
+    network.reset()  # where the next test shares the sandbox
 
 
 class Isolation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from hypothesis import settings
 
 from pytest_isolate._linux import host as host_module
 from pytest_isolate._linux.mounts import MountTable
+from pytest_isolate._network import needs
 from pytest_isolate._plan import strictness
 
 pytest_plugins = ["pytester"]
@@ -65,7 +67,7 @@ def _capabilities(request: pytest.FixtureRequest, host: host_module.Host) -> Non
 _PACKAGES = {"eu-stack": "elfutils", "strace": "strace"}  # of Debian, by program
 
 
-def _obstacle(name: str, host: host_module.Host) -> str | None:
+def _obstacle(name: str, host: host_module.Host) -> str | None:  # noqa: PLR0911 - a case after the other
     """Why this machine lacks a capability; None when it has it."""
     if name == "strict":
         return strictness.obstacle()
@@ -79,7 +81,15 @@ def _obstacle(name: str, host: host_module.Host) -> str | None:
         return None if shutil.which(name) else f"apt-get install {_PACKAGES[name]}"
     if name == "io" and not host.disks:
         return "no block device"
+    if name in needs.NEEDS:
+        code = _kernel((host.uid, host.gid) if host.rootless else None).errno(name)
+        return None if code == 0 else f"{needs.NEEDS[name].reason}: {os.strerror(code)}"
     return host.obstacles.get(name)
+
+
+@functools.cache
+def _kernel(user: tuple[int, int] | None) -> needs.Kernel:
+    return needs.Kernel(user)
 
 
 def _tmpfs_has_user_xattrs() -> bool:

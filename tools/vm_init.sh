@@ -34,7 +34,8 @@ ln -s fd/0 /dev/stdin
 ln -s fd/1 /dev/stdout
 ln -s fd/2 /dev/stderr
 echo uml >/proc/sys/kernel/hostname
-for module in lib/crc-ccitt net/ipv6/ipv6 drivers/net/veth net/sched/sch_netem; do
+for module in lib/crc-ccitt net/ipv6/ipv6 drivers/net/veth net/sched/sch_netem net/sched/sch_tbf \
+    net/llc/llc net/802/stp net/bridge/bridge; do
     insmod "$modules/$module.ko" || true # not every build of the kernel has them as modules
 done
 ip link set lo up # after ipv6, which gives it ::1

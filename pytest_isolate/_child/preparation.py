@@ -10,11 +10,13 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_isolate._child.inside import Events
+from pytest_isolate._config.networking import is_network
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._forking import forked
@@ -29,6 +31,10 @@ from pytest_isolate._sandbox.inherited import Inheritance
 from pytest_isolate._sandbox.relay import Relay
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._session.run import Run, working_directory
+
+if TYPE_CHECKING:
+    from pytest_isolate._config.network import Network
+    from pytest_isolate._network.messages import Request
 
 
 def wants_debugger(config: pytest.Config) -> bool:
@@ -291,6 +297,7 @@ def entry(
         identity=_identity(run, item, spec),
         files=spec.files,
         memory=given.memory,
+        network=_network(spec),
         environment={} if isinstance(spec.env, str) else dict(spec.env),
         clean_environment=spec.env == "clean",
         wall=None if writable is None else Wall(writable),
@@ -315,10 +322,30 @@ def entry_like(known: Entry, known_given: Given, given: Given) -> Entry:
     )
 
 
+def _network(spec: Spec) -> Callable[[], None] | None:
+    if not is_network(spec.net):
+        return None
+    from pytest_isolate._network import building, live  # noqa: PLC0415 - for those who have one
+
+    del live  # imported, for the child to have it
+    return partial(building.build, spec.net.topology, _requests(spec.net), spec.on_missing)
+
+
+@cache
+def _requests(network: Network) -> list[Request]:
+    from pytest_isolate._network import messages  # noqa: PLC0415
+
+    return messages.build(network.topology)
+
+
+_MOVES = frozenset({12, 13, 21})  # CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, by which a test goes to its hosts
+
+
 def _identity(run: Run, item: pytest.Item, spec: Spec) -> Identity:
     host = run.machine.host
     if host.rootless:  # the map gave the wanted name already; only a root of that name keeps rights
-        return Identity(drop_capabilities=(host.uid if spec.user is None else resolve_user(spec.user)[0]) != 0)
+        keep = frozenset() if spec.networking.topology is None else _MOVES
+        return Identity(drop_capabilities=(host.uid if spec.user is None else resolve_user(spec.user)[0]) != 0, keep=keep)
     if spec.user is None:
         return Identity()
     uid, gid, groups = resolve_user(spec.user)

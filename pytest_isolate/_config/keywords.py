@@ -83,8 +83,8 @@ KEYWORDS = {
     keyword.name: keyword
     for keyword in (
         Keyword(
-            "net", networking.parse, True, "own network with loopback only; host: the machine's; deny: an attempt to leave fails",
-            type='bool | Literal["host", "deny"]', show=networking.show, recipe=networking.in_recipe,
+            "net", networking.parse, True, "own network, loopback only; host: the machine's; deny: attempts to leave fail; a Network: hosts",
+            type='bool | Network | Literal["host", "deny"]', show=networking.show, recipe=networking.in_recipe,
         ),
         Keyword(
             "forward", destinations.forward, destinations.Forward(), "servers reached at their address: fixtures', others too, or none",

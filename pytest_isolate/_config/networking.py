@@ -7,11 +7,18 @@ A further case is a row in ``_CASES``, with its word in ``_WORDS``, in ``_SENTEN
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
+
+    from pytest_isolate._config.network import Network
+    from pytest_isolate._config.topology import Topology
 
 _SENTENCE = (
-    "it must be True (a network of its own, with loopback only), 'deny' (the same, and an attempt to leave fails the test) "
-    "or 'host' (the machine's network)"
+    "it must be True (a network of its own, with loopback only), 'deny' (the same, and an attempt to leave fails the test), "
+    "'host' (the machine's network) or a pytest_isolate.Network (hosts of its own)"
 )
 
 
@@ -21,11 +28,13 @@ class Networking(NamedTuple):
     - ``is_own``: the test begins in a network namespace of its own, whose counters say what had no way out.
     - ``denies``: an attempt to leave it fails the test.
     - ``leaves``: what is sent can arrive beyond it.
+    - ``topology``: of hosts that stand beside it.
     """
 
     is_own: bool
     denies: bool = False
     leaves: bool = False
+    topology: Topology | None = None
 
     @property
     def is_sealed(self) -> bool:
@@ -45,24 +54,33 @@ _WORDS: dict[object, bool | str] = {"host": HOST, "deny": "deny", "true": True, 
 
 def of(value: object) -> Networking:
     """What a checked value of ``net`` means."""
-    return _CASES[value]
+    return Networking(is_own=True, topology=value.topology) if is_network(value) else _CASES[value]
 
 
-def in_recipe(value: object) -> tuple[bool, bool]:
+def is_network(value: object) -> TypeGuard[Network]:
+    """Whether it is a ``Network``, whose module is imported by those who have one."""
+    module = sys.modules.get("pytest_isolate._config.network")
+    return module is not None and isinstance(value, module.Network)
+
+
+def in_recipe(value: object) -> object:
     """What of a value the plan of a sandbox is made from: who is denied something has the same one."""
-    return of(value).is_own, of(value).leaves
+    return value if is_network(value) else (of(value).is_own, of(value).leaves)
 
 
-def parse(value: object) -> bool | str:
-    """``True``, ``"deny"``, or ``False`` for ``"host"``, which is the word for it. An ini file says true and false in words."""
+def parse(value: object) -> bool | str | Network:
+    """``True``, ``"deny"``, a ``Network``, or ``False`` for ``"host"``, which is the word for it. An ini file says true and false in words."""
     word = value.lower() if isinstance(value, str) else value
     if isinstance(word, bool):
         return word
     if isinstance(word, str) and word in _WORDS:
         return _WORDS[word]
+    if is_network(value):
+        value.topology  # noqa: B018 - raises, for what cannot be
+        return value
     raise ValueError(_SENTENCE)
 
 
-def show(value: bool | str) -> str:
+def show(value: bool | str | Network) -> str:
     """Write a value as users do."""
     return "host" if value is HOST else str(value)

@@ -17,6 +17,7 @@ from pytest_isolate._config.networking import Networking
 from pytest_isolate._config.values import first_link
 
 if TYPE_CHECKING:
+    from pytest_isolate._config.network import Network
     from pytest_isolate._config.rules import Rule, Rules
 
 Node = Any  # pytest's nodes have no public base class
@@ -30,7 +31,7 @@ class BadValueError(Exception):
 class Spec:
     """What one test asked for, every value checked: a field for each keyword, in its unit, and where each was set."""
 
-    net: bool | str
+    net: bool | str | Network
     forward: Forward
     memory: int | None
     cpu: float | None
@@ -160,6 +161,11 @@ class Defaults:
             raise BadValueError(
                 f"isolate: bind={link[0]!r} ({origins['bind']}): it is or leads through a symbolic link, which profile='strict' does not "
                 f"follow, because an earlier test may have made it; name {link[1]!r} itself if that is what you mean"
+            )
+        if values["profile"] == STRICT and networking.is_network(values["net"]):
+            raise BadValueError(
+                f"isolate: net={values['net']!r} ({origins['net']}): profile='strict' takes away the right by which "
+                "a test goes from host to host (CAP_SYS_ADMIN in its sandbox); a test can have one of the two"
             )
         return Spec(**values, origins=origins)
 

@@ -15,6 +15,7 @@ import os
 import resource
 import signal
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pytest_isolate._errors import Step, StepFailedError
@@ -38,6 +39,7 @@ class Identity:
     gid: int | None = None
     groups: tuple[int, ...] = ()
     drop_capabilities: bool = False
+    keep: frozenset[int] = frozenset()  # of them
     given: tuple[str, ...] = ()  # paths that a test under another user must own: its tmp_path base
     opened: tuple[str, ...] = ()  # directories above it that such a user may not pass on the machine
 
@@ -114,6 +116,7 @@ class Entry:
     inheritance: Inheritance = field(default_factory=lambda: Inheritance([]))
     files: int | None = None
     memory: MemoryLimit | MemoryLooked | None = None
+    network: Callable[[], None] | None = None  # makes what the sandbox's network has besides a loopback; raises StepFailedError
     environment: dict[str, str | None] = field(default_factory=dict)
     clean_environment: bool = False
     wall: Wall | None = None  # where it has no file system of its own
@@ -267,6 +270,8 @@ def become(entry: Entry) -> Before:
     close_all_but({*entry.keep, *entry.replace, *range(_STDERR + 1), *ours, *entry.inheritance.numbers})
     with Step("open anew", "what pytest has open"):
         inherited.take_over(entry.inheritance)
+    if entry.network is not None:
+        entry.network()
     if entry.confinement is not None:
         with Step("empty", "the bounding set of capabilities"):
             confine.bound(entry.confinement)
@@ -311,7 +316,7 @@ def close_all_but(keep: set[int]) -> None:
 
 def _take_identity(identity: Identity) -> None:
     if identity.drop_capabilities:
-        syscalls.drop_capabilities()
+        syscalls.drop_capabilities(identity.keep)
     if identity.uid is None or identity.gid is None:
         return
     for path in identity.opened:

@@ -21,6 +21,7 @@ from pytest_isolate._forward.descriptors import sockets
 if TYPE_CHECKING:
     from pytest_isolate._config.rules import Rules
     from pytest_isolate._config.spec import Defaults, Spec
+    from pytest_isolate._config.topology import Topology
     from pytest_isolate._forking.forked import Parent
     from pytest_isolate._forking.openmp import OpenMP
     from pytest_isolate._forking.own_processes import Children, Stats
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from pytest_isolate._linux.kernel_log import KernelLog
     from pytest_isolate._linux.mounts import MountPoint, MountTable
     from pytest_isolate._messages.played import Played
+    from pytest_isolate._model import Missing
+    from pytest_isolate._network.needs import Kernel
     from pytest_isolate._plan.planning import Plan
     from pytest_isolate._report.json_report import Entry
     from pytest_isolate._report.reporting import Reporting
@@ -144,6 +147,7 @@ class Run:
         self.foreign_entries: dict[tuple[object, ...], dict[str, object]] = {}  # of xdist's workers, as JSON
         self._inherited: Inherited | None = None
         self._played: Played | None = None
+        self._network_kernel: Kernel | None = None  # what it has for networks of hosts, if a test has asked for one
         self._forwarding: Forwarding | None = None
         self.stream_flags: dict[int, int] = {}  # of pytest's standard streams, as fcntl(2) says, before a test could change them
         self.wider: set[pytest.FixtureDef[Any]] = set()  # fixtures that pytest has set up, now or before
@@ -345,6 +349,9 @@ class Run:
         servers = self.servers(spec)
         sockets = tuple(server for server in servers if server.place.kind == UNIX)
         hosts = tuple((str(server.place.address), server.name) for server in servers if server.name is not None and spec.networking.is_own)
+        if (topology := spec.networking.topology) is not None:
+            hosts += topology.names
+            self._check_mover(spec)
         key = (*spec.recipe_key, sockets, hosts)
         if key not in machine.plans:
             loopback = machine.keeper.loopback() if spec.networking.is_own else []
@@ -352,6 +359,8 @@ class Run:
             if (lacking := strictness.missing(spec)) is not None:
                 plan.missing += (lacking,)
                 plan.walls = tuple(each for each in plan.walls if each != "strict")
+            if topology is not None and (lacking := self._lacks_for(topology)) is not None:
+                plan.missing += (lacking,)
             machine.plans[key] = plan
         relayed = tuple(server for server in servers if spec.networking.is_own and server.place.kind != UNIX)
         if not relayed:
@@ -359,6 +368,25 @@ class Run:
         if (with_servers := (*key, relayed)) not in machine.plans:  # the same recipe: what is reached is no part of the sandbox
             machine.plans[with_servers] = replace(machine.plans[key], servers=relayed)
         return machine.plans[with_servers]
+
+    def _check_mover(self, spec: Spec) -> None:
+        """A test that goes from host to host has rights for it, which as root of the machine only root may have."""
+        from pytest_isolate._config.spec import BadValueError  # noqa: PLC0415
+        from pytest_isolate._plan.planning import resolve_user  # noqa: PLC0415
+
+        if spec.user is not None and not self.machine.host.rootless and resolve_user(spec.user)[0] != 0:
+            raise BadValueError(
+                f"isolate: user={spec.user!r} ({spec.origin('user')}): with net={spec.net!r} a test has the right to go from host to host "
+                "(CAP_SYS_ADMIN), which as root of the machine no other user may have: run pytest as that user"
+            )
+
+    def _lacks_for(self, topology: Topology) -> Missing | None:
+        from pytest_isolate._network import needs  # noqa: PLC0415 - for those who have one
+
+        if self._network_kernel is None:
+            host = self.machine.host
+            self._network_kernel = needs.Kernel((host.uid, host.gid) if host.rootless else None)
+        return self._network_kernel.missing(topology)
 
     def bare_plan(self, spec: Spec) -> Plan:
         """The plan for a spec where there are no namespaces, made once. Raises ``StepFailedError``."""

@@ -3,7 +3,7 @@
 import pytest
 
 import pytest_isolate
-from pytest_isolate import MemoryExceeded, Violation, isolate
+from pytest_isolate import Link, LiveNetwork, MemoryExceeded, Network, Violation, isolate
 
 
 @isolate
@@ -44,3 +44,16 @@ instance: int = OnAClass().method()
 
 def look(violation: Violation) -> tuple[str, str]:
     return violation.resource, violation.phase
+
+
+CLUSTER = Network("a", "b", bridges=["lan"], links=[Link("a", "lan", delay="20ms", addresses={"a": "192.0.2.1/24"}), ("b", "lan")], ip=4)
+
+
+@isolate(net=CLUSTER)
+def with_hosts(isolate_network: LiveNetwork) -> int:
+    isolate_network.set(delay=0.2)
+    isolate_network.link("a", "lan").set(loss="5%", sender="a")
+    isolate_network.partition(["a"], ["b"])
+    isolate_network["a"].run(["true"], check=True)
+    with isolate_network["b"]:
+        return isolate_network["a"].call(len, "1234")

@@ -1,0 +1,143 @@
+"""In a test's process, inside its sandbox and before the test's code: namespaces of hosts, and what is in them.
+
+Whoever made a namespace holds it by descriptors, and nobody else does: when the test's processes end, however they end, the kernel takes
+everything apart, and nothing of it had a name anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_isolate._config.topology import BRIDGE, ROUTER, Topology
+from pytest_isolate._errors import Step, StepFailedError
+from pytest_isolate._linux import syscalls
+from pytest_isolate._linux.syscalls import Clone
+from pytest_isolate._network.messages import FABRIC, Request
+
+_ERROR = 2  # NLMSG_ERROR
+_KIND, _NETFILTER = socket.SOCK_RAW | socket.SOCK_CLOEXEC, 12  # NETLINK_NETFILTER
+_LARGEST_ANSWER = 1 << 16
+NET, UTS = "net", "uts"
+_FORWARDING = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")
+
+
+@dataclass
+class Namespace:
+    """Of one host, or of all bridges: a network and a host name."""
+
+    net: int
+    uts: int
+    rtnetlink: socket.socket
+
+    netfilter: socket.socket | None = None  # of a router that hides who is behind it
+
+    def ask(self, data: bytes, *, netfilter: bool = False) -> None:
+        """Have the kernel do something in there. Raises ``OSError``."""
+        kernel = self.netfilter if netfilter else self.rtnetlink
+        assert kernel is not None
+        kernel.send(data)
+        _check(kernel.recv(_LARGEST_ANSWER))
+
+    def answer(self, data: bytes) -> bytes:
+        """Ask for one thing. Raises ``OSError``."""
+        self.rtnetlink.send(data)
+        answer = self.rtnetlink.recv(_LARGEST_ANSWER)
+        _check(answer)
+        if struct.unpack_from("=H", answer, 4)[0] != _ERROR:
+            self.rtnetlink.recv(_LARGEST_ANSWER)  # the acknowledgement
+        return answer
+
+
+def _check(answer: bytes) -> None:
+    kind, code = struct.unpack_from("=H", answer, 4)[0], struct.unpack_from("=i", answer, 16)[0]
+    if kind == _ERROR and code:
+        raise OSError(-code, os.strerror(-code))
+
+
+class Built:
+    """All that there is of one network in this process."""
+
+    def __init__(self, topology: Topology, on_missing: str) -> None:
+        self.topology = topology
+        self.on_missing = on_missing
+        self.namespaces: dict[str, Namespace] = {}
+
+
+_built: list[Built] = []  # of this process and its forks: one, or none
+
+
+def built() -> Built | None:
+    """The network of this test, if it has one."""
+    return _built[-1] if _built else None
+
+
+def build(topology: Topology, requests: Sequence[Request], on_missing: str) -> None:
+    """Make it. This process is where it was, then. Raises ``StepFailedError``."""
+    made = Built(topology, on_missing)
+    with Step("open", "the sandbox's own network"):
+        own = [
+            (os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), flag)
+            for name, flag in ((NET, Clone.NEWNET), (UTS, Clone.NEWUTS))
+        ]
+    nodes = [name for name, kind in topology.kinds.items() if kind != BRIDGE]
+    try:
+        for name in [*nodes, *([FABRIC] if len(nodes) < len(topology.kinds) else [])]:
+            made.namespaces[name] = _namespace(name, topology)
+    finally:
+        for fd, flag in own:
+            with Step("setns back into", "the sandbox's own network"):
+                syscalls.setns(fd, flag)
+            os.close(fd)
+    descriptors = {name: each.net for name, each in made.namespaces.items()}
+    for request in requests:
+        try:
+            made.namespaces[request.node].ask(request.bytes_for(descriptors), netfilter=request.netfilter)
+        except OSError as error:
+            raise StepFailedError(request.step, request.path, error.errno or 0) from error
+    _built[:] = [made]
+
+
+def _namespace(name: str, topology: Topology) -> Namespace:
+    with Step("unshare a network for", name or "the bridges"):
+        syscalls.unshare(Clone.NEWNET | Clone.NEWUTS)
+        net, uts = (os.open(f"/proc/self/ns/{each}", os.O_RDONLY | os.O_CLOEXEC) for each in (NET, UTS))
+        rtnetlink = socket.socket(socket.AF_NETLINK, _KIND, 0)
+        hides = any(end.hides for end in topology.interfaces(name))
+        netfilter = socket.socket(socket.AF_NETLINK, _KIND, _NETFILTER) if hides else None
+    if name == FABRIC:
+        _write("ipv6/conf/default/disable_ipv6", "1")  # bridges and their ports say nothing of their own
+    else:
+        with Step("sethostname", name):
+            socket.sethostname(name)
+        _settings(name, topology)
+    return Namespace(net, uts, rtnetlink, netfilter)
+
+
+def _settings(name: str, topology: Topology) -> None:
+    """As in a container: every port is for everybody, and whoever runs here may ping. A router passes on. IPv6 is there at once, or not."""
+    _write("ipv6/conf/default/accept_dad", "0")  # nobody else has our addresses, and asking takes the kernel a second
+    if 6 not in topology.families:
+        _write("ipv6/conf/default/disable_ipv6", "1")
+    own = os.getgid()
+    _write("ipv4/ip_unprivileged_port_start", "0")
+    _write("ipv4/ping_group_range", f"{own} {own}")
+    if topology.kinds[name] == ROUTER:
+        for setting in _FORWARDING:
+            _write(setting, "1")
+
+
+def _write(setting: str, text: str) -> None:
+    path = f"/proc/sys/net/{setting}"
+    with Step("write", path):
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # a kernel without IPv6
+            return
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)

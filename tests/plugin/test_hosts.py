@@ -1,0 +1,178 @@
+"""Tests with hosts of their own, in whole runs: what the marker and the fixture give, what is refused, and that nothing stays."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+pytestmark = [pytest.mark.kernel, pytest.mark.needs("veth", "bridge")]
+
+HOSTS = """
+import os, socket, subprocess, sys
+import pytest
+from pytest_isolate import LiveNetwork, Network, isolate
+
+def served(network, one, other, name):
+    with network[other]: server = socket.create_server(("", 80))
+    with server, network[one]: socket.create_connection((name, 80), timeout=20).close()
+    return True
+
+@isolate(net=Network("alpha", "beta.example", "gamma"))
+def test_names_resolve(isolate_network: LiveNetwork):
+    assert served(isolate_network, "alpha", "beta.example", "beta.example")
+    assert socket.getaddrinfo("gamma", 80)[0][4][0] in isolate_network["gamma"].addresses
+    assert socket.gethostbyname(socket.gethostname()) == "127.0.0.1"
+
+@isolate(net=Network("a", "b"))
+def test_the_test_itself_is_beside_it(isolate_network):
+    with isolate_network["a"]: socket.create_server(("", 80))
+    with pytest.raises(OSError, match="unreachable"): socket.create_connection(("a", 80), timeout=20)
+    with socket.create_server(("127.0.0.1", 80)) as own: socket.create_connection(own.getsockname()).close()
+
+@isolate(net=Network("a", "b"), fs="readonly")
+def test_readonly(isolate_network): assert served(isolate_network, "a", "b", "b")
+
+@isolate(net=Network("a", "b"), fs="host")
+def test_root_of_the_machine(isolate_network): assert served(isolate_network, "a", "b", "b")
+
+@isolate(net=Network("a", "b"), user="root")
+def test_root(isolate_network):
+    assert os.getuid() == 0
+    assert served(isolate_network, "a", "b", "b")
+    assert isolate_network["a"].run(["id", "-u"], capture_output=True, text=True).stdout == "0\\n"
+
+@isolate(net=Network("a", "b"))
+def test_programs_of_a_host_are_who_the_test_is(isolate_network):
+    done = isolate_network["a"].run(["id", "-u"], capture_output=True, text=True)
+    assert done.stdout == f"{os.getuid()}\\n"
+    status = isolate_network["a"].run(["cat", "/proc/self/status"], capture_output=True, text=True).stdout
+    caps = int(status.partition("CapEff:")[2].split()[0], 16)
+    assert (caps != 0) == (os.getuid() == 0)
+
+@isolate(net=Network("a", "b"), scope="class")
+class TestTogether:
+    def test_one(self, isolate_network):
+        isolate_network.partition("a")
+        isolate_network.link("b").down()
+    def test_two(self, isolate_network):
+        assert served(isolate_network, "a", "b", "b")
+
+@isolate(net=Network("a", "b"), leaks="ignore")
+def test_what_still_runs_in_a_host_is_ended(isolate_network):
+    isolate_network["a"].popen(["sleep", "600"])
+"""
+
+
+def test_hosts_in_every_kind_of_sandbox(pytester, isolated):
+    pytester.makepyfile(HOSTS)
+    isolated().assert_outcomes(passed=9)
+
+
+REFUSED = """
+from pytest_isolate import Link, Network, isolate
+
+@isolate(net=Network("a", "b", links=[Link("a", "b", addresses={"a": "192.0.2.1/24", "b": "192.0.2.1/24"})]))
+def test_clash(isolate_network): pass
+@isolate(net=Network("a"), profile="strict")
+def test_strict(isolate_network): pass
+@isolate
+def test_without(isolate_network): pass
+@isolate(net="off")
+def test_word(): pass
+@isolate(net=Network("a", "b"))
+def test_others(): pass
+"""
+
+
+def test_what_cannot_be_is_an_error_of_that_test_alone(pytester, isolated):
+    pytester.makepyfile(REFUSED)
+    result = isolated()
+    result.assert_outcomes(passed=1, errors=4)
+    result.stdout.fnmatch_lines_random(
+        [
+            "isolate: net=Network('a', 'b', links=[[]Link('a', 'b')[]]) (*::test_clash): 'a' and 'b' both have the address 192.0.2.1",
+            "isolate: net=Network('a') (by @isolate on function *::test_strict): profile='strict' takes away the right by which a test *",
+            "isolate_network: the test has no network of hosts: mark it with @isolate(net=Network('a', 'b'))",
+            "isolate: net='off' (by @isolate on function *::test_word): it must be True * 'host' *",
+        ]
+    )
+
+
+def test_a_run_that_isolates_nothing_says_so(pytester, isolated):
+    pytester.makepyfile(REFUSED)
+    result = isolated("--isolate-off", "-k", "others or clash")
+    result.assert_outcomes(passed=1, errors=1, deselected=3)
+    result.stdout.fnmatch_lines(["isolate_network: the test has no network of hosts: *; this run has --isolate-off"])
+
+
+@pytest.mark.needs("root")
+def test_another_user_of_the_machine_gets_no_right_of_root(pytester, isolated):
+    pytester.makepyfile("""
+        from pytest_isolate import Network, isolate
+        @isolate(net=Network("a"), user="nobody")
+        def test_it(isolate_network): pass
+    """)
+    result = isolated()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["isolate: user='nobody' (*): with net=Network('a') a test has the right to go from host to host *"])
+
+
+def test_what_the_kernel_lacks_is_a_matter_of_on_missing(pytester, isolated, host):
+    from pytest_isolate._network.needs import Kernel
+
+    if Kernel((host.uid, host.gid) if host.rootless else None).errno("netem") == 0:
+        pytest.skip("this kernel has netem")
+    pytester.makepyfile("""
+        from pytest_isolate import Network, isolate
+        @isolate(net=Network("a", delay="10ms"))
+        def test_error(): pass
+        @isolate(net=Network("a", delay="10ms"), on_missing="skip")
+        def test_skip(): pass
+        @isolate(net=Network("a"), on_missing="skip")
+        def test_change(isolate_network):
+            isolate_network.set(delay="10ms")
+            assert 0
+        @isolate(net=Network("a"))
+        def test_refused_change(isolate_network): isolate_network.set(delay="10ms")
+    """)
+    result = isolated("-rs")
+    result.assert_outcomes(skipped=2, errors=1, failed=1)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*cannot isolate net (*::test_error): this kernel has no network emulator (netem), *remedy: sudo modprobe sch_netem *",
+            "E *NetworkUnavailable: this kernel has no network emulator (netem), *",
+        ]
+    )
+
+
+def _namespaces() -> int:
+    with open("/proc/slabinfo", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("net_namespace"))
+
+
+@pytest.mark.needs("root")
+@pytest.mark.alone
+@pytest.mark.dear
+def test_nothing_is_left_of_networks_killed_ones_among_them(pytester, isolated):
+    """No namespace with a name, no interface, and none that somebody keeps. Seen too with 1,000 networks, which take minutes."""
+    pytester.makepyfile("""
+        import os, signal
+        import pytest
+        from pytest_isolate import Network, isolate
+        @isolate(net=Network("a", "b", "c"))
+        @pytest.mark.parametrize("number", range(60))
+        def test_it(number, isolate_network):
+            isolate_network["a"].popen(["sleep", "600"])
+            if number % 5 == 0: os.kill(os.getpid(), signal.SIGKILL)
+    """)
+    named, before = set(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else set(), _namespaces()
+    links = len(os.listdir("/sys/class/net"))
+    isolated("-q", "--tb=no", "--isolate-leaks=ignore").assert_outcomes(passed=48, failed=12)
+    assert (set(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else set()) == named
+    assert len(os.listdir("/sys/class/net")) == links
+    until = time.monotonic() + 60
+    while (left := _namespaces() - before) > 20 and time.monotonic() < until:  # the kernel takes them apart one by one, later
+        time.sleep(0.1)
+    assert left <= 20, "other tests of the machine may have some"
