@@ -51,7 +51,7 @@ class IsolateMark(pytest.MarkDecorator):
         """Run the test in namespaces, limits and an overlay of its own.
 
         Args:
-            net: own network, loopback only; host: the machine's; deny: attempts to leave fail; a Network: hosts
+            net: own network, loopback only; host: the machine's; deny: attempts to leave fail; Network: hosts
             forward: servers reached at their address: fixtures', others too, or none
             memory: bytes: what the process tree may use, swap included, such as 64M
             cpu: cores: bandwidth quota of the process tree, such as 0.5

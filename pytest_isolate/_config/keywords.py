@@ -83,7 +83,7 @@ KEYWORDS = {
     keyword.name: keyword
     for keyword in (
         Keyword(
-            "net", networking.parse, True, "own network, loopback only; host: the machine's; deny: attempts to leave fail; a Network: hosts",
+            "net", networking.parse, True, "own network, loopback only; host: the machine's; deny: attempts to leave fail; Network: hosts",
             type='bool | Network | Literal["host", "deny"]', show=networking.show, recipe=networking.in_recipe,
         ),
         Keyword(

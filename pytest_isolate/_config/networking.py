@@ -69,7 +69,7 @@ def in_recipe(value: object) -> object:
 
 
 def parse(value: object) -> bool | str | Network:
-    """``True``, ``"deny"``, a ``Network``, or ``False`` for ``"host"``, which is the word for it. An ini file says true and false in words."""
+    """``True``, ``"deny"``, a ``Network``, or ``False`` for ``"host"``, its word. An ini file says true and false in words."""
     word = value.lower() if isinstance(value, str) else value
     if isinstance(word, bool):
         return word

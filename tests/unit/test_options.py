@@ -277,8 +277,8 @@ BAD = {
     "net": (
         7,
         (
-            "it must be True (a network of its own, with loopback only), 'deny' (the same, and an attempt to leave fails the test) "
-            "or 'host' (the machine's network)"
+            "it must be True (a network of its own, with loopback only), 'deny' (the same, and an attempt to leave fails the test), "
+            "'host' (the machine's network) or a pytest_isolate.Network (hosts of its own)"
         ),
     ),
     "forward": ("db:0", "a port is a number from 1 to 65535; 'db:0' has none"),
