@@ -71,7 +71,7 @@ def innermost_of_ours(traceback: types.TracebackType | None) -> types.TracebackT
     """What a traceback has behind the last frame of this package, which no plain run has."""
     found = step = traceback
     while step is not None:
-        if os.path.dirname(step.tb_frame.f_code.co_filename) == _HERE:
+        if step.tb_frame.f_code.co_filename.startswith(_HERE):
             found = step.tb_next
         step = step.tb_next
     return found
@@ -86,14 +86,14 @@ def without_ours(traceback: types.TracebackType | None) -> types.TracebackType |
     found: types.TracebackType | None = None
     passed = False
     for step in reversed(steps):
-        if os.path.dirname(step.tb_frame.f_code.co_filename) == _HERE:
+        if step.tb_frame.f_code.co_filename.startswith(_HERE):
             passed = True
         elif not (passed and found is not None and found.tb_frame is step.tb_frame):
             found, passed = types.TracebackType(found, step.tb_frame, step.tb_lasti, step.tb_lineno), False
     return found
 
 
-_HERE = os.path.dirname(__file__)
+_HERE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 
 
 def _code(body: str) -> types.CodeType:

@@ -681,6 +681,10 @@ def test_a_strict_test_sets_no_set_id_bits_and_dumps_no_core(box, level):
                 lambda bits=bits: (
                     LIBC.fchmodat(-100, b"/tmp/program", 0o700 | bits, 0) and answers.append(errno.errorcode[ctypes.get_errno()])
                 ),
+                lambda bits=bits: os.open("/tmp/made", os.O_CREAT | os.O_WRONLY, 0o700 | bits),
+                lambda bits=bits: os.open("/tmp", os.O_TMPFILE | os.O_WRONLY, 0o700 | bits),
+                lambda bits=bits: os.mknod("/tmp/node", stat.S_IFREG | 0o700 | bits),
+                lambda bits=bits: LIBC.creat(b"/tmp/created", 0o700 | bits) < 0 and answers.append(errno.errorcode[ctypes.get_errno()]),
             ):
                 try:
                     attempt()
@@ -691,10 +695,13 @@ def test_a_strict_test_sets_no_set_id_bits_and_dumps_no_core(box, level):
             resource.setrlimit(resource.RLIMIT_CORE, (2, 2))
         except ValueError:
             answers.append("no core")
+        LIBC.syscall(437, -100, b"/tmp/second", bytes(24), 24)
+        answers.append(errno.errorcode[ctypes.get_errno()])
+        os.open("/tmp/program", os.O_RDONLY, 0o6755)  # nothing is made, and the mode means nothing
         return [*answers, oct(os.fstat(fd).st_mode), *resource.getrlimit(resource.RLIMIT_CORE)]
 
     limit = min(resource.getrlimit(resource.RLIMIT_CORE)[1] & 0xFFFF, 1)
-    assert box.run(body, **who(level, box.host)).value == [*["EPERM"] * 6, "no core", "0o100755", limit, limit]
+    assert box.run(body, **who(level, box.host)).value == [*["EPERM"] * 14, "no core", "ENOSYS", "0o100755", limit, limit]
 
 
 @pytest.mark.parametrize("level", LEVELS)
