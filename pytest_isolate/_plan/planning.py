@@ -127,7 +127,8 @@ def _shared_paths(spec: Spec, sockets: tuple[Server, ...]) -> Iterator[Step]:
     for path, read_only in spec.bind:
         yield (steps.BindWithoutLinks if spec.strict else steps.Bind)(path, inside(path), read_only)
     for server in sockets:  # seen through an overlay it is another one, to which nobody listens
-        yield steps.Bind(str(server.place.address), inside(str(server.place.address)))
+        at = str(server.place.address)
+        yield steps.Bind(at, inside(at), read_only=True)  # to be connected to, not to be changed
 
 
 def resolve_user(user: str | int) -> tuple[int, int, tuple[int, ...]]:

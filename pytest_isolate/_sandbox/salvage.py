@@ -14,7 +14,7 @@ import os
 import secrets
 import stat
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_isolate._linux import holes, syscalls
@@ -54,6 +54,8 @@ class Budget:
     without: Container[str] = frozenset()  # paths, below where it begins, of what stays inside
     other: str = ""  # the first name of what is a directory on one side and another thing on the other
     reader: Reader | None = None
+    to: int = -1  # the directory that all is copied to
+    linked: dict[tuple[int, int], str] = field(default_factory=dict)  # what has several names: its copy, below ``to``
 
     def take_file(self) -> bool:
         """One more file, if there may be one."""
@@ -126,6 +128,7 @@ def copy_out(
             os.close(to)
             to = made
         try:
+            budget.to = to
             _copy_directory(fd, to, budget, "")
         finally:
             os.close(to)
@@ -165,7 +168,7 @@ def _copy_directory(fd: int, to: int, budget: Budget, path: str, depth: int = 0)
             elif stat.S_ISDIR(look.st_mode):
                 _copy_below(fd, to, budget, inside, depth)
             elif stat.S_ISREG(look.st_mode):
-                _copy_file(fd, to, entry.name, budget)
+                _copy_file(fd, to, inside, budget)
 
 
 def _copy_link(link: str, to: int, name: str, budget: Budget) -> None:
@@ -194,11 +197,15 @@ def _copy_below(fd: int, to: int, budget: Budget, path: str, depth: int) -> None
         os.close(below)
 
 
-def _copy_file(fd: int, to: int, name: str, budget: Budget) -> None:
+def _copy_file(fd: int, to: int, path: str, budget: Budget) -> None:
+    name = os.path.basename(path)
     if (source := open_file(fd, name, budget.reader)) is None:  # its own author may not read it: its neighbours come out
         budget.spent = True
         return
     try:
+        look = os.fstat(source)
+        if look.st_nlink > 1 and _has_linked(to, path, (look.st_dev, look.st_ino), budget):
+            return
         try:
             copy = os.open(name, _NEW, 0o600, dir_fd=to)
         except FileExistsError:
@@ -208,11 +215,23 @@ def _copy_file(fd: int, to: int, name: str, budget: Budget) -> None:
             return
         try:
             budget.spent = not _copy_data(source, copy, budget) or budget.spent
-            os.fchmod(copy, stat.S_IMODE(os.fstat(source).st_mode) & 0o777)
+            os.fchmod(copy, stat.S_IMODE(look.st_mode) & 0o777)
         finally:
             os.close(copy)
     finally:
         os.close(source)
+
+
+def _has_linked(to: int, path: str, identity: tuple[int, int], budget: Budget) -> bool:
+    """Whether a file with several names is there, and has one more now: thousands of names cost the sandbox the space of one file."""
+    first = budget.linked.setdefault(identity, path)
+    if first == path:
+        return False
+    try:
+        os.link(first, os.path.basename(path), src_dir_fd=budget.to, dst_dir_fd=to, follow_symlinks=False)
+    except OSError:  # a file system without links, or a path that is too long: then it is copied once more
+        return False
+    return True
 
 
 def _copy_data(source: int, copy: int, budget: Budget) -> bool:

@@ -277,7 +277,7 @@ def _disk(limit: int, facts: Facts) -> str:
         )
     said = f"{used} were written when the test was over and the kernel refused more to a process of it"
     unclear = not facts.disk_full and written <= limit // 2
-    return f"{said}: bytes, or one of the {files} files and directories that it allows" if unclear else said
+    return f"{said}: bytes, what it printed among them, or one of the {files} files and directories that it allows" if unclear else said
 
 
 def _timeout(spec: Spec, facts: Facts, phase: str) -> Violation:

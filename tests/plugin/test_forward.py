@@ -131,6 +131,12 @@ def test_path(place): assert talk(place, b"you") == b"helloyou"
 def test_from_a_sub_process(place):
     code = f"import serve; assert serve.talk({place!r}, b'x') == b'hellox'"
     subprocess.run([sys.executable, "-c", code], check=True)
+def test_changes(place):
+    change = lambda: pytest.raises(OSError, match="Read-only|not permitted")
+    with change(): os.chmod(place, 0)
+    with change(): os.utime(place)
+    with change(): os.chown(place, os.getuid(), os.getgid())
+def test_after(place): assert talk(place, b"you") == b"helloyou"
 def test_relative(relative): assert talk("below") == talk(os.path.abspath("below")) == b"hello"
 """
 
@@ -139,7 +145,7 @@ def test_relative(relative): assert talk("below") == talk(os.path.abspath("below
 def test_unix_sockets_answer_at_their_paths(project, isolated, fs):
     """Also through links, and whatever the file system is."""
     project(UNIX)
-    isolated("--isolate-all", f"--isolate-fs={fs}", "--isolate-timeout=20").assert_outcomes(passed=5)
+    isolated("--isolate-all", f"--isolate-fs={fs}", "--isolate-timeout=20").assert_outcomes(passed=9)
 
 
 UDP = """
