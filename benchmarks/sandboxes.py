@@ -40,7 +40,7 @@ def measure(count: int) -> dict[str, float]:
     asked = {"memory": 256 << 20, "pids": 64, "disk": 64 << 20, "timeout": 30.0}
     asked = {name: value for name, value in asked.items() if name not in {"memory", "pids"} or name in here.places}
     spec = Spec(**{**{name: keyword.default for name, keyword in KEYWORDS.items()}, **asked}, origins={})  # type: ignore[arg-type]
-    plan = planning.plan(spec, here, root.Root(), keeper.loopback(), [tempfile.gettempdir(), "/var/tmp"])
+    plan = planning.plan(spec, here, root.Root(), [tempfile.gettempdir(), "/var/tmp"])
     begin: dict[str, float] = {}
     began = 0.0
     for number in range(count + _WARM_UP):

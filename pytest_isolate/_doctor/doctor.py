@@ -97,7 +97,7 @@ def _try(run: Run, name: str, changes: dict[str, object], *, enters: bool) -> Fi
     if name == _WITHOUT:
         plan, spec = run.bare_plan(spec), bare.given(spec, machine.host)
     else:
-        plan = planning.plan(spec, machine.host, Root(), machine.keeper.loopback() if spec.networking.is_own else [], run.places())
+        plan = planning.plan(spec, machine.host, Root(), run.places())
     for missing in (*plan.missing, strictness.missing(spec)):
         if missing is not None:
             return Finding(name, available=False, reason=missing.reason, remedy=missing.remedy, optional=optional)

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from pytest_isolate._config.destinations import Destination
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._forking.own_processes import Children
+from pytest_isolate._forward import encoded
 from pytest_isolate._forward.descriptors import BEGAN, INHERITED
 from pytest_isolate._forward.finder import Finder, Started
 from pytest_isolate._forward.missed import Missed
 from pytest_isolate._forward.others import Others
 from pytest_isolate._forward.relaying import Figures, Relaying
 from pytest_isolate._forward.server import Server, Used
-from pytest_isolate._sandbox.encoder import Encoder
 from pytest_isolate._sandbox.sandbox import Sandbox
 
 
@@ -29,8 +29,7 @@ class Forwarding:
 
     def _encoded(self) -> list[bytes]:
         if self._requests is None:
-            encoder = Encoder("pytest_isolate._linux.diag_requests")
-            self._requests = [bytes.fromhex(each) for each in encoder.messages()]
+            self._requests = encoded.requests()
         return self._requests
 
     def before_fixture(self) -> Started:

@@ -1,18 +1,29 @@
 """The sock_diag requests by which listening sockets are listed, encoded by pyroute2's own classes.
 
-A process of its own, as ``network.py`` and for its reason; started by the first shared fixture that has a server.
+pyroute2's modules would make every fork of pytest dearer, so this runs as a process of its own, once, started by the first shared
+fixture that has a server.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-
-from pytest_isolate._linux.network import import_without_init
+from importlib.machinery import PathFinder
+from types import ModuleType
 
 _LISTEN, _CLOSE = 1 << 10, 1 << 7  # states, as of <net/tcp_states.h>; a datagram socket that is bound is "closed"
 _TCP, _UDP = 6, 17
 _INET, _INET6, _UNIX = 2, 10, 1
+
+
+def _import_without_init(name: str) -> None:
+    """Have a package's modules imported without all others, which its ``__init__`` imports: 15 ms instead of 80. In this process only."""
+    spec = PathFinder.find_spec(name)
+    if spec is None or spec.submodule_search_locations is None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    package = ModuleType(name)
+    package.__path__ = list(spec.submodule_search_locations)
+    sys.modules[name] = package
 
 
 def requests() -> list[bytes]:
@@ -43,5 +54,5 @@ def requests() -> list[bytes]:
 
 def main() -> None:
     """Print the messages as JSON for the process that asked."""
-    import_without_init("pyroute2")
+    _import_without_init("pyroute2")
     json.dump([message.hex() for message in requests()], sys.stdout)

@@ -73,7 +73,6 @@ def plan(
     spec: Spec,
     host: Host,
     root: Root,
-    loopback: list[str],
     places: list[str],
     *,
     sockets: tuple[Server, ...] = (),
@@ -103,7 +102,7 @@ def plan(
     layout.steps += _shared_paths(spec, sockets)
     layout.steps.append(steps.Hostname(spec.hostname))
     if spec.networking.is_own:
-        layout.steps.append(steps.Loopback(tuple(loopback)))
+        layout.steps.append(steps.Loopback())
     if spec.disk is not None:  # at the very last: what is in there by then is not the test's
         layout.steps.append(steps.LimitDisk(PRIVATE, spec.disk, most_files(spec.disk)))
     layout.steps.append(steps.Pivot(ROOT))

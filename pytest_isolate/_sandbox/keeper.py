@@ -17,7 +17,6 @@ from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import cgroup
 from pytest_isolate._sandbox import bootstrap, ending, wire
 from pytest_isolate._sandbox.bare import Bare
-from pytest_isolate._sandbox.encoder import Encoder
 from pytest_isolate._sandbox.ending import is_ready, is_reaped
 from pytest_isolate._sandbox.recipe import Recipe
 from pytest_isolate._sandbox.sandbox import BUILDING_LONGEST, Sandbox
@@ -46,12 +45,7 @@ class Keeper:
                 signal.pidfd_send_signal(own, 0)
         finally:
             os.close(own)
-        self._encoder = Encoder("pytest_isolate._linux.network")
-        try:
-            self._start()
-        except StepFailedError:
-            self._encoder.close()
-            raise
+        self._start()
 
     def _start(self) -> None:
         backend = str(Path(_cffi_backend.__file__).parent)
@@ -102,7 +96,7 @@ class Keeper:
     @property
     def helpers(self) -> set[int]:
         """The pids of all processes of ours."""
-        return {self.builder, self._encoder.pid}
+        return {self.builder}
 
     def kill(self) -> None:
         """End a builder that does not answer. ``revive`` puts another one in its place."""
@@ -137,10 +131,6 @@ class Keeper:
         self.unreaped = [pid for pid in self.unreaped if not is_reaped(pid)]
         while wait and self.unreaped:
             ending.reap(self.unreaped.pop(), ending.TEST)
-
-    def loopback(self) -> list[str]:
-        """The rtnetlink messages that bring the loopback interface up. Raises ``StepFailedError``."""
-        return self._encoder.messages()
 
     def clean_up(self) -> None:
         """Let go of the sandboxes whose tests are over."""
@@ -208,7 +198,7 @@ class Keeper:
 
     def descriptors(self) -> set[int]:
         """Everything of ours that no test may inherit."""
-        ours = {self._requests.fileno(), self._pidfd, *self._encoder.descriptors()}
+        ours = {self._requests.fileno(), self._pidfd}
         for sandbox in self.open:
             ours.update(sandbox.descriptors())
         return ours
@@ -226,4 +216,3 @@ class Keeper:
                 self.kill()  # and the kernel its sandboxes with it; their groups are the next run's to sweep
             self._status()
             self._forget_builder()
-        self._encoder.close()

@@ -354,8 +354,7 @@ class Run:
             self._check_mover(spec)
         key = (*spec.recipe_key, sockets, hosts)
         if key not in machine.plans:
-            loopback = machine.keeper.loopback() if spec.networking.is_own else []
-            plan = planning.plan(spec, machine.host, Root(), loopback, self.places(session.items), sockets=sockets, hosts=hosts)
+            plan = planning.plan(spec, machine.host, Root(), self.places(session.items), sockets=sockets, hosts=hosts)
             if (lacking := strictness.missing(spec)) is not None:
                 plan.missing += (lacking,)
                 plan.walls = tuple(each for each in plan.walls if each != "strict")

@@ -37,7 +37,7 @@ _OPTIONS = (
 if os.geteuid():  # an ordinary user may have none of these
     _OPTIONS = tuple(option for option in _OPTIONS if not option[0].startswith(("--isolate-memory", "--isolate-pids")))
 _STDOUT = ("pipe", "file", "terminal")
-_NEVER = ("INTERNALERROR", "itself failed", 'File "<frozen runpy>')
+_NEVER = ("INTERNALERROR", "itself failed", ", in _run_module_as_main")  # the last is of a traceback; stacks of a test have no comma
 _KNOWN = {
     "conftest.py", "test_it.py", "hostile.py", "canary", "out", "tmp", "report.json", "measured.json", "page.html", "junit.xml", "log",
     "trace", "isolate-artifacts", ".pytest_cache", "__pycache__",

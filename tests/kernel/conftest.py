@@ -52,9 +52,7 @@ class Box:
 
     def plan(self, *, root: Root | None = None, **changes: object) -> planning.Plan:
         spec = self.spec(**changes)
-        return planning.plan(
-            spec, self.host, root or Root(), self.keeper.loopback() if spec.networking.is_own else [], [tempfile.gettempdir(), "/var/tmp"]
-        )
+        return planning.plan(spec, self.host, root or Root(), [tempfile.gettempdir(), "/var/tmp"])
 
     def run(
         self,

@@ -60,9 +60,8 @@ def test_after(): assert os.uname().nodename == "isolate"
 #: Where, call, errno, which one (behind it perhaps a path) -> the error of the first test; None where it passes all the same.
 AS_ROOT = {
     "start openat EMFILE 1": "read /proc/self/mountinfo and the control groups of this machine: too many open files*; remedy: raise*",
-    "start vfork,clone,clone3,fork EAGAIN 1..2": "start a helper process, for pyroute2: *[[]EAGAIN]; remedy: raise the limit of processes*",
-    "start pipe2 EMFILE 1": "start a helper process, for pyroute2: too many open files in one process [[]EMFILE]; remedy: raise*",
-    "start pipe2 EMFILE 4": "start the builder process: too many open files in one process [[]EMFILE]; remedy: raise*",
+    "start vfork,clone,clone3,fork EAGAIN 1..2": "start the builder process: *[[]EAGAIN]; remedy: raise the limit of processes*",
+    "start pipe2 EMFILE 1": "start the builder process: too many open files in one process [[]EMFILE]; remedy: raise*",
     "start socketpair EMFILE 1": "open a channel to the builder process: too many open files in one process [[]EMFILE]; remedy: raise*",
     "start flock ENOLCK 1": "*: lock /*: *[[]ENOLCK]*",
     "start flock EINTR 1": None,
@@ -105,7 +104,7 @@ AS_USER = {
     **{
         case: AS_ROOT[case]
         for case in (
-            "start openat EMFILE 1", "start vfork,clone,clone3,fork EAGAIN 1..2", "start pipe2 EMFILE 4", "start socketpair EMFILE 1",
+            "start openat EMFILE 1", "start vfork,clone,clone3,fork EAGAIN 1..2", "start pipe2 EMFILE 1", "start socketpair EMFILE 1",
             "build clone ENOSPC 1", "build clone EINTR 1", "build openat EMFILE 1 /proc", "build sendmsg ENOMEM 1", "build recvmsg EINTR 1",
             "build prctl EPERM 1", "build mount ENOSPC 1", "build pivot_root EPERM 1", "fork pipe2 EMFILE 3", "fork pidfd_open EMFILE 1",
             "fork chdir ENOMEM 1", "fork dup2,dup3 EMFILE 1", "fork close_range ENOSYS 1",

@@ -114,7 +114,7 @@ def test_a_plan_is_made_from_no_keyword_that_its_key_lacks(fs, uid, version):
     defaults = {name: keyword.default for name, keyword in KEYWORDS.items()} | {"fs": fs}
     READ.clear()
     for given in ({}, GIVEN, {"net": False}):
-        planning.plan(Read(**defaults | given, origins={}), host, Root(), ["6c6f"], ["/tmp"])
+        planning.plan(Read(**defaults | given, origins={}), host, Root(), ["/tmp"])
     as_root = set() if uid else {"user"}  # whose identity the test takes by itself
     assert {keyword.name for keyword in KEYWORDS.values() if keyword.recipe is not None} - as_root == READ
 

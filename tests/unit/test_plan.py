@@ -98,7 +98,7 @@ def spec(**keywords):
 
 
 def a_plan(wanted=None, host=None, tree=None, places=("/tmp",)):
-    return planning.plan(wanted or spec(), host or a_host(), tree or Files(), ["6c6f"], list(places))
+    return planning.plan(wanted or spec(), host or a_host(), tree or Files(), list(places))
 
 
 def steps(plan, *kinds):
@@ -423,7 +423,7 @@ def test_namespaces_are_those_that_were_asked_for(rootless, net):
     plan = a_plan(spec(net=net), a_host(rootless=rootless))
     always = Clone.NEWPID | Clone.NEWIPC | Clone.NEWUTS | Clone.NEWNS
     assert plan.recipe.namespaces == always | (Clone.NEWNET if net else 0) | (Clone.NEWUSER if rootless else 0)
-    assert steps(plan, Loopback) == ([Loopback(("6c6f",))] if net else [])
+    assert steps(plan, Loopback) == ([Loopback()] if net else [])
     assert steps(plan, Hostname) == [Hostname("isolate")]
 
 
