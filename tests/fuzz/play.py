@@ -3,13 +3,15 @@
 Each round is a run of pytest with some tests that do whatever a random number says (``hostile.py``), a harmless one behind each, and
 options by the same number. A finding is a run that does not come to its end, ends otherwise than runs with failing tests do, lets a
 harmless test fail, calls a sandbox broken, grows large, or leaves a descriptor, a process or a file of the machine behind. Its seed is
-printed, and what it said is kept in ``findings``; ``--seed=N --rounds=1 --told`` plays it again.
+printed, and what it said is kept in ``findings``; ``--seed=N --rounds=1 --told`` plays it again. ``--corpus`` plays those that once were
+findings, of ``seeds.txt``; they mean the same as long as ``hostile.py`` chooses among the same actions.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import itertools
 import json
 import os
 import pty
@@ -205,13 +207,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rounds", type=int, default=1 << 30)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
+    parser.add_argument("--corpus", action="store_true", help="the seeds that are kept, instead of new ones")
     parser.add_argument("--told", action="store_true", help="have hostile tests say what they do")
     parser.add_argument("--findings", type=Path, default=Path("findings"))
     given = parser.parse_args()
     outcomes: collections.Counter[str] = collections.Counter()
     begun, findings, number = time.monotonic(), 0, 0
-    while number < given.rounds and time.monotonic() - begun < given.seconds:
-        one = Round(given.seed + number, told=given.told)
+    kept = [int(line.split()[0]) for line in (_HERE / "seeds.txt").read_text().splitlines()] if given.corpus else None
+    for seed in kept or itertools.count(given.seed):
+        if number >= given.rounds or (kept is None and time.monotonic() - begun >= given.seconds):
+            break
+        one = Round(seed, told=given.told)
         found = one.play()
         outcomes.update(one.outcomes)
         number += 1
