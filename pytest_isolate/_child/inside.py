@@ -342,8 +342,10 @@ class Inside:
         """Say the end and leave, without the parent's exit handlers; before that, run the other tests of the group. Never returns."""
         try:
             self._say_end(raised)
-            while self._commands >= 0 and (command := next_command(self._commands)) is not None:
-                self._say_end(self._run_next(command))
+            # one that wanted to end the run is the last of its group, and pytest waits for it to leave
+            while raised is None and self._commands >= 0 and (command := next_command(self._commands)) is not None:
+                raised = self._run_next(command)
+                self._say_end(raised)
             if self._commands >= 0:  # pytest stops in the middle of the group
                 setup_state.tear_down_rest(self._item.session)
         finally:

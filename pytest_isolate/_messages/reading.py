@@ -210,6 +210,17 @@ def fits(value: object, shape: object) -> bool:
     return found
 
 
+def sendable(value: Any) -> Any:  # noqa: ANN401 - whatever JSON has
+    """Spell out the halves of surrogates in all its texts: for execnet, which sends UTF-8, they are the end of xdist's whole run."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, list):
+        return [sendable(each) for each in value]
+    if isinstance(value, dict):
+        return {sendable(name): sendable(each) for name, each in value.items()}
+    return value
+
+
 def checked(frames: list[Frame], *, strict: bool, may_need: bool = False) -> tuple[list[Frame], str | None]:
     """The frames up to the first that no child of ours would have written, and what the test's process did by that one."""
     for number, frame in enumerate(frames):

@@ -564,6 +564,8 @@ def finish(flight: Flight) -> None:
     _tell_of_output(flight, group.watch)
     flight.troubles += ending.told()
     preparation.restore_flags(flight.run.stream_flags)
+    if hasattr(flight.item.config, "workerinput"):
+        exit_.frames = reading.sendable(exit_.frames)
     exit_.frames, unreadable = reading.checked(exit_.frames, strict=spec.strict, may_need=flight.rehearses or flight.asks)
     entered = exit_.first("entered") or {}
     base = entered.get("base")
