@@ -118,13 +118,15 @@ def test_names_that_no_file_can_have(pytester, isolated):
 
 def test_half_a_character_is_not_the_end_of_all_workers(pytester, isolated):
     """Execnet sends texts in UTF-8: what has none is spelled out."""
-    pytester.makepyfile(test_it=r"""
+    pytester.makepyfile(
+        test_it=r"""
         import warnings
         def test_raises(): raise ValueError("\ud800")
         def test_tells(record_property): record_property("a\udcff", {"\udcff": ["\udcff"]})
         def test_warns(): warnings.warn("\udfff")
         def test_after(): pass
-    """)
+    """
+    )
     result = isolated("--isolate-all", "-n1", "--isolate-report=report.json", "--junitxml=junit.xml")
     result.assert_outcomes(passed=3, failed=1, warnings=1)
     result.stdout.fnmatch_lines([r"FAILED test_it.py::test_raises - ValueError: \ud800"])
