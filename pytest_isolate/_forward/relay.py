@@ -19,10 +19,12 @@ from pytest_isolate._forward.datagrams import Datagrams
 from pytest_isolate._forward.inside import open_sockets
 from pytest_isolate._forward.loop import IN, Loop
 from pytest_isolate._forward.place import RELAY, UDP, Place
+from pytest_isolate._forward.requests import AskUsed, Opened, OpenServers, Places, Used
 from pytest_isolate._forward.streams import Connection
 from pytest_isolate._linux import signals
 from pytest_isolate._linux.kin import Kin
 from pytest_isolate._sandbox import wire
+from pytest_isolate._sandbox.requests import Failed, Message, receive
 
 TYPE_CHECKING = False  # importing typing for it would make the relay larger
 if TYPE_CHECKING:
@@ -182,7 +184,7 @@ class Relay:
         self._requests = requests
         self._kin = Kin()
         self._loop = Loop()
-        self._sandboxes: dict[str, _Sandbox] = {}
+        self._sandboxes: dict[int, _Sandbox] = {}
         self._is_needed = True
         self._loop.want(requests.fileno(), IN, self._hear)
         self._parent = os.pidfd_open(os.getppid())  # a copy of pytest's socket in some child of its own must not hide its end
@@ -197,23 +199,23 @@ class Relay:
         self._is_needed = False
 
     def _hear(self, _: int) -> None:
-        received = wire.receive(self._requests)
+        received = receive(self._requests)
         if received is None:
             self._is_needed = False
             return
-        (kind, number, *fields), descriptors = received
-        if kind == "open":
-            self._open(number, int(fields[0]), wire.unpacked(fields[1])["places"], descriptors[0])
-        elif kind == "used":
-            self._say_used(number)
+        request, descriptors = received
+        if isinstance(request, OpenServers):
+            self._open(request, descriptors[0])
+        elif isinstance(request, AskUsed):
+            self._say_used(request.sandbox)
 
-    def _open(self, number: str, namespaces: int, packed: list[list[object]], pidfd: int) -> None:
-        places = [Place(*each) for each in packed]
+    def _open(self, request: OpenServers, pidfd: int) -> None:
+        places, number = [Place(*each) for each in Places.unpack(request.packed).places], request.sandbox
         try:
-            sockets = open_sockets(self._kin, pidfd, namespaces, [*places, _DESK])
+            sockets = open_sockets(self._kin, pidfd, request.namespaces, [*places, _DESK])
         except StepFailedError as error:
             os.close(pidfd)
-            self._say("failed", error.step, error.path, error.errno)
+            self._say(Failed.of(error))
             return
         sandbox = self._sandboxes[number] = _Sandbox(self._loop, pidfd, places, sockets)
 
@@ -222,15 +224,15 @@ class Relay:
             sandbox.leave()
 
         self._loop.want(pidfd, IN, leave)
-        self._say("open")
+        self._say(Opened())
 
-    def _say_used(self, number: str) -> None:
+    def _say_used(self, number: int) -> None:
         listeners = self._sandboxes[number].listeners if number in self._sandboxes else []
-        self._say("used", *(figure for each in listeners for figure in each.used()))
+        self._say(Used(tuple(str(figure) for each in listeners for figure in each.used())))
 
-    def _say(self, kind: str, *fields: str | int) -> None:
+    def _say(self, message: Message) -> None:
         try:
-            wire.send(self._requests, kind, *fields)
+            message.send(self._requests)
         except OSError:
             self._is_needed = False
 

@@ -13,9 +13,11 @@ from typing import NamedTuple
 import _cffi_backend
 
 from pytest_isolate._errors import Step, StepFailedError
+from pytest_isolate._forward.requests import AskUsed, OpenServers, Places, Used
 from pytest_isolate._forward.server import Server
 from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._sandbox import bootstrap, ending, wire
+from pytest_isolate._sandbox.requests import Failed, Message, receive
 from pytest_isolate._sandbox.sandbox import Sandbox
 
 _ANSWER_LONGEST = 10.0  # seconds; it waits for nobody but a processor
@@ -58,29 +60,28 @@ class Relaying:
     def open(self, sandbox: Sandbox, servers: Sequence[Server]) -> None:
         """Have a sandbox reach these. Raises ``StepFailedError``."""
         self._number += 1
-        packed = wire.packed({"places": [list(server.place) for server in servers]})
+        packed = Places(tuple(tuple(server.place) for server in servers)).pack()
         answer = self._opened(sandbox, packed) or self._opened(sandbox, packed)
         if answer is None:
             raise StepFailedError("ask", "the relay, a helper process of pytest-isolate, for the servers of shared fixtures", 32)
-        kind, *fields = answer
-        if kind == "failed":
-            raise StepFailedError(fields[0], fields[1], int(fields[2]))
+        if isinstance(answer, Failed):
+            raise answer.error()
         sandbox.relayed = self._number
 
-    def _opened(self, sandbox: Sandbox, packed: str) -> wire.Message | None:
+    def _opened(self, sandbox: Sandbox, packed: str) -> Message | None:
         if self._channel is None:
             self._start()
-        answer = self._ask("open", self._number, sandbox.recipe.namespaces & _NETWORK, packed, descriptors=(sandbox.pidfd,))
+        answer = self._ask(OpenServers(self._number, sandbox.recipe.namespaces & _NETWORK, packed), (sandbox.pidfd,))
         if answer is None:  # it has died, perhaps long ago: the kernel or a person ended it
             self.close()
         return answer
 
     def used(self, sandbox: Sandbox) -> list[Figures] | None:
         """For each of its servers, so far. None where the relay has died."""
-        answer = self._ask("used", sandbox.relayed) if sandbox.relayed and self._channel is not None else None
-        if answer is None or len(answer) == 1:
+        answer = self._ask(AskUsed(sandbox.relayed)) if sandbox.relayed and self._channel is not None else None
+        if not isinstance(answer, Used) or not answer.figures:
             return None
-        numbers = list(map(int, answer[1:]))
+        numbers = list(map(int, answer.figures))
         return [Figures(*numbers[at : at + 4]) for at in range(0, len(numbers), 4)]
 
     def _start(self) -> None:
@@ -100,11 +101,11 @@ class Relaying:
         ours.settimeout(_ANSWER_LONGEST)
         self._channel = ours
 
-    def _ask(self, kind: str, *fields: str | int, descriptors: tuple[int, ...] = ()) -> wire.Message | None:
+    def _ask(self, request: Message, descriptors: tuple[int, ...] = ()) -> Message | None:
         assert self._channel is not None
         try:
-            wire.send(self._channel, kind, *fields, descriptors=descriptors)
-            received = wire.receive(self._channel)
+            request.send(self._channel, descriptors)
+            received = receive(self._channel)
         except (TimeoutError, ConnectionError):
             return None
         return None if received is None else received[0]

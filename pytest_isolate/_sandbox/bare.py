@@ -18,6 +18,7 @@ from pytest_isolate._sandbox import entry as entry_module
 from pytest_isolate._sandbox.child import Child
 from pytest_isolate._sandbox.ending import is_ready
 from pytest_isolate._sandbox.entry import Entry
+from pytest_isolate._sandbox.requests import Ended, Failed, Forked, KillAll, ListLeft, Message, Processes, receive
 from pytest_isolate._sandbox.sandbox import Sandbox
 
 _WARDEN = "the process above a test without namespaces, a helper process of pytest-isolate,"
@@ -86,21 +87,22 @@ class Bare(Sandbox):
         self._line.settimeout(_ANSWER_LONGEST)
         with Step("pidfd_open of", "the process above the test's"):
             self._warden_fd = os.pidfd_open(self._warden)
-        answer = self._hear_warden("forked", "failed")
+        answer = self._hear_warden(Forked, Failed)
         if answer is None:
             raise StepFailedError("fork", "the test's process: the one above it, a helper of pytest-isolate, is gone", 32)
-        (kind, *fields), descriptors = answer
-        if kind == "failed":
-            raise StepFailedError(fields[0], fields[1], int(fields[2]))
+        forked, descriptors = answer
+        if isinstance(forked, Failed):
+            raise forked.error()
+        assert isinstance(forked, Forked)
         with Step("keep a pidfd of", "the test's process"):
             self._test = os.dup(descriptors[0])
-        return _Warded(int(fields[0]), descriptors[0], self, self._warden)
+        return _Warded(forked.pid, descriptors[0], self, self._warden)
 
-    def _hear_warden(self, *kinds: str) -> tuple[wire.Message, list[int]] | None:
+    def _hear_warden(self, *kinds: type[Message]) -> tuple[Message, list[int]] | None:
         """Wait for a message of these kinds. None when the warden is gone, or is killed for it does not answer."""
         while self._line is not None:
             try:
-                received = wire.receive(self._line)
+                received = receive(self._line)
             except TimeoutError:
                 self._say_stuck()
                 received = None
@@ -109,16 +111,16 @@ class Bare(Sandbox):
             if received is None:
                 self._end_warden()
                 return None
-            if received[0][0] == "ended":
-                self._status = int(received[0][1])
-            if received[0][0] in kinds:
+            if isinstance(received[0], Ended):
+                self._status = received[0].status
+            if isinstance(received[0], kinds):
                 return received
         return None
 
     def status(self) -> int | None:
         """Wait until the test is reaped. Its status, as of wait(2); None when nobody can say it."""
         if self._status is None:
-            self._hear_warden("ended")
+            self._hear_warden(Ended)
         return self._status
 
     def signal(self, pid: int, number: int) -> None:
@@ -179,8 +181,8 @@ class Bare(Sandbox):
         if self.is_empty() or self._line is None:
             return [], 0, True
         with contextlib.suppress(OSError):  # the warden is gone, which its answer says
-            wire.send(self._line, "list")
-        received = self._hear_warden("processes")
+            ListLeft().send(self._line)
+        received = self._hear_warden(Processes)
         return ([], 0, False) if received is None else self._listed(received[0])
 
     def kill(self) -> None:
@@ -188,7 +190,7 @@ class Bare(Sandbox):
         if self._line is not None:
             self.processor_seconds()  # while they are there
             with contextlib.suppress(OSError):  # it is gone
-                wire.send(self._line, "kill")
+                KillAll().send(self._line)
 
     def reap_strays(self) -> None:
         """Whoever a test makes its sibling is the warden's child."""

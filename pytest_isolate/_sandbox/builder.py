@@ -21,6 +21,21 @@ from pytest_isolate._sandbox import wire
 from pytest_isolate._sandbox.holder import Holder, Nobody
 from pytest_isolate._sandbox.left_over import Question, send_signal
 from pytest_isolate._sandbox.recipe import Recipe
+from pytest_isolate._sandbox.requests import (
+    Build,
+    Failed,
+    Finish,
+    GroupsMade,
+    Learn,
+    ListProcesses,
+    MakeGroups,
+    Message,
+    OfSandbox,
+    Ready,
+    Release,
+    SendSignal,
+    receive,
+)
 
 _UNMAKING_LONGEST = 5.0  # seconds
 _LOOK_AGAIN = 10  # milliseconds; v1 has no event for a group that became empty
@@ -41,8 +56,8 @@ class Builder:
         self._requests = requests
         self._kin = Kin()
         self._groups: cgroup.RunGroups | None = None
-        self._sandboxes: dict[str, _Sandbox] = {}
-        self._recipes: dict[str, Recipe] = {}
+        self._sandboxes: dict[int, _Sandbox] = {}
+        self._recipes: dict[int, Recipe] = {}
         self._dying: list[str] = []  # groups to remove as soon as they are empty
         self._ending: dict[int, _Sandbox] = {}  # with a killed PID 1 that is not yet reaped, by pidfd
         self._poll = select.poll()
@@ -54,39 +69,42 @@ class Builder:
         """Answer requests until pytest is gone, then unmake everything."""
         try:
             while (received := self._next_request()) is not None:
-                (kind, *fields), descriptors = received
-                if kind == "build":
-                    self._build(fields[0], self._recipes[fields[1]], wire.Channel(fileno=descriptors[0]))
-                elif kind == "learn":
-                    self._recipes[fields[0]] = Recipe.unpack(fields[1])
-                elif kind == "groups":
-                    self._open_groups(fields)
-                elif fields[0] in self._sandboxes:  # else it could not be built, which was said
-                    self._see_to(kind, *fields)
+                self._obey(*received)
         finally:
             for number in list(self._sandboxes):
                 self._release(number)
             self._unmake()
 
-    def _see_to(self, kind: str, number: str, *fields: str) -> None:
-        sandbox = self._sandboxes[number]
-        if kind == "release":
-            self._release(number)
-        elif kind == "now":
+    def _obey(self, request: Message, descriptors: list[int]) -> None:
+        if isinstance(request, Build):
+            self._build(request.sandbox, self._recipes[request.recipe], wire.Channel(fileno=descriptors[0]))
+        elif isinstance(request, Learn):
+            self._recipes[request.recipe] = Recipe.unpack(request.packed)
+        elif isinstance(request, MakeGroups):
+            self._make_groups(request)
+        elif (
+            isinstance(request, OfSandbox) and (sandbox := self._sandboxes.get(request.sandbox)) is not None
+        ):  # else it could not be built, which was said
+            self._see_to(sandbox, request)
+
+    def _see_to(self, sandbox: _Sandbox, request: OfSandbox) -> None:
+        if isinstance(request, Release):
+            self._release(request.sandbox)
+        elif isinstance(request, Finish):
             self._finish(sandbox)
-        elif kind == "signal":
-            send_signal(sandbox.holder.proc, fields[0], int(fields[1]))
-        elif kind == "list":
+        elif isinstance(request, SendSignal):
+            send_signal(sandbox.holder.proc, request.pid, request.number)
+        elif isinstance(request, ListProcesses):
             sandbox.question = Question(sandbox.holder.proc)
 
-    def _next_request(self) -> tuple[wire.Message, list[int]] | None:
+    def _next_request(self) -> tuple[Message, list[int]] | None:
         """None once pytest is gone. A copy of its socket in some forked child of its own must not hide that: hence the pidfd."""
         while True:
             again = self._answer()
             ready = {fd for fd, _ in self._poll.poll(None if again is None else again * 1000)}
             self._reap(ready)
             if self._requests.fileno() in ready:
-                return wire.receive(self._requests)
+                return receive(self._requests)
             if self._parent in ready:
                 return None
 
@@ -95,29 +113,28 @@ class Builder:
         again: list[float] = []
         for sandbox in self._sandboxes.values():
             if sandbox.question is not None:
-                fields, soon = sandbox.question.look()
-                if fields:
+                found, soon = sandbox.question.look()
+                if found is not None:
                     sandbox.question = None
-                    _say(sandbox.channel, "processes", *fields)
+                    _say(sandbox.channel, found)
                 else:
                     again.append(soon)
         return min(again, default=None)
 
-    def _open_groups(self, fields: list[str]) -> None:
-        places = zip(fields[::3], fields[1::3], fields[2::3])  # noqa: B905 - pytest's word
+    def _make_groups(self, request: MakeGroups) -> None:
         try:
-            self._groups = cgroup.RunGroups({name: cgroup.Hierarchy(int(version), directory) for name, version, directory in places})
+            self._groups = cgroup.RunGroups({name: cgroup.Hierarchy(version, directory) for name, version, directory in request.places()})
         except StepFailedError as error:
-            wire.send(self._requests, "failed", error.step, error.path, error.errno)
+            Failed.of(error).send(self._requests)
         else:
-            wire.send(self._requests, "ready")
+            GroupsMade().send(self._requests)
 
-    def _build(self, number: str, recipe: Recipe, channel: wire.Channel) -> None:
+    def _build(self, number: int, recipe: Recipe, channel: wire.Channel) -> None:
         holder = (Holder if recipe.namespaces else Nobody)(self._kin, recipe)
         sandbox = _Sandbox(channel, holder, {})
         try:
             if self._groups is not None:
-                sandbox.groups = self._groups.make(number, recipe.limits)
+                sandbox.groups = self._groups.make(str(number), recipe.limits)
             holder.build()
         except StepFailedError as error:
             self._give_up(sandbox, error)
@@ -132,14 +149,14 @@ class Builder:
         sandbox.holder.kill()
         if sandbox.holder.pid:
             sandbox.holder.reap()  # there was nobody else in there
-        _say_failed(sandbox.channel, error)
+        _say(sandbox.channel, Failed.of(error))
         sandbox.channel.close()
 
     def _finish(self, sandbox: _Sandbox) -> None:
         try:
             sandbox.holder.finish()
         except StepFailedError as error:
-            _say_failed(sandbox.channel, error)  # its release will come
+            _say(sandbox.channel, Failed.of(error))  # its release will come
         else:
             self._announce(sandbox)
 
@@ -151,17 +168,16 @@ class Builder:
                 with Step("open", path := _join_file(group)):
                     joins.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
             with Step("send", "the sandbox's descriptors to pytest"):
-                groups = [field for group in sandbox.groups.items() for field in group]
-                descriptors = (sandbox.holder.pidfd, *joins, *sandbox.holder.kept)
-                wire.send(sandbox.channel, "ready", len(joins), *groups, descriptors=descriptors)
+                ready, descriptors = Ready.of(sandbox.groups, sandbox.holder.handles(joins))
+                ready.send(sandbox.channel, descriptors)
         except StepFailedError as error:
-            _say_failed(sandbox.channel, error)
+            _say(sandbox.channel, Failed.of(error))
         finally:
             for fd in joins:
                 os.close(fd)
             sandbox.holder.let_go()
 
-    def _release(self, number: str) -> None:
+    def _release(self, number: int) -> None:
         sandbox = self._sandboxes.pop(number)
         sandbox.channel.close()
         sandbox.holder.kill()
@@ -201,13 +217,9 @@ class Builder:
         self._dying = [group for group in self._dying if not cgroup.remove(group)]
 
 
-def _say_failed(channel: wire.Channel, error: StepFailedError) -> None:
-    _say(channel, "failed", error.step, error.path, error.errno)
-
-
-def _say(channel: wire.Channel, kind: str, *fields: str | int) -> None:
+def _say(channel: wire.Channel, message: Message) -> None:
     try:
-        wire.send(channel, kind, *fields)
+        message.send(channel)
     except ConnectionError:
         return  # pytest does not want it any more
 

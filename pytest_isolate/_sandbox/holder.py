@@ -19,6 +19,7 @@ from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._sandbox import apart, copies
 from pytest_isolate._sandbox.overlays import TakeApart
 from pytest_isolate._sandbox.recipe import Recipe
+from pytest_isolate._sandbox.requests import Handles
 from pytest_isolate._sandbox.steps import Write, perform
 
 
@@ -29,7 +30,7 @@ class Holder:
         self.pid = 0
         self.pidfd = -1
         self.proc = -1  # its /proc, the true one, whatever a test that is root mounts there
-        self.kept: list[int] = []  # what pytest wants to keep hold of: the private file system, two files for output, counters
+        self.kept: list[int] = []  # what pytest gets: the private file system, two files for output, counters
         self._kin = kin
         self._recipe = recipe
         self._rest = list(recipe.steps)
@@ -120,6 +121,11 @@ class Holder:
             perform(step)
         with Step("open", "/proc"):
             self.proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def handles(self, joins: list[int]) -> Handles:
+        """Name what pytest gets, with the files by which to join its control groups."""
+        private, stdout, stderr, *network = self.kept
+        return Handles(self.pidfd, private, stdout, stderr, tuple(joins), tuple(network))
 
     def let_go(self) -> None:
         """Close what pytest has got."""

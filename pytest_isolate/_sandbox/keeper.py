@@ -6,6 +6,7 @@ Everything opened here is pytest's alone: close-on-exec, and never among what a 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from pytest_isolate._sandbox import bootstrap, ending, wire
 from pytest_isolate._sandbox.bare import Bare
 from pytest_isolate._sandbox.ending import is_ready, is_reaped
 from pytest_isolate._sandbox.recipe import Recipe
+from pytest_isolate._sandbox.requests import Build, Failed, Learn, MakeGroups, Message, Release, receive
 from pytest_isolate._sandbox.sandbox import BUILDING_LONGEST, Sandbox
 
 _LEAVING_LONGEST = 10.0  # seconds that the builder has to unmake everything before it is killed: it takes at most half of them
@@ -66,16 +68,15 @@ class Keeper:
             return
         self._requests.settimeout(BUILDING_LONGEST)
         try:
-            places = [field for name, each in self.places.items() for field in (name, each.version, each.directory)]
-            wire.send(self._requests, "groups", *places)
-            received = wire.receive(self._requests)
+            MakeGroups.of(self.places).send(self._requests)
+            received = receive(self._requests)
         except OSError:  # it died before it read, or says nothing
             received = None
         self._requests.settimeout(None)
-        if received is None or received[0][0] == "failed":
-            _, step, path, errno = received[0] if received else ("", "start", "the builder", "32")
+        answer = Failed("start", "the builder", errno.EPIPE) if received is None else received[0]
+        if isinstance(answer, Failed):
             self.close()
-            raise StepFailedError(step, path, int(errno))
+            raise answer.error()
 
     def death(self, within: float = 0.0) -> str | None:
         """How the builder died, in words; None while it lives. With it died its sandboxes, and every test in them.
@@ -145,13 +146,13 @@ class Keeper:
             ours, theirs = wire.pair()
         try:
             if id(recipe) not in self._learnt:  # a recipe is long: it is said once, then only its number
-                wire.send(self._requests, "learn", id(recipe), recipe.pack())
+                Learn(id(recipe), recipe.pack()).send(self._requests)
                 self._learnt[id(recipe)] = recipe
-            wire.send(self._requests, "build", self._number, id(recipe), descriptors=(theirs.fileno(),))
+            Build(self._number, id(recipe)).send(self._requests, (theirs.fileno(),))
         except ConnectionError as error:
             ours.close()
             self.death(_LEAVING_LONGEST)
-            raise StepFailedError("reach", "the builder process, which has died", error.errno or 32) from error
+            raise StepFailedError("reach", "the builder process, which has died", error.errno or errno.EPIPE) from error
         except OSError as error:
             ours.close()
             raise StepFailedError("ask", "the builder process for a sandbox", error.errno or 0) from error
@@ -185,14 +186,14 @@ class Keeper:
         while self._spares:
             self._spares.pop().close()
 
-    def tell(self, kind: str, number: int, *fields: str | int) -> None:
+    def tell(self, request: Message) -> None:
         """Tell the builder something of a sandbox. Raises ``ConnectionError`` when it has died."""
-        wire.send(self._requests, kind, number, *fields)
+        request.send(self._requests)
 
     def release(self, number: int) -> None:
         """Tell the builder that it may unmake a sandbox."""
         try:
-            wire.send(self._requests, "release", number)
+            Release(number).send(self._requests)
         except OSError:  # the builder died, and its PID 1s with it; or it hears of it at the end
             return
 

@@ -12,6 +12,7 @@ import os
 import time
 
 from pytest_isolate._linux import signals
+from pytest_isolate._sandbox.requests import Processes
 
 TYPE_CHECKING = False  # importing typing for it would make the builder larger
 if TYPE_CHECKING:
@@ -72,26 +73,26 @@ class Question:
         self._begin = time.monotonic()
         self._first: dict[tuple[int, str], float] = {}  # what each had used when we first saw it
 
-    def look(self) -> tuple[list[str | int], float]:
-        """Look once: the answer's fields, or none and in how many seconds to look again."""
+    def look(self) -> tuple[Processes | None, float]:
+        """Look once: the answer, or None and in how many seconds to look again."""
         found = list(_processes(self._proc, self._names()))
         for each in found:
             self._first.setdefault((each.pid, each.born), each.used)
         waited = time.monotonic() - self._begin
         ending = any(each.wants_processor and each.used - self._first[each.pid, each.born] < GRACE for each in found)
         if found and waited < (LONGEST_GRACE if ending else GRACE):
-            return [], min(waited + _SOON, _LOOK_AGAIN)  # most of those who are about to end do so at once
+            return None, min(waited + _SOON, _LOOK_AGAIN)  # most of those who are about to end do so at once
         left = [each for each in found if not each.is_helper]
-        listed = [field for each in left[:_MOST_LISTED] for field in (each.pid, each.command)]
-        return [len(left), int(not found), *listed], 0.0
+        listed = tuple(field for each in left[:_MOST_LISTED] for field in (str(each.pid), each.command))
+        return Processes(len(left), not found, listed), 0.0
 
 
-def send_signal(proc: int, pid: str, number: int) -> None:
+def send_signal(proc: int, pid: int, number: int) -> None:
     """Send a signal to one of them, but never to PID 1. Whatever the test said its pid was, it cannot aim outside."""
-    if not pid.isdecimal() or int(pid) <= 1:
+    if pid <= 1:
         return
     try:
-        fd = os.open(pid, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=proc)
+        fd = os.open(str(pid), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=proc)
     except OSError:  # it ended meanwhile, or a test of a group said that it is a process that cannot be, which pytest sees by itself
         return
     try:

@@ -29,10 +29,12 @@ class Record:
 
     _kinds: ClassVar[dict[str, type[Record]]] = {}
     field_names: ClassVar[tuple[str, ...]] = ()
+    field_types: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.field_names = (*cls.field_names, *cls.__annotations__)
+        cls.field_types = (*cls.field_types, *map(str, cls.__annotations__.values()))  # as they are written: they are never evaluated
         cls._kinds[cls.__name__] = cls
 
     def __init__(self, *values: object, **named: object) -> None:
@@ -42,6 +44,11 @@ class Record:
         known = {name for name in self.field_names if hasattr(self, name)}
         if len(values) > len(self.field_names) or fields.keys() - known or len(known) < len(self.field_names):
             raise TypeError(f"{type(self).__name__} takes {', '.join(self.field_names)}; there are {', '.join(fields)}")
+
+    @staticmethod
+    def kind(name: str) -> type[Record]:
+        """Find a class of records by its name. Raises ``KeyError``."""
+        return Record._kinds[name]
 
     def values(self) -> tuple[object, ...]:
         """The fields, in order."""
@@ -89,5 +96,5 @@ def _decoded(value: object) -> object:
         return tuple(map(_decoded, value))
     if isinstance(value, dict):
         fields = {str(key): _decoded(each) for key, each in value.items()}
-        return Record._kinds[str(fields.pop(_KIND))](**fields) if _KIND in fields else fields
+        return Record.kind(str(fields.pop(_KIND)))(**fields) if _KIND in fields else fields
     return value

@@ -23,6 +23,7 @@ from pytest_isolate._sandbox.child import Child
 from pytest_isolate._sandbox.ending import is_ready
 from pytest_isolate._sandbox.entry import Entry
 from pytest_isolate._sandbox.recipe import Recipe
+from pytest_isolate._sandbox.requests import Failed, Finish, ListProcesses, Message, Processes, Ready, SendSignal, receive
 
 if TYPE_CHECKING:
     from pytest_isolate._sandbox.keeper import Keeper
@@ -52,19 +53,18 @@ class Sandbox:
         """Wait for the builder's answer. Raises ``StepFailedError``: the sandbox could not be built."""
         if self.recipe.waits:
             with contextlib.suppress(ConnectionError):  # the builder died, which the answer says
-                self._keeper.tell("now", self._number)
+                self._keeper.tell(Finish(self._number))
         received = self._hear("the sandbox to be built")
         if received is None:
             died = self._keeper.death(DYING_LONGEST) or "the builder let go of it"
             raise StepFailedError("wait for", f"the sandbox to be built: {died}", 32)
-        (kind, *fields), descriptors = received
-        if kind == "failed":
-            step, path, errno = fields
-            raise StepFailedError(step, path, int(errno))
-        joins = 1 + int(fields[0])
-        self.groups = dict(zip(fields[1::2], fields[2::2], strict=True))
-        self.joins, self.network = tuple(descriptors[1:joins]), NetworkCounters(descriptors[joins + 3 :])
-        self.pidfd, self.private, self.stdout, self.stderr = descriptors[0], *descriptors[joins : joins + 3]
+        ready, descriptors = received
+        if isinstance(ready, Failed):
+            raise ready.error()
+        assert isinstance(ready, Ready)
+        self.groups, handles = ready.groups(), ready.handles(descriptors)
+        self.joins, self.network = handles.joins, NetworkCounters(handles.network)
+        self.pidfd, self.private, self.stdout, self.stderr = handles.pidfd, handles.private, handles.stdout, handles.stderr
         self._disk_base = self._disk_blocks()
 
     def fork(self, entry: Entry) -> Child | None:
@@ -82,7 +82,7 @@ class Sandbox:
             entry_module.end(pid)
             raise
 
-    def _hear(self, what: str) -> tuple[wire.Message, list[int]] | None:
+    def _hear(self, what: str) -> tuple[Message, list[int]] | None:
         """Wait for the builder's answer; None when it is gone. One that says nothing is killed. Raises ``StepFailedError``."""
         until = time.monotonic() + BUILDING_LONGEST
         stopped = 0  # looks in a row
@@ -93,7 +93,7 @@ class Sandbox:
                 self._keeper.kill()
                 builder = f"the builder, a helper process of pytest-isolate, {found or 'said nothing'}"
                 raise StepFailedError("wait for", f"{what} (at most {BUILDING_LONGEST:.0f} s): {builder}", 110)
-        return wire.receive(self._channel)
+        return receive(self._channel)
 
     @property
     def has_answer(self) -> bool:
@@ -175,7 +175,7 @@ class Sandbox:
         if self.is_empty():
             return [], 0, True  # the usual case: one read instead of a question
         try:
-            self._keeper.tell("list", self._number)
+            self._keeper.tell(ListProcesses(self._number))
             received = self._hear("the list of who is left in a sandbox")
         except ConnectionError:
             received = None
@@ -187,14 +187,14 @@ class Sandbox:
         return self._listed(received[0])
 
     @staticmethod
-    def _listed(message: wire.Message) -> tuple[list[tuple[int, str]], int, bool]:
-        _, count, alone, *processes = message
-        return [(int(pid), command) for pid, command in zip(processes[::2], processes[1::2], strict=True)], int(count), bool(int(alone))
+    def _listed(found: Message) -> tuple[list[tuple[int, str]], int, bool]:
+        assert isinstance(found, Processes)
+        return found.listed(), found.count, found.nobody
 
     def signal(self, pid: int, number: int) -> None:
         """Send a signal to a process in there, by its number in there."""
         try:
-            self._keeper.tell("signal", self._number, pid, number)
+            self._keeper.tell(SendSignal(self._number, pid, number))
         except ConnectionError:
             return  # the builder is dead, and with it every process in there
 

@@ -17,6 +17,7 @@ from pytest_isolate._linux import syscalls, tree
 from pytest_isolate._sandbox import wire
 from pytest_isolate._sandbox.entry import Entry, close_all_but
 from pytest_isolate._sandbox.left_over import Question
+from pytest_isolate._sandbox.requests import Ended, Failed, Forked, KillAll, Message, receive
 
 _KILLING_LONGEST = 5.0  # seconds; who is still there then is not ours to kill, as a program with more rights is not
 _LOOK_AGAIN = 10  # milliseconds, while they die
@@ -42,7 +43,7 @@ def fork(entry: Entry, channel: wire.Channel, pytest: int) -> None:
             return
     except StepFailedError as error:
         with contextlib.suppress(OSError):  # pytest is not there any more to be told
-            wire.send(channel, "failed", error.step, error.path, error.errno)
+            Failed.of(error).send(channel)
         os._exit(1)
     try:
         Warden(channel, pytest, pid).watch()
@@ -68,16 +69,16 @@ class Warden:
         signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         test = os.pidfd_open(self._test)
-        self._say("forked", self._test, descriptors=(test,))
+        self._say(Forked(self._test), (test,))
         close_all_but({self._channel.fileno(), self._pytest, self._wake, woken, self._proc})
         self._reap()  # who ended before there was anybody to be woken
         while self._look():
             pass
         self._end_all()
 
-    def _say(self, kind: str, *fields: str | int, descriptors: tuple[int, ...] = ()) -> None:
+    def _say(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
         with contextlib.suppress(OSError):  # pytest is gone, or wants no more of it: the next look sees that
-            wire.send(self._channel, kind, *fields, descriptors=descriptors)
+            message.send(self._channel, descriptors)
 
     def _look(self) -> bool:
         ready = self._wait(self._answer())
@@ -85,10 +86,10 @@ class Warden:
             self._reap()
         if self._channel.fileno() in ready:
             try:
-                received = wire.receive(self._channel)
+                received = receive(self._channel)
             except ConnectionError:
                 received = None
-            if received is None or received[0][0] == "kill":
+            if received is None or isinstance(received[0], KillAll):
                 return False
             self._question = Question(self._proc, lambda: map(str, tree.descendants(self._pid)))
         return self._pytest not in ready
@@ -103,11 +104,11 @@ class Warden:
         """Look for who is left, if pytest wants to know. In how many milliseconds to look again."""
         if self._question is None:
             return None
-        fields, soon = self._question.look()
-        if not fields:
+        found, soon = self._question.look()
+        if found is None:
             return soon * 1000
         self._question = None
-        self._say("processes", *fields)
+        self._say(found)
         return None
 
     def _reap(self) -> None:
@@ -116,7 +117,7 @@ class Warden:
         try:
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 if ended[0] == self._test:
-                    self._say("ended", ended[1])
+                    self._say(Ended(ended[1]))
         except ChildProcessError:
             self._has_children = False
 

@@ -7,16 +7,12 @@ These two trust each other: no test's code runs in them. Imported by the builder
 from __future__ import annotations
 
 import _socket
-import marshal
 import os
 import sys
 
 TYPE_CHECKING = False  # importing typing for it would make the builder larger
 if TYPE_CHECKING:
-    from typing import Any
-
     Message = list[str]  # what it is, then its fields
-    Recipe = dict[str, Any]
 
 # Not socket.socket, in whose place pytest-socket puts a class that refuses and gevent one that switches greenlets.
 Channel = _socket.socket
@@ -58,17 +54,6 @@ def receive(channel: Channel) -> tuple[Message, list[int]] | None:
     if not data:
         return None
     return data.decode("utf-8", "surrogateescape").split("\0"), descriptors
-
-
-def packed(recipe: Recipe) -> str:
-    """A recipe as one field. Only pytest says it, to a Python that is the same as its own."""
-    return marshal.dumps(recipe).hex()
-
-
-def unpacked(field: str) -> Recipe:
-    """What ``packed`` packed."""
-    recipe: Recipe = marshal.loads(bytes.fromhex(field))  # noqa: S302 - pytest's word, which started us
-    return recipe
 
 
 def pair() -> tuple[Channel, Channel]:

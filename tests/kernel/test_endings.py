@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -250,7 +249,7 @@ def test_a_failure_that_nobody_waits_for_any_more_ends_no_builder(box):
     """Of a clone and of a step: pytest has closed the channel before they could say so, as it does when both fail."""
     keeper = Keeper(box.host.places)
     good, bad_step = box.plan().recipe, box.plan(bind=(("/nonexistent/thing", False),)).recipe
-    bad_clone = replace(good, namespaces=good.namespaces | 0x10000)  # CLONE_THREAD without CLONE_SIGHAND
+    bad_clone = good.replace(namespaces=good.namespaces | 0x10000)  # CLONE_THREAD without CLONE_SIGHAND
     keeper._builder.send_signal(signal.SIGSTOP)
     for recipe in (bad_clone, bad_step):
         keeper.order(recipe).close()

@@ -2,7 +2,26 @@
 
 import os
 
-from pytest_isolate._sandbox import wire
+import pytest
+
+from pytest_isolate._linux.cgroup import Hierarchy
+from pytest_isolate._sandbox import recipe, wire
+from pytest_isolate._sandbox.requests import (
+    Build,
+    Ended,
+    Failed,
+    GroupsMade,
+    Handles,
+    KillAll,
+    Learn,
+    MakeGroups,
+    Processes,
+    Ready,
+    SendSignal,
+    receive,
+)
+
+assert recipe.Recipe  # a record that is no message
 
 
 def test_last_words_are_read_of_one_that_left_without_reading_ours():
@@ -41,13 +60,38 @@ def test_a_path_that_is_no_text_and_several_descriptors_arrive():
     theirs.close()
 
 
-def test_a_recipe_of_all_that_a_plan_has_in_it_is_the_same_behind_the_channel():
-    """Nested steps, names with surrogates, numbers of 64 bits, nothing."""
-    recipe = {"namespaces": 1 << 40, "user_map": None, "steps": (("mount", "\udcff", 0, True), ("loopback", ["00ff"])), "limits": {}}
+ANSWERS = [
+    Failed("clone into", "new\udcff namespaces", 28), GroupsMade(), MakeGroups.of({"pids": Hierarchy(2, "/g"), "io": Hierarchy(1, "")}),
+    Learn(140_000_000_000, "00ff"), Build(1, 2), SendSignal(1, 2, 9), Ended(-9), KillAll(),
+    Processes(0, nobody=True), Processes(60, nobody=False, fields=("2", "a b", "3", "")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("message", ANSWERS, ids=str)
+def test_a_message_is_the_same_behind_the_channel(message):
+    """Numbers are numbers again, names that are no text are the same bytes, and a list may be empty."""
     ours, theirs = wire.pair()
-    wire.send(ours, "learn", 1, wire.packed(recipe))
-    received = wire.receive(theirs)
-    assert received is not None
-    assert wire.unpacked(received[0][2]) == recipe
+    message.send(ours)
+    assert receive(theirs) == (message, [])
+    ours.close()
+    theirs.close()
+
+
+def test_what_messages_hold_is_given_by_name():
+    """As the two sides use it."""
+    assert list(MakeGroups.of({"pids": Hierarchy(2, "/g")}).places()) == [("pids", 2, "/g")]
+    assert Processes(1, nobody=False, fields=("7", "sleep 9")).listed() == [(7, "sleep 9")]
+    handles = Handles(3, 4, 5, 6, joins=(7, 8), network=(9,))
+    ready, descriptors = Ready.of({"pids": "/g/1"}, handles)
+    assert (ready.groups(), ready.handles(list(descriptors))) == ({"pids": "/g/1"}, handles)
+
+
+@pytest.mark.parametrize("kind", ["Recipe", "nothing"])
+def test_what_is_no_message_is_refused(kind):
+    """A record of another kind, or a name that nobody knows."""
+    ours, theirs = wire.pair()
+    wire.send(ours, kind, 1)
+    with pytest.raises((TypeError, KeyError)):
+        receive(theirs)
     ours.close()
     theirs.close()
