@@ -22,7 +22,7 @@ import peers
 import table
 from runs import VARIANTS, BenchmarkError, sample, start_up, write_busy_tests, write_tests
 
-from pytest_isolate._linux import cgroup
+from pytest_isolate._linux.cgroup import locate
 
 _BUSY_TESTS, _BUSY_SECONDS = 40, 0.05
 
@@ -61,7 +61,7 @@ def _kernels_part(directory: Path, rounds: int) -> float | None:
         return None
     program = directory / "floor"
     subprocess.run(["cc", "-O2", "-o", program, Path(__file__).parent / "floor.c"], check=True)
-    groups = sorted({each.directory for each in cgroup.own_hierarchies().values() if os.access(each.directory, os.W_OK)})
+    groups = sorted({each.directory for each in locate.own_hierarchies().values() if os.access(each.directory, os.W_OK)})
     done = subprocess.run([program, str(rounds), *groups], capture_output=True, text=True, check=False)
     if done.returncode:
         raise BenchmarkError(f"floor.c: {done.stderr}")

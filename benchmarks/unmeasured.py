@@ -10,11 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_isolate._child import inside
-from pytest_isolate._linux import cgroup, counters
+from pytest_isolate._linux.cgroup import locate
+from pytest_isolate._linux.cgroup.files import keyed
+from pytest_isolate._linux.cgroup.hierarchy import Hierarchy
 from pytest_isolate._linux.counters import Counters
 from pytest_isolate._linux.proc_net import NetworkCounters
+from pytest_isolate._sandbox.sampling import Sampler
 from pytest_isolate._sandbox.sandbox import Sandbox
-from pytest_isolate._sandbox.watch import Watch
 from pytest_isolate._test import protocol
 
 if TYPE_CHECKING:
@@ -41,8 +43,8 @@ def _denials(sandbox: Sandbox, processor: object) -> Counters:
     del processor
     places = {name: each for name, each in sandbox._keeper.places.items() if name in sandbox.groups}
     return Counters(
-        oom_kills=counters.oom_kills(sandbox.groups["memory"], places["memory"].version) if "memory" in places else None,
-        pids_denied=counters._keyed(f"{sandbox.groups['pids']}/pids.events", "max")[0] if "pids" in places else None,
+        oom_kills=places["memory"].oom_kills(sandbox.groups["memory"]) if "memory" in places else None,
+        pids_denied=keyed(f"{sandbox.groups['pids']}/pids.events", "max")[0] if "pids" in places else None,
     )
 
 
@@ -50,17 +52,17 @@ def _unsaid(verdict: Verdict) -> list[tuple[str, object]]:
     return [("isolate.verdict", verdict.kind)]
 
 
-def _found() -> dict[str, cgroup.Hierarchy]:
+def _found() -> dict[str, Hierarchy]:
     return {name: each for name, each in _own_hierarchies().items() if name in _LIMITING or each.version == 2}
 
 
-_own_hierarchies = cgroup.own_hierarchies
+_own_hierarchies = locate.own_hierarchies
 _TAKEN_OUT: tuple[tuple[object, str, object], ...] = (
-    (cgroup, "own_hierarchies", _found),
+    (locate, "own_hierarchies", _found),
     (Sandbox, "counters", _denials),
     (NetworkCounters, "unroutable", lambda _: None),
     (Sandbox, "disk_used", lambda _: 0),
-    (Watch, "_sample_memory", lambda _: None),
+    (Sampler, "look", lambda *_: None),
     (inside, "Recorder", _Deaf),
     (protocol, "_figures", _unsaid),
 )

@@ -18,7 +18,7 @@ import pytest
 from pytest_isolate._child.inside import Events
 from pytest_isolate._config.networking import is_network
 from pytest_isolate._config.spec import Spec
-from pytest_isolate._errors import Step, StepFailedError
+from pytest_isolate._errors import Step
 from pytest_isolate._forking import forked
 from pytest_isolate._forking.timers import Stopped
 from pytest_isolate._plan import strictness
@@ -28,6 +28,7 @@ from pytest_isolate._sandbox import mirror, relay
 from pytest_isolate._sandbox.confine import Wall
 from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit, MemoryLooked
 from pytest_isolate._sandbox.inherited import Inheritance
+from pytest_isolate._sandbox.pipes import Ends, open_pipes
 from pytest_isolate._sandbox.relay import Relay
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._session.run import Run, working_directory
@@ -46,19 +47,6 @@ def random_state() -> Callable[[], None]:
     """What a child calls to have the parent's state of ``random`` again: Python seeds it anew in forked children."""
     module = sys.modules.get("random")
     return partial(module.setstate, module.getstate()) if module is not None else lambda: None
-
-
-def open_pipes(count: int) -> list[tuple[int, int]]:
-    """Reading and writing ends, close-on-exec. Raises ``StepFailedError``, with none left open."""
-    pipes: list[tuple[int, int]] = []
-    try:
-        with Step("open", "the pipes of the test's process"):
-            pipes.extend(os.pipe() for _ in range(count))
-    except StepFailedError:
-        for pipe in pipes:
-            close(*pipe)
-        raise
-    return pipes
 
 
 def repairs(run: Run, opened: list[int]) -> forked.Repairs:
@@ -174,18 +162,15 @@ class Boarding:
     """A child's descriptors, and pytest's ends of them."""
 
     given: Given
-    frames: int = -1
-    stacks: int = -1
+    ends: Ends = field(default_factory=lambda: Ends(-1, -1))
     commands: int = -1
-    ended: int = -1
-    door: int = -1
     relays: list[Relay] = field(default_factory=list)
 
     @property
     def ours(self) -> tuple[int, ...]:
         """Pytest's."""
         relays = (each.fd for each in self.relays)
-        found = (self.frames, self.stacks, self.commands, self.ended, self.door, *self.given.mirrors.values(), *relays)
+        found = (*self.ends.descriptors, self.commands, *self.given.mirrors.values(), *relays)
         return tuple(fd for fd in found if fd >= 0)
 
     def close(self) -> None:
@@ -200,8 +185,9 @@ def board(run: Run, config: pytest.Config, spec: Spec, sandbox: Sandbox) -> Boar
         given.stdout, given.stderr = _opened_anew(sandbox.stdout), _opened_anew(sandbox.stderr)
         outputs = relay.outputs(_own_outputs(config), but_terminals=not spec.strict)
         pipes = open_pipes(5 + len(outputs))
-        (boarding.frames, given.frames), (boarding.stacks, given.stacks), (given.commands, boarding.commands) = pipes[:3]
-        (boarding.ended, given.ended), (boarding.door, given.door) = pipes[3:5]
+        boarding.ends = Ends(*(reading for reading, _ in pipes[:4]))
+        given.frames, given.stacks, given.ended, given.door = (writing for _, writing in pipes[:4])
+        given.commands, boarding.commands = pipes[4]
         for (identity, target), (reading, writing) in zip(outputs.items(), pipes[5:], strict=True):
             boarding.relays.append(Relay(reading, target))
             given.relays[identity] = writing
@@ -209,7 +195,7 @@ def board(run: Run, config: pytest.Config, spec: Spec, sandbox: Sandbox) -> Boar
         os.set_blocking(boarding.commands, False)  # a test can open its end of any pipe once more, and fill it
         given.events = _open_events(sandbox, spec)
         if spec.memory is not None and "memory" in sandbox.groups:
-            given.memory = MemoryLimit.open(sandbox.groups["memory"], run.machine.host.places["memory"].version, spec.memory)
+            given.memory = MemoryLimit.open(sandbox.groups["memory"], run.machine.host.places["memory"], spec.memory)
         elif spec.memory is not None and not given.namespaces:
             given.memory = MemoryLooked(spec.memory)
         with Step("map", "memory for what the test logs"):

@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from pytest_isolate._linux.environment import Environment
     from pytest_isolate._plan.planning import Plan
     from pytest_isolate._sandbox.entry import Entry
+    from pytest_isolate._sandbox.pipes import Ends
+    from pytest_isolate._sandbox.result import Exit
     from pytest_isolate._sandbox.sandbox import Sandbox
-    from pytest_isolate._sandbox.watch import Exit
     from pytest_isolate._session.run import Run
 
 
@@ -117,62 +118,43 @@ def _try(run: Run, name: str, changes: dict[str, object], *, enters: bool) -> Fi
 
 def _enter(run: Run, spec: Spec, plan: Plan, sandbox: Sandbox) -> None:
     """Fork into a sandbox as for a test. Raises ``StepFailedError``."""
-    from pytest_isolate._child import preparation  # noqa: PLC0415 - as above
-    from pytest_isolate._plan import strictness  # noqa: PLC0415
+    from pytest_isolate._plan import strictness  # noqa: PLC0415 - as above
+    from pytest_isolate._sandbox import launch  # noqa: PLC0415
     from pytest_isolate._sandbox.confine import Wall  # noqa: PLC0415
     from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit  # noqa: PLC0415
-    from pytest_isolate._sandbox.watch import Watch, wait_for_one  # noqa: PLC0415
 
-    host = run.machine.host
-    memory = None if spec.memory is None else MemoryLimit.open(sandbox.groups["memory"], host.places["memory"].version, spec.memory)
-    (frames, frames_write), (stacks, stacks_write) = preparation.open_pipes(2)
-    ours = [frames, stacks]
-    entry = Entry(
-        frames=frames_write,
-        pidfd=sandbox.pidfd,
-        namespaces=plan.recipe.namespaces,
-        joins=sandbox.joins,
-        cwd=os.getcwd(),
-        replace={},
-        keep=frozenset({frames_write}),
-        identity=Identity(drop_capabilities=host.rootless and host.uid != 0),
-        memory=memory,
-        wall=None if plan.writable is None else Wall(plan.writable),
-        confinement=strictness.confinement(spec),
-    )
+    host, cwd = run.machine.host, os.getcwd()
     written = [os.path.realpath(tempfile.gettempdir())]
-    if spec.fs == "overlay" and os.access(entry.cwd, os.W_OK):
-        written.append(entry.cwd)
-    try:
-        child = sandbox.fork(entry)
-        if child is None:
-            _look_around(entry, written)
-        watch = Watch(child, sandbox, *ours)
-    except StepFailedError:
-        preparation.close(*ours)
-        raise
-    finally:
-        preparation.close(frames_write, stacks_write, *(memory.descriptors if memory is not None else ()))
-    watch.start(None)
-    wait_for_one([watch])
-    _judge(watch.finish())
+    if spec.fs == "overlay" and os.access(cwd, os.W_OK):
+        written.append(cwd)
+
+    def entry_with(ends: Ends) -> Entry:
+        memory = None if spec.memory is None else MemoryLimit.open(sandbox.groups["memory"], host.places["memory"], spec.memory)
+        return Entry(
+            frames=ends.frames,
+            pidfd=sandbox.pidfd,
+            namespaces=plan.recipe.namespaces,
+            joins=sandbox.joins,
+            cwd=cwd,
+            replace={},
+            keep=frozenset({ends.frames}),
+            identity=Identity(drop_capabilities=host.rootless and host.uid != 0),
+            memory=memory,
+            wall=None if plan.writable is None else Wall(plan.writable),
+            confinement=strictness.confinement(spec),
+        )
+
+    _judge(launch.run(sandbox, entry_with, lambda entry: _look_around(entry, written)))
 
 
-def _look_around(entry: Entry, written: list[str]) -> NoReturn:
-    """In the child: what a test does first, and files where it could write them outside. Never returns."""
-    from pytest_isolate._sandbox.entry import become, say_broken  # noqa: PLC0415
+def _look_around(entry: Entry, written: list[str]) -> None:
+    """In the child: write files where a test could write them outside. Raises ``StepFailedError``."""
     from pytest_isolate._sandbox.frames import Writer  # noqa: PLC0415
 
-    try:
-        become(entry)
-        for directory in written:
-            with Step("write a file in", directory):
-                tempfile.TemporaryFile(dir=directory).close()
-        Writer(entry.frames).send({"kind": "end"})
-    except StepFailedError as error:
-        say_broken(entry.frames, error)
-    finally:
-        os._exit(0)
+    for directory in written:
+        with Step("write a file in", directory):
+            tempfile.TemporaryFile(dir=directory).close()
+    Writer(entry.frames).send({"kind": "end"})
 
 
 def _judge(exit_: Exit) -> None:

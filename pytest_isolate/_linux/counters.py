@@ -1,20 +1,20 @@
 """What a sandbox used and what the kernel denied it, read from the files of its control groups.
 
-``None`` always means: this kernel has no such file. A figure is never made up.
+``None`` always means: this kernel has no such file. A figure is never made up. What the files are called each version of control groups
+says itself (``cgroup.hierarchy``).
 """
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pytest_isolate._linux.cgroup import Hierarchy
+from pytest_isolate._linux.cgroup.files import content, keyed, number
+from pytest_isolate._linux.cgroup.hierarchy import Hierarchy
 
 Number = TypeVar("Number", int, float)
 Processor = tuple[float | None, float | None, float | None]
-_NANOSECOND, _MICROSECOND = 1e-9, 1e-6
 
 
 @dataclass(frozen=True)
@@ -54,49 +54,6 @@ def _difference(now: Number | None, before: Number | None) -> Number | None:
     return None if now is None else now - (before or 0)
 
 
-_LARGEST = 1 << 12  # bytes of a file
-_LARGEST_OF_DISKS = 1 << 16  # some lines a disk
-
-
-def _content(path: str, largest: int = _LARGEST) -> bytes | None:
-    """A whole file; None if this kernel has none. Ten are read for every test, and a file object costs as much as the kernel's part."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        return os.read(fd, largest)
-    finally:
-        os.close(fd)
-
-
-def _number(path: str) -> int | None:
-    content = _content(path)
-    return None if content is None else int(content)
-
-
-def _keyed(path: str, *keys: str) -> list[int | None]:
-    """Values of a flat keyed file such as ``memory.events`` (cgroup-v2.rst, "Format")."""
-    words = (_content(path) or b"").decode("ascii").split()
-    found = dict(zip(words[::2], words[1::2], strict=False))
-    return [int(found[key]) if key in found else None for key in keys]
-
-
-def oom_file(group: str, version: int) -> str:
-    """The file of a memory group that counts the processes which the kernel killed for its limit: the one proof of it."""
-    return f"{group}/{'memory.events.local' if version == 2 else 'memory.oom_control'}"
-
-
-def oom_kills(group: str, version: int) -> int | None:
-    """How many were killed."""
-    return _keyed(oom_file(group, version), "oom_kill")[0]
-
-
-def memory_now(group: str, version: int) -> int | None:
-    """Bytes charged to a memory group now."""
-    return _number(f"{group}/{'memory.current' if version == 2 else 'memory.usage_in_bytes'}")
-
-
 _MOST_PROCESSES = 32  # that are asked for what they hold
 _PRIVATE = re.compile(rb"^Private_(?:Clean|Dirty): +(\d+) kB", re.MULTILINE)
 
@@ -107,10 +64,10 @@ def largest_process(group: str) -> tuple[str, int] | None:
     Not its resident size: of a forked Python that is mostly its parent's. None where the kernel tells none.
     """
     found: list[tuple[int, str]] = []
-    for pid in (_content(f"{group}/cgroup.procs") or b"").split()[:_MOST_PROCESSES]:
+    for pid in (content(f"{group}/cgroup.procs") or b"").split()[:_MOST_PROCESSES]:
         try:
-            private = _PRIVATE.findall(_content(f"/proc/{int(pid)}/smaps_rollup") or b"")
-            name = _content(f"/proc/{int(pid)}/comm")
+            private = _PRIVATE.findall(content(f"/proc/{int(pid)}/smaps_rollup") or b"")
+            name = content(f"/proc/{int(pid)}/comm")
         except (ProcessLookupError, PermissionError):  # it has just ended, or is not ours to look into
             continue
         if name is None:  # gone while we looked, perhaps the one
@@ -122,21 +79,21 @@ def largest_process(group: str) -> tuple[str, int] | None:
 
 def is_empty(group: str, but: int | None = None) -> bool:
     """Whether no living process is in a group, or that one alone."""
-    content = _content(f"{group}/cgroup.procs")
-    return not content or (but is not None and content == b"%d\n" % but)
+    found = content(f"{group}/cgroup.procs")
+    return not found or (but is not None and found == b"%d\n" % but)
 
 
 def read(groups: dict[str, str], places: dict[str, Hierarchy], processor: Processor | None = None) -> Counters:
     """Read everything that the groups of one sandbox, by controller, have to say; ``processor`` where that was read before."""
     memory, pids = groups.get("memory"), groups.get("pids")
-    version = places["memory"].version if memory else 0
     cpu = processor_seconds(groups, places) if processor is None else processor
-    io_read, io_write = _io(groups)
+    disks = next((name for name in ("io", "blkio") if name in groups), None)
+    io_read, io_write = (None, None) if disks is None else places[disks].disk_bytes(groups[disks])
     return Counters(
-        memory_peak=_number(f"{memory}/{'memory.peak' if version == 2 else 'memory.max_usage_in_bytes'}") if memory else None,
-        oom_kills=oom_kills(memory, version) if memory else None,
-        pids_peak=_number(f"{pids}/pids.peak") if pids else None,
-        pids_denied=_keyed(f"{pids}/pids.events", "max")[0] if pids else None,
+        memory_peak=number(f"{memory}/{places['memory'].memory_peak}") if memory else None,
+        oom_kills=places["memory"].oom_kills(memory) if memory else None,
+        pids_peak=number(f"{pids}/pids.peak") if pids else None,
+        pids_denied=keyed(f"{pids}/pids.events", "max")[0] if pids else None,
         cpu_seconds=cpu[0],
         cpu_user_seconds=cpu[1],
         cpu_system_seconds=cpu[2],
@@ -151,32 +108,8 @@ def cpu_seconds(groups: dict[str, str], places: dict[str, Hierarchy]) -> float |
 
 
 def processor_seconds(groups: dict[str, str], places: dict[str, Hierarchy]) -> Processor:
-    """The same, in all, in user mode, in the kernel."""
-    if "cpuacct" in groups:  # v1 only; v2 counts in cpu.stat
-        numbers = [_number(f"{groups['cpuacct']}/cpuacct.usage{kind}") for kind in ("", "_user", "_sys")]
-        unit = _NANOSECOND
-    elif "cpu" in groups and places["cpu"].version == 2:
-        numbers = _keyed(f"{groups['cpu']}/cpu.stat", "usage_usec", "user_usec", "system_usec")
-        unit = _MICROSECOND
-    else:
-        return None, None, None
-    used, user, system = (None if number is None else number * unit for number in numbers)
-    return used, user, system
-
-
-def _io(groups: dict[str, str]) -> tuple[int | None, int | None]:
-    """Bytes that block devices read and wrote for the groups: blkio.throttle.io_service_bytes, or v2's io.stat."""
-    read = write = 0
-    if "io" in groups:
-        for line in (_content(f"{groups['io']}/io.stat", _LARGEST_OF_DISKS) or b"").decode("ascii").splitlines():
-            values = dict(pair.split("=") for pair in line.split()[1:])
-            read += int(values.get("rbytes", 0))
-            write += int(values.get("wbytes", 0))
-    elif "blkio" in groups:
-        for line in (_content(f"{groups['blkio']}/blkio.throttle.io_service_bytes", _LARGEST_OF_DISKS) or b"").decode("ascii").splitlines():
-            words = line.split()  # "254:0 Read 4096", and a last line with a total
-            read += int(words[2]) if words[1] == "Read" else 0
-            write += int(words[2]) if words[1] == "Write" else 0
-    else:
-        return None, None
-    return read, write
+    """Processor time of theirs in all, in user mode, in the kernel."""
+    for name in ("cpuacct", "cpu"):
+        if name in groups and places[name].counts_time == name:
+            return places[name].processor(groups[name])
+    return None, None, None

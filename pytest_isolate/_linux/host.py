@@ -7,7 +7,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pytest_isolate._linux import cgroup, environment, names
+from pytest_isolate._linux import environment, names
+from pytest_isolate._linux.cgroup import locate
+from pytest_isolate._linux.cgroup.hierarchy import Hierarchy
 from pytest_isolate._linux.environment import Environment
 from pytest_isolate._linux.mounts import MountPoint
 
@@ -17,11 +19,11 @@ class Host:
     """The facts of one machine and caller that decide how a sandbox is built."""
 
     gid: int
-    places: dict[str, cgroup.Hierarchy]  # controllers that can be used
+    places: dict[str, Hierarchy]  # controllers that can be used
     obstacles: dict[str, str]  # controllers that cannot, and why
     mounts: tuple[MountPoint, ...]
     here: Environment
-    refused: dict[str, cgroup.Hierarchy] = field(default_factory=dict)  # of those that cannot, where this caller may not write
+    refused: dict[str, Hierarchy] = field(default_factory=dict)  # of those that cannot, where this caller may not write
     hosts: tuple[int, ...] = ()  # which /etc/hosts this is
     loopback: tuple[str, ...] = ("127.0.0.1",)  # addresses of the machine's own loopback
     knows_ipv6: bool = False  # whether a network namespace has any
@@ -37,6 +39,11 @@ class Host:
         """Whether sandboxes need a user namespace of their own."""
         return self.here.rootless
 
+    @property
+    def counts_time(self) -> bool:
+        """Whether a control group counts processor time."""
+        return any(place.counts_time == name for name, place in self.places.items())
+
     @functools.cached_property
     def disks(self) -> tuple[str, ...]:
         """Block devices that hold something, as ``major:minor``."""
@@ -48,13 +55,13 @@ _NEEDED = ("memory", "pids", "cpu")
 
 def look(mounts: list[MountPoint]) -> Host:
     """Read what there is. The mounts come from a ``MountTable``, which knows when they change."""
-    own = cgroup.own_hierarchies()
+    own = locate.own_hierarchies()
     places, obstacles, refused = {}, {}, {}
-    for name in cgroup.CONTROLLERS:
+    for name in locate.CONTROLLERS:
         if name not in own:
             if name in _NEEDED:
                 obstacles[name] = f"no control group hierarchy has the controller {name}"
-        elif (reason := cgroup.obstacle(own[name])) is not None:
+        elif (reason := locate.obstacle(own[name])) is not None:
             obstacles[name] = reason
             refused[name] = own[name]
         else:

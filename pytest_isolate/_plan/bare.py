@@ -60,8 +60,7 @@ def _looked(spec: Spec, host: Host) -> Iterator[str]:
     """Limits without a control group, for which a look from outside does."""
     if spec.memory is not None and "memory" not in host.places:
         yield "memory"
-    counts_time = "cpuacct" in host.places or ("cpu" in host.places and host.places["cpu"].version == 2)
-    if spec.cpu_time is not None and not counts_time:
+    if spec.cpu_time is not None and not host.counts_time:
         yield "cpu_time"
 
 

@@ -31,7 +31,6 @@ _MASKED = (
     "kpagecount", "kpageflags", "latency_stats", "modules", "sched_debug", "scsi", "slabinfo", "timer_list", "timer_stats", "vmallocinfo",
 )  # fmt: skip
 _MASKED_SYS = ("devices/virtual/powercap", "firmware", "fs", "kernel", "module", "power")
-_QUOTA_PERIOD = 100_000  # microseconds, the kernel's default
 _NO_PROGRAMS = Mount.NOSUID | Mount.NODEV | Mount.NOEXEC
 _SHARED_MEMORY = "/dev/shm"
 # Of /proc/sys: what the kernel has once for each ipc and uts namespace. All that is seen of net is one network namespace's.
@@ -246,49 +245,19 @@ def _sysfs(spec: Spec, host: Host) -> Iterator[Step]:
 
 def limits_of(spec: Spec, host: Host) -> dict[str, dict[str, str]]:
     """Files to write for each controller, always made where they can be, for what they measure."""
-    limits: dict[str, dict[str, str]] = {}
-    for name, place in host.places.items():
-        v2 = place.version == 2
-        if name == "memory":
-            limits[name] = _memory_files(spec.memory, v2=v2)
-        elif name == "pids":
-            limits[name] = {} if spec.pids is None else {"pids.max": str(spec.pids)}
-        elif name == "cpuacct":
-            limits[name] = {}
-        elif name in {"io", "blkio"}:
-            limits[name] = dict(_bandwidth(spec, host, v2=v2))
-        elif name == "cpu" and (spec.cpu is not None or v2):
-            limits[name] = {}
-            if spec.cpu is not None:
-                quota = int(spec.cpu * _QUOTA_PERIOD)
-                limits[name] = {"cpu.max": f"{quota} {_QUOTA_PERIOD}"} if v2 else {"cpu.cfs_quota_us": str(quota)}
-    return limits
-
-
-def _memory_files(memory: int | None, *, v2: bool) -> dict[str, str]:
-    """Besides the limit itself, which the child sets. v1 counts buffers of TCP by themselves."""
-    if memory is None:
-        return {}
-    return {"memory.oom.group": "1", "memory.swap.max?": "0"} if v2 else {"memory.kmem.tcp.limit_in_bytes?": str(memory)}
-
-
-def _bandwidth(spec: Spec, host: Host, *, v2: bool) -> Iterator[tuple[str, str]]:
-    """One line for each block device: which of them a file is on nobody can know beforehand."""
-    asked = [(direction, value) for direction in ("read", "write") if (value := getattr(spec, f"io_{direction}")) is not None]
-    for direction, value in asked:
-        if not v2:
-            yield f"blkio.throttle.{direction}_bps_device", "\n".join(f"{disk} {value}" for disk in host.disks)
-    if v2 and asked:
-        rates = " ".join(f"{direction[0]}bps={value}" for direction, value in asked)
-        yield "io.max", "\n".join(f"{disk} {rates}" for disk in host.disks)
+    disks = host.disks if spec.io_read is not None or spec.io_write is not None else ()
+    found = {
+        name: place.settings(name, memory=spec.memory, pids=spec.pids, cpu=spec.cpu, read=spec.io_read, write=spec.io_write, disks=disks)
+        for name, place in host.places.items()
+    }
+    return {name: settings for name, settings in found.items() if settings is not None}
 
 
 def _missing(spec: Spec, host: Host) -> Iterator[Missing]:
     for keyword in ("memory", "pids", "cpu"):
         if getattr(spec, keyword) is not None and keyword not in host.places:
             yield Missing(keyword, host.obstacles[keyword], group_remedy(host, keyword))
-    counts_time = "cpuacct" in host.places or ("cpu" in host.places and host.places["cpu"].version == 2)
-    if spec.cpu_time is not None and not counts_time:
+    if spec.cpu_time is not None and not host.counts_time:
         name = "cpuacct" if "cpuacct" in host.obstacles else "cpu"
         yield Missing("cpu_time", host.obstacles[name], group_remedy(host, name))
     for keyword in ("io_read", "io_write"):

@@ -8,7 +8,8 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from pytest_isolate._errors import StepFailedError
-from pytest_isolate._linux.cgroup import READ_ONLY
+from pytest_isolate._linux.cgroup.hierarchy import V2
+from pytest_isolate._linux.cgroup.locate import READ_ONLY
 from pytest_isolate._linux.environment import SANDBOX, Environment
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _group_remedy(host: Host, controller: str) -> str:
         return f"{_CONTAINER_GROUPS}; elsewhere: mount control groups writable"
     if not here.rootless:
         return _capabilities(here) or f"{_CONTAINER_GROUPS}; elsewhere: give root a group that it may write to"
-    if place.version == 2:
+    if isinstance(place, V2):
         made = "systemd-run --user --scope -p Delegate=yes python -m pytest ..."
         return f"{made}{'' if here.systemd else ' (with systemd; without: docs/host.md)'}, or run pytest as root"
     group = f"{place.directory.rstrip('/')}/tests"

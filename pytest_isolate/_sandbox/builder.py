@@ -15,7 +15,8 @@ import sys
 import time
 
 from pytest_isolate._errors import Step, StepFailedError
-from pytest_isolate._linux import cgroup, signals
+from pytest_isolate._linux import signals
+from pytest_isolate._linux.cgroup.groups import RunGroups, remove
 from pytest_isolate._linux.kin import Kin
 from pytest_isolate._sandbox import wire
 from pytest_isolate._sandbox.holder import Holder, Nobody
@@ -55,7 +56,7 @@ class Builder:
     def __init__(self, requests: wire.Channel) -> None:
         self._requests = requests
         self._kin = Kin()
-        self._groups: cgroup.RunGroups | None = None
+        self._groups: RunGroups | None = None
         self._sandboxes: dict[int, _Sandbox] = {}
         self._recipes: dict[int, Recipe] = {}
         self._dying: list[str] = []  # groups to remove as soon as they are empty
@@ -123,7 +124,7 @@ class Builder:
 
     def _make_groups(self, request: MakeGroups) -> None:
         try:
-            self._groups = cgroup.RunGroups({name: cgroup.Hierarchy(version, directory) for name, version, directory in request.places()})
+            self._groups = RunGroups(request.places())
         except StepFailedError as error:
             Failed.of(error).send(self._requests)
         else:
@@ -214,7 +215,7 @@ class Builder:
         return bool(poll.poll(0))
 
     def _clean(self) -> None:
-        self._dying = [group for group in self._dying if not cgroup.remove(group)]
+        self._dying = [group for group in self._dying if not remove(group)]
 
 
 def _say(channel: wire.Channel, message: Message) -> None:

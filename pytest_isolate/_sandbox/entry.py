@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import syscalls, tree
+from pytest_isolate._linux.cgroup.hierarchy import Hierarchy
 from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._sandbox import confine, ending, inherited
 from pytest_isolate._sandbox.confine import Confinement, Wall
@@ -61,18 +62,17 @@ class MemoryLimit:
         return (self.usage, *self.limits)
 
     @classmethod
-    def open(cls, group: str, version: int, above: int) -> MemoryLimit:
+    def open(cls, group: str, place: Hierarchy, above: int) -> MemoryLimit:
         """Open the files of a memory group. Raises ``StepFailedError``."""
-        usage = "memory.current" if version == 2 else "memory.usage_in_bytes"
-        limits = ["memory.max"] if version == 2 else ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]
         opened = []
-        for name, flags in [(usage, os.O_RDONLY), *((limit, os.O_WRONLY) for limit in limits)]:
+        for name, flags in [(place.memory_usage, os.O_RDONLY), *((limit, os.O_WRONLY) for limit in place.memory_limits)]:
+            path = f"{group}/{name.removesuffix('?')}"
             try:
-                opened.append(os.open(f"{group}/{name}", flags | os.O_CLOEXEC))
+                opened.append(os.open(path, flags | os.O_CLOEXEC))
             except OSError as error:
-                if error.errno == errno.ENOENT and "memsw" in name:  # a kernel that does not account for swap
+                if error.errno == errno.ENOENT and name.endswith("?"):
                     continue
-                raise StepFailedError("open", f"{group}/{name}", error.errno or 0) from error
+                raise StepFailedError("open", path, error.errno or 0) from error
         return cls(opened[0], tuple(opened[1:]), above)
 
     def apply(self) -> int:

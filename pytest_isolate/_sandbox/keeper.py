@@ -15,7 +15,7 @@ from pathlib import Path
 import _cffi_backend
 
 from pytest_isolate._errors import Step, StepFailedError
-from pytest_isolate._linux import cgroup
+from pytest_isolate._linux.cgroup.hierarchy import Hierarchy
 from pytest_isolate._sandbox import bootstrap, ending, wire
 from pytest_isolate._sandbox.bare import Bare
 from pytest_isolate._sandbox.ending import is_ready, is_reaped
@@ -29,7 +29,7 @@ _LEAVING_LONGEST = 10.0  # seconds that the builder has to unmake everything bef
 class Keeper:
     """One builder process and the sandboxes ordered from it."""
 
-    def __init__(self, places: dict[str, cgroup.Hierarchy]) -> None:
+    def __init__(self, places: dict[str, Hierarchy]) -> None:
         self.places = places
         self._pid = os.getpid()
         self._builder: subprocess.Popen[bytes] | None = None

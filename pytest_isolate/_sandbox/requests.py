@@ -7,6 +7,7 @@ one test. A message is text (``wire``), so that nothing but its fields can come 
 from __future__ import annotations
 
 from pytest_isolate._errors import StepFailedError
+from pytest_isolate._linux.cgroup import hierarchy
 from pytest_isolate._sandbox import wire
 from pytest_isolate._sandbox.records import Record
 
@@ -14,7 +15,7 @@ TYPE_CHECKING = False  # importing typing for it would make the builder larger
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_isolate._linux.cgroup import Hierarchy
+    from pytest_isolate._linux.cgroup.hierarchy import Hierarchy
 
 
 class Message(Record):
@@ -83,10 +84,10 @@ class MakeGroups(Message):
         """Make it of hierarchies by controller."""
         return cls(tuple(field for name, each in places.items() for field in (name, str(each.version), each.directory)))
 
-    def places(self) -> Iterator[tuple[str, int, str]]:
-        """Give name, version and directory of each controller."""
-        for at in range(0, len(self.fields), 3):
-            yield self.fields[at], int(self.fields[at + 1]), self.fields[at + 2]
+    def places(self) -> dict[str, Hierarchy]:
+        """Give the hierarchies by controller."""
+        fields = self.fields
+        return {fields[at]: hierarchy.of(int(fields[at + 1]), fields[at + 2]) for at in range(0, len(fields), 3)}
 
 
 class Learn(Message):

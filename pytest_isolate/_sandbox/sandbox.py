@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from pytest_isolate._errors import Step, StepFailedError
-from pytest_isolate._linux import cgroup, counters
+from pytest_isolate._linux import counters
+from pytest_isolate._linux.cgroup.files import number, write
 from pytest_isolate._linux.counters import Processor
 from pytest_isolate._linux.proc_net import NetworkCounters
 from pytest_isolate._linux.syscalls import Clone
@@ -102,7 +103,7 @@ class Sandbox:
 
     def watch_memory(self) -> None:
         """Ask cgroup v1 to say when the limit is hit; v2 kills the whole group by itself (memory.oom.group). Raises ``StepFailedError``."""
-        if "memory" not in self.groups or self._keeper.places["memory"].version == 2:
+        if "memory" not in self.groups or self._keeper.places["memory"].kills_whole_groups:
             return
         group = self.groups["memory"]
         with Step("open", "an event for the memory limit"):
@@ -110,7 +111,7 @@ class Sandbox:
         with Step("open", path := f"{group}/memory.oom_control"):
             control = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            cgroup.write(f"{group}/cgroup.event_control", f"{self.oom_event} {control}")
+            write(f"{group}/cgroup.event_control", f"{self.oom_event} {control}")
         finally:
             os.close(control)
 
@@ -121,12 +122,12 @@ class Sandbox:
 
     def out_of_memory(self) -> bool:
         """Whether somebody in there was killed for the limit of memory: the kernel's counter says so."""
-        return bool(counters.oom_kills(self.groups["memory"], self._keeper.places["memory"].version))
+        return bool(self._keeper.places["memory"].oom_kills(self.groups["memory"]))
 
     @property
     def oom_file(self) -> str:
         """The file of the memory group that counts kills."""
-        return counters.oom_file(self.groups["memory"], self._keeper.places["memory"].version)
+        return f"{self.groups['memory']}/{self._keeper.places['memory'].oom_counter}"
 
     def counters(self, processor: Processor | None = None) -> counters.Counters:
         """What was used and denied so far; ``processor`` seconds as they were read when the test was over."""
@@ -135,7 +136,7 @@ class Sandbox:
     def memory_now(self) -> int | None:
         """Bytes charged to the sandbox now; None where that is not counted."""
         group = self.groups.get("memory")
-        return None if group is None else counters.memory_now(group, self._keeper.places["memory"].version)
+        return None if group is None else number(f"{group}/{self._keeper.places['memory'].memory_usage}")
 
     def largest_process(self) -> tuple[str, int] | None:
         """Who holds most of it now: command and bytes; None where that is not counted."""

@@ -36,10 +36,12 @@ from pytest_isolate._sandbox import ending, mirror
 from pytest_isolate._sandbox.changes import Changes
 from pytest_isolate._sandbox.entry import Entry
 from pytest_isolate._sandbox.frames import Writer
+from pytest_isolate._sandbox.launch import launch
 from pytest_isolate._sandbox.mirror import Mirror
+from pytest_isolate._sandbox.result import Exit
 from pytest_isolate._sandbox.salvage import Reader
 from pytest_isolate._sandbox.sandbox import Sandbox
-from pytest_isolate._sandbox.watch import Exit, Watch, wait_for_one
+from pytest_isolate._sandbox.watch import Watch, wait_for_one
 from pytest_isolate._session.run import Run
 from pytest_isolate._test import shared
 from pytest_isolate._test.interrupted import raise_where
@@ -437,7 +439,7 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timers: Stopped, *, fur
     assert plan is not None
     run.machine.huge_pages.before_fork()
     boarding = preparation.board(run, item.config, spec, sandbox)
-    given, child = boarding.given, None
+    given = boarding.given
     repairing: list[int] = []
     try:
         warm = Warm.of(run, timers, repairing)
@@ -453,22 +455,18 @@ def _cross(flight: Flight, spec: Spec, sandbox: Sandbox, timers: Stopped, *, fur
         departing = Departing(given.stacks)
         with departing.fork():
             flight.started = time.time()
-            child = sandbox.fork(entry)
-            if child is None:
+            watch = launch(
+                sandbox, entry, boarding.ends, relays=boarding.relays, forked=forked,
+                debuggable=capture.has_terminal(item.config) and not spec.strict, trusted=not spec.strict,
+            )  # fmt: skip
+            if watch is None:
                 departing.is_inside = True
                 with arriving(given.frames):
                     _arrive(flight, spec, Arrival(given, entry, warm, warm.become(entry)), measuring, further=further)
                 return
-            watch = Watch(
-                child, sandbox, boarding.frames, boarding.stacks, boarding.ended, door=boarding.door, relays=boarding.relays, forked=forked,
-                debuggable=capture.has_terminal(item.config) and not spec.strict, trusted=not spec.strict,
-            )  # fmt: skip
             flight.group = Group(flight.key, spec, sandbox, plan, watch, boarding.commands, measuring, given.mirrors, warm.threads)
     except BaseException:  # Ctrl-C too
         if flight.group is None and flight.inside is None:  # else all of it is the group's
-            if child is not None:
-                sandbox.kill()
-                child.end()
             boarding.close()
         raise
     finally:

@@ -247,7 +247,7 @@ class Nursery:
         place.sandbox.beside.clear()
         boarding = place.boarding
         watch = Watch(
-            child, place.sandbox, boarding.frames, boarding.stacks, boarding.ended, door=boarding.door, relays=boarding.relays,
+            child, place.sandbox, boarding.ends, relays=boarding.relays,
             forked=time.monotonic(), debuggable=capture.has_terminal(self._run.config) and not spec.strict, trusted=not spec.strict,
         )  # fmt: skip
         if self._run.machine.huge_pages.before_fork():  # the next nursery shares them

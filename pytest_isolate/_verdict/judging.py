@@ -17,7 +17,8 @@ from pytest_isolate._linux.environment import Environment
 from pytest_isolate._linux.kernel_log import Kill
 from pytest_isolate._model import Usage
 from pytest_isolate._plan.remedies import explain
-from pytest_isolate._sandbox.watch import ENTERING_LONGEST, Exit
+from pytest_isolate._sandbox.result import Exit
+from pytest_isolate._sandbox.watch import ENTERING_LONGEST
 from pytest_isolate._verdict import network_attempts as attempts
 from pytest_isolate._verdict.network_attempts import Attempt
 from pytest_isolate._violations import Violation

@@ -21,7 +21,8 @@ with atheris.instrument_imports(include=["pytest_isolate", "json", "_pytest.repo
     import pytest
 
     from pytest_isolate._config import networking, values
-    from pytest_isolate._linux import cgroup, kernel_log, mounts
+    from pytest_isolate._linux import kernel_log, mounts
+    from pytest_isolate._linux.cgroup import locate
     from pytest_isolate._messages import coverage, reading
     from pytest_isolate._report import budget_file, compare, travel
     from pytest_isolate._sandbox.frames import Decoder, GarbledError
@@ -122,7 +123,7 @@ def tables(data: atheris.FuzzedDataProvider) -> None:
     for mount in mounts.parse_mountinfo(text):
         assert mount.id >= 0, mount
         assert mount.read_only in {True, False}
-    for place in cgroup.locate(own, text).values():
+    for place in locate.locate(own, text).values():
         assert place.version in {1, 2}
         assert ".." not in place.directory.split("/") or ".." in text, place
     kernel_log.parse(text.split("\n"), own)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_isolate._errors import StepFailedError
-from pytest_isolate._linux import cgroup
+from pytest_isolate._linux.cgroup import groups
 from pytest_isolate._sandbox.keeper import Keeper
 
 
@@ -189,11 +189,11 @@ def test_everything_is_unmade(box, host):
 def test_a_run_that_died_is_swept_by_the_next(host):
     """Groups of a dead owner go, those of one that lives stay."""
     place = host.places["memory"]
-    dead, alive = (Path(place.directory) / f"{cgroup.PREFIX}1-{name}" for name in ("dead", "alive"))
+    dead, alive = (Path(place.directory) / f"{groups.PREFIX}1-{name}" for name in ("dead", "alive"))
     for directory in (dead, alive):
         directory.mkdir()
         (directory / "7").mkdir()
-    lock = cgroup._lock(str(alive))
+    lock = groups._lock(str(alive))
     try:
         keeper = Keeper({"memory": place})
         keeper.close()
@@ -201,7 +201,7 @@ def test_a_run_that_died_is_swept_by_the_next(host):
         assert (alive / "7").exists()
     finally:
         os.close(lock)
-        assert cgroup.remove(str(alive))
+        assert groups.remove(str(alive))
 
 
 def test_a_step_that_fails_is_named_with_its_path(box):

@@ -167,15 +167,16 @@ def test_one_interruption_tears_fixtures_down_and_ends_sandboxes(tmp_path, numbe
 
 
 AT_THE_FORK = """
+from pytest_isolate._sandbox import launch
 from pytest_isolate._test import flights
 def interrupted(*arguments, **more):
     with open("started") as started: started.read()
     raise KeyboardInterrupt
-flights.{} = interrupted
+{} = interrupted
 """
 
 
-@pytest.mark.parametrize("before", ["Watch", "Group", "_watch"])
+@pytest.mark.parametrize("before", ["launch.Watch", "flights.Group", "flights._watch"])
 def test_an_interruption_behind_the_fork_ends_the_test(tmp_path, before):
     """It comes when the test runs already and nobody looks after it yet, and nobody waits for that one then, which waits for ever."""
     run = Started(tmp_path / "run", WAITING, AT_THE_FORK.format(before))
@@ -215,9 +216,9 @@ def test_an_interruption_leaves_nobody_in_flight(tmp_path, where):
 def test_a_child_that_pytest_left_alone_on_its_way_inside_ends(tmp_path):
     """Behind the fork pytest was interrupted and closed the pipes: the child has nobody to tell, and is not pytest."""
     conftest = """
-from pytest_isolate._test import flights
+from pytest_isolate._sandbox import launch
 def interrupted(*arguments, **more): raise KeyboardInterrupt
-flights.Watch = interrupted
+launch.Watch = interrupted
 """
     run = Started(tmp_path / "run", "def test_a(): pass", conftest)
     output = run.end()
@@ -272,7 +273,7 @@ POINTS = {
     "send": ("pytest_isolate._sandbox.wire", "send", ["1", "1+", "2", "3", "3+", "4"]),
     "receive": ("pytest_isolate._sandbox.wire", "receive", ["1", "2", "3", "3+"]),
     "fork": ("pytest_isolate._sandbox.entry", "os.fork", ["1", "1+", "2+"]),
-    "drain": ("pytest_isolate._sandbox.watch", "Watch._drain_frames", ["1", "3+"]),
+    "drain": ("pytest_isolate._sandbox.listening", "Listener.drain", ["1", "3+"]),
     "counters": ("pytest_isolate._sandbox.sandbox", "Sandbox.counters", ["1", "1+"]),
     "close": ("pytest_isolate._sandbox.sandbox", "Sandbox.close", ["1", "1+"]),
 }

@@ -177,17 +177,17 @@ def test_a_group_ends_with_the_run(pytester, isolated, arguments):
 LATE = """
 import time
 from pytest_isolate._child import inside
-from pytest_isolate._sandbox import watch
+from pytest_isolate._sandbox import sampling, watch
 
 write, look, by_word = inside._write, watch.Watch.look, []
 
 def late(*arguments):  # once: pytest has looked by itself meanwhile, and seen the end
     inside._write = write
-    time.sleep(3 * watch._LOOK_AGAIN)
+    time.sleep(3 * sampling.LOOK_AGAIN)
     write(*arguments)
 
 def looking(self, ready):
-    word = self._ended in ready
+    word = self._listener.ends.ended in ready
     look(self, ready)
     if self.over:
         by_word.append(word)

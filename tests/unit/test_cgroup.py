@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_isolate._errors import StepFailedError
-from pytest_isolate._linux import cgroup
-from pytest_isolate._linux.cgroup import Hierarchy, locate
+from pytest_isolate._linux.cgroup import files, groups, hierarchy
+from pytest_isolate._linux.cgroup.locate import locate
 
 V2 = "35 24 0:30 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot\n"
 V1 = """\
@@ -24,30 +24,30 @@ UNIFIED = "44 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
 def test_on_v2_everything_is_in_the_unified_hierarchy():
     """The usual machine with systemd: one line, entered under the empty name."""
     found = locate("0::/user.slice/user-1000.slice/session-2.scope\n", V2)
-    assert found == {"": Hierarchy(2, "/sys/fs/cgroup/user.slice/user-1000.slice/session-2.scope")}
+    assert found == {"": hierarchy.V2("/sys/fs/cgroup/user.slice/user-1000.slice/session-2.scope")}
 
 
 def test_the_root_group_is_the_mount_point_itself():
     """In a cgroup namespace, as in Docker by default, one's own path is "/"."""
-    assert locate("0::/\n", V2) == {"": Hierarchy(2, "/sys/fs/cgroup")}
+    assert locate("0::/\n", V2) == {"": hierarchy.V2("/sys/fs/cgroup")}
 
 
 def test_on_v1_each_controller_has_its_own_place():
     """Controllers mounted together share a directory; the others have theirs."""
     found = locate("4:pids:/a\n3:memory:/b/c\n2:cpu,cpuacct:/\n1:name=systemd:/d\n", V1)
     assert found == {
-        "pids": Hierarchy(1, "/sys/fs/cgroup/pids/a"),
-        "memory": Hierarchy(1, "/sys/fs/cgroup/memory/b/c"),
-        "cpu": Hierarchy(1, "/sys/fs/cgroup/cpu,cpuacct"),
-        "cpuacct": Hierarchy(1, "/sys/fs/cgroup/cpu,cpuacct"),
-        "name=systemd": Hierarchy(1, "/sys/fs/cgroup/systemd/d"),
+        "pids": hierarchy.V1("/sys/fs/cgroup/pids/a"),
+        "memory": hierarchy.V1("/sys/fs/cgroup/memory/b/c"),
+        "cpu": hierarchy.V1("/sys/fs/cgroup/cpu,cpuacct"),
+        "cpuacct": hierarchy.V1("/sys/fs/cgroup/cpu,cpuacct"),
+        "name=systemd": hierarchy.V1("/sys/fs/cgroup/systemd/d"),
     }
 
 
 def test_a_hybrid_machine_has_both():
     """v1 controllers beside a unified hierarchy: each line goes to its own kind of mount."""
     found = locate("3:memory:/m\n0::/u\n", V1 + UNIFIED)
-    assert found == {"memory": Hierarchy(1, "/sys/fs/cgroup/memory/m"), "": Hierarchy(2, "/sys/fs/cgroup/unified/u")}
+    assert found == {"memory": hierarchy.V1("/sys/fs/cgroup/memory/m"), "": hierarchy.V2("/sys/fs/cgroup/unified/u")}
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_hybrid_machine_has_both():
 def test_a_path_is_relative_to_the_group_that_is_mounted(path, directory):
     """Docker without a cgroup namespace mounts the container's own group, while /proc says the machine's path."""
     mountinfo = "41 31 0:32 /docker/4f /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n"
-    assert locate(f"3:memory:{path}\n", mountinfo) == {"memory": Hierarchy(1, directory)}
+    assert locate(f"3:memory:{path}\n", mountinfo) == {"memory": hierarchy.V1(directory)}
 
 
 @pytest.mark.parametrize("path", ["/docker", "/docker/5a", "/docker/4f2", "/", "/../outside"])
@@ -75,18 +75,18 @@ def test_a_root_above_ones_own_cgroup_namespace_leads_nowhere(root, path):
 @pytest.mark.parametrize("name", ["..data", "...", ".hidden"])
 def test_a_group_may_have_a_name_that_begins_with_dots(name):
     """Only ".." by itself leads upwards."""
-    assert locate(f"0::/{name}\n", V2) == {"": Hierarchy(2, f"/sys/fs/cgroup/{name}")}
+    assert locate(f"0::/{name}\n", V2) == {"": hierarchy.V2(f"/sys/fs/cgroup/{name}")}
 
 
 def test_escapes_of_mountinfo_are_undone():
     """Backslashes and spaces, which mountinfo escapes and /proc/self/cgroup does not: systemd's scopes are full of them."""
     mountinfo = "35 24 0:30 /app-org\\134x2dterm.scope /mnt/my\\040groups rw - cgroup2 cgroup2 rw\n"
-    assert locate("0::/app-org\\x2dterm.scope/sub\n", mountinfo) == {"": Hierarchy(2, "/mnt/my groups/sub")}
+    assert locate("0::/app-org\\x2dterm.scope/sub\n", mountinfo) == {"": hierarchy.V2("/mnt/my groups/sub")}
 
 
 def test_a_colon_belongs_to_the_path():
     """Only the first two colons of a line separate."""
-    assert locate("0::/a:b/c:d\n", V2) == {"": Hierarchy(2, "/sys/fs/cgroup/a:b/c:d")}
+    assert locate("0::/a:b/c:d\n", V2) == {"": hierarchy.V2("/sys/fs/cgroup/a:b/c:d")}
 
 
 @pytest.mark.parametrize("mountinfo", ["", "garbage\n", "22 27 0:21 / /proc rw - proc proc rw\n", "35 24 0:30 / /x rw - cgroup2\n"])
@@ -129,27 +129,27 @@ def test_a_group_is_found_below_its_mount_whatever_its_name(root, below, mount, 
     kind, controller = ("cgroup2", "") if v2 else ("cgroup", "memory")
     mountinfo = f"35 24 0:30 {escaped(top)} {escaped(point)} rw - {kind} x rw,memory\n"
     found = locate(f"3:{controller}:/{'/'.join([*root, *below])}\n", mountinfo)
-    assert found == {controller: Hierarchy(2 if v2 else 1, "/".join([point, *below]))}
+    assert found == {controller: hierarchy.of(2 if v2 else 1, "/".join([point, *below]))}
 
 
 def test_remove_takes_groups_from_the_innermost_outwards(tmp_path):
     """rmdir(2) takes empty directories only, so the children go first."""
     (tmp_path / "run/a/b").mkdir(parents=True)
     (tmp_path / "run/c").mkdir()
-    assert cgroup.remove(str(tmp_path / "run")) is True
+    assert groups.remove(str(tmp_path / "run")) is True
     assert os.listdir(tmp_path) == []
 
 
 def test_remove_of_what_is_gone_is_done(tmp_path):
     """Somebody else may have been faster."""
-    assert cgroup.remove(str(tmp_path / "gone")) is True
+    assert groups.remove(str(tmp_path / "gone")) is True
 
 
 def test_remove_says_what_is_in_its_way(tmp_path):
     """Whatever is not "busy" is a failed step with its path."""
     (tmp_path / "file").touch()
     with pytest.raises(StepFailedError) as caught:
-        cgroup.remove(str(tmp_path))
+        groups.remove(str(tmp_path))
     assert str(caught.value) == f"rmdir {tmp_path}: Directory not empty [ENOTEMPTY]"
 
 
@@ -159,27 +159,27 @@ def test_remove_does_not_follow_a_link(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/link").symlink_to("../outside")
     with pytest.raises(StepFailedError):
-        cgroup.remove(str(tmp_path / "run"))
+        groups.remove(str(tmp_path / "run"))
     assert (tmp_path / "outside").is_dir()
 
 
 def test_sweep_touches_neither_others_groups_nor_those_of_the_living(tmp_path):
     """Groups of other names, the leaf too, and a run's directory whose lock is held stay."""
-    held = tmp_path / f"{cgroup.PREFIX}1-abcd"
-    for directory in (held / "sandbox", tmp_path / "system.slice", tmp_path / cgroup.LEAF):
+    held = tmp_path / f"{groups.PREFIX}1-abcd"
+    for directory in (held / "sandbox", tmp_path / "system.slice", tmp_path / hierarchy.LEAF):
         directory.mkdir(parents=True)
     fd = os.open(held, os.O_RDONLY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        assert cgroup.sweep(str(tmp_path)) == []
+        assert groups.sweep(str(tmp_path)) == []
     finally:
         os.close(fd)
-    assert sorted(os.listdir(tmp_path)) == sorted([held.name, "system.slice", cgroup.LEAF])
+    assert sorted(os.listdir(tmp_path)) == sorted([held.name, "system.slice", hierarchy.LEAF])
     assert (held / "sandbox").is_dir()
 
 
 def test_a_failed_write_names_what_and_where(tmp_path):
     """The kernel's refusal of a setting says the setting and the file."""
     with pytest.raises(StepFailedError) as caught:
-        cgroup.write(str(tmp_path / "pids.max"), "5")
+        files.write(str(tmp_path / "pids.max"), "5")
     assert str(caught.value) == f"write '5' to {tmp_path / 'pids.max'}: No such file or directory [ENOENT]"

@@ -10,7 +10,7 @@ import pytest
 from pytest_isolate import _typing
 from pytest_isolate._config.keywords import KEYWORDS, LIMITS
 from pytest_isolate._config.spec import Spec
-from pytest_isolate._linux.cgroup import Hierarchy
+from pytest_isolate._linux.cgroup import hierarchy
 from pytest_isolate._linux.environment import Environment
 from pytest_isolate._linux.host import Host
 from pytest_isolate._linux.mounts import MountPoint
@@ -107,7 +107,7 @@ GIVEN = {
 @pytest.mark.parametrize("fs", ["overlay", "readonly", "host"])
 def test_a_plan_is_made_from_no_keyword_that_its_key_lacks(fs, uid, version):
     """Or a test would get the sandbox of one that asked for something else."""
-    place = Hierarchy(version, "/sys/fs/cgroup/x")
+    place = hierarchy.of(version, "/sys/fs/cgroup/x")
     places = dict.fromkeys(("memory", "pids", "cpu", *(["io"] if version == 2 else ["cpuacct", "blkio"])), place)
     mounts = tuple(MountPoint(1, 0, "/", path, frozenset(), kind, frozenset()) for path, kind in (("/", "ext4"), ("/proc", "proc")))
     host = Host(gid=uid, places=places, obstacles={}, mounts=mounts, here=Environment(uid=uid))

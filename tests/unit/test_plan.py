@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.spec import Spec
-from pytest_isolate._linux.cgroup import Hierarchy
+from pytest_isolate._linux.cgroup import hierarchy
 from pytest_isolate._linux.environment import Environment
 from pytest_isolate._linux.host import Host
 from pytest_isolate._linux.mounts import MountPoint
@@ -22,8 +22,8 @@ from pytest_isolate._sandbox.overlays import Hosts, Overlay, OverlayOrPrivateCop
 from pytest_isolate._sandbox.steps import Bind, Copy, Device, Hostname, LimitDisk, Loopback, Mirror, Mkdir, Pivot, Protect, Symlink, Touch
 
 ROOTLESS = [False, True]
-V1 = {name: Hierarchy(1, f"/sys/fs/cgroup/{name}") for name in ("memory", "pids", "cpu", "cpuacct")}
-V2 = dict.fromkeys(("memory", "pids", "cpu"), Hierarchy(2, "/sys/fs/cgroup"))
+V1 = {name: hierarchy.V1(f"/sys/fs/cgroup/{name}") for name in ("memory", "pids", "cpu", "cpuacct")}
+V2 = dict.fromkeys(("memory", "pids", "cpu"), hierarchy.V2("/sys/fs/cgroup"))
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 PSEUDO = ["autofs", "fuse.portal", "rpc_pipefs", "binfmt_misc", "fusectl"]
 
@@ -455,14 +455,14 @@ def test_a_uid_without_a_name_is_its_own_group():
         (V1, {"pids": 5, "cpu": 2.0}, {"memory": {}, "pids": {"pids.max": "5"}, "cpu": {"cpu.cfs_quota_us": "200000"}, "cpuacct": {}}),
         (V1, {}, {"memory": {}, "pids": {}, "cpuacct": {}}),
         ({}, {"disk": 1 << 20}, {}),
-        ({"io": Hierarchy(2, "/g")}, {"io_read": 4096}, {"io": {"io.max": "8:0 rbps=4096\n8:16 rbps=4096"}}),
+        ({"io": hierarchy.V2("/g")}, {"io_read": 4096}, {"io": {"io.max": "8:0 rbps=4096\n8:16 rbps=4096"}}),
         (
-            {"io": Hierarchy(2, "/g")},
+            {"io": hierarchy.V2("/g")},
             {"io_read": 4096, "io_write": 8192},
             {"io": {"io.max": "8:0 rbps=4096 wbps=8192\n8:16 rbps=4096 wbps=8192"}},
         ),
-        ({"blkio": Hierarchy(1, "/g")}, {"io_write": 4096}, {"blkio": {"blkio.throttle.write_bps_device": "8:0 4096\n8:16 4096"}}),
-        ({"blkio": Hierarchy(1, "/g")}, {}, {"blkio": {}}),
+        ({"blkio": hierarchy.V1("/g")}, {"io_write": 4096}, {"blkio": {"blkio.throttle.write_bps_device": "8:0 4096\n8:16 4096"}}),
+        ({"blkio": hierarchy.V1("/g")}, {}, {"blkio": {}}),
     ],
 )
 def test_limits_are_written_as_each_version_wants_them(places, wanted, expected):
@@ -492,9 +492,9 @@ def test_a_limit_without_its_controller_is_missing_with_a_remedy(rootless, remed
     ("places", "reason"),
     [
         ({}, "no cpu here"),
-        ({"cpu": Hierarchy(1, "/cpu")}, "no cpuacct here"),
-        ({"cpu": Hierarchy(2, "/g")}, None),
-        ({"cpuacct": Hierarchy(1, "/a")}, None),
+        ({"cpu": hierarchy.V1("/cpu")}, "no cpuacct here"),
+        ({"cpu": hierarchy.V2("/g")}, None),
+        ({"cpuacct": hierarchy.V1("/a")}, None),
     ],
 )
 def test_processor_time_is_counted_by_cpuacct_or_by_cpu_of_version_2(places, reason):
@@ -506,7 +506,7 @@ def test_processor_time_is_counted_by_cpuacct_or_by_cpu_of_version_2(places, rea
 
 def test_without_a_block_device_a_bandwidth_is_missing():
     """Not silently unlimited."""
-    host = a_host(places={"io": Hierarchy(2, "/g")})
+    host = a_host(places={"io": hierarchy.V2("/g")})
     vars(host)["disks"] = ()
     (missing,) = a_plan(spec(io_read=4096), host).missing
     assert (missing.keyword, missing.reason) == ("io_read", "there is no block device to limit")

@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from pytest_isolate._errors import StepFailedError, errno_in_words
-from pytest_isolate._linux.cgroup import Hierarchy
+from pytest_isolate._linux.cgroup.hierarchy import V1, V2
 from pytest_isolate._linux.environment import SANDBOX, Environment
 from pytest_isolate._linux.host import Host
 from pytest_isolate._plan import remedies
@@ -110,17 +110,17 @@ def test_a_read_only_bind_that_the_kernel_cannot_make_names_the_version():
 @pytest.mark.parametrize(
     ("where", "refused", "reason", "expected"),
     [
-        (Environment(cgroups=GROUPS), Hierarchy(2, "/g"), "/g is mounted read-only", "docker run --cgroupns=private --privileged"),
-        (Environment(capabilities=~2, cgroups=GROUPS), Hierarchy(1, "/g"), "/g is not writable for uid 0", "--cap-add DAC_OVERRIDE"),
+        (Environment(cgroups=GROUPS), V2("/g"), "/g is mounted read-only", "docker run --cgroupns=private --privileged"),
+        (Environment(capabilities=~2, cgroups=GROUPS), V1("/g"), "/g is not writable for uid 0", "--cap-add DAC_OVERRIDE"),
         (
             Environment(uid=7, cgroups=GROUPS),
-            Hierarchy(1, "/g"),
+            V1("/g"),
             "/g is not writable for uid 7",
             "give yourself a group: sudo mkdir -p /g/tests && ",
         ),
         (
             Environment(uid=7, cgroups=GROUPS),
-            Hierarchy(2, "/g"),
+            V2("/g"),
             "/g is not writable for uid 7",
             "systemd-run --user --scope -p Delegate=yes",
         ),
@@ -133,7 +133,7 @@ def test_a_read_only_bind_that_the_kernel_cannot_make_names_the_version():
         ),
         (
             Environment(container=SANDBOX),
-            Hierarchy(1, "/g"),
+            V1("/g"),
             "/g is mounted read-only",
             "give the limit to the test that starts this pytest",
         ),

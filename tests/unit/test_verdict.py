@@ -9,7 +9,7 @@ from pytest_isolate import _violations
 from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._linux.counters import Counters
-from pytest_isolate._sandbox.watch import Exit
+from pytest_isolate._sandbox.result import Exit
 from pytest_isolate._verdict.judging import Facts, judge, leak_sentence
 
 ENTERED, END = {"kind": "entered", "pid": 5}, {"kind": "end"}

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pytest_isolate._linux.cgroup import Hierarchy
+from pytest_isolate._linux.cgroup.hierarchy import V1, V2
 from pytest_isolate._sandbox import recipe, wire
 from pytest_isolate._sandbox.requests import (
     Build,
@@ -61,7 +61,7 @@ def test_a_path_that_is_no_text_and_several_descriptors_arrive():
 
 
 ANSWERS = [
-    Failed("clone into", "new\udcff namespaces", 28), GroupsMade(), MakeGroups.of({"pids": Hierarchy(2, "/g"), "io": Hierarchy(1, "")}),
+    Failed("clone into", "new\udcff namespaces", 28), GroupsMade(), MakeGroups.of({"pids": V2("/g"), "io": V1("")}),
     Learn(140_000_000_000, "00ff"), Build(1, 2), SendSignal(1, 2, 9), Ended(-9), KillAll(),
     Processes(0, nobody=True), Processes(60, nobody=False, fields=("2", "a b", "3", "")),
 ]  # fmt: skip
@@ -79,7 +79,7 @@ def test_a_message_is_the_same_behind_the_channel(message):
 
 def test_what_messages_hold_is_given_by_name():
     """As the two sides use it."""
-    assert list(MakeGroups.of({"pids": Hierarchy(2, "/g")}).places()) == [("pids", 2, "/g")]
+    assert MakeGroups.of({"pids": V2("/g")}).places() == {"pids": V2("/g")}
     assert Processes(1, nobody=False, fields=("7", "sleep 9")).listed() == [(7, "sleep 9")]
     handles = Handles(3, 4, 5, 6, joins=(7, 8), network=(9,))
     ready, descriptors = Ready.of({"pids": "/g/1"}, handles)
