@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pytest_isolate._sandbox.frames import Frame
-from pytest_isolate._verdict.judging import Facts
+from pytest_isolate._verdict.facts import Facts
 
 _RERUN = "rerun"  # the outcome that pytest-rerunfailures gives an attempt that is not the last
 

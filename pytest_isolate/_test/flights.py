@@ -47,7 +47,8 @@ from pytest_isolate._test import shared
 from pytest_isolate._test.interrupted import raise_where
 from pytest_isolate._test.nursery import Nursery
 from pytest_isolate._verdict import allocations, network_attempts
-from pytest_isolate._verdict.judging import Facts, Verdict
+from pytest_isolate._verdict.facts import Facts
+from pytest_isolate._verdict.judging import Verdict
 
 
 @dataclass

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from pytest_isolate._forward.missed import Missed
 from pytest_isolate._test.flights import Flight
-from pytest_isolate._verdict.judging import Facts
+from pytest_isolate._verdict.facts import Facts
 
 _MOST_TEXT = 1 << 18  # characters that are searched, the last ones
 _MOST = 3

@@ -25,8 +25,9 @@ from pytest_isolate._test import shared
 from pytest_isolate._test.flights import Flight
 from pytest_isolate._test.kept import bring_back, changes_of, keep_artifacts, lost_files, lost_threads
 from pytest_isolate._test.section import asked, section
-from pytest_isolate._verdict import judging, thread_stacks
-from pytest_isolate._verdict.judging import PHASES, Facts, Verdict
+from pytest_isolate._verdict import judging, rules, thread_stacks
+from pytest_isolate._verdict.facts import PHASES, Facts
+from pytest_isolate._verdict.judging import Verdict
 from pytest_isolate._violations import Violation
 
 _OUTPUT_LARGEST = 1 << 16  # characters
@@ -430,7 +431,7 @@ def _replay_warnings(flight: Flight) -> None:
         line = reading.shown_line(filename, flight.reader)  # else Python reads it from the file, whatever a child said that is
         _record_warning(item, str(frame.get("message")), _category(frame), (filename, frame.get("lineno"), line))
     if flight.facts is not None and flight.spec is not None and flight.facts.exit.left_over and flight.spec.leaks == "warn":
-        text = judging.leak_sentence(flight.spec, flight.facts.exit)
+        text = rules.leak_sentence(flight.spec, flight.facts.exit)
         _warn(item, text)
 
 

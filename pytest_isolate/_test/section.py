@@ -14,7 +14,7 @@ from pytest_isolate._pytest.lasting import places
 from pytest_isolate._test import hints, missed_servers
 from pytest_isolate._test.flights import Flight
 from pytest_isolate._test.kept import changes_of, keep_tmp_path
-from pytest_isolate._verdict import allocations, judging, network_attempts
+from pytest_isolate._verdict import allocations, judging, network_attempts, rules
 from pytest_isolate._verdict.judging import Verdict
 
 _MOST_PATHS = 5  # of each kind, shown to people
@@ -24,9 +24,9 @@ def section(flight: Flight, verdict: Verdict, report: pytest.TestReport) -> str:
     """Its lines. Copies the ``tmp_path`` out of the sandbox, once, to say where it is."""
     lines = [asked(flight), _used(verdict)]
     if flight.facts is not None and flight.facts.exit.left_over and flight.spec is not None:
-        lines.append(judging.leak_sentence(flight.spec, flight.facts.exit))
+        lines.append(rules.leak_sentence(flight.spec, flight.facts.exit))
     if flight.facts is not None and flight.facts.kill is not None:
-        lines.append(judging.held(flight.facts.kill))
+        lines.append(rules.held(flight.facts.kill))
     elif (
         flight.facts is not None and flight.facts.exit.largest is not None and any("memory" in each.resource for each in verdict.violations)
     ):

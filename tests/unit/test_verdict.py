@@ -10,7 +10,9 @@ from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._linux.counters import Counters
 from pytest_isolate._sandbox.result import Exit
-from pytest_isolate._verdict.judging import Facts, judge, leak_sentence
+from pytest_isolate._verdict.facts import Facts
+from pytest_isolate._verdict.judging import judge
+from pytest_isolate._verdict.rules import RULES, leak_sentence
 
 ENTERED, END = {"kind": "entered", "pid": 5}, {"kind": "end"}
 HERE = "by @isolate on function t.py::test_it"
@@ -304,3 +306,20 @@ def test_memory_used_is_what_came_on_top_of_the_sandboxs_own(peak, base, used):
     counters = Counters(memory_peak=peak, cpu_seconds=0.5, pids_peak=3)
     usage = judge(spec(), facts(*ALL_PHASES, counters=counters, base=base)).usage
     assert (usage.memory_peak_bytes, usage.cpu_seconds, usage.pids_peak) == (used, 0.5, 3)
+
+
+def test_every_limit_that_ends_or_refuses_something_has_a_rule_with_an_exception_of_its_own():
+    """``cpu``, ``io_read`` and ``io_write`` slow a test down: nothing is refused, and there is nothing to tell."""
+    kinds = {rule.keyword: rule.kind for rule in RULES}
+    limits = {name for name, keyword in KEYWORDS.items() if keyword.is_limit}
+    assert limits - {"cpu", "io_read", "io_write"} == kinds.keys() - {"net"}
+    assert len(set(kinds.values())) == len(kinds)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.kind.__name__)
+def test_no_rule_speaks_of_a_limit_that_nobody_set(rule):
+    """Whatever the evidence: without the keyword there is nothing to overstep."""
+    counters = Counters(oom_kills=1, pids_denied=1, cpu_seconds=9.0)
+    found = facts(report("call", "oom", "ENOSPC", "EMFILE", "network"), counters=counters, memory_exceeded=5)
+    found.attempts, found.disk_full = (), "bytes"
+    assert rule.violation(spec(), found, "call") is None

@@ -1,0 +1,178 @@
+"""The rules: for each limit its evidence, its exception and its sentence, in one record. Touches nothing.
+
+A further violation is an exception in ``_violations``, a function that finds it, and a row in ``RULES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pytest_isolate import _violations
+from pytest_isolate._config.keywords import KEYWORDS
+from pytest_isolate._config.spec import Spec
+from pytest_isolate._config.values import format_duration, format_size, most_files, plain
+from pytest_isolate._linux.kernel_log import Kill
+from pytest_isolate._sandbox.result import Exit
+from pytest_isolate._verdict import network_attempts as attempts
+from pytest_isolate._verdict.facts import PHASES, Facts
+from pytest_isolate._violations import Violation
+
+_MOST_TASKS = 10
+
+
+@dataclass(frozen=True)
+class Found:
+    """That a limit was overstepped."""
+
+    sentence: str  # behind what the limit is and where it was set
+    phase: str
+    used: float | None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One way to overstep.
+
+    - ``keyword``: whose value is the limit; without one there is no rule.
+    - ``find``: look for the evidence. It gets the phase in which the test died, or None.
+    - ``of``: what the number counts, in the sentence.
+    - ``resource``: the violation's, where it is not the keyword.
+    """
+
+    keyword: str
+    kind: type[Violation]
+    find: Callable[[Spec, Facts, str | None], Found | None]
+    of: str = ""
+    resource: str = ""
+
+    def violation(self, spec: Spec, facts: Facts, dead_in: str | None) -> Violation | None:
+        """Judge one test by it."""
+        limit, keyword = getattr(spec, self.keyword), KEYWORDS[self.keyword]
+        found = None if limit is None else self.find(spec, facts, dead_in)
+        if found is None:
+            return None
+        what = f"{self.keyword}: limit {keyword.show(limit)}{self.of}" if keyword.is_limit else f"{self.resource}: {self.keyword}={limit!r}"
+        message = f"{what}, set {spec.origin(self.keyword)}; {found.sentence}"
+        return self.kind(self.resource or self.keyword, message, found.phase, limit if keyword.is_limit else None, found.used)
+
+
+def _stacks(exit_: Exit) -> str:
+    return "; every thread's stack is below" if exit_.stacks else ""
+
+
+def _killed_for_memory(_: Spec, facts: Facts, dead_in: str | None) -> Found | None:
+    if not facts.counters.oom_kills:
+        return None
+    used = max(0, (facts.counters.memory_peak or 0) - facts.base_memory)
+    sentence = f"used {format_size(used)} and wanted more: the kernel killed {_victim(facts, dead_in)}"
+    return Found(sentence, facts.phase_of("oom", dead_in), used)
+
+
+def _seen_with_memory(_: Spec, facts: Facts, dead_in: str | None) -> Found | None:
+    if (held_ := facts.exit.memory_exceeded) is None:
+        return None
+    phase = dead_in or PHASES[-1]
+    return Found(
+        f"sampled, for no control group limits it here: the process tree held {format_size(held_)} at one look and was killed in "
+        f"{phase}{_stacks(facts.exit)}",
+        phase, held_,
+    )  # fmt: skip
+
+
+def _refused_processes(_: Spec, facts: Facts, dead_in: str | None) -> Found | None:
+    if not facts.counters.pids_denied:
+        return None
+    peak = "" if facts.counters.pids_peak is None else f"{facts.counters.pids_peak} ran at once and "
+    sentence = f"{peak}the kernel refused {facts.counters.pids_denied} more to the process tree of the test"
+    return Found(sentence, facts.phase_of("pids", dead_in), facts.counters.pids_peak)
+
+
+def _used_processor(spec: Spec, facts: Facts, dead_in: str | None) -> Found | None:
+    spent = facts.counters.cpu_seconds
+    if spent is None or spec.cpu_time is None or spent <= spec.cpu_time:
+        return None
+    end = f"it was killed in {dead_in}{_stacks(facts.exit)}" if facts.exit.cpu_exceeded else "it was over before that was seen"
+    return Found(f"the process tree used {format_duration(spent)} of processor time, {end}", dead_in or facts.busiest(), spent)
+
+
+def _refused_disk(spec: Spec, facts: Facts, dead_in: str | None) -> Found | None:
+    if not (facts.disk_full or facts.saw("ENOSPC")):
+        return None
+    return Found(_disk(spec.disk or 0, facts), facts.phase_of("ENOSPC", dead_in), facts.disk_used)
+
+
+def _disk(limit: int, facts: Facts) -> str:
+    written = facts.disk_used or 0
+    used, files = format_size(written), most_files(limit)
+    if facts.disk_full == "files":
+        return (
+            f"the {files} files and directories that it allows (one for each KiB and 1024) were there when the test was over, with {used} "
+            "in them, and the kernel refused one more to a process of it"
+        )
+    said = f"{used} were written when the test was over and the kernel refused more to a process of it"
+    unclear = not facts.disk_full and written <= limit // 2
+    return f"{said}: bytes, what it printed among them, or one of the {files} files and directories that it allows" if unclear else said
+
+
+def _left_network(spec: Spec, facts: Facts, dead_in: str | None) -> Found | None:
+    if not (spec.networking.denies and facts.attempts):
+        return None
+    sentence = f"{attempts.sentence(facts.attempts)}; the sandbox has loopback only"
+    return Found(sentence, facts.phase_of("network", dead_in), sum(attempt.count for attempt in facts.attempts))
+
+
+def _refused_files(spec: Spec, facts: Facts, dead_in: str | None) -> Found | None:
+    if not facts.saw("EMFILE"):
+        return None
+    return Found("the kernel refused one more to the test's process", facts.phase_of("EMFILE", dead_in), spec.files)
+
+
+def _took_too_long(_: Spec, facts: Facts, dead_in: str | None) -> Found | None:
+    exit_ = facts.exit
+    if not exit_.timed_out:
+        return None
+    phase = dead_in or PHASES[-1]
+    stacks = _stacks(exit_) or "; no stack could be had: the process blocks signals or was stopped"
+    sentence = f"the test was still in {phase} after {format_duration(exit_.wall_seconds)} and its process tree was killed{stacks}"
+    return Found(sentence, phase, exit_.wall_seconds)
+
+
+#: In the order in which they are told. What a process is killed for comes before what it was refused; a crash stands where there is none.
+RULES = (
+    Rule("memory", _violations.MemoryExceeded, _killed_for_memory),
+    Rule("memory", _violations.MemoryExceeded, _seen_with_memory),
+    Rule("pids", _violations.PidsExceeded, _refused_processes, of=" processes and threads"),
+    Rule("cpu_time", _violations.CpuTimeExceeded, _used_processor),
+    Rule("disk", _violations.DiskExceeded, _refused_disk),
+    Rule("net", _violations.NetworkDenied, _left_network, resource="network"),
+    Rule("files", _violations.FilesExceeded, _refused_files, of=" open descriptors a process"),
+    Rule("timeout", _violations.TimeoutExceeded, _took_too_long),
+)
+
+
+def _victim(facts: Facts, dead_in: str | None) -> str:
+    """Whom the kernel killed for the memory limit: by its own log, or by who is dead."""
+    itself = dead_in is not None and not facts.exit.killed_child
+    if facts.kill is None:
+        return "the test's own process" if itself else "a process that the test had started"
+    victim, tasks = facts.kill.victim, facts.kill.tasks
+    who = "the test's own process" if victim == facts.exit.pid else "a process that the test had started"
+    name = next((f"{task.name} (pid {task.pid}, {format_size(task.resident)}), " for task in tasks if task.pid == victim), "")
+    return f"{name}{who}"
+
+
+def held(kill: Kill) -> str:
+    """Who held memory when the limit was hit, the largest first."""
+    shown = [f"{task.name} (pid {task.pid}) {format_size(task.resident)}" for task in kill.tasks[:_MOST_TASKS]]
+    more = f" and {len(kill.tasks) - _MOST_TASKS} more" if len(kill.tasks) > _MOST_TASKS else ""
+    return f"memory held when the limit was hit: {', '.join(shown)}{more}"
+
+
+def leak_sentence(spec: Spec, exit_: Exit) -> str:
+    """Who was left behind."""
+    count = max(exit_.left_count, len(exit_.left_over))
+    shown = "; ".join(f"{plain(command)} (pid {pid})" for pid, command in exit_.left_over[:5])
+    more = f" and {count - 5} more" if count > 5 else ""
+    noun = "process was" if count == 1 else "processes were"
+    return f"{count} {noun} left behind when the test was over and killed: {shown}{more} (leaks={spec.leaks!r}, set {spec.origin('leaks')})"
