@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pytest
 
 #: Options that need something to be read or written, by their names in ``config.option``.
-REPORTING = ("isolate_report", "isolate_html", "isolate_top", "isolate_budgets", "isolate_update_budgets")
+REPORTING = tuple(each.name for each in settings.SETTINGS if each.reports)
 
 
 def add_options(parser: pytest.Parser) -> None:

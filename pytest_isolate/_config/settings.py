@@ -17,13 +17,24 @@ SCALAR: Any = str | bool | int | float if pytest.version_tuple >= (9, 2) else "s
 class Setting:
     """One option, by its name in ``config.option`` and in the ini file. Without a metavar it is a flag."""
 
-    def __init__(self, name: str, parse: Parser, default: object, text: str, metavar: str | None = None, *, is_path: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        parse: Parser,
+        default: object,
+        text: str,
+        metavar: str | None = None,
+        *,
+        is_path: bool = False,
+        reports: bool = False,
+    ) -> None:
         self.name = name
         self.parse = parse
         self.default = default
         self.help = text
         self.metavar = metavar
         self.is_path = is_path
+        self.reports = reports  # something is to be read or written for it at the end
         self.option = "--" + name.replace("_", "-")
 
 
@@ -37,13 +48,17 @@ SETTINGS = (
     Setting("isolate_all", values.boolean, False, "isolate every test, marked or not"),
     Setting("isolate_off", values.boolean, False, "run marked tests as plain tests"),
     Setting("isolate_jobs", _word, "1", "how many sandboxes may be in flight at once: a number, or auto", "N"),
-    Setting("isolate_report", _word, None, "write a JSON report of every isolated test", "PATH", is_path=True),
+    Setting("isolate_report", _word, None, "write a JSON report of every isolated test", "PATH", is_path=True, reports=True),
     Setting("isolate_keep", values.choice("failed", "all", "none"), "none", "keep everything that failed, all or none wrote", "WHICH"),
     Setting("isolate_artifacts", _word, "isolate-artifacts", "where --isolate-keep keeps it", "DIR"),
-    Setting("isolate_html", _word, None, "write one self-contained page; needs pytest-isolate-ns[html]", "PATH", is_path=True),
-    Setting("isolate_top", _word, None, "show the N heaviest isolated tests by memory, cpu and wall time", "N"),
-    Setting("isolate_budgets", _word, None, "fail a test that uses more than a budget file (TOML) says", "PATH", is_path=True),
-    Setting("isolate_update_budgets", values.boolean, False, "write what the tests use to --isolate-budgets instead"),
+    Setting(
+        "isolate_html", _word, None, "write one self-contained page; needs pytest-isolate-ns[html]", "PATH", is_path=True, reports=True
+    ),
+    Setting("isolate_top", _word, None, "show the N heaviest isolated tests by memory, cpu and wall time", "N", reports=True),
+    Setting(
+        "isolate_budgets", _word, None, "fail a test that uses more than a budget file (TOML) says", "PATH", is_path=True, reports=True
+    ),
+    Setting("isolate_update_budgets", values.boolean, False, "write what the tests use to --isolate-budgets instead", reports=True),
 )
 
 

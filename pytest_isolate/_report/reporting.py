@@ -11,13 +11,13 @@ import pytest
 
 from pytest_isolate._config.values import counted, plain
 from pytest_isolate._report.files import check_writable, write_whole
+from pytest_isolate._report.formats import FORMATS, Format, Json, option_name
 
 if TYPE_CHECKING:
     from pytest_isolate._model import Usage
     from pytest_isolate._report.budget_file import Budgets
     from pytest_isolate._violations import BudgetExceeded
 
-Json = dict[str, Any]  # an entry of the JSON report
 _VANISHED = "pytest_isolate_vanished"
 _STRICT = "[XPASS(strict)]"  # pytest's own words for a test that passed against a strict xfail
 
@@ -27,8 +27,8 @@ class Reporting:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self.json_path: str | None = config.getoption("isolate_report")
-        self.html_path: str | None = config.getoption("isolate_html")
+        wanted = ((each, config.getoption(option_name(each))) for each in FORMATS)
+        self._wanted: list[tuple[Format, str]] = [(each, path) for each, path in wanted if path is not None]
         self.top = _count(config.getoption("isolate_top"))
         self._budget_path: str | None = config.getoption("isolate_budgets")
         self._updates = bool(config.getoption("isolate_update_budgets"))
@@ -36,13 +36,9 @@ class Reporting:
         self._written: str | None = None
         self._unwritten: list[str] = []  # sentences
         self._is_worker = hasattr(config, "workerinput")  # of pytest-xdist: its controller writes, perhaps on another machine
-        if self.json_path is not None and not self._is_worker:
-            check_writable("--isolate-report", self.json_path)
-        if self.html_path is not None and not self._is_worker:
-            from pytest_isolate._report import html  # noqa: PLC0415 - for those who want a page
-
-            check_writable("--isolate-html", self.html_path)
-            html.check_installed(self.html_path)
+        for each, path in () if self._is_worker else self._wanted:
+            check_writable(each.option, path)
+            each.check(path)
         self.budgets = self._read_budgets()
 
     def _read_budgets(self) -> Budgets | None:
@@ -100,15 +96,9 @@ class Reporting:
 
     def write(self, entries: list[Json], capabilities: Callable[[], Json]) -> bool:
         """Write what was asked for. Gives whether all of it could be; what could not is said by ``summarize``."""
-        host = capabilities() if self.json_path is not None or self.html_path is not None else {}
-        if self.json_path is not None:
-            from pytest_isolate._report import json_report  # noqa: PLC0415
-
-            self._try("--isolate-report", self.json_path, json_report.text(host, entries))
-        if self.html_path is not None:
-            from pytest_isolate._report import html  # noqa: PLC0415
-
-            self._try("--isolate-html", self.html_path, html.page(host, entries))
+        host = capabilities() if self._wanted else {}
+        for each, path in self._wanted:
+            self._try(each.option, path, each.text(host, entries))
         if self.budgets is not None and self._updates:
             from pytest_isolate._report import budget_file, budgets  # noqa: PLC0415
 

@@ -1,0 +1,63 @@
+"""The formats of reports that are written into a file of their own at the end of a run.
+
+A further one is a class here, in ``FORMATS``, the module that makes its text, and a row in ``_config.settings`` for its option.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+Json = dict[str, Any]  # an entry of the JSON report
+
+
+class Format(Protocol):
+    """One format."""
+
+    option: str  # as users type it
+
+    def check(self, path: str) -> None:
+        """Say at the start of a run what would keep it from being made. Raises ``pytest.UsageError``."""
+
+    def text(self, host: Json, entries: list[Json]) -> str:
+        """Make all of it, of what this machine can do and of the tests."""
+
+
+class JsonReport:
+    """One line a test, for programs."""
+
+    option = "--isolate-report"
+
+    def check(self, path: str) -> None:
+        """Nothing does."""
+
+    def text(self, host: Json, entries: list[Json]) -> str:
+        """Make the JSON."""
+        from pytest_isolate._report import json_report  # noqa: PLC0415 - each for those who want it
+
+        return json_report.text(host, entries)
+
+
+class HtmlPage:
+    """One page to look at."""
+
+    option = "--isolate-html"
+
+    def check(self, path: str) -> None:
+        """See whether what draws it is installed."""
+        from pytest_isolate._report import html  # noqa: PLC0415
+
+        html.check_installed(path)
+
+    def text(self, host: Json, entries: list[Json]) -> str:
+        """Make the page."""
+        from pytest_isolate._report import html  # noqa: PLC0415
+
+        return html.page(host, entries)
+
+
+FORMATS: tuple[Format, ...] = (JsonReport(), HtmlPage())
+
+
+def option_name(kind: Format) -> str:
+    """The option's name in ``config.option`` and in the ini file."""
+    return kind.option.removeprefix("--").replace("-", "_")
