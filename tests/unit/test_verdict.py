@@ -104,8 +104,13 @@ def test_disk_is_exceeded_when_it_is_full_or_was_seen_to_be(how):
     assert (violation.resource, violation.limit, violation.used) == ("disk", MB, MB - 4096)
 
 
-@pytest.mark.parametrize(("full", "said"), [("files", "the 2048 files and directories that it allows *, with 4 KiB in them, *"),
-                                            ("", "4 KiB were written *refused more *: bytes, what it printed among them, or one of the 2048 files *")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("full", "said"),
+    [
+        ("files", "the 2048 files and directories that it allows *, with 4 KiB in them, *"),
+        ("", "4 KiB were written *refused more *: bytes, what it printed among them, or one of the 2048 files *"),
+    ],
+)
 def test_disk_is_also_a_number_of_files(full, said):
     """Empty files use it up as bytes do, and a sentence about bytes would be a riddle."""
     reports = (report("setup"), report("call", "ENOSPC"), report("teardown"))
