@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Callable
 
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import tree
@@ -35,7 +36,7 @@ class _Warded(Child):
     def reap(self) -> int | None:
         return self._sandbox.status()
 
-    def reap_later(self, sandbox: Sandbox) -> None:
+    def reap_later(self, later: Callable[[int], None]) -> None:
         """The warden does."""
 
     def end(self) -> None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from pytest_isolate._errors import Step
 from pytest_isolate._sandbox import ending, entry
-
-if TYPE_CHECKING:
-    from pytest_isolate._sandbox.sandbox import Sandbox
 
 
 class Child:
@@ -24,9 +21,9 @@ class Child:
         """Wait for its end. Its status, as of wait(2); None when nobody can say it."""
         return ending.reap(self.pid, ending.TEST)
 
-    def reap_later(self, sandbox: Sandbox) -> None:
-        """It is on its way out, and nobody will ask for its status."""
-        sandbox.reap_later(self.pid)
+    def reap_later(self, later: Callable[[int], None]) -> None:
+        """Have it reaped by whoever does that later: it is on its way out, and nobody will ask for its status."""
+        later(self.pid)
 
     def end(self) -> None:
         """Kill and reap it: nobody will watch it."""

@@ -10,11 +10,12 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import counters
 from pytest_isolate._linux.cgroup.files import number, write
+from pytest_isolate._linux.cgroup.hierarchy import Hierarchy
 from pytest_isolate._linux.counters import Processor
 from pytest_isolate._linux.proc_net import NetworkCounters
 from pytest_isolate._linux.syscalls import Clone
@@ -26,19 +27,41 @@ from pytest_isolate._sandbox.entry import Entry
 from pytest_isolate._sandbox.recipe import Recipe
 from pytest_isolate._sandbox.requests import Failed, Finish, ListProcesses, Message, Processes, Ready, SendSignal, receive
 
-if TYPE_CHECKING:
-    from pytest_isolate._sandbox.keeper import Keeper
-
 _LOOK_AT_BUILDER = 1.0  # seconds after which one that says nothing is looked at
 _STOPPED = 3  # looks that find it stopped, which a debugger does for a moment too
 BUILDING_LONGEST = 30.0  # seconds; a mount that hangs (a dead NFS server) must not hang pytest
 DYING_LONGEST = 0.05  # seconds from the death of a builder's sandboxes and sockets to its own, which come first
 
 
+class BuildersSide(Protocol):
+    """What a sandbox needs of who orders it from the builder (``keeper.Keeper``)."""
+
+    places: dict[str, Hierarchy]
+    closing: list[Sandbox]  # whose tests are over
+    open: set[Sandbox]  # all that have something open
+    unreaped: list[int]  # tests that came to their end, whose exit nobody waited for
+
+    @property
+    def builder(self) -> int:
+        """The pid of the builder."""
+
+    def tell(self, request: Message) -> None:
+        """Tell the builder something. Raises ``ConnectionError`` when it has died."""
+
+    def death(self, within: float = 0.0) -> str | None:
+        """How it died, in words; None while it lives."""
+
+    def kill(self) -> None:
+        """End one that does not answer."""
+
+    def release(self, number: int) -> None:
+        """Tell it that it may unmake a sandbox."""
+
+
 class Sandbox:
     """One sandbox, ordered or ready. Close it to let the builder unmake it."""
 
-    def __init__(self, keeper: Keeper, number: int, recipe: Recipe, channel: wire.Channel) -> None:
+    def __init__(self, keeper: BuildersSide, number: int, recipe: Recipe, channel: wire.Channel) -> None:
         self.recipe = recipe
         self.groups: dict[str, str] = {}
         self.joins: tuple[int, ...] = ()

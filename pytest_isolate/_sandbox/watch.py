@@ -256,7 +256,7 @@ class Watch:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         self._exit.wall_seconds = self._exit.wall_seconds or time.monotonic() - self._began
         if alone:
-            self._child.reap_later(self._sandbox)  # its status says no more than its end frame did
+            self._child.reap_later(self._sandbox.reap_later)  # its status says no more than its end frame did
         else:
             self._exit.status = self._child.reap()
             self._sandbox.reap_strays()

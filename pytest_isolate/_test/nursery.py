@@ -60,8 +60,8 @@ class _Ward(Child):
     def reap(self) -> int | None:
         return self._nurse.status(self.pid)
 
-    def reap_later(self, sandbox: Sandbox) -> None:
-        del sandbox
+    def reap_later(self, later: Callable[[int], None]) -> None:
+        del later
         self._nurse.ignore(self.pid)
 
     def drop(self) -> None:
