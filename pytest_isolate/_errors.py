@@ -57,7 +57,7 @@ class Step:
 
 
 def errno_in_words(code: int, step: str = "") -> str:
-    """An errno as a person would say it; misleading ones are rewritten, some of them by the step that met it."""
+    """Say an errno as a person would; misleading ones are rewritten, some of them by the step that met it."""
     name = _errno.errorcode.get(code, str(code))
     limit = next((words for begin, words in _LIMITS.items() if step.startswith(begin)), None) if code == _errno.ENOSPC else None
     return f"{limit or _WORDS.get(code) or os.strerror(code)} [{name}]"

@@ -76,7 +76,7 @@ def examine(config: pytest.Config, *, enters: bool) -> list[Finding]:
 
 
 def _landlock(here: Environment) -> Finding:
-    """The second wall that ``profile="strict"`` has where the kernel has it."""
+    """Give the second wall that ``profile="strict"`` has where the kernel has it."""
     from pytest_isolate._plan import strictness  # noqa: PLC0415
     from pytest_isolate._plan.remedies import HIDDEN  # noqa: PLC0415
 
@@ -169,7 +169,7 @@ def _judge(exit_: Exit) -> None:
 
 
 def capabilities(config: pytest.Config) -> dict[str, dict[str, object]]:
-    """The findings in the JSON report's form, at the end of a run whose tests have entered what they asked for."""
+    """Give the findings in the JSON report's form, at the end of a run whose tests have entered what they asked for."""
     return {each.name: {"available": each.available, "reason": each.reason} for each in examine(config, enters=False)}
 
 

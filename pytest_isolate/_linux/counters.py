@@ -32,7 +32,7 @@ class Counters:
     io_write: int | None = None
 
     def since(self, before: Counters) -> Counters:
-        """What a further test in the same groups added. A peak that it did not exceed says nothing of it: ``None``."""
+        """Tell what a further test in the same groups added. A peak that it did not exceed says nothing of it: ``None``."""
         return Counters(
             _if_above(self.memory_peak, before.memory_peak),
             _difference(self.oom_kills, before.oom_kills),
@@ -59,7 +59,7 @@ _PRIVATE = re.compile(rb"^Private_(?:Clean|Dirty): +(\d+) kB", re.MULTILINE)
 
 
 def largest_process(group: str) -> tuple[str, int] | None:
-    """The process of a memory group that holds most that it shares with nobody: its command's name, and bytes.
+    """Give the process of a memory group that holds most that it shares with nobody: its command's name, and bytes.
 
     Not its resident size: of a forked Python that is mostly its parent's. None where the kernel tells none.
     """

@@ -68,7 +68,7 @@ class Look:
         self._known: dict[int, tuple[_Seen, Opened]] = {}
 
     def now(self, but: Container[int], never: Container[tuple[int, int]] = ()) -> Found:
-        """What is open now, except ``but``. Files with device and inode of ``never`` are left to fork too."""
+        """Tell what is open now, except ``but``. Files with device and inode of ``never`` are left to fork too."""
         files: list[Opened] = []
         others: set[int] = set()
         known: dict[int, tuple[_Seen, Opened]] = {}

@@ -115,7 +115,7 @@ def look() -> Environment:
 
 
 def _text(path: str) -> str:
-    """What a file of the kernel says; nothing where this kernel has no such file, or hides it."""
+    """Tell what a file of the kernel says; nothing where this kernel has no such file, or hides it."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()

@@ -41,12 +41,12 @@ class KernelLog:
     """The log from now on."""
 
     def __init__(self) -> None:
-        """Raises ``OSError`` where this caller may not read it (``kernel.dmesg_restrict``), or a container has none."""
+        """Open it. Raises ``OSError`` where this caller may not read it (``kernel.dmesg_restrict``), or a container has none."""
         self.fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         os.lseek(self.fd, 0, os.SEEK_END)
 
     def first_kill(self, group: str) -> Kill | None:
-        """The first kill in a control group since the last question, if the kernel wrote it down (it does not when there are many)."""
+        """Give the first kill in a control group since the last question, if the kernel wrote it down (it does not when there are many)."""
         return parse(self._records(), group)
 
     def _records(self) -> Iterator[str]:

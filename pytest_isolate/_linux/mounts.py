@@ -64,7 +64,7 @@ def parse_mountinfo(text: str) -> list[MountPoint]:
 
 
 def _mount_id_at(path: str) -> int | None:
-    """The id of the mount that a look-up of ``path`` ends on; None when this user cannot get there."""
+    """Give the id of the mount that a look-up of ``path`` ends on; None when this user cannot get there."""
     try:
         fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -96,7 +96,7 @@ class MountTable:
         return self._file.fileno()
 
     def visible(self) -> list[MountPoint]:
-        """The mounts a path look-up reaches now."""
+        """Give the mounts a path look-up reaches now."""
         if self._poll.poll(0) or self._visible is None:
             self._file.seek(0)
             self._visible = visible(parse_mountinfo(os.fsdecode(self._file.readall() or b"")))

@@ -11,7 +11,7 @@ _LOCAL = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
 
 def own(hostname: str) -> list[str]:
-    """The names of a host: all of it and, of one with a domain, the first label."""
+    """Give the names of a host: all of it and, of one with a domain, the first label."""
     return list(dict.fromkeys((hostname, hostname.partition(".")[0])))
 
 
@@ -35,14 +35,14 @@ def with_own(text: str, hostname: str, addresses: tuple[str, ...]) -> str:
 
 
 def _without(line: str, names: list[str]) -> str | None:
-    """A line without some of its names; None if no other is left."""
+    """Give a line without some of its names; None if no other is left."""
     address, *others = line.partition("#")[0].split()
     left = [name for name in others if name not in names]
     return "\t".join([address, " ".join(left)]) if left else None
 
 
 def read(path: str) -> str:
-    """The text of an ``/etc/hosts``; empty where there is none, or none that anybody should read whole."""
+    """Give the text of an ``/etc/hosts``; empty where there is none, or none that anybody should read whole."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (FileNotFoundError, PermissionError, NotADirectoryError):
@@ -53,7 +53,7 @@ def read(path: str) -> str:
 
 
 def seen() -> tuple[int, ...]:
-    """What changes when the machine's ``/etc/hosts`` does: a sandbox built before has the old one."""
+    """Tell what changes when the machine's ``/etc/hosts`` does: a sandbox built before has the old one."""
     try:
         look = os.stat(HOSTS)
     except OSError:

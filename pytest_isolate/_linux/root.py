@@ -44,7 +44,7 @@ class Root:
         return _in(last, path)
 
     def lstat(self, path: str) -> os.stat_result | None:
-        """What is there; None for nothing, and for what is not for this user to see."""
+        """Tell what is there; None for nothing, and for what is not for this user to see."""
         try:
             look = os.lstat(self.place(path))
         except OSError:
@@ -66,7 +66,7 @@ class Root:
         return "small" if small else "other"
 
     def real(self, path: str) -> str:
-        """A path without symbolic links."""
+        """Give a path without symbolic links."""
         if self.layers == ("/",):
             return os.path.realpath(path)
         for _ in range(_MOST_LINKS):
@@ -80,7 +80,7 @@ class Root:
         return path
 
     def text(self, path: str) -> str:
-        """What is in a small file; nothing where there is none."""
+        """Tell what is in a small file; nothing where there is none."""
         return names.read(self.place(path))
 
 

@@ -122,7 +122,7 @@ def open_beneath(directory: int, path: str, flags: int) -> int:
 
 
 def open_name_by_name(directory: int, path: str, flags: int) -> int:
-    """The same on a kernel or behind a filter without openat2: a name after the other, each looked at before the next."""
+    """Open it on a kernel or behind a filter without openat2: a name after the other, each looked at before the next."""
     names = path.split("/")
     if os.pardir in names or path.startswith("/"):
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
@@ -260,7 +260,7 @@ def clear_ambient_set() -> None:
 
 
 def adopt_orphans() -> None:
-    """Processes below this one whose parent ends become children of this one, not of init: prctl(PR_SET_CHILD_SUBREAPER)."""
+    """Have processes below this one whose parent ends become children of this one, not of init: prctl(PR_SET_CHILD_SUBREAPER)."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -276,7 +276,7 @@ def seccomp_filter(program: bytes) -> None:
 
 
 def landlock_version() -> int:
-    """The version of Landlock's interface; 0 where the kernel has none or it is switched off."""
+    """Give the version of Landlock's interface; 0 where the kernel has none or it is switched off."""
     zero = ffi.cast("size_t", 0)
     version: int = _libc.syscall(_SYS_LANDLOCK, ffi.NULL, zero, ffi.cast("unsigned int", _LANDLOCK_VERSION))
     return max(version, 0)

@@ -15,7 +15,7 @@ _MOST_LOOKS = 3
 
 
 def _content(path: str) -> bytes:
-    """A whole file of /proc; nothing of a process that has ended, or that is not ours to look into."""
+    """Give a whole file of /proc; nothing of a process that has ended, or that is not ours to look into."""
     try:
         with open(path, "rb", buffering=0) as file:
             return file.readall()
@@ -28,7 +28,7 @@ def _fields(pid: int | str) -> list[bytes]:
 
 
 def descendants(root: int) -> list[int]:
-    """The pids of all processes that have ``root`` above them."""
+    """Give the pids of all processes that have ``root`` above them."""
     if not os.path.exists(f"/proc/{root}/task/{root}/children"):  # CONFIG_PROC_CHILDREN
         return _by_parents(root)
     found: dict[int, None] = {}
@@ -64,7 +64,7 @@ def _by_parents(root: int) -> list[int]:
 
 
 def parent(directory: int) -> int:
-    """The pid of the parent of a process whose /proc/PID is open. Raises ``OSError`` when it is gone."""
+    """Give the pid of the parent of a process whose /proc/PID is open. Raises ``OSError`` when it is gone."""
     with open(os.open("stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory), "rb", buffering=0) as file:
         return int(file.readall().rpartition(b")")[2].split()[_PARENT])
 

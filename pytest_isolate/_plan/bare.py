@@ -22,7 +22,7 @@ _SHARED_MEMORY = "/dev/shm"
 
 
 def less(spec: Spec) -> Iterator[Spec]:
-    """The same with namespaces, but without the one thing, or the two, that some machines cannot give: a network, an overlay."""
+    """Leave out, of what it asked for, the one thing, or the two, that some machines cannot give: a network, an overlay."""
     networks = dict.fromkeys((spec.net, HOST))
     roots = dict.fromkeys((spec.fs, "readonly" if spec.fs == "overlay" else spec.fs))
     yield from (replace(spec, net=net, fs=fs) for fs in roots for net in networks if (net, fs) != (spec.net, spec.fs))
@@ -46,7 +46,7 @@ def plan(spec: Spec, host: Host, config: pytest.Config) -> Plan:
 
 
 def given(spec: Spec, host: Host) -> Spec:
-    """What of its keywords the test has: its limits are those that are held."""
+    """Tell what of its keywords the test has: its limits are those that are held."""
     return replace(
         spec, net=HOST, fs="host", disk=None, user=None,
         pids=spec.pids if "pids" in host.places else None,
@@ -76,7 +76,7 @@ def _writable(spec: Spec, config: pytest.Config) -> Iterator[str]:
 
 
 def summary(plan: Plan) -> str:
-    """What any test has without namespaces, in a line."""
+    """Tell what any test has without namespaces, in a line."""
     wall = "" if plan.writable is None else ", Landlock against writes elsewhere"
     return (
         "what on_missing='warn' gives without namespaces: a process of its own with crash, timeout, output, left-over processes, files, "

@@ -53,12 +53,12 @@ class Layout:
         self.uppers.append((path, f"{name}.upper"))
 
     def _mount_of(self, path: str) -> MountPoint | None:
-        """The mount that a path lies on."""
+        """Give the mount that a path lies on."""
         over = [each for each in self.host.mounts if is_in(path, ("" if each.path == "/" else each.path,))]
         return max(over, key=lambda each: len(each.path), default=None)
 
     def _flags(self, path: str) -> int:
-        """What may not be done with the files of a path, which no layer over it makes possible."""
+        """Tell what may not be done with the files of a path, which no layer over it makes possible."""
         mount = self._mount_of(path)
         return 0 if mount is None else mount.flags
 
@@ -92,12 +92,12 @@ class Layout:
             self.overlay(path, Overlay if self._is_too_much_to_lose(path, mount) else OverlayOrReadOnly)
 
     def _leave_out(self, path: str, kind: str) -> None:
-        """An overlay shows what is below a mount by itself; where a directory is taken apart nobody can see that."""
+        """Show what is below the mount where a directory is taken apart; an overlay does by itself."""
         if self.host.rootless and kind != "none":
             self.steps.append(steps.Mkdir(inside(path)) if kind == "directory" else steps.Touch(inside(path)))
 
     def _copy(self, path: str) -> None:
-        """A file that is a mount: without root it lies in a directory of ours, with root over an overlay's."""
+        """Copy a file that is a mount: without root it lies in a directory of ours, with root over an overlay's."""
         name = f"{len(self.uppers)}.file"
         target = inside(path) if self.host.rootless else f"{PRIVATE}/{name}"
         self.steps.append(steps.Copy(path, target, self.host.rootless))
@@ -109,7 +109,7 @@ class Layout:
             self.uppers.append((path, name))
 
     def _restrict(self, path: str, target: str) -> None:
-        """A mount of ours, whose file system forbids devices and set-uid programs, forbids what the machine's does too."""
+        """Have a mount of ours, whose file system forbids devices and set-uid programs, forbid what the machine's does too."""
         if (more := self._flags(path)) & ~(Mount.NOSUID | Mount.NODEV):
             self.steps.append(steps.Mount("", target, "", Mount.REMOUNT | Mount.BIND | Mount.NOSUID | Mount.NODEV | more, ""))
 
@@ -178,7 +178,7 @@ def inside(path: str) -> str:
 
 
 def below(mounts: tuple[MountPoint, ...], path: str) -> list[MountPoint]:
-    """The mounts below a path."""
+    """Give the mounts below a path."""
     start = path.rstrip("/") + "/"
     return [each for each in mounts if each.path.startswith(start)]
 

@@ -130,7 +130,7 @@ def _shared_paths(spec: Spec, sockets: tuple[Server, ...]) -> Iterator[Step]:
 
 
 def resolve_user(user: str | int) -> tuple[int, int, tuple[int, ...]]:
-    """A checked ``user`` as uid, gid and supplementary groups."""
+    """Give a checked ``user`` as uid, gid and supplementary groups."""
     import pwd  # noqa: PLC0415 - not on every system this module is imported on
 
     try:
@@ -191,7 +191,7 @@ def _shared_root(layout: Layout, spec: Spec, temporary: str) -> None:
 
 
 def _devices(host: Host, root: Root) -> Iterator[Step]:
-    """A /dev like Docker's: what programs expect, and no door to the machine's disks."""
+    """Give a /dev like Docker's: what programs expect, and no door to the machine's disks."""
     dev = f"{ROOT}/dev"
     yield steps.Mkdir(f"{PRIVATE}/dev")
     yield steps.Bind(f"{PRIVATE}/dev", dev)

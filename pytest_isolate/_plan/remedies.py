@@ -48,7 +48,7 @@ _ROOTLESS_OVERLAYS = (5, 11)
 
 
 def remedy(error: StepFailedError, here: Environment) -> str | None:
-    """What helps against this failure, where somebody knows."""
+    """Tell what helps against this failure, where somebody knows."""
     known = _remedy(error, here) if here.has_proc else NO_PROC
     return None if known is None else _in_words_of(here, known)
 
@@ -91,7 +91,7 @@ def _refused(here: Environment) -> str | None:
 
 
 def _user_namespaces(here: Environment) -> str:
-    """A namespace, or a mount in one, is not for this caller, and nothing says why."""
+    """Say what helps where a namespace, or a mount in one, is not for this caller, and nothing says why."""
     if "kernel.apparmor_restrict_unprivileged_userns" in here.sysctls:
         return f"allow user namespaces: {_APPARMOR} (and for good, in a file below /etc/sysctl.d), or run pytest as root"
     if "kernel.unprivileged_userns_clone" in here.sysctls:
@@ -128,7 +128,7 @@ def _kernel(needed: tuple[int, int], here: Environment) -> str:
 
 
 def group_remedy(host: Host, controller: str) -> str:
-    """The command that gives this caller a controller of control groups."""
+    """Give the command that gives this caller a controller of control groups."""
     return _in_words_of(host.here, _group_remedy(host, controller)) if host.here.has_proc else NO_PROC
 
 
@@ -176,7 +176,7 @@ def _shortage(error: StepFailedError) -> str | None:
 
 
 def explain(error: StepFailedError, here: Environment) -> str:
-    """A failed step in words, with its remedy."""
+    """Say a failed step in words, with its remedy."""
     known = remedy(error, here) or _shortage(error)
     return f"{error}; remedy: {known}" if known else str(error)
 
@@ -185,7 +185,7 @@ _HELP_BEGINS = ("; remedy: ", "; see also ")  # in a sentence of which the rest 
 
 
 def said_once(said: dict[str, str], message: str, nodeid: str) -> str:
-    """A sentence about a test without a sandbox: the first time as it is, later without what helps, which the first test's error has.
+    """Say a sentence about a test without a sandbox: the first time as it is, later without what helps, which the first test's error has.
 
     ``said`` is the run's: from what was said to the first test.
     """

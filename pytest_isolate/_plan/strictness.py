@@ -68,7 +68,7 @@ _ROOTS = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10})  # CHOWN DAC_OVERRIDE FOWNER FS
 
 
 def missing(spec: Spec) -> Missing | None:
-    """What this machine lacks for a strict test."""
+    """Tell what this machine lacks for a strict test."""
     if not spec.strict or (reason := obstacle()) is None:
         return None
     return Missing("profile", f"its seccomp filter cannot be made: {reason}", REMEDY)
@@ -95,7 +95,7 @@ def landlock_obstacle() -> str | None:
 
 
 def confinement(spec: Spec) -> Confinement | None:
-    """What the child of a strict test does to itself; None for any other test."""
+    """Tell what the child of a strict test does to itself; None for any other test."""
     if not spec.strict:
         return None
     as_root = spec.user is not None and resolve_user(spec.user)[0] == 0
@@ -104,7 +104,7 @@ def confinement(spec: Spec) -> Confinement | None:
 
 @functools.cache
 def filter_program() -> bytes:
-    """The filter as the kernel takes it. Raises ``OSError`` where libseccomp refuses a rule."""
+    """Give the filter as the kernel takes it. Raises ``OSError`` where libseccomp refuses a rule."""
     import pyseccomp  # noqa: PLC0415
 
     denied = pyseccomp.ERRNO(errno.EPERM)

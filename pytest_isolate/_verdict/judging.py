@@ -63,7 +63,7 @@ def _broken(facts: Facts) -> str | None:
 
 
 def _threads(facts: Facts) -> str:
-    """What may have hung a fork: a lock that a thread held which the fork does not have is never released in it."""
+    """Name what may have hung a fork: a lock that a thread held which the fork does not have is never released in it."""
     if not facts.threads:
         return ""
     return f"; a lock held by a thread of pytest at the fork hangs it for ever: alive were {_names(facts.threads)}"
@@ -94,7 +94,7 @@ def _is_whole(facts: Facts) -> bool:
 
 
 def _phase_after(reported: tuple[str, ...]) -> str:
-    """The phase after the last that was reported: where a test is that no longer speaks."""
+    """Give the phase after the last that was reported: where a test is that no longer speaks."""
     reached = max((PHASES.index(phase) for phase in reported if phase in PHASES), default=-1)
     return PHASES[min(reached + 1, len(PHASES) - 1)]
 
@@ -115,7 +115,7 @@ def _usage(facts: Facts) -> Usage:
 
 
 def _above(seconds: float | None, base: float) -> float | None:
-    """What is left above a base: of a kernel that tells user mode and kernel apart by its ticks one of the two may be less than that."""
+    """Subtract a base: of a kernel that tells user mode and kernel apart by its ticks one of the two may be less than that."""
     return None if seconds is None else max(0.0, seconds - base)
 
 

@@ -71,7 +71,7 @@ class Recorder:
         self.refused_port = self.refused_path = None
 
     def as_json(self) -> list[list[object]]:
-        """What goes over the pipe: [address, port, is a name, count, where]."""
+        """Tell what goes over the pipe: [address, port, is a name, count, where]."""
         return [[*key, *value] for key, value in list(self._found.items())]
 
     def _socket(self, _socket: object, address: object = None, *_: object) -> None:
@@ -105,7 +105,7 @@ class Recorder:
             self._found[key] = [1, self._where()]
 
     def _where(self) -> str:
-        """The nearest line of the project's own."""
+        """Give the nearest line of the project's own."""
         frame = sys._getframe(1)
         while frame is not None:
             name = frame.f_code.co_filename

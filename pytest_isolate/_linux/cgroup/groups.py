@@ -156,7 +156,7 @@ class RunGroups:
             os.close(lock)
 
     def _sweep_again(self, directory: str) -> None:
-        """A dead run's groups whose processes were still dying when we swept: those of this run's builder before us, say."""
+        """Sweep a dead run's groups whose processes were still dying when we swept: those of this run's builder before us, say."""
         base = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(base, fcntl.LOCK_EX)

@@ -53,7 +53,7 @@ class Hierarchy:
         self, controller: str, *, memory: int | None, pids: int | None, cpu: float | None, read: int | None, write: int | None,
         disks: Sequence[str],
     ) -> Settings | None:  # fmt: skip
-        """What to write into a new group for these limits (bytes, processes, cores, bytes a second). None: nobody needs a group of it."""
+        """Tell what to write into a new group for these limits (bytes, processes, cores, bytes a second); None: no group is needed."""
         if controller == "memory":
             return {} if memory is None else self._memory_settings(memory)
         if controller == "pids":
@@ -89,7 +89,7 @@ class Hierarchy:
         raise NotImplementedError
 
     def needed(self) -> list[str]:
-        """What this process must be able to write to make groups."""
+        """Tell what this process must be able to write to make groups."""
         return [self.directory, os.path.join(self.directory, "cgroup.procs")]
 
     def enable(self, directory: str, controllers: list[str]) -> None:
@@ -167,7 +167,7 @@ class V2(Hierarchy):
         return read_, written
 
     def needed(self) -> list[str]:
-        """Controllers are handed down, too."""
+        """Add the file by which controllers are handed down."""
         is_root = not os.path.exists(os.path.join(self.directory, "cgroup.type"))  # every group but the root has this file
         return [*super().needed(), *([] if is_root else [self._control(self.directory)])]
 

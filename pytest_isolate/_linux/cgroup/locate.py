@@ -52,7 +52,7 @@ def _mounted(mountinfo: str) -> dict[str, tuple[int, str, str]]:
 
 
 def own_hierarchies() -> dict[str, Hierarchy]:
-    """The hierarchies of this process, with v2 controllers named one by one."""
+    """Give the hierarchies of this process, with v2 controllers named one by one."""
     found = locate(read("/proc/self/cgroup"), read("/proc/self/mountinfo"))
     unified = found.pop("", None)
     if unified is not None:
