@@ -29,7 +29,7 @@ def test_names_resolve(isolate_network: LiveNetwork):
 def test_the_test_itself_is_beside_it(isolate_network):
     with isolate_network["a"]: socket.create_server(("", 80))
     with pytest.raises(OSError, match="unreachable"): socket.create_connection(("a", 80), timeout=20)
-    with socket.create_server(("127.0.0.1", 80)) as own: socket.create_connection(own.getsockname()).close()
+    with socket.create_server(("127.0.0.1", 8080)) as own: socket.create_connection(own.getsockname()).close()
 
 @isolate(net=Network("a", "b"), fs="readonly")
 def test_readonly(isolate_network): assert served(isolate_network, "a", "b", "b")
