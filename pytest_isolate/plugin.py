@@ -118,6 +118,7 @@ def isolate_network(request: pytest.FixtureRequest) -> Generator[LiveNetwork, No
         pytest.fail(f"isolate_network: the test has no network of hosts: mark it with @isolate(net=Network('a', 'b')){off}", pytrace=False)
     network = LiveNetwork(built)
     yield network
+    built.settle()
     network.reset()  # where the next test shares the sandbox
 
 

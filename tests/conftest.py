@@ -67,7 +67,7 @@ def _capabilities(request: pytest.FixtureRequest, host: host_module.Host) -> Non
             pytest.skip(message)
 
 
-_PACKAGES = {"eu-stack": "elfutils", "strace": "strace"}  # of Debian, by program
+_PACKAGES = {"eu-stack": "elfutils", "strace": "strace", "tshark": "tshark"}  # of Debian, by program
 
 
 def _obstacle(name: str, host: host_module.Host) -> str | None:  # noqa: PLR0911 - a case after the other

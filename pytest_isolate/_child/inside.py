@@ -17,7 +17,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Collection, Iterator
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -39,6 +39,9 @@ from pytest_isolate._sandbox.watch import STACK_SIGNAL
 from pytest_isolate._verdict.allocations import answer_alarm
 from pytest_isolate._verdict.network_attempts import Recorder
 from pytest_isolate._verdict.thread_stacks import MOST_FRAMES, is_pytests_own
+
+if TYPE_CHECKING:
+    from pytest_isolate._network.statistics import Meter
 
 # Bound before a test can replace them.
 _exit, _getpid, _close, _dup, _pread, _fstatvfs = os._exit, os.getpid, os.close, os.dup, os.pread, os.fstatvfs
@@ -80,6 +83,7 @@ class Inside:
         self.mirrors: dict[str, Mirror] = {}  # of what this process keeps in its memory
         self.lost: list[tuple[str, int]] = []  # what was open and could not be opened anew, and why
         self.debuggable = True  # else no word of the test stops its clock
+        self._meter: Meter | None = None  # of its links, where it has hosts of its own
         self._attempts: Recorder | None = None  # on a network of its own
         self._network_before = 0
         self._network = NetworkCounters()  # of it, where an attempt is a violation
@@ -149,6 +153,7 @@ class Inside:
         self._before, self._base_memory = before, before.memory
         self._traces = answer_alarm(self._send)
         self._allure = allure.telling(self._item.config, self._writer.send)
+        self._meter = None if networking.topology is None else _meter()
         self._enter()
 
     def _enter(self) -> None:
@@ -360,6 +365,8 @@ class Inside:
         self._told_tmp_path = self._stops_early = False
         if self._attempts is not None:
             self._attempts.clear()
+        if self._meter is not None:
+            self._meter.begin()
         self._network_before = self._network.unroutable() or 0
         if not command.goes_on:
             _close(self._commands)
@@ -411,6 +418,9 @@ class Inside:
         if properties or attributes:
             self._send({"kind": "junit", "properties": properties, "attributes": attributes})
         self._tell_coverage()
+        if self._meter is not None:
+            with contextlib.suppress(OSError):  # a test closed what was open for it: then nobody knows
+                self._send({"kind": "links", "links": self._meter.as_json()})
         self._send({"kind": "end", "live": logs.has_shown_live_logs(self._item.config)})
         _processor_time()  # so that what it used is accounted for before pytest looks
         with contextlib.suppress(OSError):  # a test closed or filled it: then pytest sees by and by
@@ -505,6 +515,14 @@ def _printed_later() -> Iterator[None]:
             setattr(sys, name, stream)
         stream.write(buffer.getvalue())
         stream.flush()
+
+
+def _meter() -> Meter:
+    from pytest_isolate._network import building, statistics  # noqa: PLC0415 - for those who have one
+
+    built = building.built()
+    assert built is not None
+    return statistics.Meter(built)
 
 
 def _refused(error: BaseException | None) -> bool:

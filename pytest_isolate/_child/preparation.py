@@ -311,9 +311,10 @@ def entry_like(known: Entry, known_given: Given, given: Given) -> Entry:
 def _network(spec: Spec) -> Callable[[], None] | None:
     if not is_network(spec.net):
         return None
-    from pytest_isolate._network import building, live  # noqa: PLC0415 - for those who have one
+    from pytest_isolate._network import building, capture, live  # noqa: PLC0415 - for those who have one
 
     del live  # imported, for the child to have it
+    capture.directory()  # named by this process
     return partial(building.build, spec.net.topology, _requests(spec.net), spec.on_missing)
 
 

@@ -80,6 +80,7 @@ class Network:
             behind a ``nat``.
         links: ``Link("a", "lan", delay="20ms")``, or just ``("a", "lan")``. Without any, every host is linked to the bridge ``"lan"``.
         ip: ``4`` or ``6`` for one family alone; both by default.
+        capture: Whether what passes the hosts' interfaces is kept, as a pcapng file, when the test fails.
         delay, jitter, loss, duplicate, reorder, corrupt, rate, mtu: As those of ``Link``, for every link that does not say otherwise.
 
     What cannot be (a name that nobody has, an address twice, a rate that no kernel can do) is one sentence in the error of the test that
@@ -94,6 +95,7 @@ class Network:
         routers: Sequence[str] = (),
         links: Sequence[Link | tuple[str, str]] = (),
         ip: int | Sequence[int] = (4, 6),
+        capture: bool = False,
         delay: Duration | None = None,
         jitter: Duration | None = None,
         loss: Share | None = None,
@@ -105,7 +107,7 @@ class Network:
     ) -> None:
         self.hosts = hosts
         self.bridges, self.routers, self.links = bridges, routers, links
-        self.ip = ip
+        self.ip, self.capture = ip, capture
         found = {"delay": delay, "jitter": jitter, "loss": loss, "duplicate": duplicate, "reorder": reorder, "corrupt": corrupt}
         self.conditions = {name: value for name, value in {**found, "rate": rate, "mtu": mtu}.items() if value is not None}
         self._topology: Topology | None = None

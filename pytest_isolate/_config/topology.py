@@ -53,6 +53,7 @@ class Topology:
     links: tuple[tuple[Interface, Interface], ...]
     routes: dict[str, tuple[Route, ...]]
     families: tuple[int, ...]
+    captures: bool = False
 
     @classmethod
     def of(cls, network: Network) -> Topology:
@@ -69,7 +70,8 @@ class Topology:
             _know_networks(segment, used)
         for segment in segments:
             _give_addresses(segment, families, used)
-        return cls(kinds, tuple(links), {node: _routes(node, segments, kinds) for node in kinds if kinds[node] != BRIDGE}, families)
+        routes = {node: _routes(node, segments, kinds) for node in kinds if kinds[node] != BRIDGE}
+        return cls(kinds, tuple(links), routes, families, bool(network.capture))
 
     def interfaces(self, node: str) -> list[Interface]:
         """Of a host, a router, or the ports of a bridge."""

@@ -10,12 +10,13 @@ import os
 import socket
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pytest_isolate._config.topology import BRIDGE, ROUTER, Topology
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import syscalls
 from pytest_isolate._linux.syscalls import Clone
+from pytest_isolate._network import capture
 from pytest_isolate._network.messages import FABRIC, Request
 
 _ERROR = 2  # NLMSG_ERROR
@@ -34,6 +35,7 @@ class Namespace:
     rtnetlink: socket.socket
 
     netfilter: socket.socket | None = None  # of a router that hides who is behind it
+    packets: list[socket.socket] = field(default_factory=list)  # at each of its interfaces, if they are captured
 
     def ask(self, data: bytes, *, netfilter: bool = False) -> None:
         """Have the kernel do something in there. Raises ``OSError``."""
@@ -65,6 +67,12 @@ class Built:
         self.topology = topology
         self.on_missing = on_missing
         self.namespaces: dict[str, Namespace] = {}
+        self.capture: socket.socket | None = None  # the channel to who writes it
+
+    def settle(self) -> None:
+        """Have what is captured written."""
+        if self.capture is not None:
+            capture.settle(self.capture)
 
 
 _built: list[Built] = []  # of this process and its forks: one, or none
@@ -98,6 +106,10 @@ def build(topology: Topology, requests: Sequence[Request], on_missing: str) -> N
             made.namespaces[request.node].ask(request.bytes_for(descriptors), netfilter=request.netfilter)
         except OSError as error:
             raise StepFailedError(request.step, request.path, error.errno or 0) from error
+    if topology.captures:
+        made.capture = capture.start(topology, made.namespaces, capture.directory())
+        for namespace in made.namespaces.values():
+            namespace.packets.clear()
     _built[:] = [made]
 
 
@@ -107,6 +119,7 @@ def _namespace(name: str, topology: Topology) -> Namespace:
         net, uts = (os.open(f"/proc/self/ns/{each}", os.O_RDONLY | os.O_CLOEXEC) for each in (NET, UTS))
         rtnetlink = socket.socket(socket.AF_NETLINK, _KIND, 0)
         hides = any(end.hides for end in topology.interfaces(name))
+        packets = capture.sockets(topology, name) if topology.captures else []
         netfilter = socket.socket(socket.AF_NETLINK, _KIND, _NETFILTER) if hides else None
     if name == FABRIC:
         _write("ipv6/conf/default/disable_ipv6", "1")  # bridges and their ports say nothing of their own
@@ -114,7 +127,7 @@ def _namespace(name: str, topology: Topology) -> Namespace:
         with Step("sethostname", name):
             socket.sethostname(name)
         _settings(name, topology)
-    return Namespace(net, uts, rtnetlink, netfilter)
+    return Namespace(net, uts, rtnetlink, netfilter, packets)
 
 
 def _settings(name: str, topology: Topology) -> None:

@@ -6,12 +6,11 @@ import errno
 import os
 import struct
 import unittest
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_isolate._config.conditions import Conditions, conditions
 from pytest_isolate._config.topology import BRIDGE
-from pytest_isolate._network import messages, needs
+from pytest_isolate._network import messages, needs, statistics
 
 if TYPE_CHECKING:
     from pytest_isolate._config.topology import Interface
@@ -22,15 +21,6 @@ _UNCHANGED: Any = object()
 
 class NetworkUnavailable(Exception):  # noqa: N818 - the name says what it is
     """A condition needs what the kernel of this machine lacks; the sentence names it and the remedy."""
-
-
-@dataclass(frozen=True)
-class Counters:
-    """What one end of a link has sent: the kernel's own figures."""
-
-    packets: int
-    bytes: int
-    dropped: int  # by the interface; packets that a condition lost are not among them
 
 
 class Link:
@@ -122,10 +112,8 @@ class Link:
             if self._can_send(end) and self._now[end.node] != end.conditions:
                 self._change(end, end.conditions)
 
-    def counters(self, sender: str) -> Counters:
+    def counters(self, sender: str) -> statistics.Counters:
         """What ``sender``, one of its ends, has sent by it so far."""
-        from pytest_isolate._network import statistics  # noqa: PLC0415 - for those who ask
-
         return statistics.sent(self._built, self._end(sender))
 
     def _end(self, name: str) -> Interface:

@@ -265,14 +265,7 @@ def _rule(ipv6: bool, action: int, table: int, priority: int, source: str | None
     return _encoded("rule", _DELRULE if remove else _NEWRULE, 0 if remove else _CREATE | _EXCLUSIVE, fields, *attributes)
 
 
+@cache
 def link(index: int) -> bytes:
     """What of an interface the kernel knows."""
     return _encoded("link", _GETLINK, 0, {"index": index})
-
-
-def statistics(answer: bytes) -> dict[str, int]:
-    """Of an interface, by the answer to that."""
-    message = _classes()["link"](answer)
-    message.decode()
-    found: dict[str, int] = message.get_attr("IFLA_STATS64")
-    return found

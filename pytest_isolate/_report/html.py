@@ -20,6 +20,7 @@ from pytest_isolate._report.unbuilt import unbuilt
 _NEEDED = ("jinja2", "bokeh")
 _NAMED = 200  # tests without a sandbox, for each reason; the table has them all
 _OUTPUT_SHOWN = 200  # violations with their output; the table has them all
+_NETWORKS_SHOWN = 200  # tests with hosts of their own
 _USAGE = ("memory_peak_bytes", "cpu_seconds", "wall_seconds", "pids_peak", "disk_bytes", "io_read_bytes", "io_write_bytes")
 
 
@@ -47,6 +48,7 @@ def page(host: Mapping[str, Mapping[str, object]], entries: Sequence[dict[str, A
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string((Path(__file__).parent / "page.html.j2").read_text("utf-8"))
     found, groups = list(violations(entries)), unbuilt(entries)
+    networks = [(each["nodeid"], links) for each in entries if (links := each.get("network", {}).get("links"))]
     script = Path(bokeh.__file__).parent / "server" / "static" / "js" / "bokeh.min.js"
     text: str = template.render(
         bokeh=script.read_text("utf-8").replace("</script", "<\\/script"),
@@ -62,5 +64,7 @@ def page(host: Mapping[str, Mapping[str, object]], entries: Sequence[dict[str, A
         named=_NAMED,
         violations=found[:_OUTPUT_SHOWN],
         violation_count=len(found),
+        networks=networks[:_NETWORKS_SHOWN],
+        network_count=len(networks),
     )
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_isolate._model import Usage
 
@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from pytest_isolate._violations import Violation
 
 SCHEMA = 1
+
+
+class Carried(NamedTuple):
+    """What one end of a link sent to the other while a test ran."""
+
+    sender: str
+    receiver: str
+    packets: int
+    bytes: int
+    dropped: int
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,7 @@ class Entry:
     walls: tuple[str, ...] = ()  # what kept it apart, by the doctor's names
     sampled: tuple[str, ...] = ()  # limits that were held by looking at its processes
     servers: tuple[Used, ...] = ()  # of shared fixtures and others, that it could reach
+    links: tuple[Carried, ...] = ()  # what each end of a link of its network sent
 
     def as_json(self) -> dict[str, object]:
         """The entry in the contract's form."""
@@ -60,6 +71,7 @@ class Entry:
             "network": {
                 "attempts": [{"address": each.address, "port": each.port, "count": each.count} for each in self.attempts],
                 "servers": [_server(each) for each in self.servers],
+                "links": [each._asdict() for each in self.links],
             },
             "started": self.started,
             "worker": self.worker,

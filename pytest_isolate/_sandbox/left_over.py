@@ -23,12 +23,13 @@ LONGEST_GRACE = 2.0  # seconds, of which one that wants a processor and gets non
 _LOOK_AGAIN, _SOON = GRACE / 10, GRACE / 100
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 # What multiprocessing and joblib start once, for as long as their interpreter lives: a tracker of resources, which the end of its last
-# user's pipe ends, and loky's pool, which the next Parallel() takes. By (option, beginning of its value) of a Python's command. A test can
-# call a process of its own so: then nobody names it, and it is killed as all are.
+# user's pipe ends, and loky's pool, which the next Parallel() takes; and ours, which captures packets. By (option, beginning of its
+# value) of a Python's command. A test can call a process of its own so: then nobody names it, and it is killed as all are.
 _HELPERS = (
     ("-c", "from multiprocessing.resource_tracker import main"),
     ("-c", "from loky.backend.resource_tracker import main"),
     ("-c", "from joblib.externals.loky.backend.resource_tracker import main"),
+    ("-c", "# pytest-isolate captures"),
     ("-m", "loky.backend.popen_loky_posix"),
     ("-m", "joblib.externals.loky.backend.popen_loky_posix"),
 )

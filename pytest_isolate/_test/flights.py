@@ -580,7 +580,7 @@ def finish(flight: Flight) -> None:
         disk_before=group.disk_used,
         unroutable=left,
         kill=_kill(flight, counters.oom_kills),
-        attempts=network_attempts.read((exit_.last("network") or {}).get("attempts"), left) if spec.networking.is_own else (),
+        attempts=_attempts(spec, exit_, left),
         refused=sandbox.network.refused() if _has_failed(exit_) else 0,
         servers=tuple(flight.run.forwarding.used(sandbox, group.plan.servers, group.plan.sockets, group.reached)),
         unreadable=unreadable,
@@ -591,6 +591,15 @@ def finish(flight: Flight) -> None:
     group.counters, group.disk_used, group.unroutable = counters, disk_used, unroutable or 0
     flight.output = (("stdout", _tail(sandbox.stdout)), ("stderr", _tail(sandbox.stderr)))
     flight.output += tuple((name, mirror.read(fd)) for name, fd in group.mirrors.items())
+
+
+def _attempts(spec: Spec, exit_: Exit, left: int | None) -> tuple[network_attempts.Attempt, ...]:
+    """Those to leave; to a host of its own is none."""
+    if not spec.networking.is_own:
+        return ()
+    found = network_attempts.read((exit_.last("network") or {}).get("attempts"), left)
+    own = set() if spec.networking.topology is None else {each for line in spec.networking.topology.names for each in line}
+    return tuple(each for each in found if each.address not in own)
 
 
 def _has_failed(exit_: Exit) -> bool:

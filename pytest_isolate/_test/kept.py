@@ -82,13 +82,10 @@ def keep_artifacts(flight: Flight, *, failed: bool) -> str | None:
         return None
     if plan.is_bare:
         return "what the test wrote is where it wrote it, for it had no file system of its own: nothing is kept"
-    name = re.sub(r"[^\w.\[\]-]+", "_", flight.item.nodeid, flags=re.ASCII)[-_LONGEST_NAME:]
-    folder = config.rootpath / config.getoption("isolate_artifacts")
-    target, number, whole = folder / name, 0, True
+    folder, whole = config.rootpath / config.getoption("isolate_artifacts"), True
+    target = folder / _file_name(flight)
     try:
-        while os.path.lexists(target):
-            number += 1
-            target = folder / f"{name}.{number}"
+        target = _free(folder, target.name)
         target.mkdir(parents=True)
         for path, relative, known in plan.written.layers(sandbox.private):
             unwritten = frozenset() if known is None else frozenset(known.unwritten(sandbox.private, relative))
@@ -99,6 +96,38 @@ def keep_artifacts(flight: Flight, *, failed: bool) -> str | None:
     except OSError as error:
         return f"what the test wrote could not be kept in {target}: {error.strerror}"
     return f"what the test wrote is kept in {target}" + ("" if whole else _NOT_ALL)
+
+
+def keep_capture(flight: Flight, *, failed: bool) -> str | None:
+    """Copy what was captured of a failing test's network below ``--isolate-artifacts``. Returns a line that says where."""
+    sandbox, plan, topology = flight.sandbox, flight.plan, None if flight.spec is None else flight.spec.networking.topology
+    if not failed or topology is None or not topology.captures or sandbox is None or plan is None or plan.is_bare:
+        return None
+    from pytest_isolate._network import capture  # noqa: PLC0415 - for those who have one
+
+    folder = flight.item.config.rootpath / flight.item.config.getoption("isolate_artifacts")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        target = _free(folder, f"{_file_name(flight)}.capture")
+        relative = plan.written.find(sandbox.private, capture.directory())
+        budget = None if relative is None else copy_out(sandbox.private, relative, folder, target.name, reader=flight.reader)
+    except OSError as error:
+        return f"the capture could not be kept in {folder}: {error.strerror}"
+    if budget is None:
+        return "the capture is not there: the test has removed it"
+    return f"capture: {target / capture.FILE}" + (_NOT_ALL if budget.spent else "")
+
+
+def _file_name(flight: Flight) -> str:
+    return re.sub(r"[^\w.\[\]-]+", "_", flight.item.nodeid, flags=re.ASCII)[-_LONGEST_NAME:]
+
+
+def _free(folder: Path, name: str) -> Path:
+    target, number = folder / name, 0
+    while os.path.lexists(target):
+        number += 1
+        target = folder / f"{name}.{number}"
+    return target
 
 
 def lost_files(flight: Flight) -> Iterator[str]:

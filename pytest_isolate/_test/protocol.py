@@ -23,8 +23,8 @@ from pytest_isolate._sandbox.frames import Frame, GarbledError
 from pytest_isolate._session.run import Run
 from pytest_isolate._test import shared
 from pytest_isolate._test.flights import Flight
-from pytest_isolate._test.kept import bring_back, changes_of, keep_artifacts, lost_files, lost_threads
-from pytest_isolate._test.section import asked, section
+from pytest_isolate._test.kept import bring_back, changes_of, keep_artifacts, keep_capture, lost_files, lost_threads
+from pytest_isolate._test.section import asked, links_of, section
 from pytest_isolate._verdict import judging, rules, thread_stacks
 from pytest_isolate._verdict.facts import PHASES, Facts
 from pytest_isolate._verdict.judging import Verdict
@@ -215,7 +215,8 @@ def _read(flight: Flight, facts: Facts, *, strict: bool) -> list[pytest.TestRepo
 
 def _finish(flight: Flight, verdict: Verdict, reports: list[pytest.TestReport]) -> None:
     """Add what pytest knows of the test to its reports: its own part of the set-up, what its threads said, figures, the section."""
-    artifacts = keep_artifacts(flight, failed=any(report.failed for report in reports))
+    failed = any(report.failed for report in reports)
+    kept = [line for line in (keep_artifacts(flight, failed=failed), keep_capture(flight, failed=failed)) if line is not None]
     figures = _figures(verdict)
     _add_shared_seconds(flight, reports)
     overheard = [(f"Captured {kind} call", text) for kind, text in flight.overheard.items() if text]
@@ -224,7 +225,7 @@ def _finish(flight: Flight, verdict: Verdict, reports: list[pytest.TestReport]) 
             report.sections = mend.joined(report.sections, overheard)
         report.user_properties += figures
         if report.failed:
-            report.sections.append(("isolate", "\n".join(filter(None, [section(flight, verdict, report), artifacts]))))
+            report.sections.append(("isolate", "\n".join(filter(None, [section(flight, verdict, report), *kept]))))
 
 
 def _skip_report(flight: Flight, sentence: str) -> pytest.TestReport:
@@ -486,6 +487,7 @@ def entry(flight: Flight) -> Entry:
         () if plan is None else plan.walls,
         () if plan is None else plan.looked,
         () if flight.facts is None else flight.facts.servers,
+        links_of(flight),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -11,12 +12,14 @@ from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.values import counted, format_duration, format_size
 from pytest_isolate._forward.server import Used
 from pytest_isolate._pytest.lasting import places
+from pytest_isolate._report.json_report import Carried
 from pytest_isolate._test import hints, missed_servers
 from pytest_isolate._test.flights import Flight
 from pytest_isolate._test.kept import changes_of, keep_tmp_path
 from pytest_isolate._verdict import allocations, judging, network_attempts, rules
 from pytest_isolate._verdict.judging import Verdict
 
+_MOST_LINKS = 12  # ends that are shown
 _MOST_PATHS = 5  # of each kind, shown to people
 
 
@@ -37,10 +40,32 @@ def section(flight: Flight, verdict: Verdict, report: pytest.TestReport) -> str:
     if flight.facts is not None and (missing := judging.missing_threads(flight.facts)) is not None:
         lines.append(missing)
     text = "\n".join([*(text for _, text in report.sections), report.longreprtext])
-    lines += [_left(flight, text), *_missed(flight, report), _changed(flight)]
+    lines += [_left(flight, text), *_missed(flight, report), _links(flight), _changed(flight)]
     if (report.when != "teardown" or flight.salvaged is None) and (kept := keep_tmp_path(flight)) is not None:
         lines.append(kept)
     return "\n".join(line for line in lines if line)
+
+
+def links_of(flight: Flight) -> tuple[Carried, ...]:
+    """What each end of a link of the test's network sent, by the word of the test's process."""
+    topology = None if flight.spec is None else flight.spec.networking.topology
+    frame = None if flight.facts is None or topology is None else flight.facts.exit.last("links")
+    if frame is None or topology is None:
+        return ()
+    ends = {(one.node, other.node) for pair in topology.links for one, other in (pair, pair[::-1])}
+    links: Any = frame["links"]
+    return tuple(Carried(*each) for each in links if (each[0], each[1]) in ends)
+
+
+def _links(flight: Flight) -> str:
+    found = [each for each in links_of(flight) if each.packets or each.dropped]
+    shown = [
+        f"{each.sender} to {each.receiver} {counted(each.packets, 'packet')}, {format_size(each.bytes)}"
+        + (f", {each.dropped} dropped" if each.dropped else "")
+        for each in found[:_MOST_LINKS]
+    ]
+    more = f"; and {len(found) - _MOST_LINKS} more" if len(found) > _MOST_LINKS else ""
+    return f"links: {'; '.join(shown)}{more}" if shown else ""
 
 
 def _server(used: Used) -> str:
@@ -88,6 +113,10 @@ def _changed(flight: Flight) -> str:
     temporary = None if flight.facts is None else flight.facts.exit.first("tmp_path")
     base = "\0" if temporary is None else os.path.dirname(str(temporary["path"]))
     kept = tuple(f"{place}{os.sep}" for place in places(flight.item.config))  # brought back, not discarded
+    if flight.spec is not None and (topology := flight.spec.networking.topology) is not None and topology.captures:
+        from pytest_isolate._network import capture  # noqa: PLC0415 - for those who have one
+
+        kept += (capture.directory(),)  # ours
     shown = []
     for kind in ("created", "modified", "deleted"):
         paths = [path for path in getattr(changes, kind) if not path.startswith((base, *kept)) and not path.endswith("__pycache__")]

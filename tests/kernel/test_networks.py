@@ -330,6 +330,7 @@ def test_a_rate_is_not_exceeded_and_can_be_changed():
 def test_counters_of_each_end():
     def body(network):
         sender, receiver = datagrams(network, "a", "b")
+        receiver.settimeout(LONG)
         sender.send(b"x")  # asks who has the address, first
         receiver.recv(9)
         link = network.link("a", "b")

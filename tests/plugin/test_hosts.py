@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import struct
+import subprocess
+import sys
 import time
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -145,6 +151,121 @@ def test_what_the_kernel_lacks_is_a_matter_of_on_missing(pytester, isolated, hos
             "E *NetworkUnavailable: this kernel has no network emulator (netem), *",
         ]
     )
+
+
+SEEN = """
+import os, signal, socket, subprocess
+import pytest
+from pytest_isolate import Link, Network, isolate
+
+LAN = Network("a", "b", capture=True, ip=4)
+
+def talk(network, word):
+    with network["b"]: server = socket.create_server(("", 80))
+    with network["a"]: client = socket.create_connection(("b", 80), timeout=20)
+    accepted, _ = server.accept()
+    client.sendall(word)
+    assert accepted.recv(99) == word
+
+@isolate(net=LAN)
+def test_fails(isolate_network):
+    talk(isolate_network, b"said by who fails")
+    assert 0
+
+@isolate(net=LAN)
+def test_is_killed(isolate_network):
+    talk(isolate_network, b"said by who is killed")
+    subprocess.run(["sleep", "0.2"])  # its writer is another process, which has to have a turn
+    os.kill(os.getpid(), signal.SIGKILL)
+
+@isolate(net=LAN, leaks="error")
+def test_passes(isolate_network):
+    talk(isolate_network, b"said by who passes")
+    with pytest.raises(ChildProcessError): os.wait()  # who captures is no child of the test's
+
+@isolate(net=Network("a", "b", links=[("a", "b")], ip=4), scope="class")
+class TestTogether:
+    def send(self, network, number):
+        with network["a"]: sender = socket.socket(type=socket.SOCK_DGRAM)
+        for _ in range(number): sender.sendto(bytes(100), (network["b"].address, 9))
+        sender.close()
+        assert network.link("a").counters("a").packets >= number
+    def test_one(self, isolate_network): self.send(isolate_network, 90)
+    def test_two(self, isolate_network): self.send(isolate_network, 10)
+"""
+
+
+def _packets(file: Path) -> list[tuple[str, bytes]]:
+    """Of a pcapng file: at which interface, and what."""
+    data, at, names, found = file.read_bytes(), 0, [], []
+    while at < len(data):
+        kind, size = struct.unpack_from("=II", data, at)
+        assert struct.unpack_from("=I", data, at + size - 4) == (size,)
+        if kind == 1:
+            length = struct.unpack_from("=H", data, at + 18)[0]
+            names.append(data[at + 20 : at + 20 + length].decode())
+        elif kind == 6:
+            number, _, _, length, _ = struct.unpack_from("=IIIII", data, at + 8)
+            found.append((names[number], data[at + 28 : at + 28 + length]))
+        at += size
+    return found
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    directory = tmp_path_factory.mktemp("seen")
+    (directory / "test_seen.py").write_text(SEEN)
+    command = [sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider", "--isolate-report=report.json"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    tests = json.loads((directory / "report.json").read_text())["tests"]
+    return Seen(directory, done.stdout, {test["nodeid"].split("::")[-1]: test for test in tests})
+
+
+class Seen(NamedTuple):
+    """A run of that module."""
+
+    directory: Path
+    output: str
+    tests: dict[str, dict[str, Any]]
+
+    def capture(self, name: str) -> Path:
+        return self.directory / "isolate-artifacts" / f"test_seen.py_{name}.capture" / "traffic.pcapng"
+
+
+@pytest.mark.parametrize(("name", "word"), [("test_fails", b"said by who fails"), ("test_is_killed", b"said by who is killed")])
+def test_a_failing_tests_traffic_is_kept_and_can_be_read(seen, name, word):
+    """At both hosts, in the order of time, whatever the test came to; a test that passes leaves none."""
+    assert f"capture: {seen.capture(name)}" in seen.output
+    at = [where for where, data in _packets(seen.capture(name)) if word in data]
+    assert at == ["a:eth0", "b:eth0"]
+    assert {each.name for each in (seen.directory / "isolate-artifacts").iterdir()} == {
+        f"test_seen.py_{each}.capture" for each in ("test_fails", "test_is_killed")
+    }
+    assert {each: seen.tests[each]["outcome"] for each in ("test_fails", "test_is_killed", "test_passes")} == {
+        "test_fails": "failed", "test_is_killed": "failed", "test_passes": "passed",
+    }  # fmt: skip
+    assert "pytest-isolate-capture" not in seen.output
+
+
+@pytest.mark.needs("tshark")
+def test_tshark_reads_it(seen):
+    fields = ["-T", "fields", "-e", "frame.interface_name", "-e", "tcp.payload"]
+    done = subprocess.run(["tshark", "-r", seen.capture("test_fails"), *fields], capture_output=True, text=True, check=True)
+    assert f"a:eth0\t{b'said by who fails'.hex()}" in done.stdout.splitlines()
+
+
+def test_links_are_counted_for_each_test(seen):
+    """In the report and in a failing test's section; of tests that share a sandbox, what that one test sent."""
+    (line,) = {line for line in seen.output.splitlines() if line.startswith("links: ")}
+    assert line.startswith("links: a to lan ")
+    counts = [
+        {(each["sender"], each["receiver"]): each["packets"] for each in seen.tests[name]["network"]["links"]}
+        for name in ("test_one", "test_two")
+    ]
+    assert 90 <= counts[0]["a", "b"] < 100
+    assert 10 <= counts[1]["a", "b"] < 20
+    assert seen.tests["test_is_killed"]["network"]["links"] == []
 
 
 def _namespaces() -> int:

@@ -11,7 +11,7 @@ from pytest_isolate._forward.server import Server, Used
 from pytest_isolate._model import Usage
 from pytest_isolate._report import json_report
 from pytest_isolate._report.files import write_whole
-from pytest_isolate._report.json_report import Entry
+from pytest_isolate._report.json_report import Carried, Entry
 from pytest_isolate._violations import PidsExceeded
 
 HOST = {"memory": {"available": False, "reason": "no control groups"}}
@@ -28,7 +28,7 @@ def test_an_entry_has_the_contracts_form():
     entry = Entry(
         "t.py::test_it", "failed", "violation", {"pids": 5, "timeout": 2.5}, usage, (violation,), ((7, "sleep 99"),),
         largest=("sleep", 4096), started=12.5, worker="gw1", line=3, walls=("process",), sampled=("memory",),
-        servers=(Used(Server(Place("tcp", "::1", 80), "process 1 (x)", "db"), 1, 2, 3),),
+        servers=(Used(Server(Place("tcp", "::1", 80), "process 1 (x)", "db"), 1, 2, 3),), links=(Carried("a", "lan", 1, 60, 0),),
     )  # fmt: skip
     assert json.loads(json.dumps(entry.as_json())) == {
         "nodeid": "t.py::test_it",
@@ -50,6 +50,7 @@ def test_an_entry_has_the_contracts_form():
                 {"kind": "tcp", "address": "[::1]:80", "process": "process 1 (x)", "fixture": "db", "connections": 1,
                  "sent_bytes": 2, "received_bytes": 3},
             ],
+            "links": [{"sender": "a", "receiver": "lan", "packets": 1, "bytes": 60, "dropped": 0}],
         },
         "memory_samples": [],
         "memory_peak_process": {"command": "sleep", "bytes": 4096},

@@ -203,3 +203,10 @@ def test_whose_rights_to_read_count(tmp_path):
     assert sources.may_show(str(tmp_path / "file"), everybody) == all(each.stat().st_mode & 1 for each in above)
     assert sources.may_show("/etc/passwd", everybody)
     sources.forget()
+
+
+@pytest.mark.parametrize("links", [None, "a", [["a", "b", 1, 2]], [["a", "b", -1, 0, 0]], [["a", 1, 1, 1, 1]], [["a", "b", 1 << 70, 0, 0]]])
+def test_links_are_names_and_amounts(links):
+    kept, wrong = reading.checked([{"kind": "links", "links": links}], strict=False)
+    assert kept == []
+    assert wrong.startswith("wrote a report that pytest cannot read: of a frame 'links' ")
