@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from pytest_isolate._config.topology import BRIDGE, ROUTER, Topology
 from pytest_isolate._errors import Step, StepFailedError
@@ -18,46 +16,11 @@ from pytest_isolate._linux import syscalls
 from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._network import capture
 from pytest_isolate._network.messages import FABRIC, Request
+from pytest_isolate._network.namespaces import Namespace
 
-_ERROR = 2  # NLMSG_ERROR
 _KIND, _NETFILTER = socket.SOCK_RAW | socket.SOCK_CLOEXEC, 12  # NETLINK_NETFILTER
-_LARGEST_ANSWER = 1 << 16
 NET, UTS = "net", "uts"
 _FORWARDING = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")
-
-
-@dataclass
-class Namespace:
-    """Of one host, or of all bridges: a network and a host name."""
-
-    net: int
-    uts: int
-    rtnetlink: socket.socket
-
-    netfilter: socket.socket | None = None  # of a router that hides who is behind it
-    packets: list[socket.socket] = field(default_factory=list)  # at each of its interfaces, if they are captured
-
-    def ask(self, data: bytes, *, netfilter: bool = False) -> None:
-        """Have the kernel do something in there. Raises ``OSError``."""
-        kernel = self.netfilter if netfilter else self.rtnetlink
-        assert kernel is not None
-        kernel.send(data)
-        _check(kernel.recv(_LARGEST_ANSWER))
-
-    def answer(self, data: bytes) -> bytes:
-        """Ask for one thing. Raises ``OSError``."""
-        self.rtnetlink.send(data)
-        answer = self.rtnetlink.recv(_LARGEST_ANSWER)
-        _check(answer)
-        if struct.unpack_from("=H", answer, 4)[0] != _ERROR:
-            self.rtnetlink.recv(_LARGEST_ANSWER)  # the acknowledgement
-        return answer
-
-
-def _check(answer: bytes) -> None:
-    kind, code = struct.unpack_from("=H", answer, 4)[0], struct.unpack_from("=i", answer, 16)[0]
-    if kind == _ERROR and code:
-        raise OSError(-code, os.strerror(-code))
 
 
 class Built:

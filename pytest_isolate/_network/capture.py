@@ -16,7 +16,7 @@ from pytest_isolate._sandbox import bootstrap
 
 if TYPE_CHECKING:
     from pytest_isolate._config.topology import Topology
-    from pytest_isolate._network.building import Namespace
+    from pytest_isolate._network.namespaces import Namespace
 
 _EVERY = 3  # ETH_P_ALL, from when on a socket hears
 _TIMESTAMP, _LARGE = 35, 33  # SO_TIMESTAMPNS, SO_RCVBUFFORCE
