@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import pytest
 
 from pytest_isolate._child import preparation
+from pytest_isolate._child.child_side import ChildSide
 from pytest_isolate._child.departure import Arrival, Departing, Warm, arriving
 from pytest_isolate._child.group import Command, Group, Key, goes_on, key_of
 from pytest_isolate._child.inside import FORWARDED, Inside
@@ -46,6 +47,7 @@ from pytest_isolate._session.run import Run
 from pytest_isolate._test import shared
 from pytest_isolate._test.interrupted import raise_where
 from pytest_isolate._test.nursery import Nursery
+from pytest_isolate._test.parent_side import Hooks
 from pytest_isolate._verdict import allocations, network_attempts
 from pytest_isolate._verdict.facts import Facts
 from pytest_isolate._verdict.judging import Verdict
@@ -56,7 +58,7 @@ class Flight:
     """One isolated test in this process, parent or child."""
 
     run: Run
-    hooks: object  # the plugin whose hooks are the only ones that speak for a child
+    hooks: Hooks  # the plugin whose hooks are the only ones that speak for a child
     item: pytest.Item
     nextitem: pytest.Item | None
     spec: Spec | None  # what it has, which is what it asked for unless there are no namespaces
@@ -103,7 +105,7 @@ class Flight:
     earlier: frozenset[int] = frozenset()  # ids of reports of attempts that are not the result's
 
     @classmethod
-    def of(cls, run: Run, hooks: object, item: pytest.Item, nextitem: pytest.Item | None) -> Flight:
+    def of(cls, run: Run, hooks: Hooks, item: pytest.Item, nextitem: pytest.Item | None) -> Flight:
         """One with its keywords, or what is wrong with them."""
         try:
             spec = run.defaults.spec_of(item)
@@ -166,7 +168,7 @@ class Flight:
         self.close()
 
 
-def prepare(run: Run, hooks: object, item: pytest.Item, nextitem: pytest.Item | None, group: Group | None) -> Flight:
+def prepare(run: Run, hooks: Hooks, item: pytest.Item, nextitem: pytest.Item | None, group: Group | None) -> Flight:
     """A flight, its keywords checked. What is wrong with them is said when the test's turn in pytest's protocol comes.
 
     ``group`` is the sandbox of the test before, if that goes on; it ends here when this test is not one of its own.
@@ -490,9 +492,10 @@ def _arrive(flight: Flight, spec: Spec, arrival: Arrival, measuring: coverage.Me
         fresh=spec.fixtures == "fresh", watches_denials=spec.disk is not None or spec.files is not None, networking=spec.networking,
     )  # fmt: skip
     flight.inside = inside
+    flight.hooks.side = ChildSide(inside, flight.item.config)
 
 
-def arrived(run: Run, hooks: object, session: pytest.Session, arrival: Arrival, *, may_fly: bool) -> Flight:
+def arrived(run: Run, hooks: Hooks, session: pytest.Session, arrival: Arrival, *, may_fly: bool) -> Flight:
     """In a child that was forked ahead: the test that it is told to be."""
     command = arrival.command
     session.testsfailed = command.failed

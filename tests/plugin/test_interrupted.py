@@ -191,14 +191,14 @@ flights.run = run_and_interrupted
 """
 WHILE_THE_NEXT_BEGINS = """
 import os, signal
-from pytest_isolate.plugin import Isolation
-prepare = Isolation._prepared
+from pytest_isolate._test.parent_side import ParentSide
+prepare = ParentSide._prepared
 def interrupted(plugin, item, *more):
     if item.name == "test_next":
         with open("started") as started: started.read()
         os.kill(os.getpid(), signal.SIGINT)
     return prepare(plugin, item, *more)
-Isolation._prepared = interrupted
+ParentSide._prepared = interrupted
 """
 
 #: Hooks that are no lines of the project, so the conftest has the code of another file.
