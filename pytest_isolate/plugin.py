@@ -100,7 +100,7 @@ def _capabilities(config: pytest.Config) -> dict[str, dict[str, object]]:
 
 @pytest.fixture
 def isolate_network(request: pytest.FixtureRequest) -> Generator[LiveNetwork, None, None]:
-    """The network of a test with ``@isolate(net=Network(...))``: its hosts and links, as the marker has them at each test's beginning.
+    """Give the network of a test with ``@isolate(net=Network(...))``: its hosts and links, as the marker has them at each test's beginning.
 
     ``isolate_network["a"].run([...])``, ``with isolate_network["a"]:``, ``isolate_network.link("a", "lan").set(delay="200ms")``,
     ``isolate_network.partition("a")``.
@@ -125,7 +125,11 @@ class Isolation:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._parent = ParentSide(run, self)
-        self.side = self._parent  # a test's child puts its own here, once, at its fork
+        self.side = self._parent
+
+    def become(self, side: ChildSide) -> None:
+        """Speak for a test from here on: this process is its own, since the fork."""
+        self.side = side
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
