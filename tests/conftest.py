@@ -76,6 +76,9 @@ def _obstacle(name: str, host: host_module.Host) -> str | None:  # noqa: PLR0911
         return strictness.obstacle()
     if name == "landlock":
         return strictness.landlock_obstacle()
+    if name == "databases":
+        there = shutil.which("redis-server") and shutil.which("psql") and list(Path("/").glob("usr/lib/postgresql/*/bin/initdb"))
+        return None if there else "apt-get install postgresql redis-server"
     if name == "docker":
         from dockerd import obstacle
 

@@ -29,6 +29,9 @@ _LOST = {
     ): "pytest-harvest reads fixtures in the memory of pytest: what isolated tests keep in results_bag is not there",
 }
 
+#: By plugin: fixtures wider than a test whose servers answer from the memory of this process what tests write there: each test has its own.
+_FRESH = {"pytest_httpserver": ("make_httpserver", "make_httpserver_ipv4", "make_httpserver_ipv6")}
+
 #: Modules of plugins whose hooks of a phase are called in pytest too, around the wider fixtures that it sets up: their seed, their context.
 AROUND_SHARED = frozenset({"pytest_randomly", "pytest_cov"})
 
@@ -50,6 +53,13 @@ _DIRECTORIES = ("allure_report_dir", "memray_bin_path")
 _ENVIRONMENT = ("MEMRAY_RESULT_PATH",)
 
 
+def fresh_fixtures(item: pytest.Item) -> Iterator[str]:
+    """Wider fixtures of a test that are set up inside, whatever is said of others."""
+    for plugin, names in _FRESH.items():
+        if item.config.pluginmanager.hasplugin(plugin):
+            yield from (name for name in names if name in getattr(item, "fixturenames", ()))
+
+
 def report_directories(config: pytest.Config) -> Iterator[Path]:
     """Where what a test's process writes for a plugin's report belongs."""
     found = [config.getoption(name, None) for name in _DIRECTORIES] + [os.environ.get(name) for name in _ENVIRONMENT]
@@ -67,7 +77,7 @@ def refusal(items: list[pytest.Item], config: pytest.Config) -> str | None:
 
 
 def troubles(item: pytest.Item, said: set[str]) -> Iterator[str]:
-    """Yield a sentence for everything here that does not work in this test as it does in others; each is said once a run."""
+    """A sentence for everything here that does not work in this test as it does in others; each is said once a run."""
     for text in _found(item):
         if text not in said:
             said.add(text)

@@ -366,11 +366,10 @@ def test_redis(redis, by):
     assert run("redis-cli", *place, "set", by, "x" * 10000) == "OK"
     assert run("redis-cli", *place, "get", by) == "x" * 10000
 """
-_DATABASES = shutil.which("redis-server") and shutil.which("psql") and list(Path("/").glob("usr/lib/postgresql/*/bin/initdb"))
 
 
 @pytest.mark.dear
-@pytest.mark.skipif(not _DATABASES, reason="apt-get install postgresql redis-server")
+@pytest.mark.needs("databases")
 def test_postgresql_and_redis_of_session_fixtures_answer_their_own_clients(project, isolated):
     """By TCP and by Unix socket; one started by pg_ctl, which leaves pytest, as another user where pytest is root."""
     project(DATABASES)

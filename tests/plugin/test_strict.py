@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from pytest_isolate._config.keywords import KEYWORDS
+from pytest_isolate._plan import strictness
 
 pytestmark = pytest.mark.kernel
 
@@ -140,3 +143,13 @@ def test_a_bound_path_that_a_test_turned_into_a_link(pytester, outcomes, canary,
     results = dict(each if len(each) == 2 else (*each, "") for each in outcomes())
     assert ((canary / "file").read_text() == "reached") is reached
     assert ("symbolic link, which profile='strict' does not follow" in results["test_second"]) is not reached
+
+
+@pytest.mark.needs("strict")
+def test_a_report_names_the_walls_that_were_closed(pytester, isolated):
+    """The second one only where this kernel has it."""
+    pytester.makepyfile(test_it="def test_it(): pass")
+    isolated("--isolate-all", "--isolate-profile=strict", "--isolate-report=report.json").assert_outcomes(passed=1)
+    (test,) = json.loads((pytester.path / "report.json").read_text())["tests"]
+    second = [] if strictness.landlock_obstacle() else ["landlock"]
+    assert test["walls"] == ["process", "namespaces", "net", "overlay", "strict", *second]
