@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import os
-import socket
 import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,8 +32,8 @@ def own_servers() -> set[int]:
 
 
 def _waits(fd: int) -> bool:
-    with socket.socket(fileno=os.dup(fd)) as each:
-        return each.type == socket.SOCK_DGRAM or bool(each.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    with contextlib.closing(_socket.socket(fileno=os.dup(fd))) as each:
+        return each.type == _socket.SOCK_DGRAM or bool(each.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN))
 
 
 def tree(roots: Iterable[int], since: int) -> Iterator[tuple[int, int]]:

@@ -5,8 +5,9 @@ pyroute2 encodes the requests (``diag_requests.py``), in a process of its own; t
 
 from __future__ import annotations
 
+import _socket
+import contextlib
 import os
-import socket
 import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -35,7 +36,7 @@ class Listening(NamedTuple):
 
 def listening(requests: Sequence[bytes]) -> list[Listening]:
     """All that there are. Raises ``OSError``: ENOENT where this kernel cannot list sockets of a kind."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _SOCK_DIAG) as diag:
+    with contextlib.closing(_socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, _SOCK_DIAG)) as diag:
         found: list[Listening] = []
         for number, request in enumerate(requests):
             diag.send(request)
@@ -45,7 +46,7 @@ def listening(requests: Sequence[bytes]) -> list[Listening]:
         return found
 
 
-def _answers(diag: socket.socket) -> Iterator[bytes]:
+def _answers(diag: _socket.socket) -> Iterator[bytes]:
     while True:
         data = diag.recv(_ROOM)
         at = 0
@@ -64,8 +65,8 @@ def _answers(diag: socket.socket) -> Iterator[bytes]:
 def _inet(kind: str, body: bytes) -> Listening | None:
     family, _, _, _, port, _, source, *_, inode = _INET_ANSWER.unpack_from(body)
     only_v6 = bool(_attribute(body, _INET_ANSWER.size, _ONLY_V6).strip(b"\0"))
-    address = socket.inet_ntop(family, source if family == socket.AF_INET6 else source[:4])
-    kind_of_socket = socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM
+    address = _socket.inet_ntop(family, source if family == _socket.AF_INET6 else source[:4])
+    kind_of_socket = _socket.SOCK_STREAM if kind == "tcp" else _socket.SOCK_DGRAM
     number = int.from_bytes(port, "big")
     return Listening(kind, address, number, only_v6, kind_of_socket, inode) if number else None
 

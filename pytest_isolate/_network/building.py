@@ -6,8 +6,8 @@ everything apart, and nothing of it had a name anywhere.
 
 from __future__ import annotations
 
+import _socket
 import os
-import socket
 from collections.abc import Sequence
 
 from pytest_isolate._config.topology import BRIDGE, ROUTER, Topology
@@ -18,7 +18,7 @@ from pytest_isolate._network import capture
 from pytest_isolate._network.messages import FABRIC, Request
 from pytest_isolate._network.namespaces import Namespace
 
-_KIND, _NETFILTER = socket.SOCK_RAW | socket.SOCK_CLOEXEC, 12  # NETLINK_NETFILTER
+_KIND, _NETFILTER = _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, 12  # NETLINK_NETFILTER
 NET, UTS = "net", "uts"
 _FORWARDING = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")
 
@@ -30,7 +30,7 @@ class Built:
         self.topology = topology
         self.on_missing = on_missing
         self.namespaces: dict[str, Namespace] = {}
-        self.capture: socket.socket | None = None  # the channel to who writes it
+        self.capture: _socket.socket | None = None  # the channel to who writes it
 
     def settle(self) -> None:
         """Have what is captured written."""
@@ -80,15 +80,15 @@ def _namespace(name: str, topology: Topology) -> Namespace:
     with Step("unshare a network for", name or "the bridges"):
         syscalls.unshare(Clone.NEWNET | Clone.NEWUTS)
         net, uts = (os.open(f"/proc/self/ns/{each}", os.O_RDONLY | os.O_CLOEXEC) for each in (NET, UTS))
-        rtnetlink = socket.socket(socket.AF_NETLINK, _KIND, 0)
+        rtnetlink = _socket.socket(_socket.AF_NETLINK, _KIND, 0)
         hides = any(end.hides for end in topology.interfaces(name))
         packets = capture.sockets(topology, name) if topology.captures else []
-        netfilter = socket.socket(socket.AF_NETLINK, _KIND, _NETFILTER) if hides else None
+        netfilter = _socket.socket(_socket.AF_NETLINK, _KIND, _NETFILTER) if hides else None
     if name == FABRIC:
         _write("ipv6/conf/default/disable_ipv6", "1")  # bridges and their ports say nothing of their own
     else:
         with Step("sethostname", name):
-            socket.sethostname(name)
+            _socket.sethostname(name)
         _settings(name, topology)
     return Namespace(net, uts, rtnetlink, netfilter, packets)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import _socket
 import functools
 import json
 import os
-import socket
 import sys
 import tempfile
 from typing import TYPE_CHECKING
@@ -31,21 +31,21 @@ def directory() -> str:
     return os.path.join(os.path.realpath(tempfile.gettempdir()), f"pytest-isolate-capture-{os.getpid()}")
 
 
-def sockets(topology: Topology, name: str) -> list[socket.socket]:
+def sockets(topology: Topology, name: str) -> list[_socket.socket]:
     """One for each interface of a host, made in its network; they hear nothing yet."""
     if topology.kinds.get(name, BRIDGE) == BRIDGE:
         return []
-    made = [socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) for _ in topology.interfaces(name)]
+    made = [_socket.socket(_socket.AF_PACKET, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, 0) for _ in topology.interfaces(name)]
     for each in made:
-        each.setsockopt(socket.SOL_SOCKET, _TIMESTAMP, 1)
+        each.setsockopt(_socket.SOL_SOCKET, _TIMESTAMP, 1)
         try:
-            each.setsockopt(socket.SOL_SOCKET, _LARGE, _BUFFER)
+            each.setsockopt(_socket.SOL_SOCKET, _LARGE, _BUFFER)
         except PermissionError:  # only of the machine's own user namespace
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+            each.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF, _BUFFER)
     return made
 
 
-def start(topology: Topology, namespaces: dict[str, Namespace], where: str) -> socket.socket:
+def start(topology: Topology, namespaces: dict[str, Namespace], where: str) -> _socket.socket:
     """Hear from now on, and have it written. Returns the channel to who writes. Raises ``StepFailedError``."""
     names, heard = [], []
     for node, namespace in namespaces.items():
@@ -56,12 +56,12 @@ def start(topology: Topology, namespaces: dict[str, Namespace], where: str) -> s
             heard.append(each)
     with Step("make", where):
         os.mkdir(where, 0o700)
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     told = {"path": f"{where}/{FILE}", "interfaces": names, "sockets": [each.fileno() for each in heard]}
     with Step("start", "a process that captures"):
         ours.send(json.dumps(told).encode())
         for each in heard:
-            each.set_inheritable(True)
+            os.set_inheritable(each.fileno(), True)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 0), (os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 2)]
         pid = os.posix_spawn(sys.executable, _command(), {}, file_actions=actions)
@@ -80,7 +80,7 @@ def _command() -> list[str]:
     return [python, *options, "-B", dash_c, f"# pytest-isolate captures\n{code}"]
 
 
-def _answers(channel: socket.socket) -> bool:
+def _answers(channel: _socket.socket) -> bool:
     channel.settimeout(_LONGEST)
     try:
         return channel.recv(1) != b""
@@ -88,7 +88,7 @@ def _answers(channel: socket.socket) -> bool:
         return False
 
 
-def settle(channel: socket.socket) -> None:
+def settle(channel: _socket.socket) -> None:
     """Wait until what has passed by now is written."""
     try:
         channel.send(b"s")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _socket
 import os
-import socket
 import struct
 from dataclasses import dataclass, field
 
@@ -17,10 +17,10 @@ class Namespace:
 
     net: int
     uts: int
-    rtnetlink: socket.socket
+    rtnetlink: _socket.socket
 
-    netfilter: socket.socket | None = None  # of a router that hides who is behind it
-    packets: list[socket.socket] = field(default_factory=list)  # at each of its interfaces, if they are captured
+    netfilter: _socket.socket | None = None  # of a router that hides who is behind it
+    packets: list[_socket.socket] = field(default_factory=list)  # at each of its interfaces, if they are captured
 
     def ask(self, data: bytes, *, netfilter: bool = False) -> None:
         """Have the kernel do something in there. Raises ``OSError``."""
