@@ -178,9 +178,12 @@ def main(config: pytest.Config) -> int:
     findings = examine(config, enters=True)
     lines = []
     if sys.platform == "linux":
+        from pytest_isolate._doctor import networks  # noqa: PLC0415
         from pytest_isolate._linux import environment  # noqa: PLC0415
 
-        lines.append(f"environment: {environment.look()}")
+        here = environment.look()
+        lines.append(f"environment: {here}")
+        findings += [Finding(*row, optional=True) for row in networks.rows(here, os.geteuid(), os.getegid())]
     for each in findings:
         lines.append(
             f"{'PASS' if each.available else 'NOTE' if each.optional else 'FAIL'}  {each.name}{': ' if each.reason else ''}{each.reason}"

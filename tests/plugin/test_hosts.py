@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from pytest_isolate._network.needs import Kernel
+
 pytestmark = [pytest.mark.kernel, pytest.mark.needs("veth", "bridge")]
 
 HOSTS = """
@@ -126,8 +128,6 @@ def test_another_user_of_the_machine_gets_no_right_of_root(pytester, isolated):
 
 
 def test_what_the_kernel_lacks_is_a_matter_of_on_missing(pytester, isolated, host):
-    from pytest_isolate._network.needs import Kernel
-
     if Kernel((host.uid, host.gid) if host.rootless else None).errno("netem") == 0:
         pytest.skip("this kernel has netem")
     pytester.makepyfile("""
@@ -151,6 +151,18 @@ def test_what_the_kernel_lacks_is_a_matter_of_on_missing(pytester, isolated, hos
             "E *NetworkUnavailable: this kernel has no network emulator (netem), *",
         ]
     )
+
+
+def test_the_doctor_says_what_there_is_for_networks(isolated, host):
+    """As extras, which the status does not know: one row for hosts, one for the emulator, with the command that helps."""
+    kernel = Kernel((host.uid, host.gid) if host.rootless else None)
+    result = isolated("--isolate-doctor")
+    result.stdout.fnmatch_lines(["PASS  hosts: net=Network(...): links, bridges, partitions, *rates, *NAT"])
+    if kernel.errno("netem"):
+        result.stdout.fnmatch_lines(["NOTE  netem: this kernel has no network emulator (netem), *", "      fix: sudo modprobe sch_netem *"])
+    else:
+        result.stdout.fnmatch_lines(["PASS  netem: delay, jitter, loss, *"])
+    assert result.ret == int(any(line.startswith("FAIL") for line in result.outlines))
 
 
 SEEN = """
