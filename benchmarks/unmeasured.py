@@ -17,7 +17,7 @@ from pytest_isolate._linux.counters import Counters
 from pytest_isolate._linux.proc_net import NetworkCounters
 from pytest_isolate._sandbox.sampling import Sampler
 from pytest_isolate._sandbox.sandbox import Sandbox
-from pytest_isolate._test import protocol
+from pytest_isolate._test import judge
 
 if TYPE_CHECKING:
     from pytest_isolate._verdict.judging import Verdict
@@ -64,7 +64,7 @@ _TAKEN_OUT: tuple[tuple[object, str, object], ...] = (
     (Sandbox, "disk_used", lambda _: 0),
     (Sampler, "look", lambda *_: None),
     (inside, "Recorder", _Deaf),
-    (protocol, "_figures", _unsaid),
+    (judge, "_figures", _unsaid),
 )
 for _where, _name, _instead in _TAKEN_OUT:
     getattr(_where, _name)  # or it would be taken out of nowhere

@@ -4,8 +4,8 @@ The map of the package, imports pointing one way, downwards:
 
 - ``plugin``: pytest's hooks, each a few lines. ``_entry_point``, ``_installation``, ``_loading``: how it is loaded, and what
   happens where it is not.
-- ``_test``: one isolated test, from pytest's side: its fork (``flights``, ``nursery``), its end (``protocol``, ``section``,
-  ``kept``), and several at once (``scheduler``). ``_doctor``: what this machine can do.
+- ``_test``: one isolated test, from pytest's side (``parent_side``): its ``states``, and what leads from one to the next (``request``,
+  ``build``, ``start``, ``supervise``, ``judge``, ``report``), and several at once (``scheduler``). ``_doctor``: what this machine can do.
 - ``_child``: the test's own process: what it is given (``preparation``), what it does (``inside``), with whom (``group``, ``nursing``).
 - ``_session``: what the tests of a run share.
 - ``_messages``: what a child tells, checked (``reading``) before anybody else sees it, and what is made of it.

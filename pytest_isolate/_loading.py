@@ -52,7 +52,7 @@ def _sentence(file: str, manager: pytest.PytestPluginManager) -> str:
 
 
 def _guard(manager: pytest.PytestPluginManager, file: str) -> None:
-    """A conftest (or plugin) may use ``isolate`` before it is known which plugins there will be: look again when all is collected."""
+    """Look again when all is collected: a conftest (or plugin) may use ``isolate`` before it is known which plugins there will be."""
     name = f"isolate-guard-{file}"
     if not manager.has_plugin(name):
         manager.register(_Guard(manager, file), name)

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_isolate._child import preparation
+from pytest_isolate._child.given import Given
 from pytest_isolate._child.group import NOTHING, Command
-from pytest_isolate._child.preparation import Given
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._forking import forked
 from pytest_isolate._forking.timers import Stopped

@@ -58,7 +58,7 @@ class Key:
 
 
 def key_of(spec: Spec, item: pytest.Item) -> Key | None:
-    """The key of a test; None for one with a sandbox of its own, as a function outside of classes has with ``scope="class"``."""
+    """Return the key of a test; None for one with a sandbox of its own, as a function outside of classes has with ``scope="class"``."""
     node = item.getparent(_NODES[spec.scope]) if spec.scope in _NODES else None
     return None if node is None else Key(node, spec, fixtures.wide_parameters(item))
 

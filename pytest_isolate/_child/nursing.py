@@ -14,8 +14,8 @@ import pytest
 
 from pytest_isolate._child import preparation
 from pytest_isolate._child.departure import Arrival, Departing, Mask, Warm, arriving
+from pytest_isolate._child.given import Given
 from pytest_isolate._child.group import next_command
-from pytest_isolate._child.preparation import Given
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux import syscalls
 from pytest_isolate._sandbox import entry as entry_module

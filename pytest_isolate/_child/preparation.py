@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_isolate._child.inside import Events
+from pytest_isolate._child.denials import Events
+from pytest_isolate._child.given import Given
 from pytest_isolate._config.networking import is_network
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._errors import Step
@@ -44,13 +45,13 @@ def wants_debugger(config: pytest.Config) -> bool:
 
 
 def random_state() -> Callable[[], None]:
-    """What a child calls to have the parent's state of ``random`` again: Python seeds it anew in forked children."""
+    """Return what a child calls to have the parent's state of ``random`` again: Python seeds it anew in forked children."""
     module = sys.modules.get("random")
     return partial(module.setstate, module.getstate()) if module is not None else lambda: None
 
 
 def repairs(run: Run, opened: list[int]) -> forked.Repairs:
-    """What the child has to put right in its copy of this Python. ``opened`` grows by the descriptors that it needs for that."""
+    """Return what the child has to put right in its copy of this Python. ``opened`` grows by the descriptors that it needs for that."""
     run.machine.openmp.pause()
     processes = run.processes()
     opened += [process.fd for process in processes.values()]
@@ -82,79 +83,6 @@ def _opened_anew(fd: int) -> int:
     """Another open file of an output file, with flags and an offset of its own. Raises ``StepFailedError``."""
     with Step("open anew", "the files for the test's output"):
         return os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
-
-
-@dataclass
-class Given:
-    """Descriptors that a child needs, in whatever process forks it."""
-
-    namespaces: int
-    pidfd: int  # of the sandbox's PID 1
-    private: int
-    joins: tuple[int, ...]
-    stdout: int = -1
-    stderr: int = -1
-    frames: int = -1
-    stacks: int = -1
-    commands: int = -1
-    ended: int = -1
-    door: int = -1  # by which the child says that it is inside; closed before the test's own code, which could take that back
-    events: Events = field(default_factory=dict)
-    memory: MemoryLimit | MemoryLooked | None = None
-    mirrors: dict[str, int] = field(default_factory=dict)
-    relays: dict[relay.Identity, int] = field(default_factory=dict)  # what stands in the place of an output of pytest's
-
-    @classmethod
-    def of(cls, sandbox: Sandbox) -> Given:
-        """With those of a sandbox, which stay its own."""
-        return cls(sandbox.recipe.namespaces, sandbox.pidfd, sandbox.private, sandbox.joins)
-
-    @property
-    def own(self) -> tuple[int, ...]:
-        """Those that whoever forks has no use for afterwards."""
-        memory = () if self.memory is None else self.memory.descriptors
-        pipes = (self.frames, self.stacks, self.commands, self.ended, self.door, *self.relays.values())
-        found = (*pipes, self.stdout, self.stderr, *(fd for fd, _ in self.events.values()), *memory)
-        return tuple(fd for fd in found if fd >= 0)
-
-    @property
-    def all(self) -> tuple[int, ...]:
-        """Every one of them."""
-        return (*self.own, *self.mirrors.values(), self.pidfd, self.private, *self.joins)
-
-    def kept(self, *, goes_on: bool) -> tuple[int, ...]:
-        """Those that the child has open in its test; ``goes_on``: it waits for commands."""
-        events = tuple(fd for fd, _ in self.events.values())
-        commands = (self.commands,) if goes_on else ()
-        return (self.frames, self.stacks, self.ended, self.door, self.stdout, *commands, *events, *self.mirrors.values())
-
-    def packed(self) -> tuple[list[str | int], tuple[int, ...]]:
-        """Fields and descriptors of a message."""
-        assert not isinstance(self.memory, MemoryLooked)  # a nursery is for tests in namespaces
-        memory = ["" if self.memory is None else self.memory.above, 0 if self.memory is None else len(self.memory.limits)]
-        names = [*(f"{kind}={word}" for kind, (_, word) in self.events.items()), "", *self.mirrors, "", *self.relays]
-        pipes = (self.frames, self.stacks, self.commands, self.ended, self.door)
-        descriptors = (*pipes, self.pidfd, self.private, self.stdout, self.stderr)
-        events = tuple(fd for fd, _ in self.events.values())
-        limits = () if self.memory is None else self.memory.descriptors
-        named = (*events, *self.mirrors.values(), *self.relays.values())
-        return [self.namespaces, len(self.joins), *memory, *names], (*descriptors, *self.joins, *named, *limits)
-
-    @classmethod
-    def unpacked(cls, fields: list[str], descriptors: list[int]) -> Given:
-        """What ``packed`` packed, with the numbers that they have here."""
-        namespaces, joins, above, limits, *names = fields
-        at = names.index("")
-        behind = names.index("", at + 1)
-        frames, stacks, commands, ended, door, pidfd, private, stdout, stderr, *rest = descriptors
-        given = cls(int(namespaces), pidfd, private, tuple(rest[: int(joins)]), stdout, stderr, frames, stacks, commands, ended, door)
-        rest = rest[int(joins) :]
-        given.events = {kind: (rest.pop(0), word) for kind, _, word in (name.partition("=") for name in names[:at])}
-        given.mirrors = {name: rest.pop(0) for name in names[at + 1 : behind]}
-        given.relays = {name: rest.pop(0) for name in names[behind + 1 :]}
-        if above:
-            given.memory = MemoryLimit(rest[0], tuple(rest[1 : 1 + int(limits)]), int(above))
-        return given
 
 
 @dataclass
@@ -211,7 +139,7 @@ def board(run: Run, config: pytest.Config, spec: Spec, sandbox: Sandbox) -> Boar
 def _inheritance(
     run: Run, config: pytest.Config, spec: Spec, given: Given, *, timers: Stopped, ours: set[int]
 ) -> tuple[Inheritance, set[int], dict[int, int]]:
-    """What becomes of all that pytest has open but ``ours``, which descriptors a child needs as they are, and in whose place it has others.
+    """Say what becomes of all that pytest has open but ``ours``, which descriptors a child needs as they are, which it has in their place.
 
     What is written to pytest's own files reaches them: the standard streams, which capture has put aside, and its logs.
     """
@@ -244,7 +172,7 @@ def _dumps_to(timers: Stopped, standard: set[int], *, strict: bool) -> set[int]:
 
 
 def status_flags(config: pytest.Config) -> dict[int, int]:
-    """The flags of pytest's standard streams, of which a child shares a terminal: with O_NONBLOCK set, pytest's own writes fail."""
+    """Return the flags of pytest's standard streams, of which a child shares a terminal: with O_NONBLOCK set, pytest's own writes fail."""
     found = {}
     for fd in {0, 1, 2} | capture.kept_descriptors(config):
         with contextlib.suppress(OSError):  # closed, as pytest <&- has it
@@ -293,7 +221,7 @@ def entry(
 
 
 def entry_like(known: Entry, known_given: Given, given: Given) -> Entry:
-    """The same for another child of the same process that waits for commands, with what that is given."""
+    """Make the same for another child of the same process that waits for commands, with what that is given."""
     targets = {known_given.stdout: given.stdout, known_given.stderr: given.stderr}
     targets |= {fd: given.relays[identity] for identity, fd in known_given.relays.items()}
     return replace(

@@ -91,14 +91,15 @@ def _try(run: Run, name: str, changes: dict[str, object], *, enters: bool) -> Fi
     from pytest_isolate._linux.root import Root  # noqa: PLC0415
     from pytest_isolate._plan import bare, planning, strictness  # noqa: PLC0415
     from pytest_isolate._plan.remedies import remedy  # noqa: PLC0415
+    from pytest_isolate._session.plans import bare_plan_for, likely_places  # noqa: PLC0415
 
     optional = name in _EXTRA
     spec = Spec(**{**{key: keyword.default for key, keyword in KEYWORDS.items()}, **changes}, origins={})  # type: ignore[arg-type]
     machine = run.machine
     if name == _WITHOUT:
-        plan, spec = run.bare_plan(spec), bare.given(spec, machine.host)
+        plan, spec = bare_plan_for(run, spec), bare.given(spec, machine.host)
     else:
-        plan = planning.plan(spec, machine.host, Root(), run.places())
+        plan = planning.plan(spec, machine.host, Root(), likely_places(run))
     for missing in (*plan.missing, strictness.missing(spec)):
         if missing is not None:
             return Finding(name, available=False, reason=missing.reason, remedy=missing.remedy, optional=optional)

@@ -54,7 +54,7 @@ class Telling:
             self._send({"kind": "allure", "result": json.dumps({**data, "steps": []})})
 
     def finish(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
-        """The hook behind a test's last report, or behind an attempt's: then each has a result of its own."""
+        """Take the hook behind a test's last report, or behind an attempt's: then each has a result of its own."""
         _run(self._listener.pytest_runtest_logfinish(nodeid=nodeid, location=location))
 
 
@@ -85,7 +85,7 @@ class Result:
         self._logger.schedule_test(result.uuid, result)
 
     def _describe(self, started: float) -> None:
-        """A result by the listener's own hooks, of a test whose process has told none."""
+        """Make a result by the listener's own hooks, of a test whose process has told none."""
         listener = self._listener
         listener._update_fixtures_children = lambda _: None
         try:
@@ -148,7 +148,7 @@ def begin(
 
 
 def results_told(frames: list[Frame]) -> list[dict[str, Any]]:
-    """The results that a child told, as far as they are ones."""
+    """Return the results that a child told, as far as they are ones."""
     return [data for frame in frames if frame["kind"] == "allure" for data in _read(str(frame["result"]))]
 
 

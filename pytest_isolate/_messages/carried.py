@@ -43,7 +43,7 @@ def put_beside(report: pytest.TestReport, frame: Frame) -> None:
 
 
 def pass_on(before: pytest.TestReport, instead: pytest.TestReport) -> None:
-    """A report that is made here in the place of another has what that had."""
+    """Give a report that is made here in the place of another what that had."""
     contexts = _contexts()
     if before in contexts:
         contexts[instead] = contexts[before]
@@ -81,7 +81,7 @@ def complete(item: pytest.Item, report: pytest.TestReport, records: Iterable[log
 
 
 def _told(records: Iterable[logging.LogRecord]) -> list[dict[str, object]]:
-    """Records as the plugin writes them."""
+    """Give records as the plugin writes them."""
     handler = sys.modules["pytest_jsonreport.plugin"].LoggingHandler()
     for record in records:
         handler.emit(record)

@@ -30,7 +30,7 @@ Warn = Callable[[str, type[Warning]], None]
 
 
 def measuring(is_private: Callable[[str], bool]) -> Measuring | None:
-    """The measurement that runs in this process, or ``None``. ``is_private``: whether a path's files are the sandbox's own."""
+    """Return the measurement that runs in this process, or ``None``. ``is_private``: whether a path's files are the sandbox's own."""
     module = sys.modules.get("coverage")
     current = getattr(getattr(module, "Coverage", None), "current", None)
     coverage = None if current is None else current()
@@ -67,7 +67,7 @@ class Measuring:
         return "fork" in (getattr(self._coverage.config, "patch", None) or ())
 
     def again(self, *, owns_files: bool) -> Measuring:
-        """The same in a fork, for a test that begins there now."""
+        """Begin the same in a fork, for a test that begins there now."""
         return Measuring(self._module, self._coverage, lambda _: owns_files)
 
     def begin(self) -> None:
@@ -193,7 +193,7 @@ def _frames(data: Any, *, branches: bool) -> Iterator[Frame]:  # noqa: ANN401 - 
 
 
 def read(frame: Frame) -> Measured:
-    """What a child measured, checked. Raises ``GarbledError`` for whatever a child of ours would not have sent."""
+    """Return what a child measured, checked. Raises ``GarbledError`` for whatever a child of ours would not have sent."""
     branches, files = frame.get("branches"), frame.get("files")
     if not isinstance(branches, bool) or not isinstance(files, dict):
         raise GarbledError("a measurement of coverage is not one")

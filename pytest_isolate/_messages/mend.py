@@ -13,7 +13,7 @@ _NOT_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def xml_text(text: str) -> str:
-    """The same without characters that XML has no way to say, as pytest writes them in values: a name of a property is written as it is."""
+    """Replace characters that XML has no way to say, as pytest does in values: a name of a property it writes as it is."""
     return _NOT_XML.sub(lambda found: f"#x{ord(found[0]):02X}", text)
 
 
@@ -46,7 +46,7 @@ def joined(inside: list[tuple[str, str]], outside: list[tuple[str, str]]) -> lis
 
 
 def _added(first: str, second: str, *, logged: bool) -> str:
-    """Logs are stripped, a section each."""
+    """Join two texts; logs are stripped, a section each."""
     return f"{first}\n{second}" if logged and first and second else first + second
 
 
@@ -68,7 +68,7 @@ def is_raised_at(traceback: types.TracebackType | None) -> bool:
 
 
 def innermost_of_ours(traceback: types.TracebackType | None) -> types.TracebackType | None:
-    """What a traceback has behind the last frame of this package, which no plain run has."""
+    """Return what a traceback has behind the last frame of this package, which no plain run has."""
     found = step = traceback
     while step is not None:
         if step.tb_frame.f_code.co_filename.startswith(_HERE):
@@ -78,7 +78,7 @@ def innermost_of_ours(traceback: types.TracebackType | None) -> types.TracebackT
 
 
 def without_ours(traceback: types.TracebackType | None) -> types.TracebackType | None:
-    """The same without the frames of this package, and without the second entry that each makes of the pluggy's that called it."""
+    """Leave out the frames of this package, and the second entry that each makes of the pluggy's that called it."""
     steps: list[types.TracebackType] = []
     while traceback is not None:
         steps.append(traceback)
@@ -97,7 +97,7 @@ _HERE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 
 
 def _code(body: str) -> types.CodeType:
-    """A function's, all of one line and of no columns, which would be marked in a line of somebody else's."""
+    """Make a function's code, all of one line and of no columns, which would be marked in a line of somebody else's."""
     module = compile(f"def at(): {body}", "?", "exec")
     code = next(each for each in module.co_consts if isinstance(each, types.CodeType))
     if sys.version_info < (3, 11):

@@ -96,7 +96,7 @@ class Played:
     def call(
         self, report: pytest.TestReport, raised: dict[str, Any] | None, reader: Reader | None, *, strict: bool
     ) -> pytest.CallInfo[None]:
-        """The call behind a child's report, with what the child said of an exception."""
+        """Return the call behind a child's report, with what the child said of an exception."""
         call: pytest.CallInfo[None] = pytest.CallInfo.from_call(lambda: None, when=report.when or "call")
         if raised is not None:
             call.excinfo = pytest.ExceptionInfo.from_exception(_exception(raised, reader, strict=strict))
@@ -173,7 +173,7 @@ class Played:
         return hook_calls.module_of(plugin).partition(".")[0] in REMEMBERING or self.is_projects_own(plugin)
 
     def caller(self, item: pytest.Item, name: str) -> Any:  # noqa: ANN401 - a caller's class cannot be named
-        """The caller of a hook of those who play for a test, and of no others."""
+        """Return the caller of a hook of those who play for a test, and of no others."""
         manager, players = self._config.pluginmanager, self._players(item)
         callers = self._callers.setdefault(players, {})
         if name not in callers:
@@ -198,7 +198,7 @@ def _is_projects_own(plugin: object, root: str) -> bool:
 
 
 def _exception(raised: dict[str, Any], reader: Reader | None, *, strict: bool) -> BaseException:
-    """What the child's phase raised: of the same class where this process has it, with the same text and the same stack."""
+    """Return what the child's phase raised: of the same class where this process has it, with the same text and the same stack."""
     error = _instance(raised, strict=strict)
     try:
         mend.raise_at(reading.places(raised["stack"], reader), error)
@@ -214,7 +214,7 @@ def _is_ours(error: BaseException) -> bool:
 
 
 def _class(module: str, name: str, *, strict: bool) -> type[BaseException] | None:
-    """The class of that name; nothing is imported for a child, and no code of a module's runs. A strict test names those of Python."""
+    """Find the class of a name; nothing is imported for a child, and no code of a module's runs. A strict test names those of Python."""
     if strict and module not in {"builtins", _OUTCOMES}:
         return None
     if module == "builtins" and name not in vars(builtins):

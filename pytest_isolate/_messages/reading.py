@@ -223,7 +223,7 @@ def sendable(value: Any) -> Any:  # noqa: ANN401 - whatever JSON has
 
 
 def checked(frames: list[Frame], *, strict: bool, may_need: bool = False) -> tuple[list[Frame], str | None]:
-    """The frames up to the first that no child of ours would have written, and what the test's process did by that one."""
+    """Return the frames up to the first that no child of ours would have written, and what the test's process did by that one."""
     for number, frame in enumerate(frames):
         if (wrong := _wrong(frame, number, strict=strict, may_need=may_need)) is not None:
             return frames[:number], wrong
@@ -255,7 +255,7 @@ def _misfit(value: dict[str, Any], shapes: dict[str, object]) -> str | None:
 
 
 def report_fault(data: object) -> str | None:
-    """What is wrong with a report in pytest's own JSON form; None if nothing is."""
+    """Return what is wrong with a report in pytest's own JSON form; None if nothing is."""
     assert isinstance(data, dict)
     if (bad := _misfit(data, _REPORT)) is not None:
         return f"its {bad}"
@@ -303,7 +303,7 @@ def report(item: pytest.Item, frame: Frame, *, strict: bool) -> pytest.TestRepor
 
 
 def places(stack: Sequence[tuple[str, int, str]], reader: Reader | None) -> list[tuple[str, int, str]]:
-    """A stack that pytest may show lines of. ``reader``: whose rights count."""
+    """Give a stack that pytest may show lines of. ``reader``: whose rights count."""
     return [
         (path if _is_path(path) and sources.may_show(path, reader) else "?", line, function[:_LONGEST_NAME])
         for path, line, function in stack[-MOST_FRAMES:]
@@ -311,5 +311,5 @@ def places(stack: Sequence[tuple[str, int, str]], reader: Reader | None) -> list
 
 
 def shown_line(path: str, reader: Reader | None) -> str | None:
-    """What ``warnings.WarningMessage`` is to show of a file: None for a line of it, which pytest may read there, else nothing."""
+    """Return what ``warnings.WarningMessage`` is to show of a file: None for a line of it, which pytest may read there, else nothing."""
     return None if _is_path(path) and sources.may_show(path, reader) else ""

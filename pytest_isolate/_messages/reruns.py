@@ -40,7 +40,7 @@ def last_attempt(reports: list[pytest.TestReport]) -> int:
 
 
 def attempts_of(reports: list[pytest.TestReport]) -> list[list[pytest.TestReport]]:
-    """The reports of each attempt; of a test that has none, one without."""
+    """Return the reports of each attempt; of a test that has none, one without."""
     attempts: list[list[pytest.TestReport]] = []
     for report in reports:
         if report.when == "setup" or not attempts:

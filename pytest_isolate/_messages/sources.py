@@ -76,6 +76,6 @@ def _keep(path: str, size: int, lines: list[str]) -> None:
 
 
 def forget() -> None:
-    """The run is over: what comes next in this process finds its files as they are."""
+    """Forget all when the run is over: what comes next in this process finds its files as they are."""
     while _read:
         linecache.cache.pop(_read.popitem()[0], None)

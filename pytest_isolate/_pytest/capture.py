@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,12 +20,12 @@ def quietly() -> Iterator[None]:
 
 
 def global_capture(config: pytest.Config) -> Any:  # noqa: ANN401 - of a class that cannot be named
-    """The capture of the standard streams, which there is no public way to look at; None without one."""
+    """Return the capture of the standard streams, which there is no public way to look at; None without one."""
     return getattr(config.pluginmanager.getplugin("capturemanager"), "_global_capturing", None)
 
 
 def files(config: pytest.Config) -> list[tuple[int, int]]:
-    """The files behind pytest's global fd capture, as (captured descriptor, its file's descriptor). Between tests they are empty.
+    """Return the files behind pytest's global fd capture, as (captured descriptor, its file's descriptor). Between tests they are empty.
 
     A child must not share their offset with the parent, and the output of a killed child can be read only from a
     file that the parent holds too; there is no public way to say which file to capture to.
@@ -89,5 +90,19 @@ def has_terminal(config: pytest.Config) -> bool:
 
 
 def report_sections(item: pytest.Item) -> list[tuple[str, str, str]]:
-    """What was captured so far, as (phase, kind, text): ``Item.add_report_section`` is public, reading back is not."""
+    """Return what was captured so far, as (phase, kind, text): ``Item.add_report_section`` is public, reading back is not."""
     return item._report_sections
+
+
+@contextlib.contextmanager
+def printed_later() -> Iterator[None]:
+    """Keep what Python prints to the streams that there are now, and print it at the end."""
+    kept = [(name, getattr(sys, name), io.StringIO()) for name in ("stdout", "stderr")]
+    for name, _, buffer in kept:
+        setattr(sys, name, buffer)
+    yield
+    for name, stream, buffer in kept:
+        if getattr(sys, name) is buffer:
+            setattr(sys, name, stream)
+        stream.write(buffer.getvalue())
+        stream.flush()

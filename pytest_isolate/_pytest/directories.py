@@ -8,7 +8,7 @@ import pytest
 
 
 def temporary_base(config: pytest.Config) -> Path:
-    """The base of all ``tmp_path``, made by the parent so that forty children do not make forty of them."""
+    """Return the base of all ``tmp_path``, made by the parent so that forty children do not make forty of them."""
     factory: pytest.TempPathFactory = config._tmp_path_factory  # type: ignore[attr-defined]
     return factory.getbasetemp()
 

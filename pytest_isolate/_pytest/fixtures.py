@@ -28,7 +28,7 @@ def with_dependents(item: pytest.Item, names: Iterable[str], known: Iterable[pyt
 
 
 def asked_fixture(item: pytest.Item, name: str) -> Any:  # noqa: ANN401 - of which only the scope is public
-    """The fixture that a test gets by ``getfixturevalue`` of a name."""
+    """Return the fixture that a test gets by ``getfixturevalue`` of a name."""
     found = item.session._fixturemanager.getfixturedefs(name, item)
     return found[-1] if found else None
 

@@ -18,7 +18,7 @@ _OF_PHASES = frozenset({"capturemanager", "logging-plugin", "unraisableexception
 
 @contextlib.contextmanager
 def around_protocol(item: pytest.Item, projects: Callable[[object], bool] = lambda _: False) -> Iterator[None]:
-    """What pytest's own plugins put around a test's protocol, for the parts of it that are pytest's: wider fixtures.
+    """Enter what pytest's own plugins put around a test's protocol, for the parts of it that are pytest's: wider fixtures.
 
     Without it their warnings are lost, their assertions are not explained, and one that hangs shows no stack
     after ``faulthandler_timeout``. All do it in a wrapper of ``pytest_runtest_protocol``, which there is no public way to enter alone.
@@ -50,7 +50,7 @@ def around_protocol(item: pytest.Item, projects: Callable[[object], bool] = lamb
 
 
 def phase_of(item: pytest.Item, when: str, projects: Callable[[object], bool] = lambda _: False) -> Callable[..., Any]:
-    """The hook of a phase, captured and logged, without what anybody but pytest, this plugin and ``projects`` does in it.
+    """Return the hook of a phase, captured and logged, without what anybody but pytest, this plugin and ``projects`` does in it.
 
     The names of pytest's own plugins are not documented, nor is what its logging keeps of a set-up for the teardown.
     """
@@ -77,7 +77,7 @@ def without_stops(session: pytest.Session) -> Iterator[None]:
 
 
 def teardown_by(item: pytest.Item, projects: Callable[[object], bool]) -> Callable[..., Any]:
-    """The hook of a teardown with ``projects`` alone."""
+    """Return the hook of a teardown with ``projects`` alone."""
     manager = item.config.pluginmanager
     callers, plugins = item.config.stash.setdefault(_PHASES, {}), manager.get_plugins()
     known = callers.get("teardown of projects")
@@ -145,7 +145,7 @@ def own_makereport(item: pytest.Item) -> Any:  # noqa: ANN401 - a caller's class
 
 
 def module_of(plugin: object) -> str:
-    """The name of a plugin's module, or of its class's."""
+    """Return the name of a plugin's module, or of its class's."""
     return str(getattr(plugin, "__name__", None) or type(plugin).__module__)
 
 
@@ -169,7 +169,7 @@ def _set_hooks(config: pytest.Config, callers: Mapping[str, object]) -> None:
 
 
 def prepared_callers(config: pytest.Config, receiver: object, names: Iterable[str]) -> dict[str, object]:
-    """The callers for it, made once in the parent (1 ms) and again only when plugins came or went."""
+    """Return the callers for it, made once in the parent (1 ms) and again only when plugins came or went."""
     manager = config.pluginmanager
     plugins = manager.get_plugins()
     known = config.stash.get(_ALONE, None)

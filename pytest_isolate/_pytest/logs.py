@@ -38,7 +38,7 @@ def continue_live_logs(config: pytest.Config, phase: str) -> None:
 
 
 def records_of(item: pytest.Item, phase: str) -> list[logging.LogRecord]:
-    """What was logged in a phase, up to now: of a finished teardown its last part, of which pytest's plugin keeps the list alone."""
+    """Return what was logged in a phase, up to now: of a finished teardown its last part, of which pytest's plugin keeps the list alone."""
     handler: Any = getattr(item.config.pluginmanager.getplugin("logging-plugin"), "caplog_handler", None)
     known = item.stash.get(caplog_records_key, {})
     return list(known.get(phase, ()) if phase != "teardown" else getattr(handler, "records", ()))
@@ -55,7 +55,7 @@ def log_file_descriptors(config: pytest.Config) -> set[int]:
 
 
 def debug_trace(config: pytest.Config) -> list[TextIO]:
-    """The file of ``pytest --debug``, which its hook keeps to itself: it stays open too, and has to be flushed before a fork.
+    """Return the file of ``pytest --debug``, which its hook keeps to itself: it stays open too, and has to be flushed before a fork.
 
     What is written of it in a child is what plain pytest writes there. pluggy has no public way to say where its trace goes.
     """

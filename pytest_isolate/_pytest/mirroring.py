@@ -28,7 +28,7 @@ class _Recorded(io.StringIO):
 
 
 def kept_in_memory(config: pytest.Config) -> dict[str, Any]:
-    """What pytest captures into its own memory, by the name in a report's section ("log"), and the object that holds it.
+    """Return what pytest captures into its own memory, by the name in a report's section ("log"), and the object that holds it.
 
     It is lost with the process, and there is no public way to have it kept elsewhere.
     """

@@ -77,7 +77,7 @@ def refusal(items: list[pytest.Item], config: pytest.Config) -> str | None:
 
 
 def troubles(item: pytest.Item, said: set[str]) -> Iterator[str]:
-    """A sentence for everything here that does not work in this test as it does in others; each is said once a run."""
+    """Yield a sentence for everything here that does not work in this test as it does in others; each is said once a run."""
     for text in _found(item):
         if text not in said:
             said.add(text)

@@ -14,7 +14,7 @@ def restore_serialization(manager: pytest.PytestPluginManager) -> None:
 
 
 def take_identity(report: pytest.TestReport, item: pytest.Item) -> None:
-    """A report from a child is the item's. pytest 9.2 parses the identity from its text, wrongly where a name has ``::``."""
+    """Give a child's report the item's identity: pytest 9.2 parses it from its text, wrongly where a name has ``::``."""
     if hasattr(report, "_id") and hasattr(item, "id"):
         report._id = item.id
 

@@ -121,7 +121,7 @@ def set_up_shared(item: pytest.Item, fresh: Container[str], asked: str | None = 
 
 
 def set_up_nodes(session: pytest.Session) -> tuple[object, ...]:
-    """The collectors that are set up."""
+    """Return the collectors that are set up."""
     return tuple(session._setupstate.stack)
 
 
@@ -164,7 +164,7 @@ def raise_whole(error: BaseException, cut: Cut) -> None:
 
 
 def forget_request(item: pytest.Item) -> None:
-    """What pytest does at the end of a test's protocol, so that values of fixtures go with it."""
+    """Do what pytest does at the end of a test's protocol, so that values of fixtures go with it."""
     if hasattr(item, "_request"):
         item._request = False
         item.funcargs = None  # type: ignore[attr-defined]

@@ -43,14 +43,14 @@ class Inherited:
         self._writable = self._writable or set()
 
     def before_fixture(self) -> None:
-        """What is there before the first shared fixture is none of its."""
+        """Note what is there before the first shared fixture, and so is none of its."""
         if self._writable is None:
             self.look_for_mappings(_BEFORE)
 
     def leave(
         self, ours: set[int], standing: set[int], nothing: set[int], *, strict: bool, disk: int | None, private: int
     ) -> tuple[Inheritance, set[int]]:
-        """What to do in a child with all that is open but ``ours``, and which of it fork gives by itself. Raises ``StepFailedError``.
+        """Say what to do in a child with all that is open but ``ours``, and which of it fork gives by itself. Raises ``StepFailedError``.
 
         ``standing``: what pytest itself needs as it is, and with it every other descriptor of these files; of them ``nothing``
         is there but /dev/null.
@@ -82,7 +82,7 @@ class Inherited:
         return tuple(each for each in self._mappings.values() if not each.gone and (each.writable or each.identity in writable))
 
     def troubles(self, lost: list[Lost]) -> Iterator[str]:
-        """A sentence for all that tests have not as they should; each is said once a run."""
+        """Yield a sentence for all that tests have not as they should; each is said once a run."""
         for path, text in self._found(lost):
             if path not in self._said:
                 self._said.add(path)

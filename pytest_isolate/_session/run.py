@@ -5,42 +5,29 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from pytest_isolate._config import options, pyproject
-from pytest_isolate._errors import Step, StepFailedError
+from pytest_isolate._errors import Step
 from pytest_isolate._forward.descriptors import sockets
 
 if TYPE_CHECKING:
     from pytest_isolate._config.rules import Rules
-    from pytest_isolate._config.spec import Defaults, Spec
-    from pytest_isolate._config.topology import Topology
-    from pytest_isolate._forking.forked import Parent
-    from pytest_isolate._forking.openmp import OpenMP
-    from pytest_isolate._forking.own_processes import Children, Stats
+    from pytest_isolate._config.spec import Defaults
+    from pytest_isolate._forking.own_processes import Stats
     from pytest_isolate._forward.forwarding import Forwarding
-    from pytest_isolate._forward.server import Server
     from pytest_isolate._linux.environment import Environment
-    from pytest_isolate._linux.host import Host
-    from pytest_isolate._linux.huge_pages import Exchange
-    from pytest_isolate._linux.kernel_log import KernelLog
-    from pytest_isolate._linux.mounts import MountPoint, MountTable
     from pytest_isolate._messages.played import Played
-    from pytest_isolate._model import Missing
-    from pytest_isolate._network.needs import Kernel
-    from pytest_isolate._plan.planning import Plan
     from pytest_isolate._report.json_report import Entry
     from pytest_isolate._report.reporting import Reporting
-    from pytest_isolate._sandbox.keeper import Keeper
     from pytest_isolate._session.inherited import Inherited
     from pytest_isolate._session.interruption import OnTerminate
+    from pytest_isolate._session.machine import Machine
 
 _REST = "pytest_isolate_entries"
 
@@ -51,62 +38,6 @@ class Started(NamedTuple):
     scope: str
     threads: tuple[threading.Thread, ...]
     sockets: bool
-
-
-class Machine:
-    """Everything that needs the kernel; made when the first isolated test runs, because importing it costs time."""
-
-    def __init__(self) -> None:
-        from pytest_isolate._forking.forked import Parent  # noqa: PLC0415
-        from pytest_isolate._forking.openmp import OpenMP  # noqa: PLC0415
-        from pytest_isolate._forking.own_processes import Children  # noqa: PLC0415
-        from pytest_isolate._linux import host  # noqa: PLC0415
-        from pytest_isolate._linux.huge_pages import Exchange  # noqa: PLC0415
-        from pytest_isolate._linux.kernel_log import KernelLog  # noqa: PLC0415
-        from pytest_isolate._linux.mounts import MountTable  # noqa: PLC0415
-        from pytest_isolate._sandbox.keeper import Keeper  # noqa: PLC0415
-
-        with Step("read", "/proc/self/mountinfo and the control groups of this machine"):
-            self.table: MountTable = MountTable()
-            self.seen_mounts: list[MountPoint] = self.table.visible()
-            self.host: Host = host.look(self.seen_mounts)
-        try:
-            self.kernel_log: KernelLog | None = KernelLog()
-        except OSError:  # not for this caller: then a memory violation says less, as docs/limitations.md has it
-            self.kernel_log = None
-        self.children: Children = Children()
-        self.parent: Parent = Parent()
-        try:
-            self.keeper: Keeper = Keeper(self.host.places)
-        except StepFailedError:
-            self.let_go()
-            raise
-        self.parent.answer()
-        self.plans: dict[tuple[object, ...], Plan] = {}
-        self.huge_pages: Exchange = Exchange()
-        self.openmp: OpenMP = OpenMP()
-
-    def let_go(self) -> None:
-        """Let go of everything besides the keeper."""
-        self.table.close()
-        self.children.close()
-        self.parent.close()
-        if self.kernel_log is not None:
-            self.kernel_log.close()
-
-    def revive(self) -> None:
-        """Put a new builder in the place of one that died. Raises ``StepFailedError``."""
-        if self.keeper.death() is not None:
-            self.keeper.revive()
-
-    def look_again(self) -> None:
-        """Forget the plans if the machine's mounts or its /etc/hosts changed."""
-        from pytest_isolate._linux import host, names  # noqa: PLC0415
-
-        if (mounts := self.table.visible()) is not self.seen_mounts or names.seen() != self.host.hosts:
-            self.seen_mounts = mounts
-            self.host = host.look(mounts)
-            self.plans.clear()
 
 
 def _rules_of(config: pytest.Config) -> Rules | None:
@@ -147,7 +78,6 @@ class Run:
         self.foreign_entries: dict[tuple[object, ...], dict[str, object]] = {}  # of xdist's workers, as JSON
         self._inherited: Inherited | None = None
         self._played: Played | None = None
-        self._network_kernel: Kernel | None = None  # what it has for networks of hosts, if a test has asked for one
         self._forwarding: Forwarding | None = None
         self.stream_flags: dict[int, int] = {}  # of pytest's standard streams, as fcntl(2) says, before a test could change them
         self.wider: set[pytest.FixtureDef[Any]] = set()  # fixtures that pytest has set up, now or before
@@ -247,7 +177,7 @@ class Run:
         return self.all
 
     def unmatched_rules(self, items: Sequence[pytest.Item]) -> Iterator[str]:
-        """A sentence for each rule that names something in a collected file which is not in it."""
+        """Yield a sentence for each rule that names something in a collected file which is not in it."""
         if self._rules is not None:
             yield from self._rules.unmatched([str(item.nodeid) for item in items])
 
@@ -278,6 +208,8 @@ class Run:
     def machine(self) -> Machine:
         """The machine. Raises ``StepFailedError``."""
         if self._machine is None:
+            from pytest_isolate._session.machine import Machine  # noqa: PLC0415 - knows the kernel
+
             self._machine = Machine()
             if not hasattr(self.config, "workerinput"):  # xdist's workers are ended by their controller
                 from pytest_isolate._session.interruption import OnTerminate  # noqa: PLC0415 - knows the kernel
@@ -303,21 +235,6 @@ class Run:
             self._forwarding = Forwarding()
         return self._forwarding
 
-    def servers(self, spec: Spec) -> tuple[Server, ...]:
-        """What a test with these keywords reaches now. Raises ``StepFailedError`` and ``BadValueError``."""
-        found: tuple[Server, ...] = ()
-        if spec.reaches_fixtures:
-            found = self.forwarding.servers(self.changes, self.foreign_children(), spec.named_fresh)
-        if not spec.forward.others or spec.strict:
-            return found
-        from pytest_isolate._config.spec import BadValueError  # noqa: PLC0415
-        from pytest_isolate._forward.others import NobodyThereError  # noqa: PLC0415 - for those who name some
-
-        try:
-            return tuple(dict.fromkeys((*found, *self.forwarding.others(spec.forward.others))))
-        except NobodyThereError as error:
-            raise BadValueError(f"isolate: forward={spec.forward} ({spec.origin('forward')}): {error}") from None
-
     @property
     def played(self) -> Played:
         """Hooks that are called here too for tests that run elsewhere."""
@@ -338,93 +255,6 @@ class Run:
         """How the builder died; None if it lives. ``died``: a test did in the way that tests die by that."""
         return None if self._machine is None else self._machine.keeper.death(0.05 if died else 0.0)
 
-    def plan(self, spec: Spec, session: pytest.Session) -> Plan:
-        """The plan for a spec, made once. Raises ``StepFailedError``, and ``BadValueError`` where nobody is where it forwards to."""
-        from pytest_isolate._forward.place import UNIX  # noqa: PLC0415
-        from pytest_isolate._linux.root import Root  # noqa: PLC0415
-        from pytest_isolate._plan import planning, strictness  # noqa: PLC0415
-
-        machine = self.machine
-        machine.look_again()
-        servers = self.servers(spec)
-        sockets = tuple(server for server in servers if server.place.kind == UNIX)
-        hosts = tuple((str(server.place.address), server.name) for server in servers if server.name is not None and spec.networking.is_own)
-        if (topology := spec.networking.topology) is not None:
-            hosts += topology.names
-            self._check_mover(spec)
-        key = (*spec.recipe_key, sockets, hosts)
-        if key not in machine.plans:
-            plan = planning.plan(spec, machine.host, Root(), self.places(session.items), sockets=sockets, hosts=hosts)
-            if (lacking := strictness.missing(spec)) is not None:
-                plan.missing += (lacking,)
-                plan.walls = tuple(each for each in plan.walls if each != "strict")
-            if spec.strict and strictness.landlock_obstacle() is None:
-                plan.walls += ("landlock",)
-            if topology is not None and (lacking := self._lacks_for(topology)) is not None:
-                plan.missing += (lacking,)
-            machine.plans[key] = plan
-        relayed = tuple(server for server in servers if spec.networking.is_own and server.place.kind != UNIX)
-        if not relayed:
-            return machine.plans[key]
-        if (with_servers := (*key, relayed)) not in machine.plans:  # the same recipe: what is reached is no part of the sandbox
-            machine.plans[with_servers] = replace(machine.plans[key], servers=relayed)
-        return machine.plans[with_servers]
-
-    def _check_mover(self, spec: Spec) -> None:
-        """A test that goes from host to host has rights for it, which as root of the machine only root may have."""
-        from pytest_isolate._config.spec import BadValueError  # noqa: PLC0415
-        from pytest_isolate._plan.planning import resolve_user  # noqa: PLC0415
-
-        if spec.user is not None and not self.machine.host.rootless and resolve_user(spec.user)[0] != 0:
-            raise BadValueError(
-                f"isolate: user={spec.user!r} ({spec.origin('user')}): with net={spec.net!r} a test has the right to go from host to host "
-                "(CAP_SYS_ADMIN), which as root of the machine no other user may have: run pytest as that user"
-            )
-
-    def _lacks_for(self, topology: Topology) -> Missing | None:
-        from pytest_isolate._network import needs  # noqa: PLC0415 - for those who have one
-
-        if self._network_kernel is None:
-            host = self.machine.host
-            self._network_kernel = needs.Kernel((host.uid, host.gid) if host.rootless else None)
-        return self._network_kernel.missing(topology)
-
-    def bare_plan(self, spec: Spec) -> Plan:
-        """The plan for a spec where there are no namespaces, made once. Raises ``StepFailedError``."""
-        from pytest_isolate._plan import bare  # noqa: PLC0415
-
-        machine = self.machine
-        key = ("bare", *spec.recipe_key)
-        if key not in machine.plans:
-            machine.plans[key] = bare.plan(spec, machine.host, self.config)
-        return machine.plans[key]
-
-    def places(self, items: Sequence[pytest.Item] = ()) -> list[str]:
-        """Directories that tests are likely to write in or below, the one for temporary files first."""
-        from pytest_isolate._pytest import directories  # noqa: PLC0415 - for isolated tests only
-
-        places = [tempfile.gettempdir(), working_directory(), str(self.config.rootpath), os.path.expanduser("~"), "/var/tmp", sys.prefix]
-        places += dict.fromkeys(str(item.path.parent) for item in items)
-        told = (
-            self.config.getoption("basetemp", None),
-            os.environ.get("PYTEST_DEBUG_TEMPROOT"),
-            directories.cache_directory(self.config),
-        )
-        return [os.path.realpath(place) for place in [*places, *filter(None, told)]]
-
-    def foreseen(self, item: pytest.Item | None) -> tuple[Spec, Plan] | None:
-        """What the next test will need, as far as this can be known before its turn."""
-        if item is None or not self.is_isolated(item):
-            return None
-        from pytest_isolate._config.spec import BadValueError  # noqa: PLC0415
-
-        try:
-            spec = self.defaults.spec_of(item)
-            plan = self.plan(spec, item.session)
-        except (BadValueError, StepFailedError):  # met again, and said, when its turn comes
-            return None
-        return None if plan.missing else (spec, plan)
-
     def index_of(self, item: pytest.Item | None) -> int:
         """Where a test stands among the session's; -1 for none, and for one that somebody's loop made."""
         if item is None:
@@ -438,19 +268,19 @@ class Run:
         return self.index_of(item) >= 0
 
     def processes(self) -> Stats:
-        """The children of pytest when a test is forked, as ``own_processes.stats`` has them: not our helper, nor other tests."""
+        """Return the children of pytest when a test is forked, as ``own_processes.stats`` has them: not our helper, nor other tests."""
         from pytest_isolate._forking import own_processes  # noqa: PLC0415 - for isolated tests only
 
         return own_processes.stats(self.foreign_children())
 
     def foreign_children(self) -> set[int]:
-        """The processes that somebody else started in pytest."""
+        """Return the processes that somebody else started in pytest."""
         children = self.machine.children.pids()
         self.forked &= children
         return children - self.forked - self.machine.keeper.helpers - self.forwarding.helpers
 
     def foreign_children_and_ended(self) -> tuple[set[int], set[int]]:
-        """The same, and which of them are over."""
+        """Return the same, and which of them are over."""
         from pytest_isolate._forking import own_processes  # noqa: PLC0415 - for isolated tests only
 
         children = self.foreign_children()

@@ -29,7 +29,7 @@ _READ_ONLY = re.compile(r"read-?only (?:file ?system|database)|EROFS", re.IGNORE
 
 
 def devices(text: str) -> Iterator[str]:
-    """A sentence for each device of the machine that a line names as one that is not there: for Python and sub-processes alike."""
+    """Yield a sentence for each device of the machine that a line names as one that is not there: for Python and sub-processes alike."""
     named: dict[str, None] = {}
     for line in text[-_MOST_TEXT:].splitlines():
         if "/dev/" in line and _MISSED.search(line):
@@ -50,7 +50,7 @@ def is_device(path: str) -> bool:
 
 
 def refused(text: str, writable: Sequence[str]) -> Iterator[str]:
-    """A sentence where a write may have been refused because the test has no file system of its own."""
+    """Yield a sentence where a write may have been refused because the test has no file system of its own."""
     if _NO_PERMISSION.search(text[-_MOST_TEXT:]):
         yield (
             f"files: a test without namespaces writes to {', '.join(writable)} only: anywhere else it would be real, "
@@ -59,7 +59,7 @@ def refused(text: str, writable: Sequence[str]) -> Iterator[str]:
 
 
 def unnamed(text: str) -> Iterator[str]:
-    """A sentence for each directory below which a write failed because its owner has no name in a sandbox without root."""
+    """Yield a sentence for each directory below which a write failed because its owner has no name in a sandbox without root."""
     named: dict[str, None] = {}
     for line in text[-_MOST_TEXT:].splitlines():
         if _NO_NAME in line:
@@ -73,7 +73,7 @@ def unnamed(text: str) -> Iterator[str]:
 
 
 def _foreign(path: str) -> tuple[str, str] | None:
-    """The nearest directory above a path that is another user's or group's, and whose; none that an overlay begins with."""
+    """Return the nearest directory above a path that is another user's or group's, and whose; none that an overlay begins with."""
     while (path := os.path.dirname(path)).count("/") > 1:
         try:
             look = os.stat(path)
@@ -94,7 +94,7 @@ def _name(known: Callable[[int], Sequence[object]], number: int) -> str:
 
 
 def too_large(text: str, files: Sequence[str], mounts: Sequence[str]) -> Iterator[str]:
-    """A sentence for each file that was shown read-only, if a write was refused for that."""
+    """Yield a sentence for each file that was shown read-only, if a write was refused for that."""
     text = text[-_MOST_TEXT:]
     if not files or _READ_ONLY.search(text) is None:
         return

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from pytest_isolate._forward.missed import Missed
-from pytest_isolate._test.flights import Flight
+from pytest_isolate._session.run import Run
 from pytest_isolate._verdict.facts import Facts
 
 _MOST_TEXT = 1 << 18  # characters that are searched, the last ones
@@ -20,7 +20,7 @@ _PORT = re.compile(r"(?:\bport[ =:]+|[\w.\]]:|/dev/tcp/[\w.:]+/)(\d{2,5})\b", re
 _PATH = re.compile(r"(/[\w.+@/-]{2,106})")
 
 
-def sentences(flight: Flight, facts: Facts, text: str) -> Iterator[str]:
+def sentences(run: Run, facts: Facts, text: str) -> Iterator[str]:
     """One for each, in the order in which they are sure."""
     ports, paths = _named(text)
     if (frame := facts.exit.last("refused")) is not None:
@@ -31,7 +31,7 @@ def sentences(flight: Flight, facts: Facts, text: str) -> Iterator[str]:
         ports.insert(0, int(str(frame["port"])))
     if not (ports or paths):
         return
-    missed = flight.run.forwarding.missed()
+    missed = run.forwarding.missed()
     sure = [port for port in ports[:1] if facts.refused]
     found = list(dict.fromkeys(_at_ports(missed, ports, sure)))
     yield from (found + list(dict.fromkeys(_at_paths(missed, paths))))[:_MOST]

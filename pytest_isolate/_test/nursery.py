@@ -5,20 +5,17 @@ nursery writes to nothing. It is made for a stretch of tests that find pytest's 
 changes: its children are copies of pytest as it was when the nursery was forked. A child forked ahead is inside its sandbox, has run
 nothing of its test, and waits for the command that says which test that is; without one it leaves.
 
-pytest opens what a child needs and passes it on. The nursery runs no test's code and reads nothing that one wrote; pytest waits for no word
-of it for longer than ``_ANSWER_LONGEST``, and does without it then.
+pytest opens what a child needs and passes it on (``nurse``). The nursery runs no test's code and reads nothing that one wrote.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 
 import pytest
 
@@ -28,22 +25,20 @@ from pytest_isolate._child.group import Group
 from pytest_isolate._child.nursing import Arrive, Nursing
 from pytest_isolate._config import settings
 from pytest_isolate._config.spec import BadValueError, Spec
-from pytest_isolate._errors import Step, StepFailedError
+from pytest_isolate._errors import StepFailedError
 from pytest_isolate._forking.timers import Stopped
 from pytest_isolate._messages import coverage
 from pytest_isolate._plan.planning import Plan
 from pytest_isolate._pytest import capture, setup_state
 from pytest_isolate._pytest.plugins import REPORTERS
-from pytest_isolate._sandbox import ending, wire
 from pytest_isolate._sandbox import entry as entry_module
-from pytest_isolate._sandbox.child import Child
-from pytest_isolate._sandbox.ending import is_ready
+from pytest_isolate._sandbox import wire
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._sandbox.watch import Watch
+from pytest_isolate._session.plans import plan_for
 from pytest_isolate._session.run import Run, working_directory
+from pytest_isolate._test.nurse import Nurse, Place
 
-_ANSWER_LONGEST = 10.0  # seconds
-_LEAVING_LONGEST = 5.0  # seconds, for children that were killed or are on their way out
 _STEADY = 2  # forks that found pytest's state the same, after which a nursery is worth its own fork
 _TOLD = (  # hooks that are called in pytest between the fork of one test and that of the next
     "pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish", "pytest_warning_recorded",
@@ -51,175 +46,14 @@ _TOLD = (  # hooks that are called in pytest between the fork of one test and th
 )  # fmt: skip
 
 
-class _Ward(Child):
-    """A child of the nursery, which reaps it and tells how it ended."""
-
-    def __init__(self, pid: int, pidfd: int, nurse: _Nurse) -> None:
-        self.pid = self.forked = pid
-        self.pidfd, self._nurse = pidfd, nurse
-
-    def reap(self) -> int | None:
-        return self._nurse.status(self.pid)
-
-    def reap_later(self, later: Callable[[int], None]) -> None:
-        del later
-        self._nurse.ignore(self.pid)
-
-    def drop(self) -> None:
-        """Nobody wants it any more."""
-        os.close(self.pidfd)
-        self._nurse.ignore(self.pid)
-
-
-class _Place:
-    """What pytest has of a child that was asked for: ready when the nursery has said who it is."""
-
-    def __init__(self, spec: Spec, plan: Plan, sandbox: Sandbox, boarding: preparation.Boarding) -> None:
-        self.spec, self.plan, self.sandbox, self.boarding = spec, plan, sandbox, boarding
-        self.child: _Ward | None = None
-        self.failed: StepFailedError | None = None
-        self.dropped = False
-        sandbox.beside.append(lambda: boarding.ours)
-
-    @property
-    def is_awaited(self) -> bool:
-        """Whether the nursery has not answered."""
-        return self.child is None and self.failed is None
-
-    def drop(self) -> None:
-        """Nobody wants it any more. It has done nothing of any test."""
-        if self.dropped:  # a Ctrl-C came meanwhile
-            return
-        self.dropped = True
-        self.sandbox.kill()
-        self.boarding.close()
-        self.sandbox.beside.clear()
-        if self.child is not None:
-            self.child.drop()
-        self.sandbox.close()
-
-
-class _Nurse:
-    """pytest's side of one nursery process."""
-
-    def __init__(self, pid: int, channel: wire.Channel, threads: tuple[str, ...]) -> None:
-        self.pid, self.channel, self.threads = pid, channel, threads
-        self.is_alive = True
-        self.died = ""  # what it said of its own failure
-        self._number = 0
-        self._places: dict[int, _Place] = {}  # asked for, and not handed over, by number: a Ctrl-C may come between any two lines
-        self._kinds: list[Spec] = []
-        self._statuses: dict[int, int] = {}
-        self._unasked: set[int] = set()  # whose status is not kept
-        self._running: set[int] = set()  # children of whose end it has not told
-        channel.settimeout(_ANSWER_LONGEST)
-
-    def ask(self, place: _Place, test: int) -> None:
-        """Have a child forked for a test, or for any other with the same keywords. Raises ``StepFailedError``."""
-        if place.spec not in self._kinds:
-            self._kinds.append(place.spec)
-        fields, descriptors = place.boarding.given.packed()
-        self._number += 1
-        self._places[self._number] = place
-        with Step("ask", "the nursery, a helper process of pytest-isolate, for a fork"):
-            wire.send(self.channel, "fork", self._number, self._kinds.index(place.spec), test, *fields, descriptors=descriptors)
-
-    def wait(self, place: _Place) -> _Ward:
-        """Wait for the child, which is the caller's then. Raises ``StepFailedError``."""
-        while place.is_awaited and self.is_alive:
-            self._hear()
-        if place.child is None:
-            raise place.failed or StepFailedError("fork", "from the nursery, a helper process of pytest-isolate, which is gone", 32)
-        self._places = {number: each for number, each in self._places.items() if each is not place}
-        return place.child
-
-    def status(self, pid: int) -> int | None:
-        """Wait until a child is reaped. Its status as of wait(2), or None."""
-        while pid not in self._statuses and self.is_alive:
-            self._hear()
-        return self._statuses.pop(pid, None)
-
-    def hear(self) -> None:
-        """Take in what it has said."""
-        while self.is_alive and is_ready(self.channel.fileno(), 0):
-            self._hear()
-
-    def _hear(self) -> None:
-        try:
-            received = wire.receive(self.channel)
-        except (TimeoutError, ConnectionError):
-            received = None
-        if received is None:
-            self.end()
-            return
-        (kind, *fields), descriptors = received
-        if kind == "died":
-            self.died = fields[0]
-        elif kind == "ended":
-            pid, status = map(int, fields)
-            self._running.discard(pid)
-            if pid in self._unasked:
-                self._unasked.discard(pid)
-            else:
-                self._statuses[pid] = status
-        elif kind == "failed":
-            number, step, path, errno = fields
-            self._places[int(number)].failed = StepFailedError(step, path, int(errno))
-            self._forget_dropped()
-        else:
-            at, pid = map(int, fields)
-            self._running.add(pid)
-            place = self._places[at]
-            place.child = _Ward(pid, descriptors[0], self)
-            if place.dropped:
-                place.child.drop()
-                self._forget_dropped()
-
-    def ignore(self, pid: int) -> None:
-        """Nobody will ask how a child ended."""
-        if self._statuses.pop(pid, None) is None:
-            self._unasked.add(pid)
-
-    def forget(self) -> None:
-        """Nobody wants those any more that wait for their turn."""
-        for place in self._places.values():
-            place.drop()
-        self._forget_dropped()
-
-    def _forget_dropped(self) -> None:
-        self._places = {number: place for number, place in self._places.items() if place.is_awaited or not place.dropped}
-
-    @property
-    def is_needed(self) -> bool:
-        """Whether somebody may ask how a child of it ended."""
-        self.hear()
-        return self.is_alive and (bool(self._running) or any(place.is_awaited for place in self._places.values()))
-
-    def leave(self) -> None:
-        """End it when it has reaped its children, which are on their way out: nobody else is sure to, and before that no sandbox ends."""
-        until = time.monotonic() + _LEAVING_LONGEST
-        while self.is_needed and (left := until - time.monotonic()) > 0:
-            is_ready(self.channel.fileno(), left)
-        self.end()
-
-    def end(self) -> None:
-        """End it. A child that runs is not its to end."""
-        if self.is_alive:
-            self.is_alive = False
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
-            ending.reap(self.pid, "the nursery, a helper process of pytest-isolate,")
-            self.channel.close()
-
-
 class Nursery:
     """The nurseries of a run, one after the other, and the children that wait for their turn."""
 
     def __init__(self, run: Run, session: pytest.Session, ahead: int, arrive: Arrive) -> None:
         self._run, self._session, self._most, self._arrive = run, session, ahead, arrive
-        self._nurse: _Nurse | None = None
-        self._retired: list[_Nurse] = []  # of an earlier state, whose children still run
-        self._ahead: deque[_Place] = deque()
+        self._nurse: Nurse | None = None
+        self._retired: list[Nurse] = []  # of an earlier state, whose children still run
+        self._ahead: deque[Place] = deque()
         self._state: object = None  # of pytest at the last fork
         self._steady = 0
         self.troubles: list[str] = []  # to be warned of
@@ -228,7 +62,7 @@ class Nursery:
         self._never = settings.why_one(run.config) is not None or preparation.wants_debugger(run.config)
 
     def take(self, item: pytest.Item, nextitem: pytest.Item | None, spec: Spec) -> Group | None:
-        """A child for this test, which waits for its command. None where pytest has to fork it itself."""
+        """Take a child for this test, which waits for its command. None where pytest has to fork it itself."""
         if not self._run.worked:  # what this machine cannot do is to be said of the first test
             return None
         if nextitem is not None and not self._run.knows(nextitem):
@@ -236,7 +70,7 @@ class Nursery:
         try:
             if not self._is_for(item, spec) or not self._is_steady(item) or self._nurse is None:
                 return None
-            plan = self._run.plan(spec, item.session)
+            plan = plan_for(self._run, spec, item.session)
             if plan.missing:
                 return None
             nurse = self._nurse
@@ -272,7 +106,7 @@ class Nursery:
             self._bear(timers)
         return 0 if self._nurse is None else self._fill(self._nurse, item, *foreseen)
 
-    def _fill(self, nurse: _Nurse, item: pytest.Item, spec: Spec, plan: Plan) -> int:
+    def _fill(self, nurse: Nurse, item: pytest.Item, spec: Spec, plan: Plan) -> int:
         if plan.recipe.waits:
             return 0
         try:
@@ -282,7 +116,7 @@ class Nursery:
             self.forget()
         return self._most - len(self._ahead)
 
-    def _next(self, nurse: _Nurse, spec: Spec, plan: Plan) -> _Place | None:
+    def _next(self, nurse: Nurse, spec: Spec, plan: Plan) -> Place | None:
         place = self._ahead[0] if self._ahead else None
         if place is not None and (place.spec != spec or place.plan is not plan):
             self._ahead.clear()
@@ -290,7 +124,7 @@ class Nursery:
             return None
         return self._ahead.popleft() if self._ahead else None
 
-    def _ask(self, nurse: _Nurse, item: pytest.Item, spec: Spec, plan: Plan, sandbox: Sandbox | None = None) -> _Place:
+    def _ask(self, nurse: Nurse, item: pytest.Item, spec: Spec, plan: Plan, sandbox: Sandbox | None = None) -> Place:
         if sandbox is None:
             sandbox = self._run.machine.keeper.take(plan.recipe)
         try:
@@ -302,7 +136,7 @@ class Nursery:
         except BaseException:
             sandbox.close()
             raise
-        place = _Place(spec, plan, sandbox, boarding)
+        place = Place(spec, plan, sandbox, boarding)
         try:
             nurse.ask(place, self._run.index_of(item))
         except BaseException:
@@ -391,7 +225,7 @@ class Nursery:
                             Nursing(self._run, self._session.items, warm, self._arrive).nurse(parent, theirs, mask)
                         finally:  # it never returns into pytest, where it would take itself for the parent
                             os._exit(1)
-                    self._nurse = _Nurse(pid, ours, warm.threads)
+                    self._nurse = Nurse(pid, ours, warm.threads)
                     self._run.forked.add(pid)
                 finally:
                     signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -1,10 +1,10 @@
-"""Several isolated tests in flight at once (``--isolate-jobs``).
+"""Several isolated tests that run at once (``--isolate-jobs``).
 
-pytest's own loop stays as it is: it takes up one test after the other. A test that may fly leaves the loop at its fork, and the loop
-goes on. Its start and its reports come in the order of the tests, when everything before them has come. So at most one test waits to begin
-again, for a delay of pytest-rerunfailures: the loop goes on meanwhile, those behind it wait with their reports.
+pytest's own loop stays as it is: it takes up one test after the other. A test that may run beside others leaves the loop at its fork, and
+the loop goes on. Its start and its reports come in the order of the tests, when everything before them has come. So at most one test waits
+to begin again, for a delay of pytest-rerunfailures: the loop goes on meanwhile, those behind it wait with their reports.
 
-Nobody may be in flight while shared fixtures change: before one is set up or torn down everybody is waited for (``settle``), so that a
+Nobody may run while shared fixtures change: before one is set up or torn down everybody is waited for (``drain``), so that a
 test never sees less, or more, than in a run without jobs. Tests that are not isolated, that are ``serial`` or share a sandbox run alone;
 one about which hooks may decide by the tests before it begins when those have been reported.
 """
@@ -17,6 +17,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NoReturn
 
 import pytest
@@ -30,16 +31,16 @@ from pytest_isolate._pytest import capture, fixtures, setup_state
 from pytest_isolate._sandbox.salvage import Reader
 from pytest_isolate._sandbox.watch import Watch, wait_for_one
 from pytest_isolate._session.run import Run
-from pytest_isolate._test import flights, protocol
-from pytest_isolate._test.flights import Flight
+from pytest_isolate._test import report, supervise
 from pytest_isolate._test.interrupted import is_between, raise_where
+from pytest_isolate._test.states import Finished, IsolatedTest, Refused, Requested, Running, Skipped, reader_of
 
 _MOST_WAITING = 8  # tests per job that are over and wait for one before them; each holds its sandbox's files
 _MEMORY_AVAILABLE = re.compile(r"^MemAvailable: +(\d+) kB", re.MULTILINE)
 
 
 def jobs_of(config: pytest.Config) -> int:
-    """How many may fly. Raises ``pytest.UsageError`` for a value that is no number."""
+    """How many may run at once. Raises ``pytest.UsageError`` for a value that is no number."""
     value = str(config.getoption("isolate_jobs"))
     if value != "auto" and not (value.isascii() and value.isdecimal() and int(value)):
         raise pytest.UsageError(f"--isolate-jobs={value}: it must be a whole number, at least 1, or auto: one for each processor")
@@ -48,181 +49,195 @@ def jobs_of(config: pytest.Config) -> int:
     )
 
 
-class Fleet:
-    """The tests of one run that are in flight or wait for their turn to be reported, in their order."""
+@dataclass
+class _Turn:
+    """The place of a test among those that have left the loop."""
 
-    def __init__(self, jobs: int, land: Callable[[Flight, BaseException | None], None], begin_again: Callable[[Flight], None]) -> None:
+    state: Running | Finished | Refused
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process is to be waited for."""
+        return isinstance(self.state, Running)
+
+    def finish(self) -> None:
+        """End the process of a test that is over, and read what is known of it."""
+        running = self.state
+        assert isinstance(running, Running)
+        test = running.test
+        try:
+            self.state = supervise.finish(running)
+        except StepFailedError as error:
+            why = explain(error, test.run.here)
+        except Exception:  # noqa: BLE001 - ours, not the test's: it must not look like the test's failure
+            why = f"pytest-isolate itself failed:\n{traceback.format_exc()}"
+        else:
+            return
+        running.requested.close()
+        self.state = Refused(test, why, "sandbox", running.spec, running.group.plan)
+
+
+class Scheduler:
+    """The tests of one run that run beside others or wait for their turn to be reported, in their order."""
+
+    def __init__(self, jobs: int, report: Callable[[Finished | Refused], None], begin_again: Callable[[IsolatedTest], None]) -> None:
         self._jobs = jobs
-        self._land = land
+        self._report = report
         self._begin_again = begin_again
-        self._turns: deque[Flight] = deque()
-        self._later: tuple[Flight, float] | None = None  # who begins again, before all of those, and not before when
+        self._turns: deque[_Turn] = deque()
+        self._later: tuple[IsolatedTest, float] | None = None  # who begins again, before all of those, and not before when
         self._stands_on: object = None
-        self._available = 0  # bytes, when nobody was in flight
+        self._available = 0  # bytes, when nobody ran
 
-    def prepare(self, flight: Flight) -> bool:
-        """Whether this test may fly; if not, everybody else has landed."""
-        spec, item = flight.spec, flight.item
-        if spec is None or spec.serial or flight.key is not None or flight.rehearses or flight.is_skipped:
-            self.land_all()
+    def prepare(self, state: Requested | Refused | Skipped) -> bool:
+        """Whether this test may run beside others; if not, all before it have been reported."""
+        item = state.test.item
+        if not isinstance(state, Requested) or state.asked.serial or state.key is not None or state.rehearses:
+            self.report_all()
             return False
         stands_on = (fixtures.wide_parameters(item), item.getparent(pytest.Package))
         if stands_on != self._stands_on:  # pytest tears down what another parameter had set up without telling anybody
-            self.land_all()
+            self.report_all()
             self._stands_on = stands_on
-        if flight.run.played.deciders(item):  # they are in the fork, and have to have heard of all before it
-            self.land_all()
+        if state.test.run.played.deciders(item):  # they are in the fork, and have to have heard of all before it
+            self.report_all()
         if self._later is not None and len(self._turns) > _MOST_WAITING * self._jobs:
-            self.land_all()
-        while len(self._turns) > _MOST_WAITING * self._jobs and self._turns[0].in_the_air:
+            self.report_all()
+        while len(self._turns) > _MOST_WAITING * self._jobs and self._turns[0].is_running:
             self._wait()
-        self.land_ready(item.session)
+        self.report_ready(item.session)
         return True
 
-    def make_room(self, spec: Spec) -> None:
-        """Wait until one more may fly: by number, and by the memory that those with a limit may use."""
-        while (flying := self._flying()) and not (len(flying) < self._jobs and self._fits(flying, spec)):
+    def admit(self, spec: Spec) -> None:
+        """Wait until one more may run: by number, and by the memory that those with a limit may use."""
+        while (running := self._running()) and not (len(running) < self._jobs and self._fits(running, spec)):
             self._wait()
-        if not flying and spec.memory is not None:
+        if not running and spec.memory is not None:
             self._available = _available_memory()
 
-    def take_in(self, flight: Flight, raised: BaseException | None) -> None:
-        """A test has left pytest's protocol: by its fork, or by what its shared fixtures raised."""
-        if isinstance(raised, KeyboardInterrupt):
-            self._interrupted(flight, raised)
-        if raised is not None:
-            self.land_all()
-            self._land(flight, raised)
-        self._turns.append(flight)  # before all that a Ctrl-C may interrupt: who is in here does not stay
-        flight.parted = setup_state.leaves_nothing(flight.item, flight.nextitem)
-        if flight.parted:
-            self.land_ready(flight.item.session)
+    def take_in(self, test: IsolatedTest, state: Running | Finished | Refused) -> None:
+        """Keep a test that has left pytest's protocol at its fork, or because it was refused."""
+        self._turns.append(_Turn(state))  # before all that a Ctrl-C may interrupt: who is in here does not stay
+        test.is_left = setup_state.leaves_nothing(test.item, test.nextitem)
+        if test.is_left:
+            self.report_ready(test.item.session)
         else:
-            self.land_all()
+            self.report_all()
 
-    def begin_again_later(self, flight: Flight, delay: float) -> None:
+    def begin_again_later(self, test: IsolatedTest, delay: float) -> None:
         """Have a test that was just reported begin again, at the earliest after so many seconds; the loop goes on if it has left it."""
-        self._later = (flight, time.monotonic() + delay)
-        if not flight.parted:
-            self.land_all()
+        self._later = (test, time.monotonic() + delay)
+        if not test.is_left:
+            self.report_all()
 
-    def _interrupted(self, flight: Flight, error: KeyboardInterrupt) -> NoReturn:
-        """A person's Ctrl-C came between two waits: nobody is waited for, this test neither, if it was just forked."""
-        if flight.group is None:  # it came before that; if nobody has said where the others stand, the end of the run does
-            flight.abandon()
+    def raise_interrupted(self, test: IsolatedTest, error: KeyboardInterrupt) -> NoReturn:
+        """Raise a person's Ctrl-C that came between two waits: nobody is waited for, this test neither, if it was just forked."""
+        if test.running is None:  # it came before that; if nobody has said where the others stand, the end of the run does
             raise error
         try:
-            raise_where(_running([*self._flying(), flight]), error)
+            raise_where(_places([*self._running(), test.running]), error)
         finally:
             self.abandon()
-            flight.abandon()
+            test.running.abandon()
 
-    def place(self, interrupted: pytest.ExceptionInfo[BaseException], latest: Flight | None) -> None:
+    def place(self, interrupted: pytest.ExceptionInfo[BaseException], latest: IsolatedTest | None) -> None:
         """Have a Ctrl-C that met pytest's code or ours name the tests that run meanwhile. ``latest`` may have been forked just now."""
         error = interrupted.value
-        flying = self._flying()
-        if latest is not None and all(flight is not latest for flight in flying):
-            flying.append(latest)
+        running = self._running()
+        if latest is not None and latest.running is not None and all(each is not latest.running for each in running):
+            running.append(latest.running)
         if isinstance(error, KeyboardInterrupt) and is_between(error):
             try:
-                raise_where(_running(flying), error)
+                raise_where(_places(running), error)
             except KeyboardInterrupt as placed:
                 if placed is not error and placed.__traceback__ is not None:
                     error.args = placed.args
                     interrupted.traceback = type(interrupted.traceback)(placed.__traceback__)
 
-    def settle_before_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
-        """The same, if that teardown is of shared fixtures too; a run that stops waits for nobody."""
+    def drain_before_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        """Wait until nobody runs if that teardown is of shared fixtures too; a run that stops waits for nobody."""
         if Run.stops(item.session):
             self.abandon()
-        elif self._flying() and setup_state.leaves_shared_fixtures(item, nextitem):
-            self.settle()
+        elif self._running() and setup_state.leaves_shared_fixtures(item, nextitem):
+            self.drain()
 
     @property
     def is_empty(self) -> bool:
         """Whether nobody is before the next test."""
         return not self._turns and self._later is None
 
-    def settle(self) -> None:
-        """Wait until nobody is in flight."""
-        while self._flying():
+    def drain(self) -> None:
+        """Wait until nobody runs."""
+        while self._running():
             self._wait()
 
-    def land_all(self) -> None:
+    def report_all(self) -> None:
         """Wait until everybody has been reported."""
-        self.settle()
+        self.drain()
         while self._later is not None or self._turns:
-            session = (self._turns[0] if self._later is None else self._later[0]).item.session
+            session = (self._turns[0].state.test if self._later is None else self._later[0]).item.session
             if Run.stops(session):
                 return
             if self._later is not None:
                 self._go_again(*self._later)
-            self.land_ready(session)
+            self.report_ready(session)
 
-    def land_ready(self, session: pytest.Session) -> None:
+    def report_ready(self, session: pytest.Session) -> None:
         """Report those whose turn it is, unless one of them ended the run."""
         while not Run.stops(session):
             if self._later is not None:
                 if time.monotonic() < self._later[1]:
                     return
                 self._go_again(*self._later)
-            elif self._turns and not self._turns[0].in_the_air:
-                self._land(self._turns.popleft(), None)
+            elif self._turns and not isinstance(state := self._turns[0].state, Running):
+                self._turns.popleft()
+                self._report(state)
             else:
                 break
-        if self._turns and self._turns[0].in_the_air:  # -v shows whom one waits for
-            protocol.say_start(self._turns[0])
+        if self._turns and self._turns[0].is_running:  # -v shows whom one waits for
+            report.say_start(self._turns[0].state.test)
 
-    def _go_again(self, flight: Flight, at: float) -> None:
-        """Make another attempt of a test, when it is time and nobody is in flight, who would be looked after by nobody."""
+    def _go_again(self, test: IsolatedTest, at: float) -> None:
+        """Make another attempt of a test, when it is time and nobody runs, who would be looked after by nobody."""
         self._later = None
-        self.settle()
+        self.drain()
         time.sleep(max(0.0, at - time.monotonic()))
-        self._begin_again(flight)
+        self._begin_again(test)
 
     def abandon(self) -> None:
-        """The run is over: end those who are still in flight, and forget what was not reported."""
-        for flight in self._turns:
-            if flight.in_the_air:
-                _finish(flight)
-            flight.close()
+        """End those who still run when the run is over, and forget what was not reported."""
+        for turn in self._turns:
+            if turn.is_running:
+                turn.finish()
+            assert not isinstance(turn.state, Running)
+            turn.state.close()
         self._turns.clear()
         self._later = None
 
-    def _flying(self) -> list[Flight]:
-        return [flight for flight in self._turns if flight.in_the_air]
+    def _running(self) -> list[Running]:
+        return [turn.state for turn in self._turns if isinstance(turn.state, Running)]
 
     def _wait(self) -> None:
-        flying = self._flying()
-        running = _running(flying)
+        running = self._running()
+        places = _places(running)
         try:
-            with standing_still(), capture.overhearing(flying[0].item.config):
-                wait_for_one([watch for _, watch, _ in running])
+            with standing_still(), capture.overhearing(running[0].test.item.config):
+                wait_for_one([watch for _, watch, _ in places])
         except KeyboardInterrupt as error:
-            raise_where(running, error)
-        for flight in flying:
-            if flight.group is not None and flight.group.watch.over:
-                _finish(flight)
+            raise_where(places, error)
+        for turn in self._turns:
+            if isinstance(turn.state, Running) and turn.state.group.watch.over:
+                turn.finish()
 
-    def _fits(self, flying: list[Flight], spec: Spec) -> bool:
+    def _fits(self, running: list[Running], spec: Spec) -> bool:
         if spec.memory is None:
             return True
-        promised = sum(flight.spec.memory or 0 for flight in flying if flight.spec is not None)
+        promised = sum(each.spec.memory or 0 for each in running)
         return promised + spec.memory <= self._available or not promised
 
 
-def _running(flights: list[Flight]) -> list[tuple[str, Watch, Reader | None]]:
-    return [(str(flight.item.nodeid), flight.group.watch, flight.reader) for flight in flights if flight.group is not None]
-
-
-def _finish(flight: Flight) -> None:
-    try:
-        flights.finish(flight)
-    except StepFailedError as error:
-        flight.broken = explain(error, flight.run.here)
-    except Exception:  # noqa: BLE001 - ours, not the test's: it must not look like the test's failure
-        flight.broken = f"pytest-isolate itself failed:\n{traceback.format_exc()}"
-    flight.in_the_air = False
+def _places(running: list[Running]) -> list[tuple[str, Watch, Reader | None]]:
+    return [(each.test.name, each.group.watch, reader_of(each.test.run, each.spec)) for each in running]
 
 
 def _available_memory() -> int:

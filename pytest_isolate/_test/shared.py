@@ -60,7 +60,7 @@ def set_up(item: pytest.Item, fresh: frozenset[str], projects: Callable[[object]
 
 
 def set_current(item: pytest.Item, when: str | None) -> None:
-    """What pytest tells of itself in the environment."""
+    """Set what pytest tells of itself in the environment."""
     if when is None:
         os.environ.pop("PYTEST_CURRENT_TEST", None)
     else:

@@ -18,7 +18,7 @@ _SILENT = -2  # -qq
 
 
 def telling(config: pytest.Config, run: Run | None) -> object:
-    """The plugin that says it. ``run``: None where isolation is off or no test body runs."""
+    """Return the plugin that says it. ``run``: None where isolation is off or no test body runs."""
     return Off(config) if config.getoption("isolate_off") else Telling(config, run)
 
 
@@ -103,7 +103,7 @@ class Telling:
 
 
 def _typed(config: pytest.Config) -> list[str]:
-    """What a person typed: not the ini file's addopts, which are the same in every run."""
+    """Return what a person typed: not the ini file's addopts, which are the same in every run."""
     return [*map(str, config.invocation_params.args), *os.environ.get("PYTEST_ADDOPTS", "").split()]
 
 
@@ -193,7 +193,7 @@ def _ignored_mark(config: pytest.Config, file: str) -> str:
 
 
 def _warn(config: pytest.Config, text: str, file: str) -> None:
-    """Recorded, never raised: with -W error a hook that raises would end the run in INTERNALERROR."""
+    """Record a warning, never raise it: with -W error a hook that raises would end the run in INTERNALERROR."""
     message = warnings.WarningMessage(pytest.PytestWarning(f"isolate: {text}"), pytest.PytestWarning, file, 1)
     kwargs = {"warning_message": message, "nodeid": "", "when": "collect", "location": None}
     config.hook.pytest_warning_recorded.call_historic(kwargs=kwargs)

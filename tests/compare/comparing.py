@@ -148,6 +148,7 @@ class Comparison:
 
 
 _MASKS = (
+    (re.compile(r"\bisolate_network, "), ""),  # of ours, among the fixtures that there are
     (re.compile(r"\b\d+:\d\d:\d\d ago\b"), "TIME ago"),
     (re.compile(r"\b\d+(\.\d+)?(e-\d+)?(s|ms|us)\b( *\(\d+:\d\d:\d\d\))?"), "TIMEs"),
     (re.compile(r"0x[0-9a-f]{4,}"), "0xADDRESS"),

@@ -46,8 +46,8 @@ class Hostile:
 
     def __init__(self, request: Any, tmp_path: Any, seed: str) -> None:
         self.request, self.tmp_path, self.random = request, tmp_path, random.Random(seed)
-        self.inside = request.config.pluginmanager.getplugin("isolate-run")._flight.inside
-        self.fd = self.inside._writer.fd
+        self.inside = request.config.pluginmanager.getplugin("isolate-run").side.child
+        self.fd = self.inside._line.writer.fd
         self.held: list[object] = []
 
     def play(self) -> None:

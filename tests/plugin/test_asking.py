@@ -24,7 +24,10 @@ import pytest
             "isolate: timeout='soon' (by @isolate *): it must be a number of seconds, or text such as '250ms', '5s' or '2m'",
         ),
         ("pids=0", "isolate: pids=0 (by @isolate on function *): it must be a whole number, at least 1: the test itself is one"),
-        ("net='maybe'", "isolate: net='maybe' (by @isolate on function *): it must be True (*), 'deny' (*) or 'host' (*)"),
+        (
+            "net='maybe'",
+            "isolate: net='maybe' (by @isolate on function *): it must be True (*), 'deny' (*), 'host' (*) or a pytest_isolate.Network (*)",
+        ),
         ("bind=['/no/such']", "isolate: bind=[[]'/no/such'[]] (by @isolate *): it must be a list of paths that exist; '/no/such' does not"),
         ("profile='none'", "isolate: profile='none' (by @isolate on function *): it is not defined in *, which has: none"),
         ("fs='loop'", "isolate: fs='loop' (by @isolate on function *): it must be 'overlay' or 'readonly' or 'host'"),

@@ -168,7 +168,7 @@ def test_one_interruption_tears_fixtures_down_and_ends_sandboxes(tmp_path, numbe
 
 AT_THE_FORK = """
 from pytest_isolate._sandbox import launch
-from pytest_isolate._test import flights
+from pytest_isolate._test import start
 def interrupted(*arguments, **more):
     with open("started") as started: started.read()
     raise KeyboardInterrupt
@@ -176,7 +176,7 @@ def interrupted(*arguments, **more):
 """
 
 
-@pytest.mark.parametrize("before", ["launch.Watch", "flights.Group", "flights._watch"])
+@pytest.mark.parametrize("before", ["launch.Watch", "start.Group", "start.supervise"])
 def test_an_interruption_behind_the_fork_ends_the_test(tmp_path, before):
     """It comes when the test runs already and nobody looks after it yet, and nobody waits for that one then, which waits for ever."""
     run = Started(tmp_path / "run", WAITING, AT_THE_FORK.format(before))
@@ -188,14 +188,14 @@ def test_an_interruption_behind_the_fork_ends_the_test(tmp_path, before):
 
 IN_FLIGHT = """
 from pytest_isolate._pytest import setup_state
-from pytest_isolate._test import flights
-run = flights.run
+from pytest_isolate._test import start
+run = start.run
 
 def interrupted(*arguments): raise KeyboardInterrupt
 
-def interrupted_behind_it(flight):
-    run(flight)
-    if flight.inside is None: raise KeyboardInterrupt
+def interrupted_behind_it(requested):
+    run(requested)
+    raise KeyboardInterrupt
 
 {}
 def pytest_unconfigure():
@@ -203,7 +203,7 @@ def pytest_unconfigure():
 """
 
 
-@pytest.mark.parametrize("where", ["setup_state.leaves_nothing = interrupted", "flights.run = interrupted_behind_it"])
+@pytest.mark.parametrize("where", ["setup_state.leaves_nothing = interrupted", "start.run = interrupted_behind_it"])
 def test_an_interruption_leaves_nobody_in_flight(tmp_path, where):
     """It comes when the test is in the air and pytest is about to take up the next one: the test is ended and reaped."""
     run = Started(tmp_path / "run", WAITING, IN_FLIGHT.format(where), "--isolate-jobs=2")

@@ -398,7 +398,7 @@ def test_a_test_that_begins_anew_for_ever_is_ended(asked):
         def narrow(): note("narrow")
         @pytest.mark.parametrize("name", ["narrow", "nothing", "wide"])
         def test_lies(request, name):
-            inside = request.config.pluginmanager.get_plugin("isolate-run")._flight.inside
+            inside = request.config.pluginmanager.get_plugin("isolate-run").side.child
             inside.need(name, "call")
         def test_last(): pass
         """

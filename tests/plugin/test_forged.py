@@ -101,7 +101,7 @@ FRAMES = {
 FORGE = """
 import json, pytest, sys
 def frames(request):
-    return request.config.pluginmanager.getplugin("isolate-run")._flight.inside._writer
+    return request.config.pluginmanager.getplugin("isolate-run").side.child._line.writer
 def report(request, changes):
     item = request.node
     true = pytest.TestReport(item.nodeid, item.location, {}, "passed", None, "call")
@@ -204,8 +204,8 @@ class TestShared:
     def test_first(self, request):
         entry = {ENTRIES[name]!r}
         entry["lost"] = [[os.path.abspath(path), why] for path, why in entry.get("lost", ())]
-        inside = request.config.pluginmanager.getplugin("isolate-run")._flight.inside
-        inside._enter = lambda: inside._writer.send(entry)
+        inside = request.config.pluginmanager.getplugin("isolate-run").side.child
+        inside._enter = lambda: inside._line.writer.send(entry)
     def test_second(self): time.sleep({60 if name == "group" else 0})
 def test_after(): pass
 """

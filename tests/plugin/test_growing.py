@@ -10,14 +10,15 @@ import collections, gc
 def pytest_terminal_summary(terminalreporter):
     gc.collect()
     names = collections.Counter(type(each).__name__ for each in gc.get_objects())
-    wanted = ["Entry", "Crashed", "ProcessesLeaked", "Flight", "Sandbox", "Watch", "Facts", "Verdict", "traceback"]
+    of_one_test = ["IsolatedTest", "Finished", "Judged", "Sandbox", "Watch", "Facts", "Verdict", "traceback"]
+    wanted = ["Entry", "Crashed", "ProcessesLeaked", *of_one_test]
     terminalreporter.write_line("stays: " + " ".join(f"{name}={names[name]}" for name in wanted))
 """
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_of_a_test_that_was_reported_its_entry_stays(pytester, isolated, jobs):
-    """An entry has its violations, and these no traceback: its frames would hold the flight, the sandbox and all that was read of it."""
+    """An entry has its violations, and these no traceback: its frames would hold the test, the sandbox and all that was read of it."""
     pytester.makeconftest(STAYS)
     pytester.makepyfile("""
         import os, pytest

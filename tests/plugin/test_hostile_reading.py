@@ -105,7 +105,7 @@ def test_names_that_no_file_can_have(pytester, isolated):
             base = str(tmp_path_factory.getbasetemp())
             try: os.mkdir(f"{base}/{name}")
             except OSError: pass
-            writer = request.config.pluginmanager.getplugin("isolate-run")._flight.inside._writer
+            writer = request.config.pluginmanager.getplugin("isolate-run").side.child._line.writer
             writer.send({"kind": "tmp_path", "path": f"{base}/{name}"})
             assert False
         def test_after(): pass

@@ -12,7 +12,7 @@ BLOWING = """
 import os, struct
 from pytest_isolate import isolate
 def send(request, payload):
-    fd = request.config.pluginmanager.getplugin("isolate-run")._flight.inside._writer.fd
+    fd = request.config.pluginmanager.getplugin("isolate-run").side.child._line.writer.fd
     data = memoryview(struct.pack(">I", len(payload)) + payload)
     while data: data = data[os.write(fd, data):]
 def begin(kind): return b'{"kind":"' + kind + b'","x":['

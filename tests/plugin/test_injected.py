@@ -14,8 +14,8 @@ pytestmark = pytest.mark.kernel
 INJECTING = """
 import contextlib, os, subprocess
 from pytest_isolate._forking import openmp
-from pytest_isolate._session import run
-from pytest_isolate._test import flights
+from pytest_isolate._session import machine
+from pytest_isolate._test import build, start
 from pytest_isolate._linux import huge_pages  # else the imports of these would be the first to open a file
 from pytest_isolate._sandbox import keeper
 
@@ -44,9 +44,9 @@ def once(owner, name, whom):
             return call(*args)
     setattr(owner, name, injected)
 
-if WHERE == "start": once(run.Machine, "__init__", lambda *_: os.getpid())
-if WHERE == "build": once(flights, "_build", lambda flight, spec: flight.run.machine.keeper._builder.pid)
-if WHERE == "fork": once(flights, "_fork", lambda *_: os.getpid())
+if WHERE == "start": once(machine.Machine, "__init__", lambda *_: os.getpid())
+if WHERE == "build": once(build, "_take", lambda test, spec: test.run.machine.keeper._builder.pid)
+if WHERE == "fork": once(start, "_fork", lambda *_: os.getpid())
 """
 TESTS = """
 import os

@@ -150,11 +150,11 @@ def test_a_test_that_interrupts_the_run_shows_its_stack(pytester, isolated):
 
 
 AT_THE_FORK = """
-from pytest_isolate._test import flights
+from pytest_isolate._test import start
 def interrupted(*arguments, **more):
     with open("started") as started: started.read()
     raise KeyboardInterrupt
-flights._watch = interrupted
+start.supervise = interrupted
 """
 WHILE_IT_FORKS = """
 import os, signal
@@ -170,35 +170,36 @@ entry.fork = fork_and_be_interrupted
 #: What is interrupted is a line of ours, so the conftest has the code of another file.
 WHILE_ANOTHER_ENDS = """
 import os, signal
-from pytest_isolate._test import flights
-finish = flights.finish
-def finish_and_be_interrupted(flight):
-    flights.finish = finish
+from pytest_isolate._test import supervise
+finish = supervise.finish
+def finish_and_be_interrupted(running):
+    supervise.finish = finish
     with open("started") as started: started.read()
     os.kill(os.getpid(), signal.SIGINT)
-flights.finish = finish_and_be_interrupted
+supervise.finish = finish_and_be_interrupted
 """
 BEFORE_THE_FLEET_HAS_IT = """
 import os, signal
-from pytest_isolate._test import flights
-run = flights.run
-def run_and_interrupted(flight):
-    run(flight)
-    if flight.inside is None and flight.item.name == "test_wait":
+from pytest_isolate._test import start
+run = start.run
+def run_and_interrupted(requested):
+    state = run(requested)
+    if requested.test.item.name == "test_wait":
         with open("started") as started: started.read()
         os.kill(os.getpid(), signal.SIGINT)
-flights.run = run_and_interrupted
+    return state
+start.run = run_and_interrupted
 """
 WHILE_THE_NEXT_BEGINS = """
 import os, signal
-from pytest_isolate.plugin import Isolation
-prepare = Isolation._prepared
+from pytest_isolate._test.parent_side import ParentSide
+request = ParentSide._request
 def interrupted(plugin, item, *more):
     if item.name == "test_next":
         with open("started") as started: started.read()
         os.kill(os.getpid(), signal.SIGINT)
-    return prepare(plugin, item, *more)
-Isolation._prepared = interrupted
+    return request(plugin, item, *more)
+ParentSide._request = interrupted
 """
 
 #: Hooks that are no lines of the project, so the conftest has the code of another file.

@@ -237,17 +237,17 @@ def test_b(): meet(B); wait()
     assert (pytester.path / "torn").read_text() == "down "
 
 
-@pytest.mark.parametrize("before", ["_prepare", "_watch"])
+@pytest.mark.parametrize("before", ["build", "supervise"])
 def test_an_interruption_while_pytest_does_not_wait_ends_all_that_fly(project, jobs, pytester, before):
     """It comes as the next test gets its sandbox, or has just been forked, and pytest must not wait for the one that flies then."""
     pytester.makeconftest(f"""
-        from pytest_isolate._test import flights
-        original = flights.{before}
+        from pytest_isolate._test import start
+        original = start.{before}
         def first(*arguments, **more):
-            flights.{before} = second
+            start.{before} = second
             return original(*arguments, **more)
         def second(*arguments, **more): raise KeyboardInterrupt
-        flights.{before} = first
+        start.{before} = first
     """)
     project("""
 def test_a(): time.sleep(98765)

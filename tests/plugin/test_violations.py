@@ -197,6 +197,7 @@ def test_too_many_files(pytester, isolated):
     sentence(result, "files: limit 48 open descriptors a process, set by @isolate on function")
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -222,6 +223,7 @@ def test_a_crash(pytester, isolated, body, said):
     result.stdout.fnmatch_lines(["before"])
 
 
+@pytest.mark.dear
 def test_a_crash_shows_its_python_stack(pytester, isolated):
     """The stack of the dying process, without pytest's own frames."""
     pytester.makepyfile("import ctypes\ndef deep(): ctypes.string_at(0)\ndef test_crash(): deep()")

@@ -21,10 +21,6 @@ import pytest
 _STATES = {"failure", "error", "skipped"}
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "plugins(**entries): the distributions a test is about, each with its entry point's name or None")
-
-
 @dataclass
 class Ran:
     """One finished run of pytest."""

@@ -19,7 +19,7 @@ from pytest_isolate._pytest.lasting import places
 from pytest_isolate._sandbox.changes import Changes, read
 from pytest_isolate._sandbox.copies import LARGEST, MOST
 from pytest_isolate._sandbox.salvage import copy_out, merge_out
-from pytest_isolate._test.flights import Flight
+from pytest_isolate._test.states import Finished, Refused, reader_of
 
 _MOST_PROPERTIES = 10_000
 _LONGEST_NAME = 150
@@ -30,14 +30,12 @@ _WHOSE = frozenset({"name", "classname", "file", "line", "time"})  # what says i
 _OWN_BASE = re.compile(r"pytest-\d+")
 
 
-def bring_back(flight: Flight) -> Iterator[str]:
+def bring_back(ended: Finished) -> Iterator[str]:
     """Put what a test wrote to the places that plain pytest would have written. Yields a sentence for what could not be."""
-    facts, sandbox, plan, item = flight.facts, flight.sandbox, flight.plan, flight.item
-    if facts is None or sandbox is None or plan is None:
-        return
-    frame = facts.exit.first("junit") or {}
+    sandbox, plan, item = ended.sandbox, ended.plan, ended.test.item
+    frame = ended.first("junit") or {}
     properties, attributes = _pairs(frame.get("properties")), _pairs(frame.get("attributes"))
-    if flight.spec is not None and flight.spec.strict:
+    if ended.spec.strict:
         own = [pair for pair in attributes if pair[0] not in _WHOSE]
         junit.say_again(item, [], own)
         if properties or len(own) < len(attributes):
@@ -47,10 +45,11 @@ def bring_back(flight: Flight) -> Iterator[str]:
             )
         return  # what a hostile test writes to the cache, later runs would read
     junit.say_again(item, properties, attributes)
+    reader = reader_of(ended.test.run, ended.spec)
     for place in places(item.config):
         try:
             relative = plan.written.find(sandbox.private, str(place))
-            if relative is not None and (other := merge_out(sandbox.private, relative, place, flight.reader)):
+            if relative is not None and (other := merge_out(sandbox.private, relative, place, reader)):
                 yield f"isolate: what the test wrote to {place} could not be brought back: only one of the two {other!r} is a directory"
         except OSError as error:
             yield f"isolate: what the test wrote to {place} could not be brought back: {error.strerror} ({error.filename})"
@@ -62,55 +61,52 @@ def _pairs(value: object) -> list[tuple[str, str]]:
     return [(xml_text(name), text) for name, text in pairs]
 
 
-def changes_of(flight: Flight) -> Changes:
-    """What the test did to the file system; of a group, what was not there before it."""
-    if flight.changes is None:
-        flight.changes = Changes()
-        if flight.facts is not None and flight.sandbox is not None and flight.plan is not None:
-            now = read(flight.sandbox.private, flight.plan.written)
-            flight.changes = now
-            if flight.group is not None:
-                flight.changes, flight.group.changes = now.since(flight.group.changes), now
-    return flight.changes
+def changes_of(ended: Finished | Refused) -> Changes:
+    """Read what the test did to the file system; of tests that share a sandbox, what was not there before it."""
+    if isinstance(ended, Refused):
+        return Changes()
+    if ended.changes is None:
+        ended.changes = Changes()
+        now, group = read(ended.sandbox.private, ended.plan.written), ended.group
+        ended.changes, group.changes = now.since(group.changes), now
+    return ended.changes
 
 
-def keep_artifacts(flight: Flight, *, failed: bool) -> str | None:
+def keep_all(ended: Finished, *, failed: bool) -> str | None:
     """``--isolate-keep``: copy everything that the test wrote below ``--isolate-artifacts``. Returns a line that says where."""
-    config, sandbox, plan = flight.item.config, flight.sandbox, flight.plan
+    config, sandbox, plan = ended.test.item.config, ended.sandbox, ended.plan
     keep = config.getoption("isolate_keep")
-    if sandbox is None or plan is None or not (keep == "all" or (keep == "failed" and failed)):
+    if not (keep == "all" or (keep == "failed" and failed)):
         return None
     if plan.is_bare:
         return "what the test wrote is where it wrote it, for it had no file system of its own: nothing is kept"
-    folder, whole = config.rootpath / config.getoption("isolate_artifacts"), True
-    target = folder / _file_name(flight)
+    folder, whole, reader = config.rootpath / config.getoption("isolate_artifacts"), True, reader_of(ended.test.run, ended.spec)
+    target = folder / _file_name(ended)
     try:
         target = _free(folder, target.name)
         target.mkdir(parents=True)
         for path, relative, known in plan.written.layers(sandbox.private):
             unwritten = frozenset() if known is None else frozenset(known.unwritten(sandbox.private, relative))
-            budget = copy_out(
-                sandbox.private, relative, target, path.lstrip("/"), among=True, without=unwritten, reader=flight.reader
-            )  # fmt: skip
+            budget = copy_out(sandbox.private, relative, target, path.lstrip("/"), among=True, without=unwritten, reader=reader)
             whole = whole and not (budget is not None and budget.spent)
     except OSError as error:
         return f"what the test wrote could not be kept in {target}: {error.strerror}"
     return f"what the test wrote is kept in {target}" + ("" if whole else _NOT_ALL)
 
 
-def keep_capture(flight: Flight, *, failed: bool) -> str | None:
+def keep_capture(ended: Finished, *, failed: bool) -> str | None:
     """Copy what was captured of a failing test's network below ``--isolate-artifacts``. Returns a line that says where."""
-    sandbox, plan, topology = flight.sandbox, flight.plan, None if flight.spec is None else flight.spec.networking.topology
-    if not failed or topology is None or not topology.captures or sandbox is None or plan is None or plan.is_bare:
+    sandbox, plan, topology, config = ended.sandbox, ended.plan, ended.spec.networking.topology, ended.test.item.config
+    if not failed or topology is None or not topology.captures or plan.is_bare:
         return None
     from pytest_isolate._network import capture  # noqa: PLC0415 - for those who have one
 
-    folder = flight.item.config.rootpath / flight.item.config.getoption("isolate_artifacts")
+    folder, reader = config.rootpath / config.getoption("isolate_artifacts"), reader_of(ended.test.run, ended.spec)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        target = _free(folder, f"{_file_name(flight)}.capture")
+        target = _free(folder, f"{_file_name(ended)}.capture")
         relative = plan.written.find(sandbox.private, capture.directory())
-        budget = None if relative is None else copy_out(sandbox.private, relative, folder, target.name, reader=flight.reader)
+        budget = None if relative is None else copy_out(sandbox.private, relative, folder, target.name, reader=reader)
     except OSError as error:
         return f"the capture could not be kept in {folder}: {error.strerror}"
     if budget is None:
@@ -118,8 +114,8 @@ def keep_capture(flight: Flight, *, failed: bool) -> str | None:
     return f"capture: {target / capture.FILE}" + (_NOT_ALL if budget.spent else "")
 
 
-def _file_name(flight: Flight) -> str:
-    return re.sub(r"[^\w.\[\]-]+", "_", flight.item.nodeid, flags=re.ASCII)[-_LONGEST_NAME:]
+def _file_name(ended: Finished) -> str:
+    return re.sub(r"[^\w.\[\]-]+", "_", ended.test.item.nodeid, flags=re.ASCII)[-_LONGEST_NAME:]
 
 
 def _free(folder: Path, name: str) -> Path:
@@ -130,16 +126,14 @@ def _free(folder: Path, name: str) -> Path:
     return target
 
 
-def lost_files(flight: Flight) -> Iterator[str]:
-    """A sentence for everything open that this test had not as it should; each is said once a run."""
-    entered = None if flight.facts is None else flight.facts.exit.first("entered")
-    if entered is not None:
+def lost_files(ended: Finished) -> Iterator[str]:
+    """Yield a sentence for everything open that this test had not as it should; each is said once a run."""
+    run = ended.test.run
+    if (entered := ended.first("entered")) is not None:
         lost: Any = entered.get("lost") or ()
-        yield from flight.run.inherited.troubles([(path, why) for path, why in lost])
-    if flight.plan is None or flight.sandbox is None or flight.run.said_of_copies:
-        return
-    if left_out := flight.plan.written.left_out(flight.sandbox.private):
-        flight.run.said_of_copies = True
+        yield from run.inherited.troubles([(path, why) for path, why in lost])
+    if not run.said_of_copies and (left_out := ended.plan.written.left_out(ended.sandbox.private)):
+        run.said_of_copies = True
         yield _left_out(left_out)
 
 
@@ -152,13 +146,13 @@ def _left_out(paths: list[str]) -> str:
     )
 
 
-def lost_threads(flight: Flight) -> Iterator[str]:
-    """A sentence for each shared fixture of this test whose threads its copy does not have; each is said once a run."""
-    spec = flight.spec
-    if flight.facts is None or spec is None or spec.fixtures == "fresh":
+def lost_threads(ended: Finished) -> Iterator[str]:
+    """Yield a sentence for each shared fixture of this test whose threads its copy does not have; each is said once a run."""
+    spec, requested = ended.spec, ended.requested
+    if spec.fixtures == "fresh":
         return
-    threads = flight.run.fixture_threads
-    for name in threads.keys() & {*getattr(flight.item, "fixturenames", ()), *flight.requested} - flight.fresh:
+    threads = ended.test.run.fixture_threads
+    for name in threads.keys() & {*getattr(ended.test.item, "fixturenames", ()), *requested.set_up.asked} - requested.fresh:
         started = threads.pop(name)
         alive = ", ".join(repr(thread.name) for thread in started.threads if thread.is_alive())
         if alive and not (started.sockets and (not spec.networking.is_own or spec.reaches_fixtures)):  # a server, and the test can reach it
@@ -174,25 +168,23 @@ def _is_base(inside: Path, base: Path) -> bool:
     return inside == base or (inside.parent == base.parent and _OWN_BASE.fullmatch(inside.name) is not None)
 
 
-def keep_tmp_path(flight: Flight) -> str | None:
+def keep_tmp_path(ended: Finished) -> str | None:
     """Copy a failing test's ``tmp_path`` to where pytest would have left it. Returns a line that says where."""
-    facts, sandbox, plan, config = flight.facts, flight.sandbox, flight.plan, flight.item.config
-    frame = None if facts is None else facts.exit.first("tmp_path")
-    if frame is None or sandbox is None or plan is None or flight.salvaged or not directories.keeps_failed_temporary(config):
-        return flight.salvaged
+    sandbox, plan, config = ended.sandbox, ended.plan, ended.test.item.config
+    frame = ended.first("tmp_path")
+    if frame is None or not directories.keeps_failed_temporary(config):
+        return None
     inside = Path(str(frame["path"]))
     base = directories.temporary_base(config)
     if not _is_base(inside.parent, base) or inside.name in {"", ".", ".."} or len(os.fsencode(inside.name)) > _LONGEST_FILE_NAME:
         return None
-    target, number = base / inside.name, 0
+    target, number, reader = base / inside.name, 0, reader_of(ended.test.run, ended.spec)
     try:
         while os.path.lexists(target):
             number += 1
             target = base / f"{inside.name.rstrip('0123456789')}{number}"
         relative = plan.written.find(sandbox.private, str(inside))
-        budget = None if relative is None else copy_out(sandbox.private, relative, base, target.name, reader=flight.reader)
+        budget = None if relative is None else copy_out(sandbox.private, relative, base, target.name, reader=reader)
     except OSError as error:
-        flight.salvaged = f"tmp_path could not be copied to {plain(str(target))}: {error.strerror}"
-    else:
-        flight.salvaged = None if budget is None else f"tmp_path is kept in {plain(str(target))}" + (_NOT_ALL if budget.spent else "")
-    return flight.salvaged
+        return f"tmp_path could not be copied to {plain(str(target))}: {error.strerror}"
+    return None if budget is None else f"tmp_path is kept in {plain(str(target))}" + (_NOT_ALL if budget.spent else "")

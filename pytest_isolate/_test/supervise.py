@@ -1,0 +1,131 @@
+"""A test runs in its process: have it watched, wait for it, and read what is known of it when it is over."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from pytest_isolate._child import preparation
+from pytest_isolate._child.group import Group
+from pytest_isolate._config.spec import Spec
+from pytest_isolate._linux.counters import Counters
+from pytest_isolate._linux.kernel_log import Kill
+from pytest_isolate._messages import reading
+from pytest_isolate._pytest import capture
+from pytest_isolate._sandbox import ending, mirror
+from pytest_isolate._sandbox.result import Exit
+from pytest_isolate._sandbox.sandbox import Sandbox
+from pytest_isolate._sandbox.watch import Watch, wait_for_one
+from pytest_isolate._session.run import Run
+from pytest_isolate._test.states import Finished, IsolatedTest, Running
+from pytest_isolate._verdict import allocations, network_attempts
+from pytest_isolate._verdict.facts import Facts
+
+_MOST_OUTPUT = 1 << 20  # bytes of a dead test's output that are shown, the last ones
+
+
+def supervise(spec: Spec, group: Group, *, further: bool) -> None:
+    """Have the next test of a process watched."""
+    cpu_time = None if spec.cpu_time is None else spec.cpu_time + (group.counters.cpu_seconds or 0.0)
+    memory = spec.memory if "memory" in group.plan.looked else None
+    alarm = None if spec.memory is None else (int(spec.memory * allocations.SHARE), allocations.ALARM)
+    group.watch.start(spec.timeout, cpu_time, alarm=alarm, goes_on=further, memory=memory)
+
+
+def wait(running: Running) -> Running | Finished:
+    """Wait until the test is over, unless it may run beside others."""
+    test, watch = running.test, running.group.watch
+    if test.concurrent:
+        return running
+    try:
+        with capture.overhearing(test.item.config) as running.overheard:
+            wait_for_one([watch])
+    except KeyboardInterrupt:  # the test is asked first where it stands
+        raise
+    except BaseException:  # nobody will report it
+        watch.finish()
+        raise
+    return finish(running)
+
+
+def finish(running: Running) -> Finished:
+    """End the process of a test that is over, and read what the kernel counted. Raises ``StepFailedError``."""
+    test, spec, group = running.test, running.spec, running.group
+    run = test.run
+    exit_, sandbox = group.watch.finish(), group.sandbox
+    _tell_of_output(test, group.watch)
+    test.troubles += ending.told()
+    preparation.restore_flags(run.stream_flags)
+    if hasattr(test.item.config, "workerinput"):
+        exit_.frames = reading.sendable(exit_.frames)
+    exit_.frames, unreadable = reading.checked(exit_.frames, strict=spec.strict, may_need=running.may_need())
+    entered = exit_.first("entered") or {}
+    base = entered.get("base")
+    counters, disk_used, unroutable = sandbox.counters(exit_.processor), sandbox.disk_used(), sandbox.network.unroutable()
+    left = None if unroutable is None else unroutable - group.unroutable
+    facts = Facts(
+        exit_,
+        counters.since(group.counters),
+        disk_used,
+        sandbox.disk_full(),
+        base if isinstance(base, int) else 0,
+        base_cpu=_base_cpu(entered.get("processor"), counters) if group.counters.cpu_seconds is None else (0.0, 0.0),
+        disk_before=group.disk_used,
+        unroutable=left,
+        kill=_kill(run, sandbox, counters.oom_kills),
+        attempts=_attempts(spec, exit_, left),
+        refused=sandbox.network.refused() if _has_failed(exit_) else 0,
+        servers=tuple(run.forwarding.used(sandbox, group.plan.servers, group.plan.sockets, group.reached)),
+        unreadable=unreadable,
+        threads=group.threads,
+        here=run.here,
+        builder=run.builders_death(died=exit_.first("broken") is not None or (exit_.status == signal.SIGKILL and not exit_.ended)),
+    )
+    group.counters, group.disk_used, group.unroutable = counters, disk_used, unroutable or 0
+    streams = (("stdout", _tail(sandbox.stdout)), ("stderr", _tail(sandbox.stderr)))
+    mirrored = tuple((name, mirror.read(fd)) for name, fd in group.mirrors.items())
+    return Finished(running.requested, spec, group, facts, (*streams, *mirrored), running.overheard)
+
+
+def _attempts(spec: Spec, exit_: Exit, left: int | None) -> tuple[network_attempts.Attempt, ...]:
+    """Read those to leave; to a host of its own is none."""
+    if not spec.networking.is_own:
+        return ()
+    found = network_attempts.read((exit_.last("network") or {}).get("attempts"), left)
+    own = set() if spec.networking.topology is None else {each for line in spec.networking.topology.names for each in line}
+    return tuple(each for each in found if each.address not in own)
+
+
+def _has_failed(exit_: Exit) -> bool:
+    """Whether somebody may want to know why."""
+    return not exit_.ended or any(frame["kind"] in {"refused", "refused_path", "tries"} for frame in exit_.frames)
+
+
+def _tell_of_output(test: IsolatedTest, watch: Watch) -> None:
+    """Say, once a run, why what tests wrote to pytest's own output is not there."""
+    failed = next((relay.failed for relay in watch.relays if relay.failed is not None), None)
+    if failed is not None and not test.run.said_of_output:
+        test.run.said_of_output = True
+        test.troubles.append(f"what tests write to pytest's own output or log cannot be written there: {failed.strerror}")
+
+
+def _base_cpu(said: object, counters: Counters) -> tuple[float, float]:
+    """Seconds of processor time, in user mode and in the kernel, that went by before the test's own code; no more than the kernel counted.
+
+    Only of the first test in a sandbox: what its process says before it runs any of the test's code is our own word.
+    """
+    if not isinstance(said, list) or counters.cpu_seconds is None:
+        return 0.0, 0.0
+    user, system = (max(0.0, float(each)) for each in said)
+    return (user, system) if user + system <= counters.cpu_seconds else (0.0, 0.0)
+
+
+def _kill(run: Run, sandbox: Sandbox, kills: int | None) -> Kill | None:
+    """Return what the kernel wrote about the first process that it killed for the limit."""
+    log = run.machine.kernel_log
+    return log.first_kill(sandbox.groups["memory"]) if kills and log is not None else None
+
+
+def _tail(fd: int) -> bytes:
+    size = os.fstat(fd).st_size
+    return os.pread(fd, _MOST_OUTPUT, max(0, size - _MOST_OUTPUT))
