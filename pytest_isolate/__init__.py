@@ -9,13 +9,14 @@ The map of the package, imports pointing one way, downwards:
 - ``_child``: the test's own process: what it is given (``preparation``), what it does (``inside``), with whom (``group``, ``nursing``).
 - ``_session``: what the tests of a run share.
 - ``_messages``: what a child tells, checked (``reading``) before anybody else sees it, and what is made of it.
-- ``_verdict``: evidence, and a judgement of it. ``_report``: what is told to people and machines.
+- ``_verdict``: evidence (``facts``), a rule for each limit (``rules``), and a judgement. ``_report``: what is told to people and machines.
 - ``_plan``: from wishes to the steps that build a sandbox (``planning``, ``layout``), and what helps against a failed one (``remedies``).
 - ``_pytest``: every use of pytest's internals, with its reason; other plugins that need something of us.
-- ``_config``: what users type. ``_typing``, ``_violations``: the marker's type, the exceptions that can be named.
+- ``_config``: what users type: the table of ``keywords``, what they make of one test (``spec``). ``_typing``, ``_violations``: the
+  marker's type, the exceptions that can be named.
 - ``_forward``: servers of shared fixtures: who they are (``finder``), and the relay to them.
 - ``_network``: a test's own hosts and the links between them.
-- ``_sandbox``: builder, holder (PID 1), entry, watch; knows nothing of pytest.
+- ``_sandbox``: steps, builder, holder (PID 1), entry, launch, watch; knows nothing of pytest.
 - ``_linux``: system calls, mounts, control groups, netlink; what this machine is (``host``), and where it is (``environment``).
 - ``_forking``: what a copy of a running Python does wrong. ``_model``, ``_errors``: what travels between them all.
 """
