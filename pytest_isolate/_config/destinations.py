@@ -75,5 +75,5 @@ def _destination(value: object) -> Destination:
 
 
 def format_forward(value: Forward) -> str:
-    """The keyword's value as users write it."""
+    """Write the keyword's value as users do."""
     return ", ".join([*(["fixtures"] if value.fixtures else []), *map(str, value.others)]) or "none"

@@ -156,6 +156,6 @@ LIMITS = tuple(keyword for keyword in KEYWORDS.values() if keyword.is_limit)
 
 
 def marker_help() -> str:
-    """What ``pytest --markers`` says."""
+    """Say what ``pytest --markers`` shows."""
     lines = (f"    {each.name}: {each.help_with_unit}" for each in KEYWORDS.values())
     return "\n".join(("isolate(**keywords): run the test in namespaces, limits and an overlay of its own. Keywords:", *lines))

@@ -53,7 +53,7 @@ _WORDS: dict[object, bool | str] = {"host": HOST, "deny": "deny", "true": True, 
 
 
 def of(value: object) -> Networking:
-    """What a checked value of ``net`` means."""
+    """Tell what a checked value of ``net`` means."""
     return Networking(is_own=True, topology=value.topology) if is_network(value) else _CASES[value]
 
 
@@ -64,12 +64,12 @@ def is_network(value: object) -> TypeGuard[Network]:
 
 
 def in_recipe(value: object) -> object:
-    """What of a value the plan of a sandbox is made from: who is denied something has the same one."""
+    """Tell what of a value the plan of a sandbox is made from: who is denied something has the same one."""
     return value if is_network(value) else (of(value).is_own, of(value).leaves)
 
 
 def parse(value: object) -> bool | str | Network:
-    """``True``, ``"deny"``, a ``Network``, or ``False`` for ``"host"``, its word. An ini file says true and false in words."""
+    """Read ``True``, ``"deny"``, a ``Network``, or ``False`` for ``"host"``, its word. An ini file says true and false in words."""
     word = value.lower() if isinstance(value, str) else value
     if isinstance(word, bool):
         return word

@@ -29,7 +29,7 @@ class Rule(NamedTuple):
         return f"by rule {self.number} of pyproject.toml ({pattern})"
 
     def matching(self, nodeid: str) -> str | None:
-        """The first of its patterns that a test matches."""
+        """Find the first of its patterns that a test matches."""
         return next((text for text, compiled in self.patterns if compiled.fullmatch(nodeid)), None)
 
 
@@ -52,7 +52,7 @@ class Rules:
         return self._known[nodeid]
 
     def unmatched(self, nodeids: Sequence[str]) -> Iterator[str]:
-        """A sentence for each pattern that names something in files of these tests which is not there: mistyped, or renamed since."""
+        """Say a sentence for each pattern that names something in files of these tests which is not there: mistyped, or renamed since."""
         for rule in self.all:
             for pattern, compiled in rule.patterns:
                 path, separator, _ = pattern.partition("::")
@@ -87,7 +87,7 @@ def _rule(number: int, written: Mapping[str, object], rootpath: Path) -> Rule:
 
 
 def _place(pattern: str) -> str:
-    """The part of a pattern's path that has no wildcard."""
+    """Cut off the part of a pattern's path that has no wildcard."""
     parts: list[str] = []
     for part in pattern.partition("::")[0].split("/"):
         if _WILD.search(part):

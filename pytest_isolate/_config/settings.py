@@ -73,7 +73,7 @@ def add(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
 
 
 def ini(config: pytest.Config, name: str) -> object:
-    """An ini value, None without one. Raises ``pytest.UsageError``."""
+    """Read an ini value, None without one. Raises ``pytest.UsageError``."""
     try:
         value: object = config.getini(name)
     except (TypeError, ValueError) as error:  # before pytest 9.2: its own sentence, which names file and value
@@ -82,7 +82,7 @@ def ini(config: pytest.Config, name: str) -> object:
 
 
 def place(config: pytest.Config) -> str:
-    """The ini file, for sentences."""
+    """Name the ini file, for sentences."""
     return config.inipath.name if config.inipath else "the ini file"
 
 
@@ -115,7 +115,7 @@ def _check(setting: Setting, value: object, origin: str) -> object:
 
 
 def why_one(config: pytest.Config) -> str | None:
-    """The option by which tests talk to a terminal while they run: then one runs at a time."""
+    """Find the option by which tests talk to a terminal while they run: then one runs at a time."""
 
     def given(option: str) -> object:
         return config.getoption(option, None)  # its plugin may be off

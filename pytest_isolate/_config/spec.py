@@ -61,7 +61,7 @@ class Spec:
         return () if isinstance(self.fixtures, str) else self.fixtures
 
     def limits(self) -> dict[str, int | float]:
-        """The limits that were given, for the report."""
+        """Collect the limits that were given, for the report."""
         named = {each.name: getattr(self, each.name) for each in LIMITS}
         return {name: value for name, value in named.items() if value is not None}
 
@@ -170,7 +170,7 @@ class Defaults:
         return Spec(**values, origins=origins)
 
     def _with_profile(self, levels: list[_Given]) -> Iterator[_Given]:
-        """The levels, and behind the nearest one that names a profile what is in it."""
+        """Give the levels, and behind the nearest one that names a profile what is in it."""
         chosen = False
         for level in levels:
             yield level
@@ -237,7 +237,7 @@ def _derived_classes_first(marks: list[tuple[Node, pytest.Mark]]) -> list[tuple[
 
 
 def _marker_levels(item: pytest.Item) -> Iterator[_Given]:
-    """An item's markers, nearest first: its parameter's, its function's (innermost first), its classes', its module's."""
+    """Give an item's markers, nearest first: its parameter's, its function's (innermost first), its classes', its module's."""
     marks = list(item.iter_markers_with_node("isolate"))
     callspec = getattr(item, "callspec", None)
     of_parameter = {id(mark) for mark in callspec.marks} if callspec is not None else set()

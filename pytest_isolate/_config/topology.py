@@ -57,7 +57,7 @@ class Topology:
 
     @classmethod
     def of(cls, network: Network) -> Topology:
-        """Raises ``ValueError`` with one sentence."""
+        """Read it. Raises ``ValueError`` with one sentence."""
         families = _families(network.ip)
         kinds = _nodes(network)
         links = _links(network, kinds, families)
@@ -262,7 +262,7 @@ def _check_given(segment: list[Interface]) -> None:
 
 
 def _know_networks(segment: list[Interface], used: list[IpNetwork]) -> None:
-    """The networks that were given: each on one segment."""
+    """Collect the networks that were given: each on one segment."""
     for network in dict.fromkeys(address.network for end in segment for address in end.addresses):
         for other in used:
             if network.version == other.version and network.overlaps(other):

@@ -27,7 +27,7 @@ def _is_number(value: object) -> bool:
 
 
 def _as_text_number(value: object) -> object:
-    """A command line and an ini file have text only: read a plain number there as a number."""
+    """Read a plain number as a number: a command line and an ini file have text only."""
     if isinstance(value, str):
         try:
             return float(value) if "." in value else int(value)
@@ -83,7 +83,7 @@ _MOST = 1 << 22  # processes (PID_MAX_LIMIT) or open files, of the largest machi
 
 
 def count(minimum: int, why: str) -> Parser:
-    """A whole number, at least ``minimum``, no more than a machine can have."""
+    """Read a whole number, at least ``minimum``, no more than a machine can have."""
 
     def parse(value: object) -> int:
         value = _as_text_number(value)
@@ -105,7 +105,7 @@ def cores(value: object) -> float:
 
 
 def boolean(value: object) -> bool:
-    """True or False, or the words for it in an ini file."""
+    """Read True or False, or the words for it in an ini file."""
     if isinstance(value, bool):
         return value
     if isinstance(value, str) and value.lower() in _TRUE | _FALSE:
@@ -135,14 +135,14 @@ def fixtures(value: object) -> str | tuple[str, ...]:
 
 
 def hostname(value: object) -> str:
-    """A name that sethostname(2) takes: up to 64 characters."""
+    """Read a name that sethostname(2) takes: up to 64 characters."""
     if not isinstance(value, str) or not re.fullmatch(_HOSTNAME, value):
         raise ValueError("it must be 1 to 64 letters, digits, dots and hyphens, with a letter or digit at both ends")
     return value
 
 
 def user(value: object) -> str | int:
-    """A user name of this machine or a uid."""
+    """Read a user name of this machine or a uid."""
     value = _as_text_number(value)
     if (
         isinstance(value, bool)
@@ -162,7 +162,7 @@ def user(value: object) -> str | int:
 
 
 def environment(value: object) -> Mapping[str, str | None] | str:
-    """A dict of variables, ``"clean"``, or, from a command line, a list of NAME=VALUE."""
+    """Read a dict of variables, ``"clean"``, or, from a command line, a list of NAME=VALUE."""
     what = "it must be a dict of variable names to text (or None, to remove one), or 'clean'"
     if value in ("clean", ["clean"]):
         return "clean"
@@ -218,7 +218,7 @@ def first_link(value: object) -> tuple[str, str] | None:
 
 
 def text(value: object) -> str:
-    """Some text."""
+    """Read some text."""
     if not isinstance(value, str) or not value:
         raise ValueError("it must be a name")
     return value
@@ -257,7 +257,7 @@ def format_rate(number: int) -> str:
 
 
 def format_number(number: float) -> str:
-    """A number without a unit, or with one that is said elsewhere."""
+    """Write a number without a unit, or with one that is said elsewhere."""
     return f"{number:g}"
 
 

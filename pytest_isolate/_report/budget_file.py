@@ -29,7 +29,7 @@ class BudgetFileError(ValueError):
 
 
 def _size_text(number: Number) -> str:
-    """Rounded up, so that what was used fits; read back and written again it is the same text."""
+    """Round up, so that what was used fits; read back and written again it is the same text."""
     if number < 1 << 10:
         return str(math.ceil(number))
     if number < 1 << 20:
@@ -88,7 +88,7 @@ class Tolerance(NamedTuple):
     text: str
 
     def of(self, figure: Number) -> Number:
-        """What a figure may be exceeded by."""
+        """Tell by what a figure may be exceeded."""
         return max(figure * self.share, self.least)
 
 
@@ -112,7 +112,7 @@ def parse_tolerance(key: str, value: object) -> Tolerance:
 
 
 def default_tolerances() -> dict[str, Tolerance]:
-    """What applies where the file says nothing."""
+    """Tell what applies where the file says nothing."""
     return {name: parse_tolerance(name, key.tolerance) for name, key in KEYS.items()}
 
 
@@ -133,7 +133,7 @@ class Line:
 
 
 def make_line(name: str, number: int, figures: Mapping[str, Number], comments: tuple[str, ...] = ()) -> Line:
-    """A line. ``*`` is any text and ``?`` any one character; brackets are themselves, because parameters stand in them."""
+    """Make a line. ``*`` is any text and ``?`` any one character; brackets are themselves, because parameters stand in them."""
     wild = "".join({"*": ".*", "?": "."}.get(each, re.escape(each)) for each in name)
     return Line(name, number, figures, comments, re.compile(wild, re.DOTALL).fullmatch)
 
@@ -148,7 +148,7 @@ class Budgets:
     header: tuple[str, ...] = ()
 
     def line_of(self, nodeid: str) -> Line | None:
-        """A test's line: its own, or the matching pattern with the most letters of its own."""
+        """Find a test's line: its own, or the matching pattern with the most letters of its own."""
         own = self.lines.get(nodeid)
         if own is not None:
             return own
@@ -199,7 +199,7 @@ def parse(path: str, text: str) -> Budgets:
 
 
 def _endless(text: str) -> int:
-    """The first line that is too much for the parser."""
+    """Find the first line that is too much for the parser."""
     for number, line in enumerate(text.split("\n"), 1):
         try:
             tomllib.loads(line)
@@ -268,13 +268,13 @@ def _figure(path: str, number: int, key: str, value: object) -> Number:
 
 
 def _quoted(name: str) -> str:
-    """A TOML string. What no UTF-8 file can hold becomes ``?``, which matches any one character."""
+    """Write a TOML string. What no UTF-8 file can hold becomes ``?``, which matches any one character."""
     text = json.dumps(re.sub("[\ud800-\udfff]", "?", name), ensure_ascii=False)
     return text.replace("\x7f", "\\u007f")
 
 
 def render(budgets: Budgets) -> str:
-    """The file's text: tolerances, then the tests, sorted."""
+    """Write the file's text: tolerances, then the tests, sorted."""
     out = [*(budgets.header or _HEADER), "", "[tolerance]"]
     out += [f'{name} = "{budgets.tolerances[name].text}"' for name in KEYS]
     out += ["", "[tests]"]

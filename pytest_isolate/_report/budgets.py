@@ -13,7 +13,7 @@ Figures = Mapping[str, Number | None]  # a test's usage, by the JSON report's na
 
 
 def exceeded(budgets: Budgets, nodeid: str, usage: Figures, phase: str) -> list[BudgetExceeded]:
-    """The budgets that a test overstepped by more than the tolerance. What was not measured is not compared."""
+    """Find the budgets that a test overstepped by more than the tolerance. What was not measured is not compared."""
     line = budgets.line_of(nodeid)
     if line is None:
         return []
@@ -62,7 +62,7 @@ def room(budgets: Budgets, tests: Mapping[str, Figures]) -> list[str]:
 
 
 def new(budgets: Budgets, tests: Iterable[str]) -> list[str]:
-    """Tests without a line."""
+    """Find tests without a line."""
     return sorted(test for test in tests if budgets.line_of(test) is None)
 
 
@@ -85,7 +85,7 @@ def vanished(budgets: Budgets, collected: Collection[str], existing: Collection[
 
 
 def renamed(gone: Iterable[str], fresh: Iterable[str]) -> dict[str, str]:
-    """New tests by the vanished line that they seem to come from: the same function in another file, class or with other parameters."""
+    """Pair new tests with the vanished line that they seem to come from: of the same function in another file or class, or other parameters."""
     by_function: dict[str, list[str]] = {}
     for name in gone:
         by_function.setdefault(_function(name), []).append(name)
@@ -101,7 +101,7 @@ def _function(nodeid: str) -> str:
 
 
 def updated(budgets: Budgets, tests: Mapping[str, Figures], gone: Collection[str]) -> Budgets:
-    """The budgets with these tests' usage. Lines of other tests stay, those of vanished ones go.
+    """Make the budgets with these tests' usage. Lines of other tests stay, those of vanished ones go.
 
     A figure that what was used agrees with, within the tolerance, stays as it is: noise makes no diff. A pattern's figures are
     only raised, since nobody knows whether all its tests ran.
@@ -123,7 +123,7 @@ def updated(budgets: Budgets, tests: Mapping[str, Figures], gone: Collection[str
 
 
 def _measured(line: Line, usage: Figures) -> Iterator[tuple[str, Number]]:
-    """A known line keeps its keys, a new one gets those that are written by default."""
+    """Make a line: a known one keeps its keys, a new one gets those that are written by default."""
     for name, key in KEYS.items():
         used = usage.get(key.usage)
         if used is not None and (name in line.figures if line.number else key.written):

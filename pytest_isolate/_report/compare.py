@@ -113,7 +113,7 @@ _TITLES = ("", "resource", "base", "head", "change", "test")
 
 
 def as_text(found: Comparison) -> Iterator[str]:
-    """A table for a terminal."""
+    """Draw a table for a terminal."""
     rows = [_TITLES, *(each.cells() for each in found.changes)] if found.changes else []
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
     for row in rows:
@@ -127,7 +127,7 @@ def as_text(found: Comparison) -> Iterator[str]:
 
 
 def as_markdown(found: Comparison) -> Iterator[str]:
-    """A table for a pull request."""
+    """Draw a table for a pull request."""
     if found.changes:
         yield from ("| | resource | base | head | change | test |", "| --- | --- | ---: | ---: | ---: | --- |")
         yield from ("| " + " | ".join(cell(text) for text in each.cells()) + " |" for each in found.changes)
@@ -156,7 +156,7 @@ def _tolerance(text: str) -> tuple[str, Tolerance]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The console script. Returns the exit status."""
+    """Run the console script. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="pytest-isolate", description="Tools for the reports of pytest-isolate-ns.")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("compare", help="what got heavier and lighter between two reports of --isolate-report")

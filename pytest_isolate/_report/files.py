@@ -56,7 +56,7 @@ def _target(path: str | Path) -> Path:
 
 
 def _nearest(target: Path) -> Path:
-    """The first thing on the way to a file that is not there yet: in its directory something will be made."""
+    """Find the first thing on the way to a file that is not there yet: in its directory something will be made."""
     while not os.path.lexists(target.parent):
         target = target.parent
     return target
@@ -67,7 +67,7 @@ def _is_special(target: Path) -> bool:
 
 
 def _new_beside(target: Path) -> tuple[int, Path]:
-    """A new file for what will replace another, which no run beside ours writes to. Raises ``OSError``."""
+    """Open a new file for what will replace another, which no run beside ours writes to. Raises ``OSError``."""
     with contextlib.suppress(FileNotFoundError):
         os.lstat(target)  # whose own name may be too long
     short = os.fsencode(target.name)[: _LONGEST_NAME - len(_PART.format(secrets.token_hex(4)))]

@@ -59,5 +59,5 @@ FORMATS: tuple[Format, ...] = (JsonReport(), HtmlPage())
 
 
 def option_name(kind: Format) -> str:
-    """The option's name in ``config.option`` and in the ini file."""
+    """Give the option's name in ``config.option`` and in the ini file."""
     return kind.option.removeprefix("--").replace("-", "_")

@@ -31,7 +31,7 @@ def annotation(root: Path, workspace: str | None, entry: Mapping[str, Any], viol
 
 
 def cut(text: str, what: str) -> str:
-    """The start of a text, and that it is one: a test chooses its own name, and a message can quote one."""
+    """Cut a text to its start, and say that it is one: a test chooses its own name, and a message can quote one."""
     longest = _LONGEST[what]
     return text if len(text) <= longest else f"{text[:longest]}... ({len(text) - longest} more characters)"
 
@@ -53,7 +53,7 @@ def cell(text: str) -> str:
 
 
 def summary(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """The job summary's lines: which tests had no sandbox, what was overstepped, and the heaviest tests by memory."""
+    """Write the job summary's lines: which tests had no sandbox, what was overstepped, and the heaviest tests by memory."""
     found = list(violations(entries))
     yield "### Isolated tests"
     yield ""

@@ -39,7 +39,7 @@ def safe_json(value: object) -> str:
 
 
 def page(host: Mapping[str, Mapping[str, object]], entries: Sequence[dict[str, Any]]) -> str:
-    """The whole page."""
+    """Draw the whole page."""
     import bokeh  # noqa: PLC0415 - of the extra, and dear
     import jinja2  # noqa: PLC0415
 

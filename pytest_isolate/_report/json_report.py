@@ -53,7 +53,7 @@ class Entry:
     links: tuple[Carried, ...] = ()  # what each end of a link of its network sent
 
     def as_json(self) -> dict[str, object]:
-        """The entry in the contract's form."""
+        """Write the entry in the contract's form."""
         return {
             "nodeid": self.nodeid,
             "outcome": self.outcome,
@@ -84,7 +84,7 @@ class Entry:
 
 
 def _server(used: Used) -> dict[str, object]:
-    """A server that a test could reach, and what it had of it: null where nobody counts, as for Unix sockets with a path."""
+    """Describe a server that a test could reach, and what it had of it: null where nobody counts, as for Unix sockets with a path."""
     server, place = used.server, used.server.place
     return {
         "kind": place.kind, "address": str(place), "process": server.process, "fixture": server.fixture,
@@ -98,6 +98,6 @@ def is_figure(value: object) -> bool:
 
 
 def text(host: dict[str, dict[str, object]], entries: list[dict[str, object]]) -> str:
-    """The whole report, one test a line: quicker to make than an indented one, in a third of the memory, and ``grep`` finds a test."""
+    """Write the whole report, one test a line: quicker than an indented one, in a third of the memory, and ``grep`` finds a test."""
     lines = ",\n".join(json.dumps(each) for each in entries)
     return f'{{"schema": {SCHEMA}, "host": {json.dumps(host, indent=1)}, "tests": [\n{lines}\n]}}\n'

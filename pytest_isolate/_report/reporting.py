@@ -79,7 +79,7 @@ class Reporting:
         self._gone = budgets.vanished(self.budgets, [str(item.nodeid) for item in session.items], existing, whole_files=whole_files)
 
     def over_budget(self, nodeid: str, usage: Usage, reports: list[pytest.TestReport]) -> list[BudgetExceeded]:
-        """A passing test's budgets that it overstepped. Who failed or was skipped did not do all its work: nothing to compare."""
+        """Find a passing test's budgets that it overstepped. Who failed or was skipped did not do all its work: nothing to compare."""
         if self.budgets is None or self._updates or not all(_did_its_work(report) for report in reports):
             return []
         from pytest_isolate._report import budgets  # noqa: PLC0415
@@ -110,7 +110,7 @@ class Reporting:
         return not self._unwritten
 
     def _try(self, option: str, path: str, text: str) -> bool:
-        """What could be written at the start may have changed: a full disk must not cost the other reports and the terminal's."""
+        """Write, though what could be at the start may have changed: a full disk must not cost the other reports and the terminal's."""
         try:
             write_whole(path, text)
         except OSError as error:
@@ -153,7 +153,7 @@ def _did_its_work(report: pytest.TestReport) -> bool:
 
 
 def _passed(entries: list[Json]) -> dict[str, Json]:
-    """The usage of the tests that passed, inside: what budgets are made of."""
+    """Collect the usage of the tests that passed, inside: what budgets are made of."""
     return {
         each["nodeid"]: each["usage"]
         for each in entries

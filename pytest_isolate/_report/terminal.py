@@ -33,7 +33,7 @@ def violations(entries: Iterable[dict[str, Any]]) -> Iterator[tuple[dict[str, An
 
 
 def show_figure(name: str, figure: float | None) -> str:
-    """A figure of the JSON report for people; a dash for one that was not measured."""
+    """Write a figure of the JSON report for people; a dash for one that was not measured."""
     if figure is None:
         return "-"
     return format_size(int(figure)) if name.endswith("_bytes") else format_duration(figure) if name.endswith("_seconds") else f"{figure:g}"
@@ -42,7 +42,7 @@ def show_figure(name: str, figure: float | None) -> str:
 def lines(
     entries: Sequence[dict[str, Any]], comparison: Comparison | None, written: str | None, top: int, width: int
 ) -> list[Text]:  # fmt: skip
-    """The section's lines, none when there is nothing to say."""
+    """Write the section's lines, none when there is nothing to say."""
     found = [*_unbuilt(entries), *_bare(entries)]
     found += [Text(f"{entry['nodeid']}: {violation['message']}", {"red": True}) for entry, violation in violations(entries)]
     if comparison is not None:
@@ -61,7 +61,7 @@ def _unbuilt(entries: Sequence[dict[str, Any]]) -> Iterator[Text]:
 
 
 def _bare(entries: Sequence[dict[str, Any]]) -> Iterator[Text]:
-    """Tests without namespaces, by what they had instead."""
+    """List tests without namespaces, by what they had instead."""
     found: dict[tuple[str, ...], list[str]] = {}
     for entry in entries:
         if is_bare(entry):

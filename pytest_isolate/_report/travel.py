@@ -22,7 +22,7 @@ def pack(entry: Entry) -> str:
 
 
 def unpack(text: object) -> tuple[tuple[object, ...], dict[str, Any]]:
-    """The entry, and by what a later one of the same test replaces it. Raises ``ValueError`` for what no worker of this version sends."""
+    """Give the entry, and by what a later one of its test replaces it. Raises ``ValueError`` for what no worker of this version sends."""
     try:
         entry = json.loads(str(text))
     except RecursionError as error:

@@ -55,7 +55,7 @@ class Directory:
             return False
 
     def _signature(self, name: str, look: os.stat_result, how: str) -> object:
-        """What is another when what is shown of a name has to be."""
+        """Tell what is another when what is shown of a name has to be."""
         if how != _TREE:
             return _signature(look)
         found = copies.little(self._source(name), self._budget)
@@ -92,28 +92,11 @@ class Directory:
         return changed
 
     def _add(self, name: str, look: os.stat_result) -> None:
-        source, target, copied = self._source(name), f"{self._target}/{name}", 0
+        source, target = self._source(name), f"{self._target}/{name}"
         if os.path.lexists(target):  # put there by another step: a bind's
             return
         try:
-            if stat.S_ISDIR(look.st_mode) and (inside := self._little(source)) is not None:
-                how = _TREE
-                copies.tree(source, target, self._budget, user=True)
-                copied = sum(each.st_size for each in inside.values() if stat.S_ISREG(each.st_mode))
-            elif stat.S_ISDIR(look.st_mode):
-                how = self._overlay(name, source, target)
-            elif stat.S_ISREG(look.st_mode) and not (self._budget.allows(look) and os.access(source, os.R_OK)):
-                how = self._read_only(source, target)
-            elif stat.S_ISREG(look.st_mode) or stat.S_ISLNK(look.st_mode) or stat.S_ISSOCK(look.st_mode) or stat.S_ISFIFO(look.st_mode):
-                copies.copy(source, target, look, user=True)
-                how = _COPY
-                if stat.S_ISREG(look.st_mode):
-                    copied = look.st_size
-                    self._budget.take(look)
-                    if self._hosts is not None and self._hosts.place == source:
-                        OwnName(target, self._hosts).perform()
-            else:
-                how = self._read_only(source, target)
+            how, copied = self._show(name, look, source, target)
         except OSError as error:
             if error.errno in {errno.ENOENT, errno.ESTALE} and not os.path.lexists(source):
                 copies.remove(target)  # it went meanwhile, which the next look sees
@@ -123,12 +106,36 @@ class Directory:
             raise StepFailedError(*step, error.errno or errno.EIO) from error
         self._entries[name] = (how, self._signature(name, look, how), copied)
 
+    def _show(self, name: str, look: os.stat_result, source: str, target: str) -> tuple[str, int]:
+        """Show a name of the machine's. Returns how, and the bytes copied."""
+        mode = look.st_mode
+        if stat.S_ISDIR(mode):
+            return self._show_directory(name, source, target)
+        if stat.S_ISREG(mode) and self._budget.allows(look) and os.access(source, os.R_OK):
+            copies.copy(source, target, look, user=True)
+            self._budget.take(look)
+            if self._hosts is not None and self._hosts.place == source:
+                OwnName(target, self._hosts).perform()
+            return _COPY, look.st_size
+        if stat.S_ISLNK(mode) or stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode):
+            copies.copy(source, target, look, user=True)
+            return _COPY, 0
+        Bind(source, target, read_only=True).perform()
+        return _READ_ONLY, 0
+
+    def _show_directory(self, name: str, source: str, target: str) -> tuple[str, int]:
+        if (inside := self._little(source)) is None:
+            self._overlay(name, source, target)
+            return _OVERLAY, 0
+        copies.tree(source, target, self._budget, user=True)
+        return _TREE, sum(each.st_size for each in inside.values() if stat.S_ISREG(each.st_mode))
+
     def _little(self, source: str) -> dict[str, os.stat_result] | None:
         if self._path not in self._ways or any(way == source or way.startswith(source + "/") for way in self._ways):
             return None
         return copies.little(source, self._budget)
 
-    def _overlay(self, name: str, source: str, target: str) -> str:
+    def _overlay(self, name: str, source: str, target: str) -> None:
         os.mkdir(target)
         start = source + "/"
         doors: dict[str, None] = {}
@@ -142,12 +149,6 @@ class Directory:
         kind = Overlay if written else OverlayOrReadOnly
         os.mkdir(f"{self._layers}/{name}")
         kind(source, (source,), f"{self._layers}/{name}/", target, True, real, self._flags, hosts).perform()
-        return _OVERLAY
-
-    @staticmethod
-    def _read_only(source: str, target: str) -> str:
-        Bind(source, target, read_only=True).perform()
-        return _READ_ONLY
 
     def _remove(self, name: str) -> bool:
         """Remove what was shown of a name, unless a bind lies there. Whether it is gone."""
@@ -196,7 +197,7 @@ def _made(directory: str, name: str) -> dict[str, tuple[int, int]]:
 
 
 def _signature(look: os.stat_result) -> tuple[int, ...]:
-    """What is another when a file is another or was written; of a directory, when it is another: its overlay shows the rest."""
+    """Tell what is another when a file is another or was written; of a directory, when it is another: its overlay shows the rest."""
     if stat.S_ISDIR(look.st_mode):
         return (look.st_dev, look.st_ino, look.st_mode)
     return (look.st_dev, look.st_ino, look.st_mode, look.st_size, look.st_mtime_ns, look.st_ctime_ns)

@@ -37,7 +37,7 @@ class _Warded(Child):
         return self._sandbox.status()
 
     def reap_later(self, later: Callable[[int], None]) -> None:
-        """The warden does."""
+        """Leave it to the warden."""
 
     def end(self) -> None:
         self._sandbox.kill()
@@ -148,7 +148,7 @@ class Bare(Sandbox):
         return self._largest if self._samples else super().largest_process()
 
     def counters(self, processor: Processor | None = None) -> Counters:
-        """What was used and denied so far, as far as anything counts that."""
+        """Read what was used and denied so far, as far as anything counts that."""
         return super().counters(processor or self.processor_seconds())
 
     def processor_seconds(self) -> Processor:
@@ -163,7 +163,7 @@ class Bare(Sandbox):
         return self._processor
 
     def cpu_seconds(self) -> float:
-        """The same, in all."""
+        """Read the processor time so far, in all."""
         return self.processor_seconds()[0] or 0.0
 
     def disk_used(self) -> int | None:

@@ -19,6 +19,6 @@ main()
 
 
 def command(module: str, path: list[str]) -> list[str]:
-    """The command that runs a module's ``main``, with ``path`` behind the standard library."""
+    """Give the command that runs a module's ``main``, with ``path`` behind the standard library."""
     code = _BOOTSTRAP.format(package=str(_PACKAGE), path=path, module=module)
     return [sys.executable, "-I", "-S", "-c", code]

@@ -145,7 +145,7 @@ class Builder:
             self._announce(sandbox)
 
     def _give_up(self, sandbox: _Sandbox, error: StepFailedError) -> None:
-        """It could not be built: say so, and leave nothing of it."""
+        """Say that it could not be built, and leave nothing of it."""
         self._dying += set(sandbox.groups.values())
         sandbox.holder.kill()
         if sandbox.holder.pid:

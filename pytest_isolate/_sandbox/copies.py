@@ -26,11 +26,11 @@ class Budget:
         return look.st_size <= min(LARGEST, self.bytes)
 
     def take(self, look: os.stat_result) -> None:
-        """It is."""
+        """Note that it is copied."""
         self.bytes -= look.st_size
 
     def give_back(self, size: int) -> None:
-        """A copy is no more."""
+        """Note that a copy is no more."""
         self.bytes += size
 
 
@@ -70,7 +70,7 @@ def copy(source: str, target: str, look: os.stat_result, *, user: bool) -> None:
 
 
 def little(path: str, budget: Budget) -> dict[str, os.stat_result] | None:
-    """What is in a directory, by relative path, if it may all be copied and is little; else None."""
+    """List what is in a directory, by relative path, if it may all be copied and is little; else None."""
     found: dict[str, os.stat_result] = {}
     left, below = budget.bytes, [""]
     while below:

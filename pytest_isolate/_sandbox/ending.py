@@ -44,7 +44,7 @@ def is_reaped(pid: int) -> bool:
 
 
 def state(pid: int) -> str:
-    """What a process does that should have ended, in words; nothing if it is gone or at work."""
+    """Say what a process does that should have ended, in words; nothing if it is gone or at work."""
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
             letter = file.readall().rpartition(b")")[2].split()[0].decode()
@@ -63,7 +63,7 @@ def is_stopped(found: str) -> bool:
 
 
 def has_ended(found: str) -> bool:
-    """The same of one that ended."""
+    """Say how one ended."""
     return found == _STATES["Z"]
 
 

@@ -97,7 +97,7 @@ class MemoryLooked:
         return ()
 
     def apply(self) -> int:
-        """The present usage in bytes."""
+        """Return the present usage in bytes."""
         return tree.own_memory()
 
 

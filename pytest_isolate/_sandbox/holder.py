@@ -43,7 +43,7 @@ class Holder:
             self._kin.run(self._in_namespaces, FILES | self._recipe.namespaces & ~Clone.NEWPID)
 
     def finish(self) -> None:
-        """What waited until a test takes the sandbox: look at what may have changed since."""
+        """Do what waited until a test takes the sandbox: look at what may have changed since."""
         with Step("clone", "a process for the sandbox"):
             self._kin.run(self._again, FILES)
 
@@ -66,7 +66,7 @@ class Holder:
             self._kin.run(self._inside, FILES | PARENT)
 
     def _leave_first(self) -> None:
-        """A test that is root can reach whatever its PID 1 has open, through /proc/1/fd."""
+        """Close everything, for a test that is root reaches whatever its PID 1 has open, through /proc/1/fd."""
         # With all capabilities of a user namespace it can read and change PID 1's memory too, which then is a copy of the builder's: that
         # acts outside, as the user. Root of the machine has other ways out.
         user = self._recipe.user_map

@@ -111,7 +111,7 @@ class _Opening:
         os.close(new)
 
     def _opened(self, file: Opened) -> int:
-        """A descriptor of what the test sees under this path, or a copy. Raises ``OSError``."""
+        """Open a descriptor of what the test sees under this path, or a copy. Raises ``OSError``."""
         if not file.gone:
             try:
                 if file.writable and not file.of_kernel:  # a look first, for to open it may be to copy it
@@ -143,7 +143,7 @@ class _Opening:
         return size
 
     def _without_name(self, file: Opened) -> int:
-        """A private copy, or the file itself where nobody has it open to write. Raises ``OSError``."""
+        """Open a private copy, or the file itself where nobody has it open to write. Raises ``OSError``."""
         if stat.S_ISDIR(file.mode):
             return self._empty_directory(file)
         if file.identity not in self._written:
@@ -214,7 +214,7 @@ class _Opening:
             os.close(fd)
 
     def _map_copy(self, mapping: Mapping) -> None:
-        """The file is not here, as shared memory of pytest's is not under profile="strict": what its memory holds is copied."""
+        """Copy what the memory holds, for its file is not here, as shared memory of pytest's is not under profile="strict"."""
         self._spend(mapping.end - mapping.begin, mapping.path)
         if mapping.identity not in self._memories:
             self._memories[mapping.identity] = os.memfd_create("copy", os.MFD_CLOEXEC)

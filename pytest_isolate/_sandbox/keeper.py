@@ -163,13 +163,13 @@ class Keeper:
         return sandbox
 
     def take(self, recipe: Recipe) -> Sandbox:
-        """The first sandbox ordered ahead if it is of this recipe, else a new one."""
+        """Take the first sandbox ordered ahead if it is of this recipe, else a new one."""
         if self._spares and self._spares[0].recipe is not recipe:
             self._drop_spares()
         return self._spares.pop(0) if self._spares else self.order(recipe)
 
     def take_ready(self, recipe: Recipe) -> Sandbox | None:
-        """The first sandbox ordered ahead, if it is of this recipe and there is an answer."""
+        """Take the first sandbox ordered ahead, if it is of this recipe and there is an answer."""
         if not self._spares or self._spares[0].recipe is not recipe or not self._spares[0].has_answer:
             return None
         return self._spares.pop(0)

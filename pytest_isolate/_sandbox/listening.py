@@ -41,7 +41,7 @@ class Listener:
 
     @property
     def waking(self) -> list[int]:
-        """What wakes whoever waits: the child's word that it sent its end frame, and its output."""
+        """List what wakes whoever waits: the child's word that it sent its end frame, and its output."""
         last_word = self.ends.ended if self._false_words <= 1 else -1
         return [fd for fd in (last_word, *(relay.fd for relay in self.relays if not relay.at_end)) if fd >= 0]
 

@@ -22,7 +22,7 @@ _getpid = os.getpid  # bound before a test can replace it
 
 
 def new_file() -> int:
-    """A descriptor, close-on-exec, of memory for one text. Raises ``OSError``.
+    """Make a descriptor, close-on-exec, of memory for one text. Raises ``OSError``.
 
     Sealed, for pytest reads there what a test may have done to it.
     """

@@ -25,7 +25,7 @@ _INTERPRETER = ("_PyEval_EvalFrame", "_PyEval_Vector", "PyEval_EvalCode")
 
 
 def stacks(pid: int) -> str:
-    """The stacks of a process's threads, a paragraph each, or a line that says why there are none."""
+    """Read the stacks of a process's threads, a paragraph each, or a line that says why there are none."""
     tool, program = next(((name, found) for name in _TOOLS if (found := shutil.which(name))), ("", ""))
     if not program:
         return "none: eu-stack shows where in C a test stands (apt-get install elfutils), or gdb"
@@ -44,7 +44,7 @@ def stacks(pid: int) -> str:
 
 
 def readable(text: str) -> Iterator[str]:
-    """The tool's output as lines, each thread cut where the interpreter begins."""
+    """Split the tool's output into lines, each thread cut where the interpreter begins."""
     threads = frames = 0
     for line in text.splitlines():
         if (head := _THREAD.match(line)) is not None:

@@ -51,7 +51,7 @@ class Record:
         return Record._kinds[name]
 
     def values(self) -> tuple[object, ...]:
-        """The fields, in order."""
+        """Give the fields, in order."""
         return tuple(getattr(self, name) for name in self.field_names)
 
     def replace(self, **changes: object) -> Self:

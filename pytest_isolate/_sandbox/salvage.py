@@ -138,7 +138,7 @@ def copy_out(
 
 
 def _make_directory(to: int, name: str, budget: Budget) -> int | None:
-    """A directory of ours; None where something else stands, of another layer, as a link does in whose place a directory was."""
+    """Make a directory of ours; None where something else stands, of another layer, as a link does in whose place a directory was."""
     try:
         os.mkdir(name, 0o700, dir_fd=to)
     except FileExistsError:

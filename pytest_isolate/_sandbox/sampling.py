@@ -30,7 +30,7 @@ class Sampler:
         self._looked_at = 0  # bytes of memory at which we looked who holds them
 
     def begin(self, *, traces: bool) -> None:
-        """It is inside. ``traces``: and can say where memory is allocated."""
+        """Begin, for it is inside. ``traces``: and can say where memory is allocated."""
         if self._alarm is not None and traces:
             self.interval, self._next = _LOOK_CLOSELY, self._started
 

@@ -153,7 +153,7 @@ class Sandbox:
         return f"{self.groups['memory']}/{self._keeper.places['memory'].oom_counter}"
 
     def counters(self, processor: Processor | None = None) -> counters.Counters:
-        """What was used and denied so far; ``processor`` seconds as they were read when the test was over."""
+        """Read what was used and denied so far; ``processor`` seconds as they were read when the test was over."""
         return counters.read(self.groups, self._keeper.places, processor)
 
     def memory_now(self) -> int | None:
@@ -275,7 +275,7 @@ class Sandbox:
         return (*held, *(fd for others in self.beside for fd in others()))
 
     def reap_later(self, pid: int) -> None:
-        """A child of ours that is on its way out of there."""
+        """Reap, at some later time, a child of ours that is on its way out of there."""
         self._keeper.unreaped.append(pid)
 
     def close_later(self) -> None:

@@ -111,7 +111,7 @@ class Watch:
         return self._phase in {Phase.OVER, Phase.GONE}
 
     def descriptors(self) -> list[int]:
-        """What wakes whoever waits: the child's exit, an OOM event, what it says of its end and on pytest's own output."""
+        """List what wakes whoever waits: the child's exit, an OOM event, what it says of its end and on pytest's own output."""
         return [fd for fd in (self._pidfd, self._sandbox.oom_event) if fd >= 0] + self._listener.waking
 
     def _held(self) -> tuple[int, ...]:
@@ -214,7 +214,7 @@ class Watch:
                 self._ask_for_stacks()
 
     def where(self, longest: float) -> str:
-        """What a test that was asked has written, waiting for it for at most so many seconds."""
+        """Give what a test that was asked has written, waiting for it for at most so many seconds."""
         if not self.over:
             self._listener.wait_for_stacks(longest)
         return self._listener.stacks
@@ -295,7 +295,7 @@ class Watch:
         return bool(int(fields[6]) & _PF_EXITING)
 
     def _test(self) -> int | None:
-        """The test's own process: without root it is the go-between's child."""
+        """Find the test's own process: without root it is the go-between's child."""
         if not self._sandbox.recipe.namespaces & Clone.NEWUSER:
             return self.pid
         with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as file:
