@@ -85,7 +85,7 @@ def vanished(budgets: Budgets, collected: Collection[str], existing: Collection[
 
 
 def renamed(gone: Iterable[str], fresh: Iterable[str]) -> dict[str, str]:
-    """Pair new tests with the vanished line that they seem to come from: of the same function in another file or class, or other parameters."""
+    """Pair new tests with the vanished line that they seem to come from: of a function of that name, elsewhere or with other parameters."""
     by_function: dict[str, list[str]] = {}
     for name in gone:
         by_function.setdefault(_function(name), []).append(name)
