@@ -167,6 +167,11 @@ class Defaults:
                 f"isolate: net={values['net']!r} ({origins['net']}): profile='strict' takes away the right by which "
                 "a test goes from host to host (CAP_SYS_ADMIN in its sandbox); a test can have one of the two"
             )
+        if (topology := networking.of(values["net"]).topology) is not None and values["hostname"] in topology.kinds:
+            raise BadValueError(
+                f"isolate: net={values['net']!r} ({origins['net']}): {values['hostname']!r} is the test's own host name, which "
+                "stands beside that network; hostname= gives it another one"
+            )
         return Spec(**values, origins=origins)
 
     def _with_profile(self, levels: list[_Given]) -> Iterator[_Given]:

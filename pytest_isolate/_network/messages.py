@@ -50,6 +50,7 @@ class Request:
     namespace: str | None = None  # whose descriptor is to be written at ``at``
     at: int = 0
     netfilter: bool = False  # it is for nftables
+    is_condition: bool = False  # it needs a scheduler that a kernel may be without
 
     def bytes_for(self, descriptors: dict[str, int]) -> bytes:
         """With the descriptors of this process."""
@@ -171,7 +172,7 @@ def _end(topology: Topology, end: Interface) -> Iterator[Request]:
     for address in end.addresses:
         yield Request(end.node, _address(end.index, str(address.ip), address.network.prefixlen), f"give {where} the address", str(address))
     if end.conditions.scheduler is not None:
-        yield Request(end.node, scheduler(end.index, end.conditions), f"schedule ({end.conditions.scheduler})", where)
+        yield Request(end.node, scheduler(end.index, end.conditions), f"schedule ({end.conditions.scheduler})", where, is_condition=True)
 
 
 def addresses(end: Interface) -> Iterator[bytes]:

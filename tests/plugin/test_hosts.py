@@ -89,6 +89,8 @@ def test_strict(isolate_network): pass
 def test_without(isolate_network): pass
 @isolate(net="off")
 def test_word(): pass
+@isolate(net=Network("a", "isolate"))
+def test_own_name(isolate_network): pass
 @isolate(net=Network("a", "b"))
 def test_others(): pass
 """
@@ -97,12 +99,13 @@ def test_others(): pass
 def test_what_cannot_be_is_an_error_of_that_test_alone(pytester, isolated):
     pytester.makepyfile(REFUSED)
     result = isolated()
-    result.assert_outcomes(passed=1, errors=4)
+    result.assert_outcomes(passed=1, errors=5)
     result.stdout.fnmatch_lines_random(
         [
             "isolate: net=Network('a', 'b', links=[[]Link('a', 'b')[]]) (*::test_clash): 'a' and 'b' both have the address 192.0.2.1",
             "isolate: net=Network('a') (by @isolate on function *::test_strict): profile='strict' takes away the right by which a test *",
             "isolate_network: the test has no network of hosts: mark it with @isolate(net=Network('a', 'b'))",
+            "isolate: net=Network('a', 'isolate') (*): 'isolate' is the test's own host name, which stands beside that network; *",
             "isolate: net='off' (by @isolate on function *::test_word): it must be True * 'host' *",
         ]
     )
@@ -111,7 +114,7 @@ def test_what_cannot_be_is_an_error_of_that_test_alone(pytester, isolated):
 def test_a_run_that_isolates_nothing_says_so(pytester, isolated):
     pytester.makepyfile(REFUSED)
     result = isolated("--isolate-off", "-k", "others or clash")
-    result.assert_outcomes(passed=1, errors=1, deselected=3)
+    result.assert_outcomes(passed=1, errors=1, deselected=4)
     result.stdout.fnmatch_lines(["isolate_network: the test has no network of hosts: *; this run has --isolate-off"])
 
 
@@ -136,6 +139,9 @@ def test_what_the_kernel_lacks_is_a_matter_of_on_missing(pytester, isolated, hos
         def test_error(): pass
         @isolate(net=Network("a", delay="10ms"), on_missing="skip")
         def test_skip(): pass
+        @isolate(net=Network("a", "b", delay="10ms"), on_missing="warn")
+        def test_warn(isolate_network):
+            assert isolate_network["a"].run(["ip", "-4", "route"], capture_output=True, text=True).stdout.startswith("10.0.0.0/24")
         @isolate(net=Network("a"), on_missing="skip")
         def test_change(isolate_network):
             isolate_network.set(delay="10ms")
@@ -144,10 +150,11 @@ def test_what_the_kernel_lacks_is_a_matter_of_on_missing(pytester, isolated, hos
         def test_refused_change(isolate_network): isolate_network.set(delay="10ms")
     """)
     result = isolated("-rs")
-    result.assert_outcomes(skipped=2, errors=1, failed=1)
+    result.assert_outcomes(skipped=2, errors=1, failed=1, passed=1, warnings=1)
     result.stdout.fnmatch_lines_random(
         [
             "*cannot isolate net (*::test_error): this kernel has no network emulator (netem), *remedy: sudo modprobe sch_netem *",
+            "*PytestWarning: this machine cannot isolate net (*::test_warn): this kernel has no network emulator (netem), *",
             "E *NetworkUnavailable: this kernel has no network emulator (netem), *",
         ]
     )
