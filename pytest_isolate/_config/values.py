@@ -174,15 +174,14 @@ def environment(value: object) -> Mapping[str, str | None] | str:
     if not isinstance(value, Mapping):
         raise ValueError(what)
     for name, text in value.items():
-        if (
-            not isinstance(name, str)
-            or not name
-            or "=" in name
-            or "\0" in name
-            or not (text is None or (isinstance(text, str) and "\0" not in text))
-        ):
+        if not (_is_text(name) and name and "=" not in name and (text is None or _is_text(text))):
             raise ValueError(f"{what}; {name!r}: {text!r} is not")
     return dict(value)
+
+
+def _is_text(value: object) -> bool:
+    """Whether the kernel takes it as a string: without a null byte."""
+    return isinstance(value, str) and "\0" not in value
 
 
 def binds(value: object) -> tuple[tuple[str, bool], ...]:

@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 
-from pytest_isolate._linux.mounts import parse_mountinfo
+from pytest_isolate._linux.mounts import MountPoint, parse_mountinfo
 
 SANDBOX = "a sandbox of pytest-isolate"
 _VERSION = re.compile(r"([0-9]+)\.([0-9]+)")
@@ -92,9 +92,9 @@ def look() -> Environment:
     """Read what there is."""
     mounts = parse_mountinfo(_text("/proc/self/mountinfo"))
     status = dict(line.split(":\t", 1) for line in _text("/proc/self/status").splitlines() if ":\t" in line)
-    groups = [mount for mount in mounts if mount.fstype in {"cgroup", "cgroup2"}]
-    roots = [mount.fstype for mount in mounts if mount.path == "/"]
-    overlay_root = bool(roots) and roots[-1] == "overlay"
+    groups = {"cgroup": "v1", "cgroup2": "v2"}
+    hierarchies = [mount for mount in mounts if mount.fstype in groups]
+    overlay_root = next((mount.fstype for mount in reversed(mounts) if mount.path == "/"), "") == "overlay"
     version = _VERSION.match(os.uname().release)
     return Environment(
         release=(int(version[1]), int(version[2])) if version else (0, 0),
@@ -104,14 +104,18 @@ def look() -> Environment:
         capabilities=int(status.get("CapEff", f"{_EVERY_CAPABILITY:x}"), 16),
         filtered=status.get("Seccomp", "").strip() == _FILTERED,
         container=_container(overlay_root=overlay_root),
-        masked_proc=any(mount.path.startswith("/proc/") and mount.fstype not in {"binfmt_misc", "autofs"} for mount in mounts),
+        masked_proc=any(map(_masks_proc, mounts)),
         overlay_root=overlay_root,
-        cgroups=frozenset("v1" if mount.fstype == "cgroup" else "v2" for mount in groups),
-        cgroups_read_only=bool(groups) and all(mount.read_only for mount in groups),
+        cgroups=frozenset(groups[mount.fstype] for mount in hierarchies),
+        cgroups_read_only=bool(hierarchies) and all(mount.read_only for mount in hierarchies),
         systemd=os.path.isdir("/run/systemd/system"),
         apparmor=_apparmor(),
         sysctls=frozenset(name for name, value in AGAINST.items() if _text(f"/proc/sys/{name.replace('.', '/')}").strip() == value),
     )
+
+
+def _masks_proc(mount: MountPoint) -> bool:
+    return mount.path.startswith("/proc/") and mount.fstype not in {"binfmt_misc", "autofs"}
 
 
 def _text(path: str) -> str:

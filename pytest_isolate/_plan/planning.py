@@ -84,11 +84,23 @@ def plan(
     """
     layout = Layout(host, root, tuple(places), spec.strict, tuple(path for path, _ in spec.bind))
     _hosts(layout, spec, hosts)
+    _file_system(layout, spec, places[0])
+    layout.steps += _shared_paths(spec, sockets)
+    layout.steps += _last_steps(spec)
+    namespaces, user_map = _namespaces(spec, host)
+    recipe = Recipe(namespaces, user_map, PRIVATE, tuple(layout.steps), limits_of(spec, host), waits=bool(layout.apart))
+    missing, apart = tuple(_missing(spec, host)), tuple(layout.apart)
+    return Plan(recipe, tuple(layout.uppers), missing, apart, layout.hosts, tuple(_walls(spec)), sockets=sockets, root=root)
+
+
+def _file_system(layout: Layout, spec: Spec, temporary: str) -> None:
+    """Put together all that is below the sandbox's root, but for what users share."""
+    host, root = layout.host, layout.root
     layout.steps += _private_file_system()
     if spec.fs == "overlay":
         _overlay_root(layout)
     else:
-        _shared_root(layout, spec, places[0])
+        _shared_root(layout, spec, temporary)
     if spec.fs != "host":
         layout.steps += _devices(host, root)
     if spec.fs != "host" or root.kind(_SHARED_MEMORY) != "none":  # a machine without one need not be given it
@@ -98,27 +110,35 @@ def plan(
     if spec.strict:
         layout.steps += [steps.Mask(f"{ROOT}/proc/{name}") for name in _MASKED]
         layout.steps += [steps.Mask(f"{ROOT}/sys/{name}") for name in _MASKED_SYS]
-    layout.steps += _shared_paths(spec, sockets)
-    layout.steps.append(steps.Hostname(spec.hostname))
+
+
+def _last_steps(spec: Spec) -> Iterator[Step]:
+    yield steps.Hostname(spec.hostname)
     if spec.networking.is_own:
-        layout.steps.append(steps.Loopback())
+        yield steps.Loopback()
     if spec.disk is not None:  # at the very last: what is in there by then is not the test's
-        layout.steps.append(steps.LimitDisk(PRIVATE, spec.disk, most_files(spec.disk)))
-    layout.steps.append(steps.Pivot(ROOT))
-    namespaces = Clone.NEWPID | Clone.NEWNS | Clone.NEWIPC | Clone.NEWUTS
+        yield steps.LimitDisk(PRIVATE, spec.disk, most_files(spec.disk))
+    yield steps.Pivot(ROOT)
+
+
+def _namespaces(spec: Spec, host: Host) -> tuple[int, tuple[int, int, int, int] | None]:
+    """Tell which are new, and who is who in a user namespace, where one is needed."""
+    namespaces = Clone.NEWPID | Clone.NEWNS | Clone.NEWIPC | Clone.NEWUTS | (Clone.NEWNET if spec.networking.is_own else 0)
+    if not host.rootless:
+        return namespaces, None
+    uid, gid, _ = resolve_user(spec.user) if spec.user is not None else (host.uid, host.gid, ())
+    return namespaces | Clone.NEWUSER, (uid, gid, host.uid, host.gid)
+
+
+def _walls(spec: Spec) -> Iterator[str]:
+    """List what keeps the test apart, by the doctor's names."""
+    yield from ("process", "namespaces")
     if spec.networking.is_own:
-        namespaces |= Clone.NEWNET
-    user_map = None
-    if host.rootless:
-        namespaces |= Clone.NEWUSER
-        uid, gid, _ = resolve_user(spec.user) if spec.user is not None else (host.uid, host.gid, ())
-        user_map = (uid, gid, host.uid, host.gid)
-    missing = tuple(_missing(spec, host))
-    limits = limits_of(spec, host)
-    walls = ("process", "namespaces", *(["net"] if spec.networking.is_own else []), *([spec.fs] if spec.fs != "host" else []))
-    walls += ("strict",) if spec.strict else ()
-    recipe = Recipe(namespaces, user_map, PRIVATE, tuple(layout.steps), limits, waits=bool(layout.apart))
-    return Plan(recipe, tuple(layout.uppers), missing, tuple(layout.apart), layout.hosts, walls, sockets=sockets, root=root)
+        yield "net"
+    if spec.fs != "host":
+        yield spec.fs
+    if spec.strict:
+        yield "strict"
 
 
 def _shared_paths(spec: Spec, sockets: tuple[Server, ...]) -> Iterator[Step]:
