@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_isolate._config.topology import Interface
     from pytest_isolate._network.building import Built
 
-_UNCHANGED: Any = object()
+UNCHANGED: Any = object()  # as an argument: what is not named stays
 
 
 class NetworkUnavailable(Exception):  # noqa: N818 - the name says what it is
@@ -49,14 +49,14 @@ class Link:
         self,
         *,
         sender: str | None = None,
-        delay: float | str | None = _UNCHANGED,
-        jitter: float | str | None = _UNCHANGED,
-        loss: float | str | None = _UNCHANGED,
-        duplicate: float | str | None = _UNCHANGED,
-        reorder: float | str | None = _UNCHANGED,
-        corrupt: float | str | None = _UNCHANGED,
-        rate: int | str | None = _UNCHANGED,
-        mtu: int | None = _UNCHANGED,
+        delay: float | str | None = UNCHANGED,
+        jitter: float | str | None = UNCHANGED,
+        loss: float | str | None = UNCHANGED,
+        duplicate: float | str | None = UNCHANGED,
+        reorder: float | str | None = UNCHANGED,
+        corrupt: float | str | None = UNCHANGED,
+        rate: int | str | None = UNCHANGED,
+        mtu: int | None = UNCHANGED,
     ) -> None:
         """Change conditions of what hosts and routers send by this link, in the units of ``pytest_isolate.Link``; ``None`` takes one back.
 
@@ -64,7 +64,7 @@ class Link:
         kernel cannot do it (``on_missing="skip"`` skips the test there).
         """
         named = {"delay": delay, "jitter": jitter, "loss": loss, "duplicate": duplicate, "reorder": reorder, "corrupt": corrupt}
-        given = {name: value for name, value in {**named, "rate": rate, "mtu": mtu}.items() if value is not _UNCHANGED}
+        given = {name: value for name, value in {**named, "rate": rate, "mtu": mtu}.items() if value is not UNCHANGED}
         if sender is not None and not self._can_send(self._end(sender)):
             raise ValueError(f"{sender!r} is a bridge, which passes on: conditions are those of who sends")
         for end in self._ends if sender is None else [self._end(sender)]:

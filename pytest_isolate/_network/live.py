@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_isolate._config.topology import BRIDGE, ROUTER
 from pytest_isolate._network import messages, needs
 from pytest_isolate._network.hosts import Host
-from pytest_isolate._network.links import Link, NetworkUnavailable
+from pytest_isolate._network.links import UNCHANGED, Link, NetworkUnavailable
 
 if TYPE_CHECKING:
     from pytest_isolate._network.building import Built
@@ -55,10 +55,23 @@ class LiveNetwork:
             raise ValueError(f"there are {len(found) or 'no'} links between {between}; there are {all_}")
         return found[0]
 
-    def set(self, **changes: object) -> None:
-        """``Link.set`` for every link: ``isolate_network.set(delay="200ms", loss="1%")``."""
+    def set(
+        self,
+        *,
+        delay: float | str | None = UNCHANGED,
+        jitter: float | str | None = UNCHANGED,
+        loss: float | str | None = UNCHANGED,
+        duplicate: float | str | None = UNCHANGED,
+        reorder: float | str | None = UNCHANGED,
+        corrupt: float | str | None = UNCHANGED,
+        rate: int | str | None = UNCHANGED,
+        mtu: int | None = UNCHANGED,
+    ) -> None:
+        """Change conditions of every link, as its own ``set`` does: ``isolate_network.set(delay="200ms", loss="1%")``."""
         for link in self.links:
-            link.set(**changes)  # type: ignore[arg-type]  # it checks them
+            link.set(
+                delay=delay, jitter=jitter, loss=loss, duplicate=duplicate, reorder=reorder, corrupt=corrupt, rate=rate, mtu=mtu
+            )  # fmt: skip
 
     def partition(self, *groups: str | Iterable[str]) -> None:
         """From now on hosts of different groups do not hear each other; connections that stand stay open, and silent.

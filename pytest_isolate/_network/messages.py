@@ -170,7 +170,7 @@ def _end(topology: Topology, end: Interface) -> Iterator[Request]:
         return
     yield Request(end.node, _up(end.index), "set up", where)
     for address in end.addresses:
-        yield Request(end.node, _address(end.index, str(address.ip), address.network.prefixlen), f"give {where} the address", str(address))
+        yield Request(end.node, give(end.index, str(address.ip), address.network.prefixlen), f"give {where} the address", str(address))
     if end.conditions.scheduler is not None:
         yield Request(end.node, scheduler(end.index, end.conditions), f"schedule ({end.conditions.scheduler})", where, is_condition=True)
 
@@ -179,10 +179,11 @@ def addresses(end: Interface) -> Iterator[bytes]:
     """Those of IPv6, which an interface loses when it is set down."""
     for address in end.addresses:
         if address.version == 6:
-            yield _address(end.index, str(address.ip), address.network.prefixlen)
+            yield give(end.index, str(address.ip), address.network.prefixlen)
 
 
-def _address(index: int, address: str, prefix: int) -> bytes:
+def give(index: int, address: str, prefix: int) -> bytes:
+    """An address of an interface, in use at once."""
     family = _INET6 if ":" in address else _INET
     fields: dict[str, object] = {"index": index, "family": family, "prefixlen": prefix, "flags": _NODAD if family == _INET6 else 0}
     own = () if family == _INET6 else (("IFA_LOCAL", address),)

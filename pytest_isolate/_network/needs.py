@@ -34,6 +34,7 @@ NEEDS = {
         "this kernel has no bridges, which a Network without links or with bridges= needs",
         "sudo modprobe bridge, or a kernel with CONFIG_BRIDGE; two hosts can do with a direct link, links=[('a', 'b')]",
     ),
+    "ipv6": Need("this kernel has no IPv6, which a Network has besides IPv4", "ip=4 does without it; or boot without ipv6.disable=1"),
     "netem": Need(
         "this kernel has no network emulator (netem), which delay, jitter, loss, duplicate, reorder and corrupt need",
         f"sudo modprobe sch_netem ({_MODULES}), or a kernel with CONFIG_NET_SCH_NETEM",
@@ -52,7 +53,7 @@ NEEDS = {
 def of(topology: Topology) -> tuple[str, ...]:
     """Names of what a network needs from its beginning."""
     kinds = set(topology.kinds.values())
-    found = ["veth", *(["bridge"] if "bridge" in kinds else []), *topology.schedulers]
+    found = ["veth", *(["bridge"] if "bridge" in kinds else []), *(["ipv6"] if 6 in topology.families else []), *topology.schedulers]
     return (*found, *(["nat"] if any(end.hides for pair in topology.links for end in pair) else []))
 
 
@@ -87,6 +88,7 @@ def _requests() -> dict[str, list[str]]:
         "bridge": [messages.bridge(90).hex()],
         "netem": [own.hex(), messages.scheduler(1, Conditions(delay=0.001)).hex()],
         "tbf": [own.hex(), messages.scheduler(1, Conditions(rate=8000)).hex()],
+        "ipv6": [own.hex(), messages.give(1, "fd00::1", 128).hex()],
         "rules": [messages.blackhole("192.0.2.1").hex()],
         "nat": [each.hex() for each in masquerade.requests("lo")],
     }

@@ -52,6 +52,7 @@ CLUSTER = Network("a", "b", bridges=["lan"], links=[Link("a", "lan", delay="20ms
 @isolate(net=CLUSTER)
 def with_hosts(isolate_network: LiveNetwork) -> int:
     isolate_network.set(delay=0.2)
+    isolate_network.set(speed=3)  # type: ignore[call-arg]
     isolate_network.link("a", "lan").set(loss="5%", sender="a")
     isolate_network.partition(["a"], ["b"])
     isolate_network["a"].run(["true"], check=True)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pytest_isolate import Link, Network
 from pytest_isolate._config.conditions import Conditions, conditions
+from pytest_isolate._network import needs
 
 
 def addresses(network: Network) -> dict[str, list[str]]:
@@ -172,3 +173,17 @@ def test_no_address_is_given_twice_and_everybody_knows_a_way_to_everybody(hosts,
     for node, known in topology.routes.items():
         reached = [each.network for each in topology.addresses(node)] + [each.to for each in known]
         assert all(any(address in network for network in reached if network.version == address.version) for address in given), node
+
+
+@pytest.mark.parametrize(
+    ("network", "needed"),
+    [
+        (Network("a", "b"), {"veth", "bridge", "ipv6"}),
+        (Network("a", "b", links=[("a", "b")], ip=4), {"veth"}),
+        (Network("a", "b", ip=4, delay=1), {"veth", "bridge", "netem"}),
+        (Network("a", "b", ip=4, rate="1mbit"), {"veth", "bridge", "tbf"}),
+        (Network("a", routers=["r"], ip=4, links=[Link("a", "r", nat="r")]), {"veth", "nat"}),
+    ],
+)
+def test_what_the_kernel_has_to_have_is_what_is_asked_for(network, needed):
+    assert set(needs.of(network.topology)) == needed
