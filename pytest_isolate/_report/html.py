@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from pytest_isolate._report.unbuilt import unbuilt
 
 _NEEDED = ("jinja2", "bokeh")
 _NAMED = 200  # tests without a sandbox, for each reason; the table has them all
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # which no HTML may hold, and a terminal obeys
 _OUTPUT_SHOWN = 200  # violations with their output; the table has them all
 _NETWORKS_SHOWN = 200  # tests with hosts of their own
 _USAGE = ("memory_peak_bytes", "cpu_seconds", "wall_seconds", "pids_peak", "disk_bytes", "io_read_bytes", "io_write_bytes")
@@ -46,6 +49,7 @@ def page(host: Mapping[str, Mapping[str, object]], entries: Sequence[dict[str, A
     from pytest_isolate._report import charts  # noqa: PLC0415
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters["without_control"] = partial(_CONTROL.sub, "\N{REPLACEMENT CHARACTER}")
     template = environment.from_string((Path(__file__).parent / "page.html.j2").read_text("utf-8"))
     found, groups = list(violations(entries)), unbuilt(entries)
     networks = [(each["nodeid"], links) for each in entries if (links := each.get("network", {}).get("links"))]

@@ -29,12 +29,14 @@ def test_what_a_test_wrote_is_shown_and_never_obeyed():
     """Names, messages, output and a machine's reasons: no element of theirs reaches the page."""
     violation = {"resource": "crash", "message": HOSTILE}
     host = {"net": {"available": False, "reason": HOSTILE}}
-    hostile = html.page(host, [entry(1, HOSTILE, "failed", [violation])])
+    said = entry(1, HOSTILE, "failed", [violation]) | {"output": f"{HOSTILE}\x1b[2J\0"}
+    hostile = html.page(host, [said])
     calm = html.page(host | {"net": {"available": False, "reason": ""}}, [entry(1, "calm", "failed", [violation | {"message": "calm"}])])
     assert hostile.count("<script") == calm.count("<script")
     assert hostile.count("</script") == calm.count("</script")
     assert "<img" not in body(hostile)
     assert "{{ 7*7 }}" in body(hostile)
+    assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", body(hostile))
     hostile.encode("utf-8")
 
 
