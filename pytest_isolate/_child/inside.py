@@ -22,7 +22,7 @@ import pytest
 
 from pytest_isolate._child.denials import Denials, Events
 from pytest_isolate._child.group import Command, next_command
-from pytest_isolate._child.reporting import Line, Reporting
+from pytest_isolate._child.reporting import Line, Reporting, meter_of_links
 from pytest_isolate._child.words import LARGEST_TEXT, MOST_LOST, shortened, stack_of, text_of
 from pytest_isolate._config.networking import Networking
 from pytest_isolate._forking.dump_later import dump_later
@@ -136,7 +136,7 @@ class Inside:
         self._allure = allure.telling(self._item.config, self._line.writer.send)
         self._reporting.mirrors, self._reporting.tells_unsaid = self.mirrors, self.played is not None
         self._reporting.tells_raised = self.played is not None or self._allure is not None
-        self._meter = None if networking.topology is None else _meter()
+        self._meter = None if networking.topology is None else meter_of_links()
         self._enter()
 
     def _enter(self) -> None:
@@ -348,11 +348,3 @@ class Inside:
             self._line.warn(
                 self._item, f"the coverage of {self._item.nodeid} is lost: {type(error).__name__}: {error}", pytest.PytestWarning
             )
-
-
-def _meter() -> Meter:
-    from pytest_isolate._network import building, statistics  # noqa: PLC0415 - for those who have one
-
-    built = building.built()
-    assert built is not None
-    return statistics.Meter(built)

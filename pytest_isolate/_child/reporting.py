@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +16,9 @@ from pytest_isolate._pytest import serialization
 from pytest_isolate._sandbox.frames import Frame, Writer
 from pytest_isolate._sandbox.mirror import Mirror
 from pytest_isolate._verdict.network_attempts import Recorder
+
+if TYPE_CHECKING:
+    from pytest_isolate._network.statistics import Meter
 
 _exit = os._exit  # bound before a test can replace it
 _SMALLEST_TEXT = 1 << 10
@@ -130,3 +134,12 @@ class Reporting:
                 elif self.attempts.refused_path is not None:
                     self._line.send({"kind": "refused_path", "path": self.attempts.refused_path})
             self._denials.see(call.excinfo.value)
+
+
+def meter_of_links() -> Meter:
+    """Begin to count what passes on the links of a network of hosts."""
+    from pytest_isolate._network import building, statistics  # noqa: PLC0415 - for those who have one
+
+    built = building.built()
+    assert built is not None
+    return statistics.Meter(built)

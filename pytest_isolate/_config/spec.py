@@ -103,6 +103,9 @@ class _Given:
     origin: Mapping[str, str]
 
 
+_RESOLVED = pytest.StashKey[tuple[tuple[object, ...], Spec]]()  # what an item's own marker came to: it is asked for before its turn too
+
+
 class Defaults:
     """Command line and ini file, read once."""
 
@@ -138,9 +141,13 @@ class Defaults:
         )  # marks live as long as their classes and modules
         if key in self._known:
             return self._known[key]
+        if (known := item.stash.get(_RESOLVED, None)) is not None and known[0] == key:
+            return known[1]
         spec = self.spec([*_marker_levels(item), *(_of_rule(rule, pattern) for rule, pattern in rules)])
         if all(node is not item for node, _ in marks):  # else its origins name the function
             self._known[key] = spec
+        elif spec.profile != STRICT:  # of which it is looked anew, when an earlier test is over, whether that has made a link
+            item.stash[_RESOLVED] = key, spec
         return spec
 
     def spec(self, levels: list[_Given]) -> Spec:

@@ -62,6 +62,16 @@ def defaults_of(pytester, monkeypatch):
     return defaults
 
 
+def test_a_marker_is_resolved_once(pytester, defaults_of):
+    """A test's own, for which pytest looks ahead too; one that is added later counts."""
+    defaults = defaults_of()
+    (item,) = pytester.genitems([pytester.getmodulecol(HEADER + "@isolate(pids=3)\ndef test_it(): pass", configargs=["-p", "isolate"])])
+    spec = defaults.spec_of(item)
+    assert defaults.spec_of(item) is spec
+    item.add_marker(pytest.mark.isolate(pids=4), append=False)
+    assert defaults.spec_of(item).pids == 4
+
+
 @pytest.fixture
 def specs_of(pytester, defaults_of):
     """The specs of a module's tests, by name."""
