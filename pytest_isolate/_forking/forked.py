@@ -60,7 +60,7 @@ def _epolls() -> Iterator[int]:
 
 
 def _own_epoll(fd: int) -> None:
-    """An event loop's set of descriptors is one for all copies: a loop that is closed in a test would never wake up again in pytest."""
+    """Give copies of event loops a set of descriptors of their own: a loop that is closed in a test would never wake up again in pytest."""
     try:
         with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
             entries = _REGISTERED.findall(file.read())
@@ -106,7 +106,7 @@ def _tracker(module: str) -> Any:  # noqa: ANN401 - of a module that may not be 
 
 
 def _free_modules() -> None:
-    """A thread that is not here was importing them: whoever imports them inside would wait for it, for ever. They are imported anew."""
+    """Import anew what a thread that is not here was importing: whoever imports it inside would wait for that thread, for ever."""
     bootstrap: Any = sys.modules.get("_frozen_importlib")
     locks = getattr(bootstrap, "_module_locks", {})
     own = threading.get_ident()
@@ -118,7 +118,7 @@ def _free_modules() -> None:
 
 
 def _forget_forkserver() -> None:
-    """It is outside, and what it starts would be. One starts inside when it is needed; ``waitpid`` for this one would fail."""
+    """Forget the fork server: it is outside, as what it starts would be. One starts inside when it is needed."""
     server = _forkserver()
     _close(getattr(server, "_forkserver_alive_fd", None))
     server._forkserver_address = server._forkserver_alive_fd = server._forkserver_pid = None
@@ -126,7 +126,7 @@ def _forget_forkserver() -> None:
 
 
 def _forget_tracker(module: str) -> None:
-    """It is outside: in the end it would unlink *there* what was registered inside. One starts inside when a new process needs it."""
+    """Forget the resource tracker: it is outside, and would unlink *there* what was registered inside. One starts inside when needed."""
     tracker = _tracker(module)
     _close(tracker._fd)
     tracker._fd = tracker._pid = None
@@ -148,7 +148,7 @@ def _forget_tracker(module: str) -> None:
 
 
 def _unlock(owner: Any) -> None:  # noqa: ANN401 - of a module that may not be loaded
-    """A thread that is not here may have held its lock."""
+    """Make its lock anew, which a thread that is not here may have held."""
     if (unlock := getattr(getattr(owner, "_lock", None), "_at_fork_reinit", None)) is not None:
         unlock()
 

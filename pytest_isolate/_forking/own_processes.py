@@ -37,7 +37,7 @@ class Children:
         self._listed = True
 
     def pids(self) -> set[int]:
-        """The processes that any of its threads started. Raises ``StepFailedError``."""
+        """Return the processes that any of its threads started. Raises ``StepFailedError``."""
         with Step("read", "pytest's children in /proc/self/task"):
             if self.fd < 0 and self._listed:
                 try:

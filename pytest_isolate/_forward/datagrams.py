@@ -29,7 +29,7 @@ class _Route:
         self._listener = listener
 
     def back(self, _: int) -> None:
-        """The server says something."""
+        """Pass on what the server says."""
         for _ in range(_MOST_AT_ONCE):
             try:
                 self._listener.answer(self, self.outside.recv(_LARGEST))
@@ -57,7 +57,7 @@ class Datagrams:
         loop.want(inside.fileno(), IN, self.there)
 
     def there(self, _: int = IN) -> None:
-        """A test says something."""
+        """Pass on what a test says."""
         for _ in range(_MOST_AT_ONCE):
             try:
                 data, ancillary, _, client = self._inside.recvmsg(_LARGEST, _ROOM)
@@ -117,7 +117,7 @@ class Datagrams:
         return self._counted, self._sent, self._received, self.refused
 
     def close(self) -> None:
-        """The test is over, or wants the port: what it has sent goes to the server."""
+        """End when the test is over, or wants the port: what it has sent goes to the server."""
         if self._is_closed:
             return
         self.there()

@@ -55,7 +55,7 @@ class Finder:
         self.unknown: str | None = None  # why the kernel could not be asked
 
     def note(self, fixture: str, before: Started, pids: set[int], sockets: set[int]) -> None:
-        """A fixture was set up: remember what it started."""
+        """Remember what a fixture started that was set up."""
         new = pids - before.pids
         self._processes.update(dict.fromkeys(new, fixture))
         self.sockets.update(dict.fromkeys(sockets, fixture))
@@ -64,7 +64,7 @@ class Finder:
             self._set_ups = [*self._set_ups[-_MOST_SET_UPS:], SetUp(fixture, said, before.tick, owners.now())]
 
     def listening(self) -> list[Listening]:
-        """The kernel's list. Raises ``OSError`` and ``StepFailedError``."""
+        """Ask for the kernel's list. Raises ``OSError`` and ``StepFailedError``."""
         return sock_diag.listening(self._requests())
 
     def look(self, changes: int, children: set[int]) -> tuple[Server, ...]:
@@ -103,7 +103,7 @@ class Finder:
 
 
 def _reaped() -> tuple[int, int]:
-    """What changes when a process of this one was waited for."""
+    """Return what changes when a process of this one was waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_minflt, used.ru_nvcsw
 
@@ -119,7 +119,7 @@ def _server(each: Listening, pid: int, process: str, fixture: str | None) -> Ite
 
 
 def _real(path: str, pid: int) -> str | None:
-    """A socket's path without symbolic links; None if there is no socket by that name any more."""
+    """Return a socket's path without symbolic links; None if there is no socket by that name any more."""
     if not path.startswith("/"):
         base = owners.directory(pid)
         if base is None:

@@ -33,7 +33,7 @@ class Forwarding:
         return self._requests
 
     def before_fixture(self) -> Started:
-        """What there is before a wider fixture is set up."""
+        """Note what there is before a wider fixture is set up."""
         return Started.here(self._pids())
 
     def after_fixture(self, name: str, before: Started, sockets: set[int]) -> None:
@@ -74,7 +74,7 @@ class Forwarding:
             self._relaying.open(sandbox, servers)
 
     def used(self, sandbox: Sandbox, servers: Sequence[Server], sockets: Sequence[Server], before: list[Figures]) -> Iterator[Used]:
-        """What a test had of its servers, those with ``sockets`` in the file system last. ``before``: of earlier tests in its sandbox."""
+        """Say what a test had of its servers, those with ``sockets`` in the file system last. ``before``: of earlier tests in it."""
         figures = self._relaying.used(sandbox) if servers else []
         for at, server in enumerate(servers):
             if not figures:
@@ -92,10 +92,10 @@ class Forwarding:
         return {self._relaying.pid} - {-1}
 
     def descriptors(self) -> tuple[int, ...]:
-        """What no test may inherit."""
+        """Return what no test may inherit."""
         return (*(() if self._children.fd < 0 else (self._children.fd,)), *self._relaying.descriptors())
 
     def close(self) -> None:
-        """The run is over."""
+        """End it when the run is over."""
         self._relaying.close()
         self._children.close()

@@ -65,7 +65,7 @@ class Loop:
             call()
 
     def take_pipe(self) -> Pipe:
-        """An empty one. Raises ``OSError``."""
+        """Make an empty one. Raises ``OSError``."""
         if self._pipes:
             return self._pipes.pop()
         ends = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -76,7 +76,7 @@ class Loop:
         return ends
 
     def give_back(self, pipe: Pipe, *, is_empty: bool) -> None:
-        """It is not needed any more."""
+        """Let go of what is not needed any more."""
         if is_empty and len(self._pipes) < _MOST_PIPES:
             self._pipes.append(pipe)
         else:

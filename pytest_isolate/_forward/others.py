@@ -79,7 +79,7 @@ _NAMED = "named by forward"
 
 
 def _name_of(host: str) -> str | None:
-    """A name that the sandbox has to know."""
+    """Return a name that the sandbox has to know."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

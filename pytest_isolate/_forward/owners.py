@@ -37,7 +37,7 @@ def _waits(fd: int) -> bool:
 
 
 def tree(roots: Iterable[int], since: int) -> Iterator[tuple[int, int]]:
-    """Processes that began since a tick, and their descendants: each with the root that it stands below."""
+    """Return processes that began since a tick, and their descendants: each with the root that it stands below."""
     waiting = [(pid, pid) for pid in roots if (started(pid) or 0) >= since]
     while waiting:
         pid, root = waiting.pop()
@@ -62,7 +62,7 @@ class SetUp(NamedTuple):
 
 
 def daemons(set_ups: Sequence[SetUp]) -> Iterator[tuple[int, str]]:
-    """Processes that left their parent, with the fixture in whose set-up they were started.
+    """Return processes that left their parent, with the fixture in whose set-up they were started.
 
     Pytest's own word of itself in their environment says it. Some write over that (redis-server, to show what it does): of those it is
     who began while the fixture was set up, in pytest's own control groups, without a terminal, and whose parent is older than that.
@@ -92,7 +92,7 @@ def _is_daemon(pid: int, since: int) -> bool:
 
 
 def started(pid: int) -> int | None:
-    """The tick at which a process began; None if it is gone."""
+    """Return the tick at which a process began; None if it is gone."""
     fields = _stat(pid)
     return int(fields[_STARTED]) if fields else None
 
@@ -112,7 +112,7 @@ def _read(path: str) -> bytes:
 
 
 def now() -> int:
-    """The present tick."""
+    """Return the present tick."""
     return int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS)
 
 

@@ -88,7 +88,7 @@ class _Listener:
         self._sandbox.ended(connection)
 
     def used(self) -> tuple[int, int, int, int]:
-        """Connections, bytes to the server and from it, and the errno of one that it would not have."""
+        """Return connections, bytes to the server and from it, and the errno of one that it would not have."""
         if not self._is_closed:
             self.accept()
         sent = self._sent + sum(each.there.carried for each in self._open)
@@ -122,7 +122,7 @@ class _Desk:
                 return
 
     def close(self) -> None:
-        """The test is over."""
+        """End it when the test is over."""
         self._loop.forget(self._inside.fileno())
         self._inside.close()
 

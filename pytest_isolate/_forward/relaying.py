@@ -54,7 +54,7 @@ class Relaying:
         return -1 if self._process is None else self._process.pid
 
     def descriptors(self) -> tuple[int, ...]:
-        """What no test may inherit."""
+        """Return what no test may inherit."""
         return () if self._channel is None else (self._channel.fileno(),)
 
     def open(self, sandbox: Sandbox, servers: Sequence[Server]) -> None:

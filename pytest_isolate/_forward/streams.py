@@ -145,7 +145,7 @@ class Connection:
             self._loop.want(each.fileno(), (IN if reads else 0) | (OUT if sink.held else 0), handler)
 
     def orphan(self) -> None:
-        """The test is over: what it has said still goes to the server, and nobody waits for an answer."""
+        """End when the test is over: what it has said still goes to the server, and nobody waits for an answer."""
         self._is_orphan = True
         if self.there.is_done:
             self.close()
