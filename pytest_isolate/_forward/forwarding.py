@@ -18,12 +18,12 @@ from pytest_isolate._sandbox.sandbox import Sandbox
 
 
 class Forwarding:
-    """Of one run."""
+    """Of one run. ``others``: inodes of sockets of this process that are no fixture's."""
 
-    def __init__(self) -> None:
+    def __init__(self, others: frozenset[int] = frozenset()) -> None:
         self._children = Children()
         self._requests: list[bytes] | None = None
-        self._finder = Finder(self._encoded, BEGAN, INHERITED)
+        self._finder = Finder(self._encoded, BEGAN, INHERITED | others)
         self._others = Others(self._finder.listening)
         self._relaying = Relaying()
 

@@ -231,8 +231,9 @@ class Run:
         """The servers that tests reach."""
         if self._forwarding is None:
             from pytest_isolate._forward.forwarding import Forwarding  # noqa: PLC0415 - knows the kernel
+            from pytest_isolate._pytest import plugins  # noqa: PLC0415
 
-            self._forwarding = Forwarding()
+            self._forwarding = Forwarding(plugins.listeners(self.config))
         return self._forwarding
 
     @property

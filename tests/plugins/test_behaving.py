@@ -67,6 +67,14 @@ RERUN = {
 }
 
 
+@pytest.mark.plugins(pytest_rerunfailures="rerunfailures", pytest_xdist="xdist")
+def test_rerunfailures_waits_for_no_test(both):
+    """The port at which it waits for workers of xdist is no server of a test's."""
+    _, isolated = both({"test_it.py": "def test_it(): pass"}, "--isolate-report=report.json", tests=1)
+    (test,) = json.loads((isolated.directory / "report.json").read_text())["tests"]
+    assert test["network"]["servers"] == []
+
+
 @pytest.mark.plugins(pytest_rerunfailures="rerunfailures")
 @pytest.mark.parametrize("args", [(), ("--reruns=2",), ("--reruns=2", "--only-rerun=AssertionError")], ids=" ".join)
 def test_rerunfailures_reruns_as_often(both, args):
