@@ -86,7 +86,7 @@ def _opened_anew(fd: int) -> int:
 
 
 @dataclass
-class Boarding:
+class Prepared:
     """A child's descriptors, and pytest's ends of them."""
 
     given: Given
@@ -106,21 +106,21 @@ class Boarding:
         close(*self.ours)
 
 
-def board(run: Run, config: pytest.Config, spec: Spec, sandbox: Sandbox) -> Boarding:
+def prepare(run: Run, config: pytest.Config, spec: Spec, sandbox: Sandbox) -> Prepared:
     """Open all that a child of a sandbox needs. Raises ``StepFailedError``, with nothing of it left open."""
-    boarding = Boarding(given := Given.of(sandbox))
+    prepared = Prepared(given := Given.of(sandbox))
     try:
         given.stdout, given.stderr = _opened_anew(sandbox.stdout), _opened_anew(sandbox.stderr)
         outputs = relay.outputs(_own_outputs(config), but_terminals=not spec.strict)
         pipes = open_pipes(5 + len(outputs))
-        boarding.ends = Ends(*(reading for reading, _ in pipes[:4]))
+        prepared.ends = Ends(*(reading for reading, _ in pipes[:4]))
         given.frames, given.stacks, given.ended, given.door = (writing for _, writing in pipes[:4])
-        given.commands, boarding.commands = pipes[4]
+        given.commands, prepared.commands = pipes[4]
         for (identity, target), (reading, writing) in zip(outputs.items(), pipes[5:], strict=True):
-            boarding.relays.append(Relay(reading, target))
+            prepared.relays.append(Relay(reading, target))
             given.relays[identity] = writing
         os.set_blocking(given.ended, False)  # one that is full has said it
-        os.set_blocking(boarding.commands, False)  # a test can open its end of any pipe once more, and fill it
+        os.set_blocking(prepared.commands, False)  # a test can open its end of any pipe once more, and fill it
         given.events = _open_events(sandbox, spec)
         if spec.memory is not None and "memory" in sandbox.groups:
             given.memory = MemoryLimit.open(sandbox.groups["memory"], run.machine.host.places["memory"], spec.memory)
@@ -130,10 +130,10 @@ def board(run: Run, config: pytest.Config, spec: Spec, sandbox: Sandbox) -> Boar
             for name in mirroring.kept_in_memory(config):
                 given.mirrors[name] = mirror.new_file()
     except BaseException:  # Ctrl-C too
-        boarding.close()
+        prepared.close()
         close(*given.own)
         raise
-    return boarding
+    return prepared
 
 
 def _inheritance(

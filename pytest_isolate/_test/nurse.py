@@ -49,12 +49,12 @@ class Ward(Child):
 class Place:
     """What pytest has of a child that was asked for: ready when the nursery has said who it is."""
 
-    def __init__(self, spec: Spec, plan: Plan, sandbox: Sandbox, boarding: preparation.Boarding) -> None:
-        self.spec, self.plan, self.sandbox, self.boarding = spec, plan, sandbox, boarding
+    def __init__(self, spec: Spec, plan: Plan, sandbox: Sandbox, prepared: preparation.Prepared) -> None:
+        self.spec, self.plan, self.sandbox, self.prepared = spec, plan, sandbox, prepared
         self.child: Ward | None = None
         self.failed: StepFailedError | None = None
         self.dropped = False
-        sandbox.beside.append(lambda: boarding.ours)
+        sandbox.beside.append(lambda: prepared.ours)
 
     @property
     def is_awaited(self) -> bool:
@@ -67,7 +67,7 @@ class Place:
             return
         self.dropped = True
         self.sandbox.kill()
-        self.boarding.close()
+        self.prepared.close()
         self.sandbox.beside.clear()
         if self.child is not None:
             self.child.drop()
@@ -93,7 +93,7 @@ class Nurse:
         """Have a child forked for a test, or for any other with the same keywords. Raises ``StepFailedError``."""
         if place.spec not in self._kinds:
             self._kinds.append(place.spec)
-        fields, descriptors = place.boarding.given.packed()
+        fields, descriptors = place.prepared.given.packed()
         self._number += 1
         self._places[self._number] = place
         with Step("ask", "the nursery, a helper process of pytest-isolate, for a fork"):

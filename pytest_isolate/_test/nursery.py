@@ -80,15 +80,15 @@ class Nursery:
             self.forget()
             return None
         place.sandbox.beside.clear()
-        boarding = place.boarding
+        prepared = place.prepared
         watch = Watch(
-            child, place.sandbox, boarding.ends, relays=boarding.relays,
+            child, place.sandbox, prepared.ends, relays=prepared.relays,
             forked=time.monotonic(), debuggable=capture.has_terminal(self._run.config) and not spec.strict, trusted=not spec.strict,
         )  # fmt: skip
         if self._run.machine.huge_pages.before_fork():  # the next nursery shares them
             self.forget()
         measuring = coverage.measuring(plan.written.covers)
-        return Group(None, spec, place.sandbox, plan, watch, boarding.commands, measuring, boarding.given.mirrors, nurse.threads)
+        return Group(None, spec, place.sandbox, plan, watch, prepared.commands, measuring, prepared.given.mirrors, nurse.threads)
 
     def look_ahead(self, item: pytest.Item | None, foreseen: tuple[Spec, Plan] | None, timers: Stopped) -> int:
         """While a test runs: fork a nursery, if it pays now, and children for the next tests, if their sandboxes are ready.
@@ -132,18 +132,18 @@ class Nursery:
             self._run.forwarding.open(sandbox, plan.servers)
             if spec.memory is not None and "memory" in sandbox.groups:
                 sandbox.watch_memory()
-            boarding = preparation.board(self._run, self._run.config, spec, sandbox)
+            prepared = preparation.prepare(self._run, self._run.config, spec, sandbox)
         except BaseException:
             sandbox.close()
             raise
-        place = Place(spec, plan, sandbox, boarding)
+        place = Place(spec, plan, sandbox, prepared)
         try:
             nurse.ask(place, self._run.index_of(item))
         except BaseException:
             place.drop()
             raise
         finally:
-            preparation.close(*boarding.given.own)
+            preparation.close(*prepared.given.own)
         return place
 
     def _is_for(self, item: pytest.Item, spec: Spec) -> bool:

@@ -188,12 +188,12 @@ def _fork_into(requested: Requested, ready: Ready, timers: Stopped, *, further: 
     test, spec, sandbox, plan = requested.test, ready.spec, ready.sandbox, ready.plan
     run, item = test.run, test.item
     run.machine.huge_pages.before_fork()
-    boarding = preparation.board(run, item.config, spec, sandbox)
-    given, inside = boarding.given, None
+    prepared = preparation.prepare(run, item.config, spec, sandbox)
+    given, inside = prepared.given, None
     repairing: list[int] = []
     try:
         warm = Warm.of(run, timers, repairing)
-        ours = {*boarding.ours, *run.descriptors_of_ours()}
+        ours = {*prepared.ours, *run.descriptors_of_ours()}
         entry = preparation.entry(
             run, item, spec, given, timers=timers, repairing=repairing, ours=ours, goes_on=further, writable=plan.writable
         )
@@ -206,7 +206,7 @@ def _fork_into(requested: Requested, ready: Ready, timers: Stopped, *, further: 
         with departing.fork():
             test.begun = time.time()
             watch = launch(
-                sandbox, entry, boarding.ends, relays=boarding.relays, forked=forked,
+                sandbox, entry, prepared.ends, relays=prepared.relays, forked=forked,
                 debuggable=capture.has_terminal(item.config) and not spec.strict, trusted=not spec.strict,
             )  # fmt: skip
             if watch is None:
@@ -215,7 +215,7 @@ def _fork_into(requested: Requested, ready: Ready, timers: Stopped, *, further: 
                     arrival = Arrival(given, entry, warm, warm.become(entry))
                     inside = _arrive(requested, spec, plan, arrival, measuring, further=further)
             else:
-                group = Group(requested.key, spec, sandbox, plan, watch, boarding.commands, measuring, given.mirrors, warm.threads)
+                group = Group(requested.key, spec, sandbox, plan, watch, prepared.commands, measuring, given.mirrors, warm.threads)
                 test.running = Running(requested, spec, group)
         if inside is not None:
             inside.run(test.nextitem)
@@ -223,7 +223,7 @@ def _fork_into(requested: Requested, ready: Ready, timers: Stopped, *, further: 
         if inside is not None:
             inside.finish(error)
         if test.running is None:  # else all of it is the group's
-            boarding.close()
+            prepared.close()
         raise
     finally:
         preparation.close(*given.own, *repairing)
