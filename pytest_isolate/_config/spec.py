@@ -146,7 +146,7 @@ class Defaults:
         spec = self.spec([*_marker_levels(item), *(_of_rule(rule, pattern) for rule, pattern in rules)])
         if all(node is not item for node, _ in marks):  # else its origins name the function
             self._known[key] = spec
-        elif spec.profile != STRICT:  # of which it is looked anew, when an earlier test is over, whether that has made a link
+        elif not spec.bind:  # what a path leads to is looked up anew when an earlier test is over, which may have made a link
             item.stash[_RESOLVED] = key, spec
         return spec
 
