@@ -321,7 +321,7 @@ def test_the_example_projects_budgets_catch_a_change_that_doubles_a_tests_memory
     assert len(annotations) == 2
     assert annotations[0].startswith("::error file=tests/test_report.py,line=")
     assert "::budget.memory: budget 2.3 MiB, set in budgets.toml" in annotations[0]
-    assert "34 tests, 2 violations" in (pytester.path / "summary.md").read_text()
+    assert "35 tests, 2 violations" in (pytester.path / "summary.md").read_text()
     assert (pytester.path / "budgets.toml").read_bytes() == (EXAMPLE / "budgets.toml").read_bytes()
 
 
