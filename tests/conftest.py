@@ -62,11 +62,12 @@ def _capabilities(request: pytest.FixtureRequest, host: host_module.Host) -> Non
                 pytest.skip("the tmpfs of this kernel has no user xattrs (Linux 6.6): a rootless overlay cannot replace directories")
         elif (reason := _obstacle(name, host)) is not None:
             message = f"this machine has no {name}: {reason}"
-            if MUST_WORK == "1" or name in MUST_WORK.split(","):
+            if (MUST_WORK == "1" and name not in _OF_THE_VM) or name in MUST_WORK.split(","):
                 pytest.fail(message)
             pytest.skip(message)
 
 
+_OF_THE_VM = {"netem"}  # few kernels of CI machines have it; the run in the virtual machine has it, and fails without it
 _PACKAGES = {"eu-stack": "elfutils", "strace": "strace", "tshark": "tshark"}  # of Debian, by program
 
 

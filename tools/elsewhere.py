@@ -20,7 +20,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 NEEDS = ["bokeh", "hypothesis", "jinja2", "pexpect", "pyseccomp", "pytest-xdist"]
 USER = 1000
 #: What an ordinary user can be expected to have is namespaces and overlays; control groups only where they are delegated.
-MUST_WORK = {"user": "namespaces,strict,strace", "vm": "memory,pids,cpu", "vm-user": "memory,pids,cpu"}
+MUST_WORK = {"user": "namespaces,strict,strace", "vm": "memory,pids,cpu,netem", "vm-user": "memory,pids,cpu,netem"}
 
 
 def readable_python() -> str:

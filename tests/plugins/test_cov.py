@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.metadata
 import os
 import sys
 from pathlib import Path
 
 import pytest
 from running import WHOSE_FORK
-
-coverage = importlib.import_module("coverage") if os.environ.get("PYTEST_ISOLATE_MUST_WORK") else pytest.importorskip("coverage")
 
 SHOP = {
     "shop/__init__.py": "",
@@ -113,6 +111,13 @@ SHOP = {
             assert run() == ["none"]
         """,
 }
+
+
+def _minor_version():
+    """Of coverage.py 7, which is there wherever pytest-cov is."""
+    return int(importlib.metadata.version("coverage").split(".")[1])
+
+
 #: Without a pause of the measurement, after which the sysmon core of coverage.py misses the rest of running generators in a plain run.
 UNPAUSED = {name: text for name, text in SHOP.items() if name != "test_pause.py"}
 QUICK = {name: text for name, text in UNPAUSED.items() if name != "test_child.py"}
@@ -120,7 +125,9 @@ QUICK = {name: text for name, text in UNPAUSED.items() if name != "test_child.py
 
 def measured(directory: Path) -> dict[tuple[str, str], list[object]]:
     """A run's whole data: by context and file."""
-    data = coverage.CoverageData(basename=str(directory / ".coverage"))
+    from coverage import CoverageData
+
+    data = CoverageData(basename=str(directory / ".coverage"))
     data.read()
     found: dict[tuple[str, str], list[object]] = {}
     for context in data.measured_contexts():
@@ -164,7 +171,7 @@ def test_cov_measures_the_same(both, core, args):
 @pytest.mark.parametrize("patches", [("subprocess",), ("fork", "_exit", "subprocess")], ids=" ".join)
 def test_cov_measures_sub_processes(both, core, patches):
     """What sub-processes ran (`[run] patch = subprocess`), also together with `patch = fork, _exit`."""
-    if int(coverage.__version__.split(".")[1]) < 10:
+    if _minor_version() < 10:
         pytest.skip("[run] patch came with coverage.py 7.10")
     plain, isolated = both(UNPAUSED | config(*patches), "--cov=shop", "--cov-branch", tests=8, env=core)
     assert measured(isolated.directory) == measured(plain.directory)
@@ -176,7 +183,7 @@ def test_cov_measures_sub_processes(both, core, patches):
 @pytest.mark.parametrize("patches", [(), ("fork",)], ids=["plain", "fork"])
 def test_cov_keeps_contexts(both, patches):
     """`--cov-context=test`: every context with the same lines and branches."""
-    if patches and int(coverage.__version__.split(".")[1]) < 10:
+    if patches and _minor_version() < 10:
         pytest.skip("[run] patch came with coverage.py 7.10")
     plain, isolated = both(QUICK | config(*patches), "--cov=shop", "--cov-branch", "--cov-context=test", tests=5)
     assert measured(isolated.directory) == measured(plain.directory)
@@ -206,7 +213,7 @@ STRETCH = {
 @pytest.mark.parametrize("args", [(), ("--cov-context=test",), ("--isolate-fs=host",)], ids=["line", "contexts", "host"])
 def test_cov_measures_what_the_nursery_forks(both, core, args):
     """The same for many tests in a row, which are forked ahead of their turn."""
-    patched = config("subprocess") if int(coverage.__version__.split(".")[1]) >= 10 else {}
+    patched = config("subprocess") if _minor_version() >= 10 else {}
     plain, isolated = both(STRETCH | patched, "--cov=shop", "--cov-branch", *args, tests=12, env=core)
     assert measured(isolated.directory) == measured(plain.directory)
 
@@ -214,7 +221,7 @@ def test_cov_measures_what_the_nursery_forks(both, core, args):
 @pytest.mark.plugins(pytest_cov="pytest_cov", pytest_xdist="xdist")
 def test_cov_measures_in_workers(both, core):
     """With `-n 2`: lines and branches of all workers, and their sub-processes."""
-    patched = config("subprocess") if int(coverage.__version__.split(".")[1]) >= 10 else {}
+    patched = config("subprocess") if _minor_version() >= 10 else {}
     plain, isolated = both(UNPAUSED | patched, "--cov=shop", "--cov-branch", "-n2", tests=8, env=core)
     assert measured(isolated.directory) == measured(plain.directory)
     assert percentage(isolated.output) == percentage(plain.output)
@@ -223,7 +230,7 @@ def test_cov_measures_in_workers(both, core):
 @pytest.mark.plugins(pytest_cov="pytest_cov")
 def test_cov_measures_on_the_machines_own_file_system(both):
     """With `fs="host"` sub-processes leave their data on the machine, where pytest-cov finds it."""
-    patched = config("subprocess") if int(coverage.__version__.split(".")[1]) >= 10 else {}
+    patched = config("subprocess") if _minor_version() >= 10 else {}
     plain, isolated = both(UNPAUSED | patched, "--cov=shop", "--cov-branch", "--isolate-fs=host", tests=8)
     assert measured(isolated.directory) == measured(plain.directory)
 
