@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-NEEDS = ["bokeh", "hypothesis", "jinja2", "pexpect", "pyseccomp", "pytest-xdist"]
+NEEDS = ["bokeh", "hypothesis", "jinja2", "pexpect", "pyseccomp", "pysyncobj", "pytest-xdist"]
 USER = 1000
 #: What an ordinary user can be expected to have is namespaces and overlays; control groups only where they are delegated.
 MUST_WORK = {"user": "namespaces,strict,strace", "vm": "memory,pids,cpu,netem", "vm-user": "memory,pids,cpu,netem"}
