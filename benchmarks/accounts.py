@@ -1,4 +1,6 @@
-"""A pytest plugin (``-p accounts``) that writes, at the end, how much processor time a test cost in each kind of process."""
+"""A pytest plugin (``-p accounts``) that writes, at the end, how much processor time a test cost in
+each kind of process.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ class Accounts:
 
 
 def _read(config: pytest.Config) -> Account:
-    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    own, children = (
+        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
     account: Account = {
         "wall, ms": time.perf_counter() * 1e3,
         "pytest, ms": (own.ru_utime + own.ru_stime) * 1e3,
@@ -80,13 +84,30 @@ def _read(config: pytest.Config) -> Account:
 def _nursery(builder: int) -> int | None:
     """The oldest child of pytest that is a fork of it."""
     mine = Path("/proc/self/cmdline").read_bytes()
-    children = map(int, Path("/proc/self/task", str(os.getpid()), "children").read_text(encoding="ascii").split())
-    return next((pid for pid in children if pid != builder and Path(f"/proc/{pid}/cmdline").read_bytes() == mine), None)
+    children = map(
+        int,
+        Path("/proc/self/task", str(os.getpid()), "children").read_text(encoding="ascii").split(),
+    )
+    return next(
+        (
+            pid
+            for pid in children
+            if pid != builder and Path(f"/proc/{pid}/cmdline").read_bytes() == mine
+        ),
+        None,
+    )
 
 
 def _spent(pid: int) -> tuple[float, float, int, int]:
-    """Milliseconds of a process and of what it reaped, page faults of both: proc_pid_stat(5), fields 14 to 17, 10 and 11."""
-    fields = [int(each) for each in Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[1:]]
+    """Milliseconds of a process and of what it reaped, page faults of both: proc_pid_stat(5),
+    fields 14 to 17, 10 and 11.
+    """
+    fields = [
+        int(each)
+        for each in (
+            Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[1:]
+        )
+    ]
     user, system, childrens_user, childrens_system = (each * 1e3 / _TICKS for each in fields[10:14])
     return user + system, childrens_user + childrens_system, fields[6], fields[7]
 
@@ -94,4 +115,6 @@ def _spent(pid: int) -> tuple[float, float, int, int]:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Register as the outermost wrapper."""
-    session.config.pluginmanager.register(Accounts(Path(os.environ[ACCOUNTS])), "benchmark-accounts")
+    session.config.pluginmanager.register(
+        Accounts(Path(os.environ[ACCOUNTS])), "benchmark-accounts"
+    )

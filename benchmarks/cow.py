@@ -1,4 +1,6 @@
-"""What a write costs to a page that a fork shares, while the child lives and after it: ``python benchmarks/cow.py``."""
+"""What a write costs to a page that a fork shares, while the child lives and after it: ``python
+benchmarks/cow.py``.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,10 @@ def main() -> None:
         os.close(go)
     for name, seconds in (("while the child lives", alive), ("after its end", ended)):
         middle = statistics.median(seconds)
-        print(f"{_PAGES} pages {name:22} {middle * 1e3:5.2f} ms, {middle / _PAGES * 1e6:4.2f} µs a page")
+        print(
+            f"{_PAGES} pages {name:22} {middle * 1e3:5.2f} ms, {middle / _PAGES * 1e6:4.2f} µs a"
+            " page"
+        )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""What a test's figures cost, or what strict does: ``python benchmarks/figures.py [ROUNDS [VARIANT OTHER]]``.
+"""What a test's figures cost, or what strict does: ``python benchmarks/figures.py [ROUNDS [VARIANT
+OTHER]]``.
 
-Two variants (``runs.py``), interleaved: isolated tests with and without what only measures (``unmeasured.py``), unless two others are
-named. Beside wall time the processor time of everything that pytest started, which a busy machine changes less: that of 210 tests less
-that of 10, so that start and end are not in it.
+Two variants (``runs.py``), interleaved: isolated tests with and without what only measures
+(``unmeasured.py``), unless two others are named. Beside wall time the processor time of everything
+that pytest started, which a busy machine changes less: that of 210 tests less that of 10, so that
+start and end are not in it.
 """
 
 from __future__ import annotations
@@ -42,8 +44,9 @@ def main() -> None:
         ones, others = ([each[index] for each in found[name]] for name in names)
         ratios = [one / other for one, other in zip(ones, others, strict=True)]
         print(
-            f"{what:10} {names[0]} {statistics.median(ones) * 1e3:6.2f}   {names[1]} {statistics.median(others) * 1e3:6.2f}   "
-            f"ratio {statistics.median(ratios):.3f} [{min(ratios):.2f}, {max(ratios):.2f}]"
+            f"{what:10} {names[0]} {statistics.median(ones) * 1e3:6.2f}   {names[1]}"
+            f" {statistics.median(others) * 1e3:6.2f}   ratio {statistics.median(ratios):.3f}"
+            f" [{min(ratios):.2f}, {max(ratios):.2f}]"
         )
 
 

@@ -1,4 +1,5 @@
-"""What an exchange of small pages for huge ones costs, and what it saves each fork: ``python benchmarks/huge_pages.py``.
+"""What an exchange of small pages for huge ones costs, and what it saves each fork: ``python
+benchmarks/huge_pages.py``.
 
 The forks are bare: ``os.fork``, ``os._exit``, ``os.waitpid``, and nothing is written between.
 """
@@ -34,7 +35,10 @@ def _measure(megabytes: int) -> None:
     huge = _fork()
     assert held
     forks = f"{exchange / (small - huge):10.0f} forks" if small > huge else "     never"
-    print(f"{megabytes:5} MB {small * 1e3:7.2f} ms {huge * 1e3:8.2f} ms {exchange * 1e3:8.1f} ms {forks}")
+    print(
+        f"{megabytes:5} MB {small * 1e3:7.2f} ms {huge * 1e3:8.2f} ms {exchange * 1e3:8.1f} ms"
+        f" {forks}"
+    )
 
 
 def _fork() -> float:

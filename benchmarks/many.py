@@ -1,7 +1,8 @@
 """What ten thousand isolated tests cost in reports: ``python benchmarks/many.py [N]``.
 
-N entries are made as a run makes them, then written by the run's own reporting as JSON, page, budgets and GitHub's summary. Seconds
-are of the processor, so that a busy machine changes little; memory is this process's resident set (``VmRSS``, its peak ``VmHWM``).
+N entries are made as a run makes them, then written by the run's own reporting as JSON, page,
+budgets and GitHub's summary. Seconds are of the processor, so that a busy machine changes little;
+memory is this process's resident set (``VmRSS``, its peak ``VmHWM``).
 """
 
 from __future__ import annotations
@@ -29,16 +30,33 @@ HOST: dict[str, dict[str, object]] = {"memory": {"available": True, "reason": "c
 
 
 def entry(number: int) -> json_report.Entry:
-    """A test as they are: a few files, some looked at for memory, one in a hundred over its limit with 4 Ki characters of output."""
+    """A test as they are: a few files, some looked at for memory, one in a hundred over its limit
+    with 4 Ki characters of output.
+    """
     failed = number % 100 == 0
-    message = f"memory: limit 64 MiB, set by @isolate on function test_{number}; used 64 MiB and wanted more: the kernel killed python"
+    message = (
+        f"memory: limit 64 MiB, set by @isolate on function test_{number}; used 64 MiB and wanted"
+        " more: the kernel killed python"
+    )
     return json_report.Entry(
         nodeid=f"tests/unit/test_module_{number // 50}.py::TestSomething::test_case[{number}]",
         outcome="failed" if failed else "passed",
         verdict="violation" if failed else "ok",
         limits={"memory": 64 * MIB, "timeout": 30.0},
-        usage=Usage(0.02 + number % 7 / 100, 0.01, (3 + number % 40) * MIB, 1 + number % 3, 4096 * (number % 5), 0, 0, 0.008, 0.002),
-        violations=(MemoryExceeded("memory", message, "call", 64 * MIB, 64 * MIB),) if failed else (),
+        usage=Usage(
+            0.02 + number % 7 / 100,
+            0.01,
+            (3 + number % 40) * MIB,
+            1 + number % 3,
+            4096 * (number % 5),
+            0,
+            0,
+            0.008,
+            0.002,
+        ),
+        violations=(
+            (MemoryExceeded("memory", message, "call", 64 * MIB, 64 * MIB),) if failed else ()
+        ),
         changes=Changes([f"/tmp/pytest-of-you/pytest-0/test_case{number}/out.txt"], [], []),
         attempts=(Attempt("192.0.2.1", 443, 1),) if number % 50 == 0 else (),
         memory=tuple((0.02 * at, at * MIB) for at in range(1, 11)) if number % 10 == 0 else (),
@@ -58,14 +76,20 @@ def resident(field: str = "VmRSS") -> float:
 
 @contextmanager
 def step(name: str) -> Iterator[None]:
-    """One line of the table: processor seconds, what stays in memory, and the peak above what was there before."""
+    """One line of the table: processor seconds, what stays in memory, and the peak above what was
+    there before.
+    """
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5", "ascii")  # VmHWM from here
     memory, begun = resident(), time.process_time()
     yield
     seconds, peak = time.process_time() - begun, resident("VmHWM")
     gc.collect()
-    print(f"{name:28} {seconds:6.2f} s   stays {resident() - memory:+7.1f} MiB   peak {peak - memory:+7.1f} MiB", flush=True)
+    print(
+        f"{name:28} {seconds:6.2f} s   stays {resident() - memory:+7.1f} MiB   peak"
+        f" {peak - memory:+7.1f} MiB",
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -89,12 +113,18 @@ def main() -> None:
             write_whole("budgets.toml", budget_file.render(budgets.updated(empty, tests, ())))  # type: ignore[arg-type]
         with step("--isolate-budgets"):
             read = budget_file.parse("budgets.toml", Path("budgets.toml").read_text("utf-8"))
-            found = [budgets.exceeded(read, str(each["nodeid"]), each["usage"], "call") for each in objects]  # type: ignore[arg-type]
+            found = [
+                budgets.exceeded(read, str(each["nodeid"]), each["usage"], "call")
+                for each in objects
+            ]  # type: ignore[arg-type]
             budgets.compare(read, tests, ())  # type: ignore[arg-type]
             assert not any(found)
         with step("GitHub's summary"):
             list(github.summary(objects))
-        sizes = ", ".join(f"{name} {os.path.getsize(name) / MIB:.1f} MiB" for name in ("report.json", "page.html", "budgets.toml"))
+        sizes = ", ".join(
+            f"{name} {os.path.getsize(name) / MIB:.1f} MiB"
+            for name in ("report.json", "page.html", "budgets.toml")
+        )
         print(f"files: {sizes}")
         assert len(json.loads(Path("report.json").read_text("utf-8"))["tests"]) == count
 

@@ -1,8 +1,9 @@
 """How noisy a test's figures are: the same test many times, alone and with the other cores busy.
 
-``python benchmarks/noise.py [N]`` prints, for each figure, the least, the median, and the most. Then
-it lets every run write the budget that every other run is held to, calm or busy, and prints how often that fails for noise alone, by
-tolerance. The default tolerances in ``pytest_isolate/_report/budget_file.py`` are chosen from this.
+``python benchmarks/noise.py [N]`` prints, for each figure, the least, the median, and the most.
+Then it lets every run write the budget that every other run is held to, calm or busy, and prints
+how often that fails for noise alone, by tolerance. The default tolerances in
+``pytest_isolate/_report/budget_file.py`` are chosen from this.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def serve(tmp_path):  # six threads that ask, one that listens and one for each 
     with ThreadingHTTPServer(("127.0.0.1", 0), Hello) as server:
         threading.Thread(target=server.serve_forever).start()
         url = f"http://127.0.0.1:{{server.server_port}}"
-        clients = [threading.Thread(target=lambda: urllib.request.urlopen(url).read()) for _ in range(6)]
+        ask = lambda: urllib.request.urlopen(url).read()
+        clients = [threading.Thread(target=ask) for _ in range(6)]
         for client in clients:
             client.start()
         for client in clients:
@@ -89,8 +91,10 @@ def test_it(work, number, tmp_path):
 """
 Found = dict[str, dict[str, list[float]]]  # by work and figure
 FIGURES = {
-    "cpu_seconds": (1000, "ms"), "wall_seconds": (1000, "ms"), "memory_peak_bytes": (1 / (1 << 20), "MiB"), "pids_peak": (1, ""),
-    "disk_bytes": (1 / 1024, "KiB"), "io_read_bytes": (1 / 1024, "KiB"), "io_write_bytes": (1 / 1024, "KiB"),
+    "cpu_seconds": (1000, "ms"), "wall_seconds": (1000, "ms"),
+    "memory_peak_bytes": (1 / (1 << 20), "MiB"), "pids_peak": (1, ""),
+    "disk_bytes": (1 / 1024, "KiB"), "io_read_bytes": (1 / 1024, "KiB"),
+    "io_write_bytes": (1 / 1024, "KiB"),
 }  # fmt: skip
 PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
 TOLERANCES = ("0%", "10%", "25%", "50%", "100%")  # and the default
@@ -103,7 +107,8 @@ def instructions() -> str:
     if number is None:
         return f"not tried on {platform.machine()}"
     size = 128
-    attributes = struct.pack("IIQQQQQ", 0, size, 1, 0, 0, 0, 1 << 5 | 1 << 6)  # hardware, instructions, without kernel and hypervisor
+    # Hardware, instructions, without kernel and hypervisor
+    attributes = struct.pack("IIQQQQQ", 0, size, 1, 0, 0, 0, 1 << 5 | 1 << 6)
     buffer = ctypes.create_string_buffer(attributes, size)
     libc = ctypes.CDLL(None, use_errno=True)
     fd = libc.syscall(number, buffer, 0, -1, -1, 0)
@@ -115,13 +120,28 @@ def instructions() -> str:
 
 def measure(number: int) -> Found:
     """Figures by work and name."""
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as directory:  # on a disk, where the machine has one
+    # On a disk, where the machine has one
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as directory:
         shared = Path(directory, "shared")
         shared.write_bytes(os.urandom(4 << 20))
-        Path(directory, "test_it.py").write_text(TEST.format(number=number, shared=str(shared)), "utf-8")
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "isolate", "-p", "no:cacheprovider", "--isolate-report=report.json"]
+        Path(directory, "test_it.py").write_text(
+            TEST.format(number=number, shared=str(shared)), "utf-8"
+        )
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "isolate",
+            "-p",
+            "no:cacheprovider",
+            "--isolate-report=report.json",
+        ]
         environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-        subprocess.run(command, cwd=directory, env=environment, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            command, cwd=directory, env=environment, check=True, stdout=subprocess.DEVNULL
+        )
         report = json.loads(Path(directory, "report.json").read_text("utf-8"))
     found: Found = {}
     for entry in report["tests"]:
@@ -141,15 +161,21 @@ def show(title: str, found: Found) -> None:
             ordered = sorted(values)
             if ordered[-1] == 0:
                 continue
-            least, p95, most = (each * factor for each in (ordered[0], ordered[int(len(ordered) * 0.95)], ordered[-1]))
+            least, p95, most = (
+                each * factor
+                for each in (ordered[0], ordered[int(len(ordered) * 0.95)], ordered[-1])
+            )
             print(
-                f"{title:6} {work:9} {name:18} least {least:7.1f} median {middle * factor:7.1f} p95 {p95:7.1f} most {most:7.1f} {unit:4}"
+                f"{title:6} {work:9} {name:18} least {least:7.1f} median {middle * factor:7.1f} p95"
+                f" {p95:7.1f} most {most:7.1f} {unit:4}"
                 + (f" ({ordered[-1] / ordered[0] - 1:+.0%})" if ordered[0] else "")
             )
 
 
 def false_alarms(rounds: list[Found]) -> None:
-    """One line a figure: the share of pairs, of a run that wrote the budget and a run that is held to it, that fail."""
+    """One line a figure: the share of pairs, of a run that wrote the budget and a run that is held
+    to it, that fail.
+    """
     print("fails for noise alone, by tolerance")
     for name, key in ((key.usage, name) for name, key in KEYS.items() if key.usage in FIGURES):
         for work in rounds[0]:
@@ -166,10 +192,15 @@ def false_alarms(rounds: list[Found]) -> None:
 
 
 def main() -> None:
-    """Alone, then with a spinning process on every core but one; then what tolerances make of both together."""
+    """Alone, then with a spinning process on every core but one; then what tolerances make of both
+    together.
+    """
     number = int(sys.argv[1]) if sys.argv[1:] else 200
     cores = os.cpu_count() or 1
-    print(f"{number} runs each, {cores} cores, load at the start {os.getloadavg()[0]:.1f}; instructions: {instructions()}")
+    print(
+        f"{number} runs each, {cores} cores, load at the start {os.getloadavg()[0]:.1f};"
+        f" instructions: {instructions()}"
+    )
     rounds = []
     for title, spinning in (("alone", 0), ("busy", max(1, cores - 1))):
         spinners = [subprocess.Popen([sys.executable, "-c", SPIN]) for _ in range(spinning)]

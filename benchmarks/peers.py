@@ -1,6 +1,8 @@
-"""The plugins that ours is compared with, each in a virtual environment of its own beside this file, made when it is first asked for.
+"""The plugins that ours is compared with, each in a virtual environment of its own beside this
+file, made when it is first asked for.
 
-pytest-forked fails every test under pytest 9.2, and nobody should have to install our peers to use us.
+pytest-forked fails every test under pytest 9.2, and nobody should have to install our peers to use
+us.
 """
 
 from __future__ import annotations
@@ -29,7 +31,18 @@ def python(peer: str | None) -> str:
     found = directory / "bin" / "python"
     if not (directory / "complete").exists():
         venv.create(directory, with_pip=True, clear=True)
-        subprocess.run([found, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES[peer]], check=True)
+        subprocess.run(
+            [
+                found,
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                *PACKAGES[peer],
+            ],
+            check=True,
+        )
         (directory / "complete").touch()
     return str(found)
 
@@ -38,4 +51,6 @@ def python(peer: str | None) -> str:
 def version(peer: str, package: str) -> str:
     """The version of a package in a peer's environment."""
     code = f"import importlib.metadata; print(importlib.metadata.version({package!r}))"
-    return subprocess.run([python(peer), "-c", code], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    return subprocess.run(
+        [python(peer), "-c", code], check=True, stdout=subprocess.PIPE, text=True
+    ).stdout.strip()

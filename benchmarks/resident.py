@@ -1,4 +1,5 @@
-"""A pytest plugin (``-p resident``) that makes the test process as large as ``ISOLATE_BENCH_RESIDENT`` says, in MB.
+"""A pytest plugin (``-p resident``) that makes the test process as large as
+``ISOLATE_BENCH_RESIDENT`` says, in MB.
 
 fork(2) copies page tables, so its price grows with the memory of the process that forks.
 """
@@ -12,8 +13,9 @@ from measure import resident_bytes
 
 RESIDENT = "ISOLATE_BENCH_RESIDENT"
 
-# In pieces, each written before the next is mapped, as Python's own heap grows. One large block would get huge pages where
-# the kernel gives them to everybody, and a fork copies one entry for each of those instead of 512.
+# In pieces, each written before the next is mapped, as Python's own heap grows. One large block
+# would get huge pages where the kernel gives them to everybody, and a fork copies one entry for
+# each of those instead of 512.
 _PIECE = 1 << 18  # bytes
 _held: list[bytearray] = []
 

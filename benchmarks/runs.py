@@ -17,21 +17,26 @@ from measure import STAMPS
 from resident import RESIDENT
 
 _HERE = Path(__file__).parent
-#: The first two are another's configuration; without byte code every run compiles the plugin anew, as no installed one does.
+#: The first two are another's configuration; without byte code every run compiles the plugin anew,
+#: as no installed one does.
 _LEFT_OUT = {"PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONDONTWRITEBYTECODE"}
 #: It refuses a suite that does not say where it stands.
 _GUARDED = (
-    "-o", "testisolation_sockets=deny", "-o", "testisolation_socket_allowlist=", "-o", "testisolation_unix_socket_allowlist=",
+    "-o", "testisolation_sockets=deny", "-o", "testisolation_socket_allowlist=", "-o",
+    "testisolation_unix_socket_allowlist=",
     "-o", "testisolation_loopback=deny", "-o", "testisolation_sandbox_required=false",
 )  # fmt: skip
 _ISOLATED = (
-    "--isolate-all", "--isolate-memory=256M", "--isolate-pids=64", "--isolate-disk=64M", "--isolate-timeout=30s",
+    "--isolate-all", "--isolate-memory=256M", "--isolate-pids=64", "--isolate-disk=64M",
+    "--isolate-timeout=30s",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One of the things that are compared: arguments for pytest, in which environment, and whether tests overlap in it."""
+    """One of the things that are compared: arguments for pytest, in which environment, and whether
+    tests overlap in it.
+    """
 
     arguments: tuple[str, ...]
     environment: str | None = None  # a peer's name in peers.py; None is this interpreter
@@ -50,7 +55,9 @@ VARIANTS: dict[str, Variant] = {
     "unmeasured": Variant(("-p", "isolate", *_ISOLATED, "-p", "unmeasured")),
     "pytest-forked": Variant(("-p", "pytest_forked", "--forked"), "pytest-forked"),
     "xdist -n2": Variant(("-p", "xdist", "-n2"), "pytest-xdist", overlaps=True),
-    "zygote, 2 workers": Variant(("-p", "pytest_zygote.plugin", "--workers=2"), "pytest-zygote", overlaps=True),
+    "zygote, 2 workers": Variant(
+        ("-p", "pytest_zygote.plugin", "--workers=2"), "pytest-zygote", overlaps=True
+    ),
     "testisolation": Variant(("-p", "testisolation.plugin", *_GUARDED), "testisolation"),
 }
 
@@ -69,7 +76,9 @@ class Sample:
     resident_mb: float
 
     def steady(self) -> list[float]:
-        """The tests without the first ones: the first waits for the builder, those after it for warm caches."""
+        """The tests without the first ones: the first waits for the builder, those after it for
+        warm caches.
+        """
         return sorted(self.tests[min(10, len(self.tests) // 4) :])
 
     @property
@@ -92,15 +101,24 @@ class Sample:
 def write_tests(directory: Path, count: int) -> Path:
     """Write a file of empty tests."""
     path = directory / f"test_{count}.py"
-    path.write_text("".join(f"def test_{number}():\n    pass\n\n\n" for number in range(count)), encoding="ascii")
+    path.write_text(
+        "".join(f"def test_{number}():\n    pass\n\n\n" for number in range(count)),
+        encoding="ascii",
+    )
     return path
 
 
 def write_busy_tests(directory: Path, count: int, seconds: float) -> Path:
     """Write a file of tests that each use so much processor time."""
     path = directory / f"test_busy_{count}.py"
-    body = f"    end = time.process_time() + {seconds}\n    while time.process_time() < end:\n        pass\n\n\n"
-    path.write_text("import time\n\n\n" + "".join(f"def test_{number}():\n{body}" for number in range(count)), encoding="ascii")
+    body = (
+        f"    end = time.process_time() + {seconds}\n    while time.process_time() < end:\n       "
+        " pass\n\n\n"
+    )
+    path.write_text(
+        "import time\n\n\n" + "".join(f"def test_{number}():\n{body}" for number in range(count)),
+        encoding="ascii",
+    )
     return path
 
 
@@ -110,15 +128,28 @@ def sample(variant: str, tests: Path, resident_mb: int, extra: list[str]) -> Sam
     stamps.unlink(missing_ok=True)
     of_plugin = extra if "isolate" in VARIANTS[variant].arguments and variant != "loaded" else []
     began = time.perf_counter()
-    run(variant, ["-p", "measure", "-p", "resident", *of_plugin], tests, {STAMPS: str(stamps), RESIDENT: str(resident_mb)})
+    run(
+        variant,
+        ["-p", "measure", "-p", "resident", *of_plugin],
+        tests,
+        {STAMPS: str(stamps), RESIDENT: str(resident_mb)},
+    )
     whole = time.perf_counter() - began
     written = json.loads(stamps.read_text(encoding="ascii"))
     at: list[float] = written["stamps"]
-    return Sample(tuple(after - before for before, after in itertools.pairwise(at)), whole, at[-1] - at[0], written["resident_mb"])
+    return Sample(
+        tuple(after - before for before, after in itertools.pairwise(at)),
+        whole,
+        at[-1] - at[0],
+        written["resident_mb"],
+    )
 
 
 def start_up(variant: str, tests: Path) -> tuple[float, float]:
-    """Wall and processor seconds of a whole pytest process that has next to nothing to do. Raises ``BenchmarkError``."""
+    """Wall and processor seconds of a whole pytest process that has next to nothing to do.
+
+    Raises ``BenchmarkError``.
+    """
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     run(variant, [], tests, {})
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -135,7 +166,15 @@ def run(variant: str, arguments: list[str], tests: Path, variables: dict[str, st
     python = peers.python(VARIANTS[variant].environment)
     command = [python, "-m", "pytest", *fixed, *VARIANTS[variant].arguments, *arguments, str(tests)]
     done = subprocess.run(
-        command, env=environment, cwd=tests.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command,
+        env=environment,
+        cwd=tests.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     if done.returncode:
-        raise BenchmarkError(f"{' '.join(command)}\nended with {done.returncode}:\n{done.stdout[-4000:]}")
+        raise BenchmarkError(
+            f"{' '.join(command)}\nended with {done.returncode}:\n{done.stdout[-4000:]}"
+        )

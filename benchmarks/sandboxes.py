@@ -1,8 +1,10 @@
-"""What a sandbox costs without pytest and without a test: ``python benchmarks/sandboxes.py [--rounds N] [CHECKOUT ...]``.
+"""What a sandbox costs without pytest and without a test: ``python benchmarks/sandboxes.py
+[--rounds N] [CHECKOUT ...]``.
 
-Processor time and page faults of the builder and of the PID 1s, for each sandbox with a network, memory, pids, disk and time, beside a bare
-fork of a Python of 40 MB that touches nothing. With other checkouts of this plugin it measures each of them in turn, round by
-round. As whom it is started, so are the sandboxes: root's or a user's.
+Processor time and page faults of the builder and of the PID 1s, for each sandbox with a network,
+memory, pids, disk and time, beside a bare fork of a Python of 40 MB that touches nothing. With
+other checkouts of this plugin it measures each of them in turn, round by round. As whom it is
+started, so are the sandboxes: root's or a user's.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ _WARM_UP = 30
 _TICKS = os.sysconf("SC_CLK_TCK")
 _FIELDS = {  # proc_pid_stat(5), counted from the third field
     "builder, page faults": 7, "PID 1s, page faults": 8,
-    "builder, user ms": 11, "builder, kernel ms": 12, "PID 1s, user ms": 13, "PID 1s, kernel ms": 14,
+    "builder, user ms": 11, "builder, kernel ms": 12, "PID 1s, user ms": 13,
+    "PID 1s, kernel ms": 14,
 }  # fmt: skip
 
 
@@ -38,8 +41,14 @@ def measure(count: int) -> dict[str, float]:
     here = host.look(table.visible())
     keeper = Keeper(here.places)
     asked = {"memory": 256 << 20, "pids": 64, "disk": 64 << 20, "timeout": 30.0}
-    asked = {name: value for name, value in asked.items() if name not in {"memory", "pids"} or name in here.places}
-    spec = Spec(**{**{name: keyword.default for name, keyword in KEYWORDS.items()}, **asked}, origins={})  # type: ignore[arg-type]
+    asked = {
+        name: value
+        for name, value in asked.items()
+        if name not in {"memory", "pids"} or name in here.places
+    }
+    spec = Spec(
+        **{**{name: keyword.default for name, keyword in KEYWORDS.items()}, **asked}, origins={}
+    )  # type: ignore[arg-type]
     plan = planning.plan(spec, here, root.Root(), [tempfile.gettempdir(), "/var/tmp"])
     begin: dict[str, float] = {}
     began = 0.0
@@ -62,7 +71,10 @@ def measure(count: int) -> dict[str, float]:
 
 def _read(pid: int) -> dict[str, float]:
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return {name: int(fields[at]) * (1e3 / _TICKS if name.endswith("ms") else 1) for name, at in _FIELDS.items()}
+    return {
+        name: int(fields[at]) * (1e3 / _TICKS if name.endswith("ms") else 1)
+        for name, at in _FIELDS.items()
+    }
 
 
 def main() -> None:
@@ -70,26 +82,52 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", type=int, default=300, help="sandboxes a round")
-    parser.add_argument("checkouts", nargs="*", help="directories with other versions of the package; default: what is installed")
+    parser.add_argument(
+        "checkouts",
+        nargs="*",
+        help="directories with other versions of the package; default: what is installed",
+    )
     arguments = parser.parse_args()
     if (count := os.environ.get("ISOLATE_BENCH_SANDBOXES")) is not None:
         json.dump(measure(int(count)), sys.stdout)
         return
-    found: dict[str, list[dict[str, float]]] = {checkout: [] for checkout in arguments.checkouts or [""]}
+    found: dict[str, list[dict[str, float]]] = {
+        checkout: [] for checkout in arguments.checkouts or [""]
+    }
     for _ in range(arguments.rounds):
         for checkout, figures in found.items():
             environment = {**os.environ, "ISOLATE_BENCH_SANDBOXES": str(arguments.count)}
             if checkout:
                 environment["PYTHONPATH"] = os.path.abspath(checkout)
-            done = subprocess.run([sys.executable, __file__], env=environment, stdout=subprocess.PIPE, check=True)
+            done = subprocess.run(
+                [sys.executable, __file__], env=environment, stdout=subprocess.PIPE, check=True
+            )
             figures.append(json.loads(done.stdout))
     first, *_ = found
-    print(f"{arguments.count} sandboxes, {arguments.rounds} rounds; for each sandbox, the median of the rounds")
+    print(
+        f"{arguments.count} sandboxes, {arguments.rounds} rounds; for each sandbox, the median of"
+        " the rounds"
+    )
     print(" " * 24 + "".join(f"{Path(name).name or 'installed':>16}" for name in found))
     for what in found[first][0]:
-        print(f"{what:24}" + "".join(f"{statistics.median(each[what] for each in figures):>16.2f}" for figures in found.values()))
-    ratios = {name: [one["both, ms"] / other["both, ms"] for one, other in zip(found[name], found[first], strict=True)] for name in found}
-    print(f"{'both / first, ratio':24}" + "".join(f"{statistics.median(each):>16.2f}" for each in ratios.values()))
+        print(
+            f"{what:24}"
+            + "".join(
+                f"{statistics.median(each[what] for each in figures):>16.2f}"
+                for figures in found.values()
+            )
+        )
+    ratios = {
+        name: [
+            one["both, ms"] / other["both, ms"]
+            for one, other in zip(found[name], found[first], strict=True)
+        ]
+        for name in found
+    }
+    print(
+        f"{'both / first, ratio':24}"
+        + "".join(f"{statistics.median(each):>16.2f}" for each in ratios.values())
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""A pytest plugin (``-p unmeasured``) that takes out what only measures: what is left holds limits and tells outcomes.
+"""A pytest plugin (``-p unmeasured``) that takes out what only measures: what is left holds limits
+and tells outcomes.
 
-Taken out: the control groups that count processor time and block I/O, every counter but those of denials, the network's
-counters and the audit hook that names attempts, the looks at memory on the way, and the figures in each report. What the builder does
-for it, two open files of the network, stays: it happens beside the tests.
+Taken out: the control groups that count processor time and block I/O, every counter but those of
+denials, the network's counters and the audit hook that names attempts, the looks at memory on the
+way, and the figures in each report. What the builder does for it, two open files of the network,
+stays: it happens beside the tests.
 """
 
 from __future__ import annotations
@@ -43,8 +45,12 @@ def _denials(sandbox: Sandbox, processor: object) -> Counters:
     del processor
     places = {name: each for name, each in sandbox._keeper.places.items() if name in sandbox.groups}
     return Counters(
-        oom_kills=places["memory"].oom_kills(sandbox.groups["memory"]) if "memory" in places else None,
-        pids_denied=keyed(f"{sandbox.groups['pids']}/pids.events", "max")[0] if "pids" in places else None,
+        oom_kills=(
+            places["memory"].oom_kills(sandbox.groups["memory"]) if "memory" in places else None
+        ),
+        pids_denied=(
+            keyed(f"{sandbox.groups['pids']}/pids.events", "max")[0] if "pids" in places else None
+        ),
     )
 
 
@@ -53,7 +59,11 @@ def _unsaid(verdict: Verdict) -> list[tuple[str, object]]:
 
 
 def _found() -> dict[str, Hierarchy]:
-    return {name: each for name, each in _own_hierarchies().items() if name in _LIMITING or each.version == 2}
+    return {
+        name: each
+        for name, each in _own_hierarchies().items()
+        if name in _LIMITING or each.version == 2
+    }
 
 
 _own_hierarchies = locate.own_hierarchies

@@ -31,7 +31,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture(scope="session")
 def canary() -> Iterator[Path]:
-    """A store's directory on this machine, outside of pytest's own folders; still whole when all tests are over."""
+    """A store's directory on this machine, outside of pytest's own folders; still whole when all
+    tests are over.
+    """
     directory = Path(tempfile.mkdtemp(prefix="pantry-canary-"))
     try:
         with closing(Store(directory)) as store:
@@ -57,7 +59,10 @@ _loads: list[Catalogue] = []
 
 @pytest.fixture(scope="session")
 def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
-    """The prices of a thousand products. No file of it stays open: an open file is shared with every copy."""
+    """The prices of a thousand products.
+
+    No file of it stays open: an open file is shared with every copy.
+    """
     directory = tmp_path_factory.mktemp("catalogue")
     prices = {f"product-{number}": number for number in range(1000)}
     with closing(Store(directory)) as store:

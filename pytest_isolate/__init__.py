@@ -1,24 +1,34 @@
-"""Isolated tests: each marked test runs in namespaces, limits and a throw-away overlay of its own. PYTEST_DONT_REWRITE.
+"""Isolated tests: each marked test runs in namespaces, limits and a throw-away overlay of its own.
+
+PYTEST_DONT_REWRITE.
 
 The map of the package, imports pointing one way, downwards:
 
-- ``plugin``: pytest's hooks, each a few lines. ``_entry_point``, ``_installation``, ``_loading``: how it is loaded, and what
-  happens where it is not.
-- ``_test``: one isolated test, from pytest's side (``parent_side``): its ``states``, and what leads from one to the next (``request``,
-  ``build``, ``start``, ``supervise``, ``judge``, ``report``), and several at once (``scheduler``). ``_doctor``: what this machine can do.
-- ``_child``: the test's own process: what it is given (``preparation``), what it does (``inside``), with whom (``group``, ``nursing``).
+- ``plugin``: pytest's hooks, each a few lines. ``_entry_point``, ``_installation``, ``_loading``:
+  how it is loaded, and what happens where it is not.
+- ``_test``: one isolated test, from pytest's side (``parent_side``): its ``states``, and what leads
+  from one to the next (``request``, ``build``, ``start``, ``supervise``, ``judge``, ``report``),
+  and several at once (``scheduler``). ``_doctor``: what this machine can do.
+- ``_child``: the test's own process: what it is given (``preparation``), what it does (``inside``),
+  with whom (``group``, ``nursing``).
 - ``_session``: what the tests of a run share.
-- ``_messages``: what a child tells, checked (``reading``) before anybody else sees it, and what is made of it.
-- ``_verdict``: evidence (``facts``), a rule for each limit (``rules``), and a judgement. ``_report``: what is told to people and machines.
-- ``_plan``: from wishes to the steps that build a sandbox (``planning``, ``layout``), and what helps against a failed one (``remedies``).
-- ``_pytest``: every use of pytest's internals, with its reason; other plugins that need something of us.
-- ``_config``: what users type: the table of ``keywords``, what they make of one test (``spec``). ``_typing``, ``_violations``: the
-  marker's type, the exceptions that can be named.
+- ``_messages``: what a child tells, checked (``reading``) before anybody else sees it, and what is
+  made of it.
+- ``_verdict``: evidence (``facts``), a rule for each limit (``rules``), and a judgement.
+  ``_report``: what is told to people and machines.
+- ``_plan``: from wishes to the steps that build a sandbox (``planning``, ``layout``), and what
+  helps against a failed one (``remedies``).
+- ``_pytest``: every use of pytest's internals, with its reason; other plugins that need something
+  of us.
+- ``_config``: what users type: the table of ``keywords``, what they make of one test (``spec``).
+  ``_typing``, ``_violations``: the marker's type, the exceptions that can be named.
 - ``_forward``: servers of shared fixtures: who they are (``finder``), and the relay to them.
 - ``_network``: a test's own hosts and the links between them.
 - ``_sandbox``: steps, builder, holder (PID 1), entry, launch, watch; knows nothing of pytest.
-- ``_linux``: system calls, mounts, control groups, netlink; what this machine is (``host``), and where it is (``environment``).
-- ``_forking``: what a copy of a running Python does wrong. ``_model``, ``_errors``: what travels between them all.
+- ``_linux``: system calls, mounts, control groups, netlink; what this machine is (``host``), and
+  where it is (``environment``).
+- ``_forking``: what a copy of a running Python does wrong. ``_model``, ``_errors``: what travels
+  between them all.
 """
 
 from __future__ import annotations
@@ -48,7 +58,8 @@ if TYPE_CHECKING:
     from pytest_isolate._network.live import LiveNetwork
     from pytest_isolate._typing import IsolateMark
 
-    #: The marker, typed. ``@isolate``, ``@isolate(...)`` and ``@pytest.mark.isolate(...)`` are the same thing.
+    #: The marker, typed. ``@isolate``, ``@isolate(...)`` and ``@pytest.mark.isolate(...)`` are the
+    #: same thing.
     isolate: IsolateMark
 
 _NETWORKS = {
@@ -63,7 +74,9 @@ pytest_plugins = ["pytest_isolate.plugin"]
 
 
 def __getattr__(name: str) -> object:
-    """Give ``isolate``, each time it is asked for: in a run of pytest without the plugin it is refused."""
+    """Give ``isolate``, each time it is asked for: in a run of pytest without the plugin it is
+    refused.
+    """
     if name in _NETWORKS:
         from importlib import import_module  # noqa: PLC0415 - for those who have one
 

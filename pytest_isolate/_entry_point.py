@@ -1,7 +1,10 @@
-"""What pytest loads by the name ``isolate``: it looks at the installation, and asks for the plugin. PYTEST_DONT_REWRITE.
+"""What pytest loads by the name ``isolate``: it looks at the installation, and asks for the plugin.
 
-The other project pytest-isolate installs a package of this name with ``__init__`` and ``plugin`` of its own. Where it was installed last,
-its files are in the place of ours and this module is the first of ours that runs: it relies on none of these two.
+PYTEST_DONT_REWRITE.
+
+The other project pytest-isolate installs a package of this name with ``__init__`` and ``plugin`` of
+its own. Where it was installed last, its files are in the place of ours and this module is the
+first of ours that runs: it relies on none of these two.
 """
 
 from __future__ import annotations
@@ -10,7 +13,8 @@ import pytest
 
 from pytest_isolate import _installation
 
-#: Loaded under its own name, which is the same whoever asks for it: pytest refuses a plugin under a second one.
+#: Loaded under its own name, which is the same whoever asks for it: pytest refuses a plugin under a
+#: second one.
 pytest_plugins = ["pytest_isolate.plugin"]
 
 

@@ -1,4 +1,6 @@
-"""What users see when something goes wrong, as far as it needs no pytest: these modules run in the builder too."""
+"""What users see when something goes wrong, as far as it needs no pytest: these modules run in the
+builder too.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +11,39 @@ TYPE_CHECKING = False  # importing typing for it would make the builder larger
 if TYPE_CHECKING:
     from types import TracebackType
 
-#: What the kernel says of a machine that is short of something just now, or was disturbed; nothing that it cannot do at all.
-PASSING = frozenset({_errno.EMFILE, _errno.ENFILE, _errno.ENOMEM, _errno.ENOBUFS, _errno.EAGAIN, _errno.EINTR})
+#: What the kernel says of a machine that is short of something just now, or was disturbed; nothing
+#: that it cannot do at all.
+PASSING = frozenset(
+    {_errno.EMFILE, _errno.ENFILE, _errno.ENOMEM, _errno.ENOBUFS, _errno.EAGAIN, _errno.EINTR}
+)
 _WORDS = {
     _errno.EPERM: "not permitted",
     _errno.EACCES: "permission denied",
-    _errno.EINVAL: "refused by the kernel as invalid (for an overlay: stacked too deep, or locked mounts below)",
-    _errno.ELOOP: "it leads through a symbolic link, which something made since this run looked: an earlier test may have",
+    _errno.EINVAL: (
+        "refused by the kernel as invalid (for an overlay: stacked too deep, or locked mounts"
+        " below)"
+    ),
+    _errno.ELOOP: (
+        "it leads through a symbolic link, which something made since this run looked: an earlier"
+        " test may have"
+    ),
     _errno.ENOSYS: "this kernel has no such system call",
     _errno.EUSERS: "too many nested user namespaces",
     _errno.EMFILE: "too many open files in one process",
     _errno.EINTR: "interrupted",
 }
-#: ENOSPC by how a step begins: that of a mount, a namespace and a control group has nothing to do with space.
+#: ENOSPC by how a step begins: that of a mount, a namespace and a control group has nothing to do
+#: with space.
 _LIMITS = {
     "clone": "limit exceeded (see /proc/sys/user/)",
-    "make control group": "limit exceeded (a kernel has 65,535 control groups for memory, removed ones that are still in use included)",
-    **dict.fromkeys(("mount", "overlay", "bind", "read only", "protect", "mask"), "limit exceeded (see /proc/sys/fs/mount-max)"),
+    "make control group": (
+        "limit exceeded (a kernel has 65,535 control groups for memory, removed ones that are still"
+        " in use included)"
+    ),
+    **dict.fromkeys(
+        ("mount", "overlay", "bind", "read only", "protect", "mask"),
+        "limit exceeded (see /proc/sys/fs/mount-max)",
+    ),
 }
 
 
@@ -51,13 +69,24 @@ class Step:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         if isinstance(error, OSError):
             raise StepFailedError(self._name, self._path, error.errno or 0) from error
 
 
 def errno_in_words(code: int, step: str = "") -> str:
-    """Say an errno as a person would; misleading ones are rewritten, some of them by the step that met it."""
+    """Say an errno as a person would; misleading ones are rewritten, some of them by the step that
+    met it.
+    """
     name = _errno.errorcode.get(code, str(code))
-    limit = next((words for begin, words in _LIMITS.items() if step.startswith(begin)), None) if code == _errno.ENOSPC else None
+    limit = (
+        next((words for begin, words in _LIMITS.items() if step.startswith(begin)), None)
+        if code == _errno.ENOSPC
+        else None
+    )
     return f"{limit or _WORDS.get(code) or os.strerror(code)} [{name}]"

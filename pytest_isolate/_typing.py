@@ -20,6 +20,7 @@ class IsolateMark(pytest.MarkDecorator):
 
     @overload  # type: ignore[override, no-overload-impl]  # narrower than any marker, as those that pytest types itself
     def __call__(self, arg: Markable, /) -> Markable: ...
+
     # keywords: begin, written by tools/build_docs.py
     @overload
     def __call__(
@@ -51,7 +52,8 @@ class IsolateMark(pytest.MarkDecorator):
         """Run the test in namespaces, limits and an overlay of its own.
 
         Args:
-            net: own network, loopback only; host: the machine's; deny: attempts to leave fail; Network: hosts
+            net: own network, loopback only; host: the machine's; deny: attempts to leave fail;
+                Network: hosts
             forward: servers reached at their address: fixtures', others too, or none
             memory: bytes: what the process tree may use, swap included, such as 64M
             cpu: cores: bandwidth quota of the process tree, such as 0.5
@@ -67,12 +69,14 @@ class IsolateMark(pytest.MarkDecorator):
             hostname: the host name inside
             user: who the test runs as: a name, a uid or 'root'; as the caller by default
             env: variables added, NAME=VALUE, or 'clean'
-            fixtures: shared: wider scopes set up once, in pytest; fresh: inside; names: these inside
+            fixtures: shared: wider scopes set up once, in pytest; fresh: inside; names: these
+                inside
             scope: how many tests share one sandbox
             serial: with --isolate-jobs: nothing else runs beside it
             leaks: what processes left behind are: error, warn or ignore
             on_missing: when this machine cannot give it: error, skip, warn
-            profile: 'strict' (see security.md), or a set of these from [tool.pytest_isolate.profiles.NAME]
+            profile: 'strict' (see security.md), or a set of these from
+                [tool.pytest_isolate.profiles.NAME]
 
         """
 

@@ -11,11 +11,19 @@ import pytest
 class Violation(pytest.fail.Exception):  # type: ignore[name-defined, misc] # an attribute of a function, to mypy
     """A test overstepped what it was given.
 
-    ``resource`` is the keyword of the limit, or ``processes``, ``network``, ``filesystem``, ``budget.KEY``,
-    ``crash``. ``limit`` and ``used`` are bytes, seconds or counts; None where there is no such figure.
+    ``resource`` is the keyword of the limit, or ``processes``, ``network``, ``filesystem``,
+    ``budget.KEY``, ``crash``. ``limit`` and ``used`` are bytes, seconds or counts; None where there
+    is no such figure.
     """
 
-    def __init__(self, resource: str, message: str, phase: str, limit: float | None = None, used: float | None = None) -> None:
+    def __init__(
+        self,
+        resource: str,
+        message: str,
+        phase: str,
+        limit: float | None = None,
+        used: float | None = None,
+    ) -> None:
         super().__init__(message, pytrace=False)
         self.resource = resource
         self.message = message
@@ -68,8 +76,11 @@ class BudgetExceeded(Violation):
 
 
 class Crashed(Violation):
-    """The test's process ended without saying so: by a signal, by ``os._exit`` or by running another program."""
+    """The test's process ended without saying so: by a signal, by ``os._exit`` or by running
+    another program.
+    """
 
 
 for _class in [Violation, *Violation.__subclasses__()]:
-    _class.__module__ = "builtins"  # as pytest does for its outcomes: the summary line says the class's name without a path
+    # As pytest does for its outcomes: the summary line says the class's name without a path
+    _class.__module__ = "builtins"

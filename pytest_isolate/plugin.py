@@ -1,6 +1,7 @@
 """pytest's hooks, and nothing else: what they do is a call away. PYTEST_DONT_REWRITE.
 
-Imports nothing that knows the kernel: loaded and unused, the plugin costs its options and one look at each test's markers.
+Imports nothing that knows the kernel: loaded and unused, the plugin costs its options and one look
+at each test's markers.
 """
 
 from __future__ import annotations
@@ -100,17 +101,22 @@ def _capabilities(config: pytest.Config) -> dict[str, dict[str, object]]:
 
 @pytest.fixture
 def isolate_network(request: pytest.FixtureRequest) -> Generator[LiveNetwork, None, None]:
-    """Give the network of a test with ``@isolate(net=Network(...))``: its hosts and links, as the marker has them at each test's beginning.
+    """Give the network of a test with ``@isolate(net=Network(...))``: its hosts and links, as the
+    marker has them at each test's beginning.
 
-    ``isolate_network["a"].run([...])``, ``with isolate_network["a"]:``, ``isolate_network.link("a", "lan").set(delay="200ms")``,
-    ``isolate_network.partition("a")``.
+    ``isolate_network["a"].run([...])``, ``with isolate_network["a"]:``, ``isolate_network.link("a",
+    "lan").set(delay="200ms")``, ``isolate_network.partition("a")``.
     """
     from pytest_isolate._network import building  # noqa: PLC0415 - for those who ask for it
     from pytest_isolate._network.live import LiveNetwork  # noqa: PLC0415
 
     if (built := building.built()) is None:
         off = "; this run has --isolate-off" if request.config.getoption("isolate_off") else ""
-        pytest.fail(f"isolate_network: the test has no network of hosts: mark it with @isolate(net=Network('a', 'b')){off}", pytrace=False)
+        pytest.fail(
+            "isolate_network: the test has no network of hosts: mark it with"
+            f" @isolate(net=Network('a', 'b')){off}",
+            pytrace=False,
+        )
     network = LiveNetwork(built)
     yield network
     built.settle()
@@ -147,7 +153,8 @@ class Isolation:
         self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
     ) -> Generator[None, object, object]:
         """Have wider fixtures set up in pytest."""
-        __tracebackhide__ = True  # or an error that pytest itself raises in a fixture would seem to be ours
+        # Or an error that pytest itself raises in a fixture would seem to be ours
+        __tracebackhide__ = True
         return (yield from self.side.set_up_fixture(fixturedef, request))
 
     @pytest.hookimpl(tryfirst=True)
@@ -156,7 +163,9 @@ class Isolation:
         self.side.begin_call()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    def pytest_runtest_makereport(
+        self, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """See what a phase raised."""
         return (yield from self.side.make_report(call))
 
@@ -174,7 +183,9 @@ class Isolation:
         self.side.enter_debugger()
 
     @pytest.hookimpl(tryfirst=True, specname="pytest_runtest_teardown")
-    def pytest_runtest_teardown_first(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    def pytest_runtest_teardown_first(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> None:
         """Begin a phase."""
         self.side.begin_teardown(item, nextitem)
 
@@ -184,7 +195,10 @@ class Isolation:
         self.side.end_teardown()
 
     def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
-        """Tell that a test begins. In a child no other plugin hears of this and the next three by pytest itself."""
+        """Tell that a test begins.
+
+        In a child no other plugin hears of this and the next three by pytest itself.
+        """
         self.side.log_start(nodeid, location)
 
     def pytest_runtest_logfinish(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
@@ -197,13 +211,19 @@ class Isolation:
         self.side.log_report(report)
 
     def pytest_warning_recorded(
-        self, warning_message: warnings.WarningMessage, when: str, nodeid: str, location: tuple[str, int, str] | None
+        self,
+        warning_message: warnings.WarningMessage,
+        when: str,
+        nodeid: str,
+        location: tuple[str, int, str] | None,
     ) -> None:
         """Forward a warning."""
         self.side.record_warning(warning_message, when, nodeid, location)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_report_to_serializable(self, config: pytest.Config, report: object) -> Generator[None, Json, Json]:
+    def pytest_report_to_serializable(
+        self, config: pytest.Config, report: object
+    ) -> Generator[None, Json, Json]:
         """Have a test's entry travel to xdist's controller."""
         data = yield
         if data is not None:
@@ -235,7 +255,9 @@ class Isolation:
             self._run.reporting.summarize(self._run.entries_as_json(), terminalreporter)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_collection_modifyitems(self, session: pytest.Session) -> Generator[None, object, object]:
+    def pytest_collection_modifyitems(
+        self, session: pytest.Session
+    ) -> Generator[None, object, object]:
         """Look, before anything is deselected, which budgets have no test any more."""
         if self._run.has_to_tell:
             self._run.reporting.collected(session)

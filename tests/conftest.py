@@ -1,4 +1,6 @@
-"""What all tests share: the kernel is the judge, and what it cannot do here is skipped, or failed where CI says so."""
+"""What all tests share: the kernel is the judge, and what it cannot do here is skipped, or failed
+where CI says so.
+"""
 
 from __future__ import annotations
 
@@ -20,20 +22,25 @@ from pytest_isolate._plan import strictness
 
 pytest_plugins = ["pytester"]
 
-#: Set by CI: a capability that this machine lacks fails the test that needs it instead of skipping it. ``1`` for all,
-#: or the capabilities by name, for a caller (an ordinary user on cgroup v1) of whom less can be expected.
+#: Set by CI: a capability that this machine lacks fails the test that needs it instead of skipping
+#: it. ``1`` for all, or the capabilities by name, for a caller (an ordinary user on cgroup v1) of
+#: whom less can be expected.
 MUST_WORK = os.environ.get("PYTEST_ISOLATE_MUST_WORK", "")
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's "&" and nohup do that, and programs under test would inherit it
+# A shell's "&" and nohup do that, and programs under test would inherit it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-settings.register_profile("here", database=None, deadline=None)  # a shared, noisy machine, and perhaps no folder to write to
+# A shared, noisy machine, and perhaps no folder to write to
+settings.register_profile("here", database=None, deadline=None)
 settings.load_profile("here")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_plugins_that_nobody_asked_for() -> Iterator[None]:
-    """Hundreds of runs of pytest are started here, and to import Hypothesis takes each of them longer than all the rest."""
+    """Hundreds of runs of pytest are started here, and to import Hypothesis takes each of them
+    longer than all the rest.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
         yield
@@ -59,7 +66,10 @@ def _capabilities(request: pytest.FixtureRequest, host: host_module.Host) -> Non
                 pytest.skip("for the run in the virtual machine")
         elif name == "user_xattr":
             if os.geteuid() != 0 and not _tmpfs_has_user_xattrs():
-                pytest.skip("the tmpfs of this kernel has no user xattrs (Linux 6.6): a rootless overlay cannot replace directories")
+                pytest.skip(
+                    "the tmpfs of this kernel has no user xattrs (Linux 6.6): a rootless overlay"
+                    " cannot replace directories"
+                )
         elif (reason := _obstacle(name, host)) is not None:
             message = f"this machine has no {name}: {reason}"
             if (MUST_WORK == "1" and name not in _OF_THE_VM) or name in MUST_WORK.split(","):
@@ -67,8 +77,10 @@ def _capabilities(request: pytest.FixtureRequest, host: host_module.Host) -> Non
             pytest.skip(message)
 
 
-_OF_THE_VM = {"netem"}  # few kernels of CI machines have it; the run in the virtual machine has it, and fails without it
-_PACKAGES = {"eu-stack": "elfutils", "strace": "strace", "tshark": "tshark"}  # of Debian, by program
+# Few kernels of CI machines have it; the run in the virtual machine has it, and fails without it
+_OF_THE_VM = {"netem"}
+# Of Debian, by program
+_PACKAGES = {"eu-stack": "elfutils", "strace": "strace", "tshark": "tshark"}
 
 
 def _obstacle(name: str, host: host_module.Host) -> str | None:  # noqa: PLR0911 - a case after the other
@@ -78,7 +90,11 @@ def _obstacle(name: str, host: host_module.Host) -> str | None:  # noqa: PLR0911
     if name == "landlock":
         return strictness.landlock_obstacle()
     if name == "databases":
-        there = shutil.which("redis-server") and shutil.which("psql") and list(Path("/").glob("usr/lib/postgresql/*/bin/initdb"))
+        there = (
+            shutil.which("redis-server")
+            and shutil.which("psql")
+            and list(Path("/").glob("usr/lib/postgresql/*/bin/initdb"))
+        )
         return None if there else "apt-get install postgresql redis-server"
     if name == "docker":
         from dockerd import obstacle
@@ -110,7 +126,9 @@ def _tmpfs_has_user_xattrs() -> bool:
 
 @pytest.fixture
 def canary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory of the machine with a file in it: what a test inside destroys must still be there."""
+    """A directory of the machine with a file in it: what a test inside destroys must still be
+    there.
+    """
     directory = tmp_path_factory.mktemp("canary")
     (directory / "file").write_text("untouched")
     return directory

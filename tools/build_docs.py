@@ -1,24 +1,29 @@
-"""Write what is taken from tables of the code: the docs' tables of keywords and of environments, and the marker's type.
+"""Write what is taken from tables of the code: the docs' tables of keywords and of environments,
+and the marker's type.
 
-``python tools/build_docs.py`` rewrites what stands between the marker comments of each file; with ``--check`` it only looks and exits 1
-when one is stale.
+``python tools/build_docs.py`` rewrites what stands between the marker comments of each file; with
+``--check`` it only looks and exits 1 when one is stale.
 """
 
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(PROJECT), str(PROJECT / "tests" / "kernel")]  # of this checkout; what the tests assert is what the docs say
+# Of this checkout; what the tests assert is what the docs say
+sys.path[:0] = [str(PROJECT), str(PROJECT / "tests" / "kernel")]
 from environments import ENVIRONMENTS, Environment  # noqa: E402
 
 from pytest_isolate._config.keywords import KEYWORDS, Keyword  # noqa: E402
 
 
 def allowed(keyword: Keyword) -> str:
-    """What a keyword takes, in the words of the error that a user would read: its parser is asked with two wrong values."""
+    """What a keyword takes, in the words of the error that a user would read: its parser is asked
+    with two wrong values.
+    """
     sentences: dict[str, None] = {}
     for wrong in (object(), 0):
         try:
@@ -34,23 +39,39 @@ def default(keyword: Keyword) -> str:
         return "`'error'`; `'skip'` where the system is not Linux"
     if keyword.name == "forward":
         return "`'fixtures'`"
-    return "none" if keyword.default is None or keyword.default in ((), {}) else f"`{keyword.default!r}`"
+    return (
+        "none"
+        if keyword.default is None or keyword.default in ((), {})
+        else f"`{keyword.default!r}`"
+    )
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """Any table, as Markdown."""
     lines = [head, ("---",) * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines)
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines
+    )
 
 
 def keywords() -> str:
     """What users can ask for."""
-    rows = [(f"`{each.name}`", f"`{each.option}`", default(each), allowed(each), each.help_with_unit) for each in KEYWORDS.values()]
+    rows = [
+        (f"`{each.name}`", f"`{each.option}`", default(each), allowed(each), each.help_with_unit)
+        for each in KEYWORDS.values()
+    ]
     return table(("keyword", "command line", "default", "allowed", "meaning"), rows)
 
 
 #: Capabilities that are there or not there together, in every environment.
-COLUMNS = (("namespaces", "net", "readonly", "disk"), ("overlay",), ("memory", "pids", "cpu"), ("strict",), ("process",), ("landlock",))
+COLUMNS = (
+    ("namespaces", "net", "readonly", "disk"),
+    ("overlay",),
+    ("memory", "pids", "cpu"),
+    ("strict",),
+    ("process",),
+    ("landlock",),
+)
 
 
 def _row(environment: Environment) -> tuple[str, ...]:
@@ -60,22 +81,43 @@ def _row(environment: Environment) -> tuple[str, ...]:
         missing = {name in lacks for name in names}
         if len(missing) > 1:
             sys.exit(f"{environment.name}: {', '.join(names)} need columns of their own")
-        cells.append("**no**" if True in missing else "the kernel's" if names == ("landlock",) else "yes")
-    return (environment.name, environment.how, *cells, "<br>".join(f"`{fix.strip()}`" for fix in dict.fromkeys(lacks.values())))
+        cells.append(
+            "**no**" if True in missing else "the kernel's" if names == ("landlock",) else "yes"
+        )
+    return (
+        environment.name,
+        environment.how,
+        *cells,
+        "<br>".join(f"`{fix.strip()}`" for fix in dict.fromkeys(lacks.values())),
+    )
 
 
 def environments() -> str:
     """What works where."""
-    return table(("environment", "made by", *(", ".join(names) for names in COLUMNS), "the fix has"), map(_row, ENVIRONMENTS))
+    return table(
+        ("environment", "made by", *(", ".join(names) for names in COLUMNS), "the fix has"),
+        map(_row, ENVIRONMENTS),
+    )
 
 
 def marker() -> str:
     """The marker's type with keywords, and what an editor shows beside them."""
     taken = (f"        {each.name}: {each.type} | None = ...," for each in KEYWORDS.values())
-    told = (f"            {each.name}: {each.help_with_unit}" for each in KEYWORDS.values())
+    indent = " " * 12
+    told = (
+        textwrap.fill(
+            f"{each.name}: {each.help_with_unit}",
+            width=100,
+            initial_indent=indent,
+            subsequent_indent=indent + " " * 4,
+        )
+        for each in KEYWORDS.values()
+    )
     return "\n".join((
-        "    @overload", "    def __call__(", "        self,", "        *,", *taken, "    ) -> pytest.MarkDecorator:",
-        '        """Run the test in namespaces, limits and an overlay of its own.', "", "        Args:", *told, "", '        """', "",
+        "    @overload", "    def __call__(", "        self,", "        *,", *taken,
+        "    ) -> pytest.MarkDecorator:",
+        '        """Run the test in namespaces, limits and an overlay of its own.', "",
+        "        Args:", *told, "", '        """', "",
     ))  # fmt: skip
 
 
@@ -95,7 +137,10 @@ def main() -> int:
     status = 0
     for name, what, (opens, closes), write in PAGES:
         path = PROJECT / name
-        begin, end = opens.format(f"{what}: begin, written by tools/build_docs.py"), closes.format(f"{what}: end")
+        begin, end = (
+            opens.format(f"{what}: begin, written by tools/build_docs.py"),
+            closes.format(f"{what}: end"),
+        )
         page = path.read_text("utf-8")
         if page.count(begin) != 1 or page.count(end) != 1:
             sys.exit(f"{path} must have each of these lines once:\n{begin}\n{end}")

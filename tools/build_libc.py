@@ -1,7 +1,8 @@
 """Regenerate ``pytest_isolate/_linux/_libc.py``, the table of C functions we call.
 
 cffi's out-of-line ABI mode: the result is plain Python that needs ``_cffi_backend`` only, neither a
-compiler nor ``pycparser`` at run time. Run it after an edit of ``DECLARATIONS`` and commit the result.
+compiler nor ``pycparser`` at run time. Run it after an edit of ``DECLARATIONS`` and commit the
+result.
 """
 
 from __future__ import annotations

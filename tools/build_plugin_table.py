@@ -1,7 +1,9 @@
-"""Write docs/plugins.md from the results of tests/plugins: which plugin, which version, what was compared, with which result.
+"""Write docs/plugins.md from the results of tests/plugins: which plugin, which version, what was
+compared, with which result.
 
-``python tools/build_plugin_table.py JUNIT-FILE`` rewrites the page; ``tox run -e plugins`` makes the file and calls this. Nothing of the
-table is typed by hand but the reasons below, why a plugin does not do inside what it does outside.
+``python tools/build_plugin_table.py JUNIT-FILE`` rewrites the page; ``tox run -e plugins`` makes
+the file and calls this. Nothing of the table is typed by hand but the reasons below, why a plugin
+does not do inside what it does outside.
 """
 
 from __future__ import annotations
@@ -13,25 +15,36 @@ from pathlib import Path
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "plugins.md"
 HEAD = """# Other plugins
 
-Each of these plugins is installed by `tox run -e plugins`, which runs small projects that use it plain (`--isolate-off`) and isolated
-(`--isolate-all`), compares exit status, every test's outcome and message, and what is named in the table, and then writes this page.
+Each of these plugins is installed by `tox run -e plugins`, which runs small projects that use it
+plain (`--isolate-off`) and isolated (`--isolate-all`), compares exit status, every test's outcome
+and message, and what is named in the table, and then writes this page.
 
 """
 #: By test function: what is not as in a plain run, and why.
 DIFFERS = {
-    "test_cov_does_not_count_a_killed_test": "as a killed plain process; a plain run would have been killed as a whole",
-    "test_syrupy_compares_snapshots": "its counts and updates live in the memory of the process that compares",
+    "test_cov_does_not_count_a_killed_test": (
+        "as a killed plain process; a plain run would have been killed as a whole"
+    ),
+    "test_syrupy_compares_snapshots": (
+        "its counts and updates live in the memory of the process that compares"
+    ),
     "test_harvest_has_what_tests_kept": "it reads fixtures in the memory of pytest",
-    "test_syrupy_updates_no_snapshots_of_isolated_tests": "it would delete what isolated tests compare",
+    "test_syrupy_updates_no_snapshots_of_isolated_tests": (
+        "it would delete what isolated tests compare"
+    ),
     "test_timeout_ends_a_slow_test": "with `thread` the test's process ends, and not the run",
-    "test_benchmark_has_the_same_rows": "its table lives in the memory of the process that measures",
+    "test_benchmark_has_the_same_rows": (
+        "its table lives in the memory of the process that measures"
+    ),
     "test_gevent_patched_works_inside": "greenlets of the parent are not in a copy of it",
     "test_forked_is_warned_of": "two plugins cannot fork the same test",
 }
 
 
 def rows(junit: Path) -> tuple[list[tuple[str, str, str]], list[str]]:
-    """Rows of the table, sorted, and the names of tests that did not pass: a table of those would not be true."""
+    """Rows of the table, sorted, and the names of tests that did not pass: a table of those would
+    not be true.
+    """
     found: dict[tuple[str, str, str], None] = {}
     bad = []
     for case in ET.parse(junit).getroot().iter("testcase"):
@@ -52,7 +65,11 @@ def main() -> int:
         sys.exit(f"usage: {sys.argv[0]} JUNIT-FILE")
     found, bad = rows(Path(sys.argv[1]))
     if bad or not found:
-        print(f"{PAGE} is not written; {'failed: ' + ', '.join(bad) if bad else 'no test of a plugin has run'}", file=sys.stderr)
+        print(
+            f"{PAGE} is not written;"
+            f" {'failed: ' + ', '.join(bad) if bad else 'no test of a plugin has run'}",
+            file=sys.stderr,
+        )
         return 1
     table = [("plugin and version", "what was compared", "result"), ("---",) * 3, *found]
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]

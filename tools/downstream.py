@@ -1,8 +1,9 @@
 """Run real suites plain and isolated and compare them test by test.
 
-``python tools/downstream.py [SUITE ...] [-- PYTEST-ARGUMENTS]``. Sources are unpacked once, in the directory given by ``--work``, and
-what the suites need is installed beside the plugin. Exit status 1 if an outcome differs that suites.toml does not list, or nothing was
-compared. A plain run is kept there as well: another isolated one, with other arguments, is compared with it.
+``python tools/downstream.py [SUITE ...] [-- PYTEST-ARGUMENTS]``. Sources are unpacked once, in the
+directory given by ``--work``, and what the suites need is installed beside the plugin. Exit status
+1 if an outcome differs that suites.toml does not list, or nothing was compared. A plain run is kept
+there as well: another isolated one, with other arguments, is compared with it.
 """
 
 from __future__ import annotations
@@ -34,28 +35,44 @@ SUITES = Path(__file__).resolve().parent.parent / "tests/downstream/suites.toml"
 _STATES = {"failure", "error", "skipped"}
 
 #: Where a project has pytest's configuration, and by which words.
-_CONFIGURED = {"pytest.ini": "", "pyproject.toml": "[tool.pytest", "tox.ini": "[pytest]", "setup.cfg": "[tool:pytest]"}
+_CONFIGURED = {
+    "pytest.ini": "",
+    "pyproject.toml": "[tool.pytest",
+    "tox.ini": "[pytest]",
+    "setup.cfg": "[tool:pytest]",
+}
 
 Outcomes = dict[tuple[str, str], list[str]]
 
 
 def prepare(work: Path, name: str, suite: dict[str, Any]) -> Path:
-    """Install a suite's project and needs, unpack its source distribution. Returns the source's directory."""
+    """Install a suite's project and needs, unpack its source distribution.
+
+    Returns the source's directory.
+    """
     requirement = f"{name}=={suite['version']}"
     source = work / requirement
     if source.is_dir():
         return next(source.iterdir())
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "install", requirement, *suite.get("needs", [])], check=True)
-    subprocess.run([*pip, "download", "--no-deps", "--no-binary", name, "-d", work, requirement], check=True)
+    subprocess.run(
+        [*pip, "download", "--no-deps", "--no-binary", name, "-d", work, requirement], check=True
+    )
     (archive,) = work.glob("*.tar.gz")
     with tarfile.open(archive) as tar:
-        safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # of which Debian 12 knows nothing
+        # Of which Debian 12 knows nothing
+        safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
         tar.extractall(source, **safely)
     archive.unlink()
     (unpacked,) = source.iterdir()
-    if not any(words in (unpacked / name).read_text("utf-8") for name, words in _CONFIGURED.items() if (unpacked / name).exists()):
-        (unpacked / "pytest.ini").write_text("[pytest]\n", "utf-8")  # or pytest would find this project's, above it
+    if not any(
+        words in (unpacked / name).read_text("utf-8")
+        for name, words in _CONFIGURED.items()
+        if (unpacked / name).exists()
+    ):
+        # Or pytest would find this project's, above it
+        (unpacked / "pytest.ini").write_text("[pytest]\n", "utf-8")
     return unpacked
 
 
@@ -71,12 +88,22 @@ class Run:
 def run(source: Path, suite: dict[str, Any], junit: Path, arguments: list[str]) -> Run:
     """Run one suite, with what its description adds to arguments and environment."""
     junit.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", suite["tests"], "-q", "-p", "no:cacheprovider", f"--junitxml={junit}"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        suite["tests"],
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        f"--junitxml={junit}",
+    ]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **suite.get("environment", {})}
     started, limit = time.monotonic(), suite.get("seconds", 600)
     with subprocess.Popen(
         [*command, *suite.get("arguments", []), *arguments],
-        cwd=source, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        cwd=source, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True, errors="replace",
     ) as pytest:  # fmt: skip
         try:
@@ -89,7 +116,9 @@ def run(source: Path, suite: dict[str, Any], junit: Path, arguments: list[str]) 
 
 
 def plain_run(work: Path, name: str, source: Path, suite: dict[str, Any]) -> Run:
-    """The run to compare with: done once for each description, pytest and Python in this directory."""
+    """The run to compare with: done once for each description, pytest and Python in
+    this directory.
+    """
     junit, kept = work / f"{name}-plain.xml", work / f"{name}-plain.json"
     key = [suite, sys.version, metadata.version("pytest")]
     if kept.exists() and junit.exists():
@@ -103,13 +132,22 @@ def plain_run(work: Path, name: str, source: Path, suite: dict[str, Any]) -> Run
 
 @contextmanager
 def services(suite: dict[str, Any]) -> Iterator[None]:
-    """Servers that a suite expects: each is a command, and one that succeeds as soon as it answers."""
+    """Servers that a suite expects: each is a command, and one that succeeds as soon as
+    it answers.
+    """
     with ExitStack() as stack:
         for service in suite.get("services", []):
-            server = stack.enter_context(subprocess.Popen(shlex.split(service["command"]), stdout=subprocess.DEVNULL))
+            server = stack.enter_context(
+                subprocess.Popen(shlex.split(service["command"]), stdout=subprocess.DEVNULL)
+            )
             stack.callback(server.terminate)
             until = time.monotonic() + 60
-            while subprocess.run(shlex.split(service["ready"]), check=False, capture_output=True).returncode != 0:
+            while (
+                subprocess.run(
+                    shlex.split(service["ready"]), check=False, capture_output=True
+                ).returncode
+                != 0
+            ):
                 if server.poll() is not None or time.monotonic() > until:
                     sys.exit(f"{service['command']}: it does not answer to {service['ready']}")
                 time.sleep(0.1)
@@ -118,7 +156,14 @@ def services(suite: dict[str, Any]) -> Iterator[None]:
 
 def known(key: tuple[str, str], suite: dict[str, Any]) -> str | None:
     """The reason for which this test is expected to differ."""
-    return next((reason for pattern, reason in suite.get("differ", {}).items() if fnmatch.fnmatchcase("::".join(key), pattern)), None)
+    return next(
+        (
+            reason
+            for pattern, reason in suite.get("differ", {}).items()
+            if fnmatch.fnmatchcase("::".join(key), pattern)
+        ),
+        None,
+    )
 
 
 def outcomes(junit: Path) -> Outcomes:
@@ -126,7 +171,9 @@ def outcomes(junit: Path) -> Outcomes:
     found: Outcomes = {}
     for case in ET.parse(junit).getroot().iter("testcase") if junit.exists() else []:
         states = sorted({child.tag for child in case} & _STATES) or ["passed"]
-        found.setdefault((case.get("classname") or "", case.get("name") or ""), []).append("+".join(states))
+        found.setdefault((case.get("classname") or "", case.get("name") or ""), []).append(
+            "+".join(states)
+        )
     return {key: sorted(states) for key, states in found.items()}
 
 
@@ -134,7 +181,12 @@ def main() -> int:
     """Compare and print."""
     suites = tomllib.loads(SUITES.read_text("utf-8"))
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path(".tox/downstream-suites"), help="where the sources are kept")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path(".tox/downstream-suites"),
+        help="where the sources are kept",
+    )
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(suites)}")
     at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     options, further = parser.parse_args(sys.argv[1:at]), sys.argv[at + 1 :]
@@ -153,14 +205,24 @@ def main() -> int:
         keys = sorted(plain.outcomes.keys() | isolated.outcomes.keys())
         different = [key for key in keys if plain.outcomes.get(key) != isolated.outcomes.get(key)]
         unexpected = [key for key in different if known(key, suite) is None]
-        same, total, wrong = same + len(keys) - len(different), total + len(keys), wrong + len(unexpected)
+        same, total, wrong = (
+            same + len(keys) - len(different),
+            total + len(keys),
+            wrong + len(unexpected),
+        )
         counted = f"same {len(keys) - len(different)}/{len(keys)}"
-        print(f"{name}: {counted}; plain {plain.seconds:.1f} s ({plain.last}), isolated {isolated.seconds:.1f} s ({isolated.last})")
-        for reason, count in Counter(filter(None, (known(key, suite) for key in different))).items():
+        print(
+            f"{name}: {counted}; plain {plain.seconds:.1f} s ({plain.last}), isolated"
+            f" {isolated.seconds:.1f} s ({isolated.last})"
+        )
+        for reason, count in Counter(
+            filter(None, (known(key, suite) for key in different))
+        ).items():
             print(f"    {count} as expected: {reason}")
         for key in unexpected[:10]:
             print("   ", "::".join(key), plain.outcomes.get(key), "->", isolated.outcomes.get(key))
-        if not any("passed" in states for states in plain.outcomes.values()):  # a suite that cannot be imported is the same twice
+        # A suite that cannot be imported is the same twice
+        if not any("passed" in states for states in plain.outcomes.values()):
             print("    nothing was compared: no test passes in the plain run")
             wrong += 1
         sys.stdout.flush()

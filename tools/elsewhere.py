@@ -1,8 +1,9 @@
 """Run the tests where this process is not: as an ordinary user, or in a pure cgroup v2 kernel.
 
-``python tools/elsewhere.py user|vm|vm-user -- PYTEST-ARGUMENTS``. Neither such a user nor that kernel may see this checkout or
-its Python (a home directory, /tmp), so both get a copy of the project and a virtual environment in a directory below /var/tmp
-that everybody may read, removed at the end.
+``python tools/elsewhere.py user|vm|vm-user -- PYTEST-ARGUMENTS``. Neither such a user nor that
+kernel may see this checkout or its Python (a home directory, /tmp), so both get a copy of the
+project and a virtual environment in a directory below /var/tmp that everybody may read, removed at
+the end.
 """
 
 from __future__ import annotations
@@ -19,15 +20,22 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 NEEDS = ["bokeh", "hypothesis", "jinja2", "pexpect", "pyseccomp", "pysyncobj", "pytest-xdist"]
 USER = 1000
-#: What an ordinary user can be expected to have is namespaces and overlays; control groups only where they are delegated.
-MUST_WORK = {"user": "namespaces,strict,strace", "vm": "memory,pids,cpu,netem", "vm-user": "memory,pids,cpu,netem"}
+#: What an ordinary user can be expected to have is namespaces and overlays; control groups only
+#: where they are delegated.
+MUST_WORK = {
+    "user": "namespaces,strict,strace",
+    "vm": "memory,pids,cpu,netem",
+    "vm-user": "memory,pids,cpu,netem",
+}
 
 
 def readable_python() -> str:
     """An interpreter that every user may run: this one, or the system's."""
     candidates = [Path(sys.executable).resolve(), Path("/usr/bin/python3")]
     for python in candidates:
-        if python.exists() and all(parent.stat().st_mode & 0o005 == 0o005 for parent in python.parents):
+        if python.exists() and all(
+            parent.stat().st_mode & 0o005 == 0o005 for parent in python.parents
+        ):
             return str(python)
     sys.exit("no Python here can be run by an ordinary user: apt-get install python3 python3-venv")
 
@@ -35,13 +43,22 @@ def readable_python() -> str:
 @contextmanager
 def readable_copy() -> Iterator[Path]:
     """The project and a virtual environment with it, where everybody may read them."""
-    with tempfile.TemporaryDirectory(prefix="pytest-isolate-", dir="/var/tmp", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(
+        prefix="pytest-isolate-", dir="/var/tmp", ignore_cleanup_errors=True
+    ) as name:
         copy = Path(name)
         copy.chmod(0o755)
         ignored = shutil.ignore_patterns(".*", "*.egg-info", "build", "__pycache__")
         shutil.copytree(PROJECT, copy / "project", ignore=ignored)
         subprocess.run([readable_python(), "-m", "venv", str(copy / "venv")], check=True)
-        pip = [str(copy / "venv/bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [
+            str(copy / "venv/bin/python"),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
         subprocess.run([*pip, str(copy / "project"), *NEEDS], check=True)
         shutil.rmtree(copy / "project/build", ignore_errors=True)
         yield copy
@@ -56,13 +73,29 @@ def main() -> int:
         print("this is an ordinary user already: the tests have run as one")
         return 0
     with readable_copy() as copy:
-        pytest = [str(copy / "venv/bin/python"), "-B", "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+        pytest = [
+            str(copy / "venv/bin/python"),
+            "-B",
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            *arguments,
+        ]
         environment = {**os.environ, "PYTEST_ISOLATE_MUST_WORK": MUST_WORK[mode], "HOME": "/tmp"}
         environment.pop("PYTEST_ADDOPTS", None)
         if mode == "user":
             identity = {"user": USER, "group": USER, "extra_groups": []}
-            return subprocess.run(pytest, cwd=copy / "project", env=environment, check=False, **identity).returncode  # type: ignore[call-overload, no-any-return]
-        vm = [sys.executable, str(PROJECT / "tools/vm.py"), *(["--user"] if mode == "vm-user" else []), "--", *pytest]
+            return subprocess.run(
+                pytest, cwd=copy / "project", env=environment, check=False, **identity
+            ).returncode  # type: ignore[call-overload, no-any-return]
+        vm = [
+            sys.executable,
+            str(PROJECT / "tools/vm.py"),
+            *(["--user"] if mode == "vm-user" else []),
+            "--",
+            *pytest,
+        ]
         return subprocess.run(vm, cwd=copy / "project", env=environment, check=False).returncode
 
 

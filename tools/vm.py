@@ -1,12 +1,15 @@
-"""Run a command in a pure cgroup-v2 kernel, over this machine's own files: ``python tools/vm.py [--user] -- COMMAND ARG...``.
+"""Run a command in a pure cgroup-v2 kernel, over this machine's own files: ``python tools/vm.py
+[--user] -- COMMAND ARG...``.
 
-The kernel is Debian's user-mode-linux, an ordinary process, and its root an overlay in memory, so nothing that the
-command writes reaches the disk; /tmp, /run and /dev are empty ones of its own. The command gets this environment
-and working directory, and is root there, or with ``--user`` uid 1000 in a control group delegated to it.
+The kernel is Debian's user-mode-linux, an ordinary process, and its root an overlay in memory, so
+nothing that the command writes reaches the disk; /tmp, /run and /dev are empty ones of its own. The
+command gets this environment and working directory, and is root there, or with ``--user`` uid 1000
+in a control group delegated to it.
 
-Three channels: the kernel's log is a file that only failures show, the command's output is the terminal tty1, and
-``vm_init.sh`` writes the exit status to tty2 when all the output is out. Both terminals are pipes that we read. The
-status becomes ours; 125 is our own failure, in words on stderr.
+Three channels: the kernel's log is a file that only failures show, the command's output is the
+terminal tty1, and ``vm_init.sh`` writes the exit status to tty2 when all the output is out. Both
+terminals are pipes that we read. The status becomes ours; 125 is our own failure, in words on
+stderr.
 """
 
 from __future__ import annotations
@@ -32,7 +35,8 @@ from types import FrameType
 INIT = Path(__file__).with_name("vm_init.sh")
 MODULES = "/usr/lib/uml/modules"
 INSTALL = "apt-get install user-mode-linux kmod iproute2"
-PRIVATE_PARENT = "/tmp"  # seen through hostfs and hidden from the command; not /dev/shm, which the kernel's own /dev hides
+# Seen through hostfs and hidden from the command; not /dev/shm, which the kernel's own /dev hides
+PRIVATE_PARENT = "/tmp"
 FAILED = 125  # as env(1) and timeout(1) have it, for their own failures
 LOG_LINES = 15
 STDOUT = 1
@@ -67,11 +71,30 @@ class Kernel:
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
     """Read the command line; argparse exits with 2 when it makes no sense."""
-    parser = argparse.ArgumentParser(prog="vm.py", description="Run a command in a pure cgroup-v2 kernel over this machine's own files.")
-    parser.add_argument("--user", action="store_true", help="as uid 1000 in a delegated control group, rather than as root")
-    parser.add_argument("--memory", default="2G", type=_memory, help="of that kernel, as in 512M or 2G (default %(default)s)")
-    parser.add_argument("--timeout", default=900, type=float, help="seconds until that kernel is killed (default %(default)s)")
-    parser.add_argument("command", nargs="+", metavar="COMMAND", help="behind --, with its arguments")
+    parser = argparse.ArgumentParser(
+        prog="vm.py",
+        description="Run a command in a pure cgroup-v2 kernel over this machine's own files.",
+    )
+    parser.add_argument(
+        "--user",
+        action="store_true",
+        help="as uid 1000 in a delegated control group, rather than as root",
+    )
+    parser.add_argument(
+        "--memory",
+        default="2G",
+        type=_memory,
+        help="of that kernel, as in 512M or 2G (default %(default)s)",
+    )
+    parser.add_argument(
+        "--timeout",
+        default=900,
+        type=float,
+        help="seconds until that kernel is killed (default %(default)s)",
+    )
+    parser.add_argument(
+        "command", nargs="+", metavar="COMMAND", help="behind --, with its arguments"
+    )
     return Options(**vars(parser.parse_args(arguments)))
 
 
@@ -84,62 +107,91 @@ def _memory(text: str) -> str:
 def check_host() -> None:
     """Raise ``VmError`` when this machine cannot boot the kernel, with the command that helps."""
     if platform.machine() != "x86_64":
-        raise VmError(f"Debian's user-mode-linux is for x86-64 alone and this is {platform.machine()}: use an x86-64 machine")
+        raise VmError(
+            f"Debian's user-mode-linux is for x86-64 alone and this is {platform.machine()}: use an"
+            " x86-64 machine"
+        )
     for program in ("linux", "insmod", "ip"):
         if shutil.which(program, path=_path()) is None:
             raise VmError(f"{program!r} is not installed: {INSTALL}")
-    version = subprocess.run(["linux", "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    version = subprocess.run(
+        ["linux", "--version"], capture_output=True, text=True, check=False
+    ).stdout.strip()
     module = f"{MODULES}/{version}/kernel/fs/overlayfs/overlay.ko"
     if not os.path.exists(module):
         raise VmError(f"{module} is missing: {INSTALL}")
 
 
 def _path() -> str:
-    return os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"  # ordinary users' own path often lacks these
+    # Ordinary users' own path often lacks these
+    return os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 
 
 def script(options: Options) -> str:
     """What a shell inside runs: the command, with our directory and environment."""
     environment = dict(os.environ)
     if not sys.stdout.isatty():
-        environment["TERM"] = "dumb"  # its output is a terminal in there, but nobody looks at one out here
+        # Its output is a terminal in there, but nobody looks at one out here
+        environment["TERM"] = "dumb"
     if options.user:
         environment |= {"HOME": "/tmp"}
-    words = ["env", "-i", *(f"{name}={value}" for name, value in environment.items()), *options.command]
+    words = [
+        "env",
+        "-i",
+        *(f"{name}={value}" for name, value in environment.items()),
+        *options.command,
+    ]
     return f"cd {shlex.quote(os.getcwd())} || exit {FAILED}\nexec {shlex.join(words)} </dev/null\n"
 
 
 def memory_directory(memory: str) -> str:
-    """Where the kernel keeps its memory, a file it unlinks at once: not on a disk if that can be had.
+    """Where the kernel keeps its memory, a file it unlinks at once: not on a disk if that can be
+    had.
 
     Docker's /dev/shm is small and noexec, and the kernel would die of either.
     """
     with contextlib.suppress(FileNotFoundError):
         shm = os.statvfs("/dev/shm")
-        if shm.f_bavail * shm.f_frsize > int(memory[:-1]) * UNITS[memory[-1]] and not shm.f_flag & os.ST_NOEXEC:
+        if (
+            shm.f_bavail * shm.f_frsize > int(memory[:-1]) * UNITS[memory[-1]]
+            and not shm.f_flag & os.ST_NOEXEC
+        ):
             return "/dev/shm"
     return PRIVATE_PARENT
 
 
 @contextlib.contextmanager
 def boot(options: Options) -> Iterator[Kernel]:
-    """Start the kernel; at the end, however it comes, kill it with all its processes and leave nothing behind."""
-    with tempfile.TemporaryDirectory(prefix="pytest-isolate-vm-", dir=PRIVATE_PARENT) as private, contextlib.ExitStack() as pipes:
+    """Start the kernel; at the end, however it comes, kill it with all its processes and leave
+    nothing behind.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="pytest-isolate-vm-", dir=PRIVATE_PARENT) as private,
+        contextlib.ExitStack() as pipes,
+    ):
         Path(private, "tmpfs").mkdir()
-        Path(private, "command").write_text(script(options), encoding="utf-8", errors="surrogateescape")
-        shutil.copy(INIT, Path(private, "init"))  # a kernel's command line has no quotes, and our own path might need them
+        Path(private, "command").write_text(
+            script(options), encoding="utf-8", errors="surrogateescape"
+        )
+        # A kernel's command line has no quotes, and our own path might need them
+        shutil.copy(INIT, Path(private, "init"))
         output, their_output = _pipe(pipes)
         status, their_status = _pipe(pipes)
         log = Path(private, "log")
         with log.open("wb") as log_file:
             process = subprocess.Popen(
-                [*_arguments(private, options), f"con1=null,fd:{their_output}", f"con2=null,fd:{their_status}"],
+                [
+                    *_arguments(private, options),
+                    f"con1=null,fd:{their_output}",
+                    f"con2=null,fd:{their_status}",
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log_file,
                 stderr=subprocess.STDOUT,
                 pass_fds=(their_output, their_status),
                 env={"PATH": _path(), "TMPDIR": memory_directory(options.memory)},
-                start_new_session=True,  # one process group for the kernel, its helpers and a process for each address space
+                # One process group for the kernel, its helpers and a process for each address space
+                start_new_session=True,
             )
         try:
             yield Kernel(process, output, status, log)
@@ -156,11 +208,20 @@ def _pipe(pipes: contextlib.ExitStack) -> tuple[int, int]:
 
 def _arguments(private: str, options: Options) -> list[str]:
     return [
-        *("setpriv", "--pdeathsig", "TERM"),  # should we be killed, the kernel takes its processes down itself
-        *("linux", f"mem={options.memory}", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", f"init={private}/init"),
+        # Should we be killed, the kernel takes its processes down itself
+        *("setpriv", "--pdeathsig", "TERM"),
+        *(
+            "linux",
+            f"mem={options.memory}",
+            "root=/dev/root",
+            "rootfstype=hostfs",
+            "rootflags=/",
+            f"init={private}/init",
+        ),
         *(f"uml_dir={private}/", "umid=vm"),  # else in ~/.uml
         *("con=null", "con0=null,fd:1"),  # the log, kernel's and init's
-        *(["vm_user=1"] if options.user else []),  # what the kernel does not know is its init's environment
+        # What the kernel does not know is its init's environment
+        *(["vm_user=1"] if options.user else []),
     ]
 
 
@@ -187,8 +248,14 @@ def relay(kernel: Kernel, timeout: float) -> int:
             if kernel.status in ready:
                 return int(os.read(kernel.status, 16))
             if ready == {died}:
-                raise VmError(f"the kernel ended without an exit status; the end of its log:\n{_tail(kernel.log)}")
-    raise VmError(f"killed after {timeout:g} seconds (--timeout); the end of the kernel's log:\n{_tail(kernel.log)}")
+                raise VmError(
+                    "the kernel ended without an exit status; the end of its"
+                    f" log:\n{_tail(kernel.log)}"
+                )
+    raise VmError(
+        f"killed after {timeout:g} seconds (--timeout); the end of the kernel's"
+        f" log:\n{_tail(kernel.log)}"
+    )
 
 
 def _copy(output: int) -> None:
@@ -199,7 +266,8 @@ def _copy(output: int) -> None:
 
 def _tail(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    panics = [number for number, line in enumerate(lines, 1) if "Kernel panic" in line]  # what follows is registers and addresses
+    # What follows is registers and addresses
+    panics = [number for number, line in enumerate(lines, 1) if "Kernel panic" in line]
     return "\n".join(f"  {line}" for line in lines[: panics[0] if panics else None][-LOG_LINES:])
 
 
@@ -212,7 +280,8 @@ def main() -> int:
     options = parse()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, _leave)
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)  # the kernel's orphans become our children: we can see that none is left
+    # The kernel's orphans become our children: we can see that none is left
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     try:
         check_host()
         with boot(options) as kernel:

@@ -1,6 +1,7 @@
 """Tests that overstep on purpose: each must fail, with a sentence that names what it overstepped.
 
-Without isolation they do no harm to the machine. Without control groups those of memory and pids are skipped.
+Without isolation they do no harm to the machine. Without control groups those of memory and pids
+are skipped.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def test_uses_200_mb_in_four_children() -> None:
 
 @isolate(pids=20, on_missing="skip")
 def test_is_a_fork_bomb() -> None:
-    """PidsExceeded, though the test itself never hears of it: 200 attempts at most, and all children are ended."""
+    """PidsExceeded, though the test itself never hears of it: 200 attempts at most, and all
+    children are ended.
+    """
     children = []
     try:
         for _ in range(200):
@@ -94,7 +97,10 @@ def test_opens_too_many_files() -> None:
 
 @isolate
 def test_crashes() -> None:
-    """Crashed, with the signal and the stack: it reads address 0. Without isolation this ends pytest itself."""
+    """Crashed, with the signal and the stack: it reads address 0.
+
+    Without isolation this ends pytest itself.
+    """
     ctypes.string_at(0)
 
 

@@ -15,7 +15,9 @@ class RefusedError(Exception):
 
 
 class Client:
-    """One connection; not to be shared between threads, and to be closed (``contextlib.closing``)."""
+    """One connection; not to be shared between threads, and to be closed
+    (``contextlib.closing``).
+    """
 
     def __init__(self, host: str, port: int, timeout: float = 5) -> None:
         self._socket = socket.create_connection((host, port), timeout)

@@ -27,7 +27,10 @@ class Daemon:
 
 
 def start(directory: Path, *, port: int = 0, idle: float = 3600) -> Daemon:
-    """Start a daemon and return when it listens. It leaves by itself when nobody connects for ``idle`` seconds."""
+    """Start a daemon and return when it listens.
+
+    It leaves by itself when nobody connects for ``idle`` seconds.
+    """
     process = subprocess.Popen(  # noqa: S603 - this very interpreter, no shell
         [sys.executable, "-m", "pantry", str(directory), "--port", str(port), "--idle", str(idle)],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},

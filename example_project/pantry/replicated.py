@@ -40,7 +40,9 @@ class Replicated:
         return value
 
     def _newest(self, key: str) -> Versioned:
-        return max(self._of_majority(lambda client: _versioned(client.get(key))), key=lambda each: each[0])
+        return max(
+            self._of_majority(lambda client: _versioned(client.get(key))), key=lambda each: each[0]
+        )
 
     def _store(self, key: str, what: Versioned) -> None:
         def store(client: Client) -> Versioned:
@@ -68,7 +70,9 @@ class Replicated:
                 found.append(answer)
             if 2 * len(found) > len(self._servers):
                 return found
-        raise NoMajorityError(f"{len(found)} of {len(self._servers)} servers answered within {self._timeout} s")
+        raise NoMajorityError(
+            f"{len(found)} of {len(self._servers)} servers answered within {self._timeout} s"
+        )
 
 
 def _versioned(text: str | None) -> Versioned:

@@ -48,7 +48,9 @@ def serving(store: Store, host: str = "127.0.0.1", port: int = 0) -> Iterator[Se
     """Serve from a thread of this process for as long as the block lasts."""
     with Server(store, host, port) as server:
         # The default of half a second is what shutdown() would wait for.
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread = threading.Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        )
         thread.start()
         try:
             yield server
@@ -84,5 +86,7 @@ def _carried_out(store: Store, request: object) -> dict[str, Any]:
         case {"do": "keys"}:
             return {"keys": store.keys()}
         case _:
-            raise ValueError("there are get KEY, put KEY VALUE, remove KEY and keys; KEY and VALUE are text")
+            raise ValueError(
+                "there are get KEY, put KEY VALUE, remove KEY and keys; KEY and VALUE are text"
+            )
     return {}

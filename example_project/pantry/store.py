@@ -17,7 +17,8 @@ _LOG, _NEW_LOG = "pantry.log", "pantry.log.new"
 class Store:
     """Keys and values in ``directory``; any number of threads of one process may share it.
 
-    When the log outgrows ``compact_at`` bytes it is rewritten, without what was overwritten or removed since.
+    When the log outgrows ``compact_at`` bytes it is rewritten, without what was overwritten or
+    removed since.
     """
 
     def __init__(self, directory: Path, compact_at: int = 1 << 20) -> None:
@@ -54,7 +55,10 @@ class Store:
             self._change(Record(key, None))
 
     def compact(self) -> None:
-        """Rewrite the log with the present values only. A crash leaves either the old log or the new one."""
+        """Rewrite the log with the present values only.
+
+        A crash leaves either the old log or the new one.
+        """
         with self._lock:
             self._compact()
 

@@ -1,4 +1,7 @@
-"""Jobs on several processes. A job that fails, or takes its process down, is told from one that succeeds."""
+"""Jobs on several processes.
+
+A job that fails, or takes its process down, is told from one that succeeds.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +35,11 @@ class _Worker(NamedTuple):
 
 
 def run_jobs(function: Callable[[Job], Result], jobs: Sequence[Job], workers: int) -> list[Result]:
-    """The results of ``function`` for each of the jobs, in their order; ``workers`` processes at most run at once.
+    """The results of ``function`` for each of the jobs, in their order; ``workers`` processes at
+    most run at once.
 
-    The first job to fail ends it all: ``JobFailedError`` or ``WorkerDiedError``. No process is left behind.
+    The first job to fail ends it all: ``JobFailedError`` or ``WorkerDiedError``. No process is left
+    behind.
     """
     results: dict[int, Result] = {}
     waiting = list(enumerate(jobs))[::-1]
@@ -67,7 +72,9 @@ def _start(function: Callable[[Job], Result]) -> _Worker:
     return _Worker(process, ours)
 
 
-def _hand_out(worker: _Worker, waiting: list[tuple[int, Job]], running: dict[object, tuple[_Worker, int]]) -> None:
+def _hand_out(
+    worker: _Worker, waiting: list[tuple[int, Job]], running: dict[object, tuple[_Worker, int]]
+) -> None:
     number, job = waiting.pop()
     running[worker.pipe] = worker, number
     with suppress(BrokenPipeError):  # it is dead already, which the next wait() will show
@@ -79,7 +86,9 @@ def _result_of(worker: _Worker, number: int) -> object:
         succeeded, value = worker.pipe.recv()
     except (EOFError, ConnectionResetError):
         worker.process.join()
-        raise WorkerDiedError(f"the worker of job {number} ended with {worker.process.exitcode}") from None
+        raise WorkerDiedError(
+            f"the worker of job {number} ended with {worker.process.exitcode}"
+        ) from None
     if not succeeded:
         raise JobFailedError(f"job {number}: {value}")
     return value

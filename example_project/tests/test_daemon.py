@@ -22,7 +22,9 @@ def name() -> str:
 
 @isolate(profile="service")
 def test_serves_until_it_is_stopped(tmp_path: Path) -> None:
-    """Under the profile of pyproject.toml: with so much time, disk and files, and no process left behind."""
+    """Under the profile of pyproject.toml: with so much time, disk and files, and no process left
+    behind.
+    """
     server = daemon.start(tmp_path, port=8080)
     with closing(Client("127.0.0.1", server.port)) as client:
         client.put("key", "value")

@@ -1,6 +1,7 @@
 """Deleting directories of the machine, which then are still there.
 
-The directory is a canary that these tests made for themselves: without isolation nothing else is lost.
+The directory is a canary that these tests made for themselves: without isolation nothing else is
+lost.
 """
 
 from __future__ import annotations

@@ -39,7 +39,9 @@ def test_continues_where_it_ended(path: Path) -> None:
 
 @pytest.mark.parametrize("lost", [1, 2, 10])
 def test_drops_a_record_that_a_crash_cut_short(path: Path, lost: int) -> None:
-    """However much of the last record is missing: the others stay, and the next goes right behind them."""
+    """However much of the last record is missing: the others stay, and the next goes right behind
+    them.
+    """
     path.write_bytes(path.read_bytes()[:-lost])
     with closing(Log(path)) as log:
         log.append(Record("c", "3"))

@@ -38,7 +38,9 @@ def test_reads_a_log_that_does_not_fit_into_memory(big_log: Path) -> None:
 
 @isolate(memory="48M", pids=3, on_missing="skip")
 def test_reads_several_logs_at_once(big_log: Path, tmp_path: Path) -> None:
-    """The limit is for the whole tree: two workers with 96 MiB of log between them stay below 48 MiB together."""
+    """The limit is for the whole tree: two workers with 96 MiB of log between them stay below 48
+    MiB together.
+    """
     small = _make_log(tmp_path / "log", Record("key-0", "x"), Record("only here", "y"))
     alone = report(big_log)
     together = report_many([big_log, big_log, small], workers=2)

@@ -40,7 +40,10 @@ def test_answers_on_ipv4_and_ipv6(store: Store) -> None:
 
 @isolate(net=True)
 def test_forgets_on_ipv4_and_ipv6(store: Store) -> None:
-    """What is removed over one protocol is gone over the other. Binds what the test above has bound."""
+    """What is removed over one protocol is gone over the other.
+
+    Binds what the test above has bound.
+    """
     store.put("key", "value")
     with serving(store, LOOPBACK[0], PORT), serving(store, LOOPBACK[1], PORT):
         with closing(Client(LOOPBACK[1], PORT)) as client:
@@ -80,7 +83,9 @@ def test_refuses_a_value_that_is_not_text(store: Store) -> None:
 
 @isolate(files=64)
 def test_closes_what_its_clients_close(store: Store) -> None:
-    """A hundred clients, one after the other, never need more than 64 descriptors, for both ends together."""
+    """A hundred clients, one after the other, never need more than 64 descriptors, for both ends
+    together.
+    """
     with serving(store, port=PORT):
         for number in range(100):
             with closing(Client("127.0.0.1", PORT)) as client:

@@ -1,4 +1,6 @@
-"""Three servers, each in a host of its own, and what is left of the store when the network is bad."""
+"""Three servers, each in a host of its own, and what is left of the store when the
+network is bad.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ def test_goes_on_where_the_majority_is(cluster: LiveNetwork) -> None:
 
 @isolate(net=Network(*SERVERS, ip=4, delay="200ms"), on_missing="skip")
 def test_is_slow_where_the_network_is(cluster: LiveNetwork) -> None:
-    """With 200 ms on the way and back, a put asks and answers four times; who waits for half of that is told."""
+    """With 200 ms on the way and back, a put asks and answers four times; who waits for half of
+    that is told.
+    """
     with cluster["a"]:
         started = time.monotonic()
         Replicated(SERVERS, PORT).put("key", "value")

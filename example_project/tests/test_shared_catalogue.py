@@ -41,6 +41,8 @@ def test_did_not_load_it_itself(catalogue: Catalogue) -> None:
 
 
 def test_was_loaded_once(catalogue: Catalogue, catalogue_loads: list[Catalogue]) -> None:
-    """A plain test, in pytest's own process, meets the one catalogue that all the others had copies of."""
+    """A plain test, in pytest's own process, meets the one catalogue that all the others had copies
+    of.
+    """
     assert catalogue_loads == [catalogue]
     assert (catalogue.loaded_by, len(catalogue.prices)) == (os.getpid(), 1000)

@@ -1,4 +1,6 @@
-"""A server of a session fixture, in pytest itself: every test has a network of its own, and reaches it all the same."""
+"""A server of a session fixture, in pytest itself: every test has a network of its own, and reaches
+it all the same.
+"""
 
 from __future__ import annotations
 

@@ -34,7 +34,9 @@ def test_starts_empty(tmp_path: Path, store: Store) -> None:
 
 @isolate(disk="4M")
 def test_needs_no_more_disk_than_the_present_values_do(tmp_path: Path) -> None:
-    """12 MiB of changes to one key fit on a disk of 4 MiB, because the log is compacted at 1 MiB."""
+    """12 MiB of changes to one key fit on a disk of 4 MiB, because the log is compacted
+    at 1 MiB.
+    """
     with closing(Store(tmp_path, compact_at=1 << 20)) as store:
         for number in range(192):
             store.put("key", str(number).zfill(64 << 10))

@@ -1,4 +1,7 @@
-"""pytest's hooks in the test's own process: what becomes of each there. ``_test.parent_side`` has the same hooks in pytest."""
+"""pytest's hooks in the test's own process: what becomes of each there.
+
+``_test.parent_side`` has the same hooks in pytest.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,14 @@ class ChildSide:
     def run_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """Leave the protocol to pytest."""
 
-    def set_up_fixture(self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest) -> Generator[None, object, object]:
-        """Set it up here, unless it is pytest's to set up: then this process ends, and another finds it done."""
-        __tracebackhide__ = True  # or an error that pytest itself raises in a fixture would seem to be ours
+    def set_up_fixture(
+        self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
+        """Set it up here, unless it is pytest's to set up: then this process ends, and another
+        finds it done.
+        """
+        # Or an error that pytest itself raises in a fixture would seem to be ours
+        __tracebackhide__ = True
         del request
         self.child.begin_fixture(fixturedef)
         value = yield
@@ -35,7 +43,9 @@ class ChildSide:
         """Tell that the test's body is about to run."""
         self.child.begin_phase("call")
 
-    def make_report(self, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    def make_report(
+        self, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """See what the kernel denied, when the error for it came through."""
         self.child.begin_report(call)
         with self.child.unheard():
@@ -44,7 +54,10 @@ class ChildSide:
         return report
 
     def interact(self) -> Generator[None, object, object]:
-        """Have nothing printed by those who are called in pytest too, and print there. A debugger is called here alone."""
+        """Have nothing printed by those who are called in pytest too, and print there.
+
+        A debugger is called here alone.
+        """
         if self._has_debugger:
             return (yield)
         with self.child.unheard():
@@ -60,7 +73,9 @@ class ChildSide:
         self.child.begin_phase("teardown")
 
     def end_teardown(self) -> None:
-        """Finalize, last of all, what this process set up by itself on wider scopes, unless its next test uses it too."""
+        """Finalize, last of all, what this process set up by itself on wider scopes, unless its
+        next test uses it too.
+        """
         self.child.tear_down()
 
     def log_start(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
@@ -78,10 +93,16 @@ class ChildSide:
         self.child.tell_projects("pytest_runtest_logreport", report=report)
 
     def record_warning(
-        self, warning_message: warnings.WarningMessage, when: str, nodeid: str, location: tuple[str, int, str] | None
+        self,
+        warning_message: warnings.WarningMessage,
+        when: str,
+        nodeid: str,
+        location: tuple[str, int, str] | None,
     ) -> None:
         """Forward a warning to pytest."""
         self.child.forward_warning(warning_message, when, nodeid, location)
 
-    def complete_serialized(self, config: pytest.Config, report: object, data: dict[str, Any]) -> None:
+    def complete_serialized(
+        self, config: pytest.Config, report: object, data: dict[str, Any]
+    ) -> None:
         """Add nothing to what pytest makes of a report."""

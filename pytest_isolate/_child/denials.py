@@ -1,4 +1,6 @@
-"""What the kernel denied a test: seen while it runs, for only the child can tell in which phase it was."""
+"""What the kernel denied a test: seen while it runs, for only the child can tell in which phase it
+was.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,9 @@ _close, _dup, _pread, _fstatvfs = os.close, os.dup, os.pread, os.fstatvfs
 _DENIED = {errno.ENOSPC: "ENOSPC", errno.EDQUOT: "ENOSPC", errno.EMFILE: "EMFILE"}
 _MONITORING_TOOL = 4  # sys.monitoring's numbers 0 to 2 and 5 have names, 4 is free
 
-#: What the control groups count as denied: a kind of violation -> an open file of the group and the word before its count.
-#: Opened before the groups went out of sight. Only used to say in which phase it was.
+#: What the control groups count as denied: a kind of violation -> an open file of the group and the
+#: word before its count. Opened before the groups went out of sight. Only used to say in which
+#: phase it was.
 Events = dict[str, tuple[int, str]]
 
 
@@ -63,13 +66,17 @@ class Denials:
             error = error.__cause__
 
     def watch(self) -> None:
-        """Watch what is raised: a denial that the test catches is a violation too, and the kernel has no counter for these two."""
+        """Watch what is raised: a denial that the test catches is a violation too, and the kernel
+        has no counter for these two.
+        """
         sys.addaudithook(self._before_open)
         if sys.version_info >= (3, 12):
             monitoring = sys.monitoring
             if monitoring.get_tool(_MONITORING_TOOL) is None:
                 monitoring.use_tool_id(_MONITORING_TOOL, "pytest-isolate")
-                monitoring.register_callback(_MONITORING_TOOL, monitoring.events.RAISE, self._raised)
+                monitoring.register_callback(
+                    _MONITORING_TOOL, monitoring.events.RAISE, self._raised
+                )
                 monitoring.set_events(_MONITORING_TOOL, monitoring.events.RAISE)
 
     def _raised(self, code: object, offset: int, error: BaseException) -> None:

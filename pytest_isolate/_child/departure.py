@@ -1,4 +1,6 @@
-"""A fork of pytest that becomes a test's process: what is to be seen to on both sides of it, whoever forks."""
+"""A fork of pytest that becomes a test's process: what is to be seen to on both sides of it,
+whoever forks.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ from pytest_isolate._sandbox.watch import STACK_SIGNAL
 from pytest_isolate._session.run import Run
 
 Mask = set[int]
-INTERRUPTING = {signal.SIGINT, signal.SIGTERM}  # in a child that is not yet inside, Ctrl-C would be two parents
+# In a child that is not yet inside, Ctrl-C would be two parents
+INTERRUPTING = {signal.SIGINT, signal.SIGTERM}
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,21 @@ class Warm:
 
     @classmethod
     def of(cls, run: Run, timers: Stopped, repairing: list[int]) -> Warm:
-        """Look, and flush what a fork would write a second time. ``repairing`` grows by what is opened. Raises ``StepFailedError``."""
+        """Look, and flush what a fork would write a second time.
+
+        ``repairing`` grows by what is opened. Raises ``StepFailedError``.
+        """
         repairs = preparation.repairs(run, repairing)
         for stream in (sys.stdout, sys.stderr, *logs.debug_trace(run.config)):
             stream.flush()
-        return cls(timers, repairs, repairing, preparation.random_state(), other_threads(), coverage.measuring(lambda _: False))
+        return cls(
+            timers,
+            repairs,
+            repairing,
+            preparation.random_state(),
+            other_threads(),
+            coverage.measuring(lambda _: False),
+        )
 
     def become(self, entry: Entry) -> Before:
         """In the child: go inside, and repair. Raises ``StepFailedError``, ``OSError``."""
@@ -69,11 +82,15 @@ class Arrival:
 
 def other_threads() -> tuple[str, ...]:
     """Names of those of this process that a fork has not."""
-    return tuple(thread.name for thread in threading.enumerate() if thread is not threading.current_thread())
+    return tuple(
+        thread.name for thread in threading.enumerate() if thread is not threading.current_thread()
+    )
 
 
 class Departing:
-    """What a process does without while it forks, and has again when it is still this process, or the child is inside."""
+    """What a process does without while it forks, and has again when it is still this process, or
+    the child is inside.
+    """
 
     def __init__(self, stacks: int) -> None:
         self._stacks = stacks
@@ -83,7 +100,8 @@ class Departing:
     def fork(self) -> Iterator[None]:
         """Around it."""
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTING)
-        faulthandler.register(STACK_SIGNAL, file=self._stacks)  # already here, for a child that hangs in somebody's handler of forks
+        # Already here, for a child that hangs in somebody's handler of forks
+        faulthandler.register(STACK_SIGNAL, file=self._stacks)
         try:
             yield
         finally:
@@ -94,7 +112,10 @@ class Departing:
 
 @contextlib.contextmanager
 def arriving(frames: int) -> Iterator[None]:
-    """In a child, up to the first line of its test. One that fails never returns into pytest, where it would take itself for the parent."""
+    """In a child, up to the first line of its test.
+
+    One that fails never returns into pytest, where it would take itself for the parent.
+    """
     arrived = False
     try:
         yield
@@ -102,9 +123,14 @@ def arriving(frames: int) -> Iterator[None]:
     except StepFailedError as error:
         entry_module.say_broken(frames, error)
     except OSError as error:
-        entry_module.say_broken(frames, StepFailedError("begin in", error.filename or "the test's process", error.errno or 0))
+        entry_module.say_broken(
+            frames,
+            StepFailedError("begin in", error.filename or "the test's process", error.errno or 0),
+        )
     except BaseException as error:  # noqa: BLE001 - whatever it is, it ends here
-        entry_module.say_broken(frames, StepFailedError(f"begin ({type(error).__name__}: {error})", "in the child", 0))
+        entry_module.say_broken(
+            frames, StepFailedError(f"begin ({type(error).__name__}: {error})", "in the child", 0)
+        )
     finally:  # also if pytest is not there any more to be told
         if not arrived:
             os._exit(1)

@@ -1,4 +1,6 @@
-"""The descriptors that a child is given, in whatever process forks it, and the form in which they are passed to the nursery."""
+"""The descriptors that a child is given, in whatever process forks it, and the form in which they
+are passed to the nursery.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,14 @@ class Given:
     stacks: int = -1
     commands: int = -1
     ended: int = -1
-    door: int = -1  # by which the child says that it is inside; closed before the test's own code, which could take that back
+    # By which the child says that it is inside; closed before the test's own code, which could take
+    # that back
+    door: int = -1
     events: Events = field(default_factory=dict)
     memory: MemoryLimit | MemoryLooked | None = None
     mirrors: dict[str, int] = field(default_factory=dict)
-    relays: dict[relay.Identity, int] = field(default_factory=dict)  # what stands in the place of an output of pytest's
+    # What stands in the place of an output of pytest's
+    relays: dict[relay.Identity, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, sandbox: Sandbox) -> Given:
@@ -39,7 +44,14 @@ class Given:
     def own(self) -> tuple[int, ...]:
         """Those that whoever forks has no use for afterwards."""
         memory = () if self.memory is None else self.memory.descriptors
-        pipes = (self.frames, self.stacks, self.commands, self.ended, self.door, *self.relays.values())
+        pipes = (
+            self.frames,
+            self.stacks,
+            self.commands,
+            self.ended,
+            self.door,
+            *self.relays.values(),
+        )
         found = (*pipes, self.stdout, self.stderr, *(fd for fd, _ in self.events.values()), *memory)
         return tuple(fd for fd in found if fd >= 0)
 
@@ -52,19 +64,42 @@ class Given:
         """Those that the child has open in its test; ``goes_on``: it waits for commands."""
         events = tuple(fd for fd, _ in self.events.values())
         commands = (self.commands,) if goes_on else ()
-        return (self.frames, self.stacks, self.ended, self.door, self.stdout, *commands, *events, *self.mirrors.values())
+        return (
+            self.frames,
+            self.stacks,
+            self.ended,
+            self.door,
+            self.stdout,
+            *commands,
+            *events,
+            *self.mirrors.values(),
+        )
 
     def packed(self) -> tuple[list[str | int], tuple[int, ...]]:
         """Fields and descriptors of a message."""
         assert not isinstance(self.memory, MemoryLooked)  # a nursery is for tests in namespaces
-        memory = ["" if self.memory is None else self.memory.above, 0 if self.memory is None else len(self.memory.limits)]
-        names = [*(f"{kind}={word}" for kind, (_, word) in self.events.items()), "", *self.mirrors, "", *self.relays]
+        memory = [
+            "" if self.memory is None else self.memory.above,
+            0 if self.memory is None else len(self.memory.limits),
+        ]
+        names = [
+            *(f"{kind}={word}" for kind, (_, word) in self.events.items()),
+            "",
+            *self.mirrors,
+            "",
+            *self.relays,
+        ]
         pipes = (self.frames, self.stacks, self.commands, self.ended, self.door)
         descriptors = (*pipes, self.pidfd, self.private, self.stdout, self.stderr)
         events = tuple(fd for fd, _ in self.events.values())
         limits = () if self.memory is None else self.memory.descriptors
         named = (*events, *self.mirrors.values(), *self.relays.values())
-        return [self.namespaces, len(self.joins), *memory, *names], (*descriptors, *self.joins, *named, *limits)
+        return [self.namespaces, len(self.joins), *memory, *names], (
+            *descriptors,
+            *self.joins,
+            *named,
+            *limits,
+        )
 
     @classmethod
     def unpacked(cls, fields: list[str], descriptors: list[int]) -> Given:
@@ -73,9 +108,24 @@ class Given:
         at = names.index("")
         behind = names.index("", at + 1)
         frames, stacks, commands, ended, door, pidfd, private, stdout, stderr, *rest = descriptors
-        given = cls(int(namespaces), pidfd, private, tuple(rest[: int(joins)]), stdout, stderr, frames, stacks, commands, ended, door)
+        given = cls(
+            int(namespaces),
+            pidfd,
+            private,
+            tuple(rest[: int(joins)]),
+            stdout,
+            stderr,
+            frames,
+            stacks,
+            commands,
+            ended,
+            door,
+        )
         rest = rest[int(joins) :]
-        given.events = {kind: (rest.pop(0), word) for kind, _, word in (name.partition("=") for name in names[:at])}
+        given.events = {
+            kind: (rest.pop(0), word)
+            for kind, _, word in (name.partition("=") for name in names[:at])
+        }
         given.mirrors = {name: rest.pop(0) for name in names[at + 1 : behind]}
         given.relays = {name: rest.pop(0) for name in names[behind + 1 :]}
         if above:

@@ -1,9 +1,11 @@
-"""Tests that share one sandbox, one after the other (``scope``): the child goes on with the next instead of ending.
+"""Tests that share one sandbox, one after the other (``scope``): the child goes on with the next
+instead of ending.
 
-The child of the first test is a whole pytest, so it runs the protocol of the next ones too, when it is told to: pytest
-writes a command for each, and the end of the commands is the end of the child. What a group shares is what a plain run shares
-among the same tests. It ends where shared fixtures would change, and with the first test whose verdict is not ``ok``: the
-rest then runs in a new sandbox.
+The child of the first test is a whole pytest, so it runs the protocol of the next ones too, when it
+is told to: pytest writes a command for each, and the end of the commands is the end of the child.
+What a group shares is what a plain run shares among the same tests. It ends where shared fixtures
+would change, and with the first test whose verdict is not ``ok``: the rest then runs in a new
+sandbox.
 """
 
 from __future__ import annotations
@@ -54,11 +56,14 @@ class Key:
 
     node: object
     spec: Spec
-    parameters: tuple[tuple[str, int], ...]  # of wider scopes: another one tears shared fixtures down
+    # Of wider scopes: another one tears shared fixtures down
+    parameters: tuple[tuple[str, int], ...]
 
 
 def key_of(spec: Spec, item: pytest.Item) -> Key | None:
-    """Return the key of a test; None for one with a sandbox of its own, as a function outside of classes has with ``scope="class"``."""
+    """Return the key of a test; None for one with a sandbox of its own, as a function outside of
+    classes has with ``scope="class"``.
+    """
     node = item.getparent(_NODES[spec.scope]) if spec.scope in _NODES else None
     return None if node is None else Key(node, spec, fixtures.wide_parameters(item))
 
@@ -89,21 +94,28 @@ class Group:
     counters: Counters = field(default_factory=Counters)  # as they were when the test before ended
     disk_used: int | None = 0
     unroutable: int = 0
-    reached: list[Figures] = field(default_factory=list)  # what came through to its servers by the end of the test before
+    # What came through to its servers by the end of the test before
+    reached: list[Figures] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
 
     def __post_init__(self) -> None:
         self.sandbox.beside.append(lambda: (self.commands, *self.mirrors.values()))
 
     def command(self, command: Command) -> None:
-        """Have the child run one more test. Raises ``BrokenPipeError`` when it is dead, or does not listen."""
+        """Have the child run one more test.
+
+        Raises ``BrokenPipeError`` when it is dead, or does not listen.
+        """
         try:
             os.write(self.commands, _COMMAND.pack(*command))
-        except BlockingIOError as error:  # it filled its own pipe, and would wait for ever for the end of that
+        except BlockingIOError as error:
+            # It filled its own pipe, and would wait for ever for the end of that
             raise BrokenPipeError(error.errno, "it does not read what it is told") from error
 
     def close(self, *, later: bool = False) -> None:
-        """End the child and let go of the sandbox, now or while the next test runs; the builder unmakes it."""
+        """End the child and let go of the sandbox, now or while the next test runs; the builder
+        unmakes it.
+        """
         commands, self.commands = self.commands, -1
         os.close(commands)
         self.watch.leave()

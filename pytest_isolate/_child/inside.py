@@ -1,7 +1,8 @@
-"""pytest's side of the forked child: what a copy of a running pytest must stop doing, and how it reports.
+"""pytest's side of the forked child: what a copy of a running pytest must stop doing, and how it
+reports.
 
-Nothing here decides anything. The child runs pytest's own code from the point of the fork on and forwards what the
-hooks say; the parent judges.
+Nothing here decides anything. The child runs pytest's own code from the point of the fork on and
+forwards what the hooks say; the parent judges.
 """
 
 from __future__ import annotations
@@ -32,7 +33,16 @@ from pytest_isolate._messages.coverage import Measuring
 from pytest_isolate._messages.mend import without_ours
 from pytest_isolate._messages.played import Played
 from pytest_isolate._messages.reruns import count_attempts
-from pytest_isolate._pytest import capture, fixtures, hook_calls, junit, logs, mirroring, setup_output, setup_state
+from pytest_isolate._pytest import (
+    capture,
+    fixtures,
+    hook_calls,
+    junit,
+    logs,
+    mirroring,
+    setup_output,
+    setup_state,
+)
 from pytest_isolate._sandbox.entry import Before, processor_time
 from pytest_isolate._sandbox.frames import Frame, Writer
 from pytest_isolate._sandbox.mirror import Mirror
@@ -46,14 +56,21 @@ if TYPE_CHECKING:
 # Bound before a test can replace them.
 _exit, _getpid, _close = os._exit, os.getpid, os.close
 _write, _monotonic, _processor_time = os.write, time.monotonic, processor_time
-FORWARDED = ("pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish", "pytest_warning_recorded")
+FORWARDED = (
+    "pytest_runtest_logstart",
+    "pytest_runtest_logreport",
+    "pytest_runtest_logfinish",
+    "pytest_warning_recorded",
+)
 _MOST_SECTIONS = 9  # of one attempt: three of each phase
 
 
 class Inside:
     """The child, from its fork to its end."""
 
-    def __init__(self, item: pytest.Item, writer: Writer, private: int, events: Events, commands: int) -> None:
+    def __init__(
+        self, item: pytest.Item, writer: Writer, private: int, events: Events, commands: int
+    ) -> None:
         self._item = item
         self._line = Line(writer)
         self._denials = Denials(private, events, writer.fd)
@@ -61,7 +78,8 @@ class Inside:
         self._commands = commands  # where pytest says which test is next; -1 when there is none
         self._pid = _getpid()
         self._base_memory = 0
-        self._before: Before | None = None  # what the sandbox cost; None from the second test in it on
+        # What the sandbox cost; None from the second test in it on
+        self._before: Before | None = None
         self._traces = False  # whether tracemalloc knows which lines allocated
         self._properties = 0  # of the whole suite, in JUnit's file, before this test
         self.door: Writer | None = None  # by which it says once that it is inside
@@ -72,17 +90,21 @@ class Inside:
         self.debuggable = True  # else no word of the test stops its clock
         self._meter: Meter | None = None  # of its links, where it has hosts of its own
         self._told_tmp_path = False
-        self.rehearses = False  # whether pytest sets up the wider fixtures of this test when it comes to the first
-        self.asks = False  # whether pytest sets up a wider fixture that the test asks for while it runs
+        # Whether pytest sets up the wider fixtures of this test when it comes to the first
+        self.rehearses = False
+        # Whether pytest sets up a wider fixture that the test asks for while it runs
+        self.asks = False
         self.requested: dict[str, setup_output.Said] = {}  # those that it has, and what they said
         self._phase: str | None = "setup"  # of the test; None once an attempt of it is over
         self.shared_seconds = 0.0  # of the test's set-up, in pytest
         self.shared_error: BaseException | None = None  # that pytest had in it
-        self.random: Callable[[], None] | None = None  # goes on with the numbers that shared fixtures drew, where hooks seed them
+        # Goes on with the numbers that shared fixtures drew, where hooks seed them
+        self.random: Callable[[], None] | None = None
         self.wider: Collection[pytest.FixtureDef[object]] = ()  # fixtures that pytest has set up
         self.fresh: frozenset[str] = frozenset()  # names of wider fixtures that are set up in here
         self.attempts = 0  # of this test, before this process
-        self.unsaid = contextlib.ExitStack()  # what is printed uncaptured as long as this may be a rehearsal
+        # What is printed uncaptured as long as this may be a rehearsal
+        self.unsaid = contextlib.ExitStack()
         self._stops_early = False  # the session was to end before the test's teardown began
         self.played: Played | None = None  # whose hooks in pytest want to know what was raised
         self._allure: allure.Telling | None = None
@@ -134,17 +156,26 @@ class Inside:
         self._before, self._base_memory = before, before.memory
         self._traces = answer_alarm(self._line.send)
         self._allure = allure.telling(self._item.config, self._line.writer.send)
-        self._reporting.mirrors, self._reporting.tells_unsaid = self.mirrors, self.played is not None
+        self._reporting.mirrors, self._reporting.tells_unsaid = (
+            self.mirrors,
+            self.played is not None,
+        )
         self._reporting.tells_raised = self.played is not None or self._allure is not None
         self._meter = None if networking.topology is None else meter_of_links()
         self._enter()
 
     def _enter(self) -> None:
         self._properties = junit.count_properties(self._item.config)
-        frame: Frame = {"kind": "entered", "pid": _getpid(), "base": self._base_memory, "traces": self._traces}
+        frame: Frame = {
+            "kind": "entered",
+            "pid": _getpid(),
+            "base": self._base_memory,
+            "traces": self._traces,
+        }
         if self.lost:
             frame["lost"], self.lost = self.lost[:MOST_LOST], []
-        if self._before is not None:  # the last words of our own code: what follows is the test's, which could say anything
+        # The last words of our own code: what follows is the test's, which could say anything
+        if self._before is not None:
             frame |= {"at": _monotonic(), "processor": self._before.processor()}
             self._before = None
         if self.door is None:  # a further test of this process
@@ -155,10 +186,15 @@ class Inside:
         self.door = None
 
     def forward_report(self, report: pytest.TestReport) -> None:
-        """Forward a report with what was denied up to here. What fails in here is ours, and no internal error of pytest's."""
+        """Forward a report with what was denied up to here.
+
+        What fails in here is ours, and no internal error of pytest's.
+        """
         self._reporting.forward(self._item, report)
 
-    def forward_warning(self, warning_message: warnings.WarningMessage, when: str, nodeid: str, location: object) -> None:
+    def forward_warning(
+        self, warning_message: warnings.WarningMessage, when: str, nodeid: str, location: object
+    ) -> None:
         """Forward a warning."""
         self._line.send_warning(warning_message, when, nodeid, location)
 
@@ -170,7 +206,9 @@ class Inside:
             carried.complete_setup(self._item)
 
     def unheard(self) -> contextlib.AbstractContextManager[object]:
-        """While hooks run that pytest calls again (``_messages.played``): what they print, they print there."""
+        """While hooks run that pytest calls again (``_messages.played``): what they print, they
+        print there.
+        """
         return contextlib.nullcontext() if self.played is None else capture.quietly()
 
     def tell_projects(self, name: str, **arguments: object) -> None:
@@ -185,52 +223,77 @@ class Inside:
             self._allure.finish(nodeid, location)
 
     def see_call(self, call: pytest.CallInfo[None]) -> None:
-        """Look for a denial in what a phase raised, and tell of a ``tmp_path`` that was there before the fork."""
+        """Look for a denial in what a phase raised, and tell of a ``tmp_path`` that was there
+        before the fork.
+        """
         self._reporting.see_call(call)
         if (path := (fixtures.function_arguments(self._item) or {}).get("tmp_path")) is not None:
             self.tell_tmp_path(path)
 
     def begin_phase(self, when: str) -> None:
-        """Tell where the test is and what it has said so far, where no report of the phase before has done that."""
+        """Tell where the test is and what it has said so far, where no report of the phase before
+        has done that.
+        """
         self._phase = None if when == "teardown" or self._phase is None else when
         if when == "teardown":
             self._stops_early = self._wants_end()
         if self._reporting.is_kept_back:
             said = capture.report_sections(self._item)
-            sections = [(f"Captured {kind} {phase}", shortened(text, LARGEST_TEXT >> 4)) for phase, kind, text in said[-_MOST_SECTIONS:]]
+            sections = [
+                (f"Captured {kind} {phase}", shortened(text, LARGEST_TEXT >> 4))
+                for phase, kind, text in said[-_MOST_SECTIONS:]
+            ]
             self._line.send({"kind": "phase", "when": when, "sections": sections})
 
     def tell_tmp_path(self, path: object) -> None:
-        """Tell where the test's ``tmp_path`` is, as soon as it is: a test that is killed tells nothing any more."""
+        """Tell where the test's ``tmp_path`` is, as soon as it is: a test that is killed tells
+        nothing any more.
+        """
         if not self._told_tmp_path:
             self._told_tmp_path = True
             self._line.send({"kind": "tmp_path", "path": str(path)})
 
     def enter_debugger(self) -> None:
-        """Have the clock stopped for a person; without one a debugger would only read the end of its input."""
+        """Have the clock stopped for a person; without one a debugger would only read the end of
+        its input.
+        """
         if not self.debuggable:
-            pytest.fail("isolate: a test of profile='strict' has no debugger, for it would stop the clock of its timeout", pytrace=False)
+            pytest.fail(
+                "isolate: a test of profile='strict' has no debugger, for it would stop the clock"
+                " of its timeout",
+                pytrace=False,
+            )
         if not capture.has_terminal(self._item.config):
             pytest.fail(
-                "isolate: breakpoint() in an isolated test needs a terminal, and the standard input of this pytest is none: "
-                "run it in a terminal, or plain with --isolate-off",
+                "isolate: breakpoint() in an isolated test needs a terminal, and the standard input"
+                " of this pytest is none: run it in a terminal, or plain with --isolate-off",
                 pytrace=False,
             )
         self._line.send({"kind": "debugger"})
 
     def tear_down(self) -> None:
-        """Finalize what this child set up by itself on wider scopes, when no further test of it may use that."""
+        """Finalize what this child set up by itself on wider scopes, when no further test of it may
+        use that.
+        """
         if self._commands < 0:
             setup_state.tear_down_rest(self._item.session)
 
     def begin_fixture(self, fixturedef: pytest.FixtureDef[object]) -> None:
-        """Wider ones are pytest's to set up: those of the test's closure, and where it can begin anew those that it asks for."""
+        """Wider ones are pytest's to set up: those of the test's closure, and where it can begin
+        anew those that it asks for.
+        """
         name = fixturedef.argname
         if name not in self.fresh and fixtures.is_shared(self._item, fixturedef):
             is_foreseen = fixtures.is_in_closure(self._item, name)
             if self.rehearses and is_foreseen:
                 self.need(name)
-            if self.asks and not is_foreseen and name not in self.requested and self._phase is not None and _getpid() == self._pid:
+            if (
+                self.asks
+                and not is_foreseen
+                and name not in self.requested
+                and self._phase is not None
+                and _getpid() == self._pid
+            ):
                 self.need(name, self._phase)
         self.unsaid.close()
         if self.random is not None:
@@ -238,7 +301,9 @@ class Inside:
             self.random = None
 
     def need(self, what: str, when: str | None = None) -> NoReturn:
-        """Have pytest set up wider fixtures, or the one that the test asked for ``when`` it ran, for a child that begins anew."""
+        """Have pytest set up wider fixtures, or the one that the test asked for ``when`` it ran,
+        for a child that begins anew.
+        """
         self._end_copy()
         self._line.send({"kind": "need", "fixture": what, "when": when})
         self._line.send({"kind": "end"})
@@ -250,7 +315,10 @@ class Inside:
         """Run the test's protocol, with everybody's hooks, and end."""
         raised: BaseException | None = None
         config = self._item.config
-        has_timer = config.pluginmanager.hasplugin("faulthandler") and float(config.getini("faulthandler_timeout") or 0) > 0
+        has_timer = (
+            config.pluginmanager.hasplugin("faulthandler")
+            and float(config.getini("faulthandler_timeout") or 0) > 0
+        )
         if has_timer:  # set with the protocol
             dump_later.gone_by = self.shared_seconds
         try:
@@ -260,11 +328,18 @@ class Inside:
         self.finish(raised)
 
     def finish(self, raised: BaseException | None) -> NoReturn:
-        """Say the end and leave, without the parent's exit handlers; before that, run the other tests of the group. Never returns."""
+        """Say the end and leave, without the parent's exit handlers; before that, run the other
+        tests of the group. Never returns.
+        """
         try:
             self._say_end(raised)
-            # one that wanted to end the run is the last of its group, and pytest waits for it to leave
-            while raised is None and self._commands >= 0 and (command := next_command(self._commands)) is not None:
+            # one that wanted to end the run is the last of its group, and pytest waits for it to
+            # leave
+            while (
+                raised is None
+                and self._commands >= 0
+                and (command := next_command(self._commands)) is not None
+            ):
                 raised = self._run_next(command)
                 self._say_end(raised)
             if self._commands >= 0:  # pytest stops in the middle of the group
@@ -293,7 +368,9 @@ class Inside:
         return None
 
     def _end_copy(self) -> None:
-        """End a fork that the test made and did not end: it has nothing to say, and the further tests are not its own."""
+        """End a fork that the test made and did not end: it has nothing to say, and the further
+        tests are not its own.
+        """
         if _getpid() != self._pid:
             _exit(0)
 
@@ -301,16 +378,31 @@ class Inside:
         self._end_copy()
         if isinstance(raised, pytest.exit.Exception):
             message = shortened(text_of(raised.msg), LARGEST_TEXT >> 4)
-            self._line.send({"kind": "raised", "what": "exit", "message": message, "returncode": raised.returncode})
+            self._line.send(
+                {
+                    "kind": "raised",
+                    "what": "exit",
+                    "message": message,
+                    "returncode": raised.returncode,
+                }
+            )
         elif isinstance(raised, KeyboardInterrupt):
             message = shortened(text_of(raised), LARGEST_TEXT >> 4)
-            self._line.send({"kind": "raised", "what": "interrupt", "message": message, "stack": stack_of(raised)})
+            self._line.send(
+                {
+                    "kind": "raised",
+                    "what": "interrupt",
+                    "message": message,
+                    "stack": stack_of(raised),
+                }
+            )
         elif raised is not None:
             text = "".join(traceback.format_exception(raised))
             self._line.send({"kind": "raised", "what": "internal", "message": shortened(text)})
         self._send_stop()
         for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
-            with contextlib.suppress(Exception):  # whatever a test put there, a closed file or a number: it holds nothing of ours
+            # Whatever a test put there, a closed file or a number: it holds nothing of ours
+            with contextlib.suppress(Exception):
                 getattr(sys, name).flush()
         for stream in logs.debug_trace(self._item.config):
             with contextlib.suppress(OSError, ValueError):  # a test closed it
@@ -320,7 +412,8 @@ class Inside:
             self._line.send({"kind": "junit", "properties": properties, "attributes": attributes})
         self._tell_coverage()
         if self._meter is not None:
-            with contextlib.suppress(OSError):  # a test closed what was open for it: then nobody knows
+            # A test closed what was open for it: then nobody knows
+            with contextlib.suppress(OSError):
                 self._line.send({"kind": "links", "links": self._meter.as_json()})
         self._line.send({"kind": "end", "live": logs.has_shown_live_logs(self._item.config)})
         _processor_time()  # so that what it used is accounted for before pytest looks
@@ -328,16 +421,25 @@ class Inside:
             _write(self.ended, b"\0")
 
     def _send_stop(self) -> None:
-        """Tell what the test itself made of the session; what came of ``--maxfail`` the parent finds by itself."""
+        """Tell what the test itself made of the session; what came of ``--maxfail`` the parent
+        finds by itself.
+        """
         session = self._item.session
         shouldfail = None if session.shouldfail is self._reporting.own_stop else session.shouldfail
         if self._wants_end():
-            frame: Frame = {"kind": "stop", "shouldstop": str(session.shouldstop or ""), "shouldfail": str(shouldfail or "")}
+            frame: Frame = {
+                "kind": "stop",
+                "shouldstop": str(session.shouldstop or ""),
+                "shouldfail": str(shouldfail or ""),
+            }
             self._line.send(frame | {"early": self._stops_early})
 
     def _wants_end(self) -> bool:
         session = self._item.session
-        return bool(session.shouldstop or (session.shouldfail and session.shouldfail is not self._reporting.own_stop))
+        return bool(
+            session.shouldstop
+            or (session.shouldfail and session.shouldfail is not self._reporting.own_stop)
+        )
 
     def _tell_coverage(self) -> None:
         if self.measuring is None:
@@ -346,5 +448,7 @@ class Inside:
             self.measuring.tell(self._line.send, partial(self._line.warn, self._item))
         except Exception as error:  # noqa: BLE001 - a lost measurement is not the test's failure, but it is said
             self._line.warn(
-                self._item, f"the coverage of {self._item.nodeid} is lost: {type(error).__name__}: {error}", pytest.PytestWarning
+                self._item,
+                f"the coverage of {self._item.nodeid} is lost: {type(error).__name__}: {error}",
+                pytest.PytestWarning,
             )

@@ -1,4 +1,7 @@
-"""The nursery's own process: it forks, reaps, and tells pytest of both. No test's code runs in it."""
+"""The nursery's own process: it forks, reaps, and tells pytest of both.
+
+No test's code runs in it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ from pytest_isolate._sandbox import wire
 from pytest_isolate._sandbox.entry import Entry
 from pytest_isolate._session.run import Run
 
-#: What a child does when its turn comes. What that gives it calls then, and never comes back from there.
+#: What a child does when its turn comes. What that gives it calls then, and never comes back from
+#: there.
 Arrive = Callable[[Arrival], Callable[[], NoReturn]]
 
 
@@ -37,7 +41,10 @@ class Nursing:
         self._known: dict[str, tuple[Entry, Given]] = {}  # by kind of test
 
     def nurse(self, parent: int, channel: wire.Channel, mask: Mask) -> NoReturn:
-        """Do what ``parent`` asks for until it is gone, or wants no more. ``mask``: the signals that it had blocked before."""
+        """Do what ``parent`` asks for until it is gone, or wants no more.
+
+        ``mask``: the signals that it had blocked before.
+        """
         self._channel, self._mask = channel, mask
         try:
             syscalls.die_with_parent_thread(signal.SIGKILL)
@@ -55,7 +62,8 @@ class Nursing:
             os._exit(0)
 
     def _send(self, kind: str, *fields: str | int, descriptors: tuple[int, ...] = ()) -> None:
-        with contextlib.suppress(OSError):  # pytest is gone, or wants no more of it: the next look sees that
+        # pytest is gone, or wants no more of it: the next look sees that
+        with contextlib.suppress(OSError):
             wire.send(self._channel, kind, *fields, descriptors=descriptors)
 
     def _look(self) -> bool:
@@ -76,14 +84,18 @@ class Nursing:
         return True
 
     def _reap(self) -> None:
-        """Also what a test made its sibling by CLONE_PARENT, of which nobody is told: before that its sandbox's PID 1 does not end."""
+        """Also what a test made its sibling by CLONE_PARENT, of which nobody is told: before that
+        its sandbox's PID 1 does not end.
+        """
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 if ended[0] in self._children:
                     self._children.discard(ended[0])
                     self._send("ended", *ended)
 
-    def _fork(self, number: str, kind: str, item: int, given: Given, descriptors: list[int]) -> None:
+    def _fork(
+        self, number: str, kind: str, item: int, given: Given, descriptors: list[int]
+    ) -> None:
         pidfd = -1
         try:
             pid = self._child(kind, item, given)
@@ -99,12 +111,23 @@ class Nursing:
             preparation.close(*descriptors, *([pidfd] if pidfd >= 0 else []))
 
     def _entry(self, kind: str, item: int, given: Given) -> Entry:
-        """Made once for each kind of test: whatever runs here is written to, and copied at the next fork."""
+        """Made once for each kind of test: whatever runs here is written to, and copied at the next
+        fork.
+        """
         if (known := self._known.get(kind)) is not None:
             return preparation.entry_like(*known, given)
         test, own = self._items[item], {self._channel.fileno(), self._wake, self._woken}
         spec, warm = self._run.defaults.spec_of(test), self._warm
-        entry = preparation.entry(self._run, test, spec, given, timers=warm.timers, repairing=warm.repairing, ours=own, goes_on=True)
+        entry = preparation.entry(
+            self._run,
+            test,
+            spec,
+            given,
+            timers=warm.timers,
+            repairing=warm.repairing,
+            ours=own,
+            goes_on=True,
+        )
         self._known[kind] = entry, given
         return entry
 
@@ -123,13 +146,16 @@ class Nursing:
         with arriving(given.frames):
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, self._on_child)
-            # what pytest has open is opened anew when the turn has come: until then another test or pytest may write there
+            # what pytest has open is opened anew when the turn has come: until then another test or
+            # pytest may write there
             later = bool(entry.inheritance.files or entry.inheritance.mappings)
             before = None if later else self._warm.become(entry)
             command = next_command(given.commands)
             if command is None:
                 os._exit(0)
             preparation.close(given.commands)
-            go = self._arrive(Arrival(given, entry, self._warm, before or self._warm.become(entry), command))
+            go = self._arrive(
+                Arrival(given, entry, self._warm, before or self._warm.become(entry), command)
+            )
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         go()

@@ -45,13 +45,18 @@ def wants_debugger(config: pytest.Config) -> bool:
 
 
 def random_state() -> Callable[[], None]:
-    """Return what a child calls to have the parent's state of ``random`` again: Python seeds it anew in forked children."""
+    """Return what a child calls to have the parent's state of ``random`` again: Python seeds it
+    anew in forked children.
+    """
     module = sys.modules.get("random")
     return partial(module.setstate, module.getstate()) if module is not None else lambda: None
 
 
 def repairs(run: Run, opened: list[int]) -> forked.Repairs:
-    """Return what the child has to put right in its copy of this Python. ``opened`` grows by the descriptors that it needs for that."""
+    """Return what the child has to put right in its copy of this Python.
+
+    ``opened`` grows by the descriptors that it needs for that.
+    """
     run.machine.openmp.pause()
     processes = run.processes()
     opened += [process.fd for process in processes.values()]
@@ -65,7 +70,10 @@ def close(*descriptors: int) -> None:
 
 
 def _open_events(sandbox: Sandbox, spec: Spec) -> Events:
-    """Files of the control groups by which the child tells in which phase something was denied. Raises ``StepFailedError``."""
+    """Files of the control groups by which the child tells in which phase something was denied.
+
+    Raises ``StepFailedError``.
+    """
     events: Events = {}
     if spec.pids is not None and "pids" in sandbox.groups:
         events["pids"] = (_opened(f"{sandbox.groups['pids']}/pids.events"), "max")
@@ -80,7 +88,10 @@ def _opened(path: str) -> int:
 
 
 def _opened_anew(fd: int) -> int:
-    """Another open file of an output file, with flags and an offset of its own. Raises ``StepFailedError``."""
+    """Another open file of an output file, with flags and an offset of its own.
+
+    Raises ``StepFailedError``.
+    """
     with Step("open anew", "the files for the test's output"):
         return os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
 
@@ -107,7 +118,10 @@ class Prepared:
 
 
 def prepare(run: Run, config: pytest.Config, spec: Spec, sandbox: Sandbox) -> Prepared:
-    """Open all that a child of a sandbox needs. Raises ``StepFailedError``, with nothing of it left open."""
+    """Open all that a child of a sandbox needs.
+
+    Raises ``StepFailedError``, with nothing of it left open.
+    """
     prepared = Prepared(given := Given.of(sandbox))
     try:
         given.stdout, given.stderr = _opened_anew(sandbox.stdout), _opened_anew(sandbox.stderr)
@@ -120,10 +134,13 @@ def prepare(run: Run, config: pytest.Config, spec: Spec, sandbox: Sandbox) -> Pr
             prepared.relays.append(Relay(reading, target))
             given.relays[identity] = writing
         os.set_blocking(given.ended, False)  # one that is full has said it
-        os.set_blocking(prepared.commands, False)  # a test can open its end of any pipe once more, and fill it
+        # A test can open its end of any pipe once more, and fill it
+        os.set_blocking(prepared.commands, False)
         given.events = _open_events(sandbox, spec)
         if spec.memory is not None and "memory" in sandbox.groups:
-            given.memory = MemoryLimit.open(sandbox.groups["memory"], run.machine.host.places["memory"], spec.memory)
+            given.memory = MemoryLimit.open(
+                sandbox.groups["memory"], run.machine.host.places["memory"], spec.memory
+            )
         elif spec.memory is not None and not given.namespaces:
             given.memory = MemoryLooked(spec.memory)
         with Step("map", "memory for what the test logs"):
@@ -139,29 +156,50 @@ def prepare(run: Run, config: pytest.Config, spec: Spec, sandbox: Sandbox) -> Pr
 def _inheritance(
     run: Run, config: pytest.Config, spec: Spec, given: Given, *, timers: Stopped, ours: set[int]
 ) -> tuple[Inheritance, set[int], dict[int, int]]:
-    """Say what becomes of all that pytest has open but ``ours``, which descriptors a child needs as they are, which it has in their place.
+    """Say what becomes of all that pytest has open but ``ours``, which descriptors a child needs as
+    they are, which it has in their place.
 
-    What is written to pytest's own files reaches them: the standard streams, which capture has put aside, and its logs.
+    What is written to pytest's own files reaches them: the standard streams, which capture has put
+    aside, and its logs.
     """
     captured = {file for _, file in capture.files(config)}
     standing = _own_outputs(config) | capture.kept_descriptors(config) | {0}
     standing |= _dumps_to(timers, standing, strict=spec.strict)
     stdin = {0} | capture.input_descriptors(config)
     nothing = {fd for fd in stdin if spec.strict or relay.identity_of(fd) in given.relays}
-    standing -= ours | {fd for fd in stdin - nothing if relay.is_file(fd)}  # a file is opened anew, as any other
-    left, kept = run.inherited.leave(ours | captured, standing, nothing, strict=spec.strict, disk=spec.disk, private=given.private)
-    replaced = {fd: given.relays[file] for fd in kept - nothing if (file := relay.identity_of(fd)) is not None and file in given.relays}
+    # A file is opened anew, as any other
+    standing -= ours | {fd for fd in stdin - nothing if relay.is_file(fd)}
+    left, kept = run.inherited.leave(
+        ours | captured,
+        standing,
+        nothing,
+        strict=spec.strict,
+        disk=spec.disk,
+        private=given.private,
+    )
+    replaced = {
+        fd: given.relays[file]
+        for fd in kept - nothing
+        if (file := relay.identity_of(fd)) is not None and file in given.relays
+    }
     return left, kept - replaced.keys(), replaced
 
 
 def _own_outputs(config: pytest.Config) -> set[int]:
-    """Descriptors by which pytest itself writes, now or later: its standard streams, as capture has put them aside, and its logs."""
+    """Descriptors by which pytest itself writes, now or later: its standard streams, as capture has
+    put them aside, and its logs.
+    """
     found = {1, 2} | capture.kept_descriptors(config) - capture.input_descriptors(config)
-    return found | logs.log_file_descriptors(config) | {stream.fileno() for stream in logs.debug_trace(config)}
+    return (
+        found
+        | logs.log_file_descriptors(config)
+        | {stream.fileno() for stream in logs.debug_trace(config)}
+    )
 
 
 def _dumps_to(timers: Stopped, standard: set[int], *, strict: bool) -> set[int]:
-    """Where ``faulthandler.dump_traceback_later`` writes: for pytest's own, another number for its standard error.
+    """Where ``faulthandler.dump_traceback_later`` writes: for pytest's own, another number for its
+    standard error.
 
     Another file is not for a strict test.
     """
@@ -172,7 +210,9 @@ def _dumps_to(timers: Stopped, standard: set[int], *, strict: bool) -> set[int]:
 
 
 def status_flags(config: pytest.Config) -> dict[int, int]:
-    """Return the flags of pytest's standard streams, of which a child shares a terminal: with O_NONBLOCK set, pytest's own writes fail."""
+    """Return the flags of pytest's standard streams, of which a child shares a terminal: with
+    O_NONBLOCK set, pytest's own writes fail.
+    """
     found = {}
     for fd in {0, 1, 2} | capture.kept_descriptors(config):
         with contextlib.suppress(OSError):  # closed, as pytest <&- has it
@@ -189,23 +229,30 @@ def restore_flags(flags: dict[int, int]) -> None:
 
 
 def entry(
-    run: Run, item: pytest.Item, spec: Spec, given: Given, *, timers: Stopped, repairing: Sequence[int], ours: set[int], goes_on: bool,
+    run: Run, item: pytest.Item, spec: Spec, given: Given, *, timers: Stopped,
+    repairing: Sequence[int], ours: set[int], goes_on: bool,
     writable: tuple[str, ...] | None = None,
 ) -> Entry:  # fmt: skip
-    """All that the child does between its fork and the first line of the test. Raises ``StepFailedError``.
+    """All that the child does between its fork and the first line of the test.
 
-    ``repairing``: descriptors that the repairs of its Python need. ``ours``: what it does not inherit besides those that it is given.
-    ``writable``: where it may write, if it has no file system of its own.
+    Raises ``StepFailedError``.
+
+    ``repairing``: descriptors that the repairs of its Python need. ``ours``: what it does not
+    inherit besides those that it is given. ``writable``: where it may write, if it has no file
+    system of its own.
     """
     files = capture.files(item.config)
-    left, standing, passed_on = _inheritance(run, item.config, spec, given, timers=timers, ours={*ours, *repairing, *given.all})
+    left, standing, passed_on = _inheritance(
+        run, item.config, spec, given, timers=timers, ours={*ours, *repairing, *given.all}
+    )
     return Entry(
         frames=given.frames,
         pidfd=given.pidfd,
         namespaces=given.namespaces,
         joins=given.joins,
         cwd=working_directory(),
-        replace=passed_on | {file: given.stdout if target == 1 else given.stderr for target, file in files},
+        replace=passed_on
+        | {file: given.stdout if target == 1 else given.stderr for target, file in files},
         keep=frozenset({*given.kept(goes_on=goes_on), *standing, *repairing}),
         inheritance=left,
         identity=_identity(run, item, spec),
@@ -216,12 +263,15 @@ def entry(
         clean_environment=spec.env == "clean",
         wall=None if writable is None else Wall(writable),
         confinement=strictness.confinement(spec),
-        keeps_terminal=wants_debugger(item.config) and not spec.strict,  # else signals to its group, 0, are for pytest too
+        # Else signals to its group, 0, are for pytest too
+        keeps_terminal=wants_debugger(item.config) and not spec.strict,
     )
 
 
 def entry_like(known: Entry, known_given: Given, given: Given) -> Entry:
-    """Make the same for another child of the same process that waits for commands, with what that is given."""
+    """Make the same for another child of the same process that waits for commands, with what that
+    is given.
+    """
     targets = {known_given.stdout: given.stdout, known_given.stderr: given.stderr}
     targets |= {fd: given.relays[identity] for identity, fd in known_given.relays.items()}
     return replace(
@@ -239,7 +289,8 @@ def entry_like(known: Entry, known_given: Given, given: Given) -> Entry:
 def _network(spec: Spec) -> Callable[[], None] | None:
     if not is_network(spec.net):
         return None
-    from pytest_isolate._network import building, capture, live  # noqa: PLC0415 - for those who have one
+    # For those who have one
+    from pytest_isolate._network import building, capture, live  # noqa: PLC0415
 
     del live  # imported, for the child to have it
     capture.directory()  # named by this process
@@ -253,14 +304,18 @@ def _requests(network: Network) -> list[Request]:
     return messages.build(network.topology)
 
 
-_MOVES = frozenset({12, 13, 21})  # CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, by which a test goes to its hosts
+# CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, by which a test goes to its hosts
+_MOVES = frozenset({12, 13, 21})
 
 
 def _identity(run: Run, item: pytest.Item, spec: Spec) -> Identity:
     host = run.machine.host
     if host.rootless:  # the map gave the wanted name already; only a root of that name keeps rights
         keep = frozenset() if spec.networking.topology is None else _MOVES
-        return Identity(drop_capabilities=(host.uid if spec.user is None else resolve_user(spec.user)[0]) != 0, keep=keep)
+        return Identity(
+            drop_capabilities=(host.uid if spec.user is None else resolve_user(spec.user)[0]) != 0,
+            keep=keep,
+        )
     if spec.user is None:
         return Identity()
     uid, gid, groups = resolve_user(spec.user)

@@ -1,4 +1,6 @@
-"""What a child says to pytest of its test: frames, warnings, reports, each with what was denied up to there."""
+"""What a child says to pytest of its test: frames, warnings, reports, each with what was denied up
+to there.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_isolate._child.denials import Denials, is_refused
-from pytest_isolate._child.words import LARGEST_TEXT, MOST_LOST, is_plain, plain, shortened, text_of, told
+from pytest_isolate._child.words import (
+    LARGEST_TEXT,
+    MOST_LOST,
+    is_plain,
+    plain,
+    shortened,
+    text_of,
+    told,
+)
 from pytest_isolate._messages import carried
 from pytest_isolate._pytest import serialization
 from pytest_isolate._sandbox.frames import Frame, Writer
@@ -37,12 +47,19 @@ class Line:
         except ValueError as error:  # too large: say so rather than lose the test
             self.writer.send({"kind": "oversized", "message": str(error)})
 
-    def send_warning(self, warning_message: warnings.WarningMessage, when: str, nodeid: str, location: object) -> None:
-        """Forward a warning as text and names; the parent never makes an object of a class that it does not know."""
+    def send_warning(
+        self, warning_message: warnings.WarningMessage, when: str, nodeid: str, location: object
+    ) -> None:
+        """Forward a warning as text and names; the parent never makes an object of a class that it
+        does not know.
+        """
         category = warning_message.category
         self.send({
-            "kind": "warning", "message": shortened(text_of(warning_message.message), LARGEST_TEXT >> 4), "module": category.__module__,
-            "category": category.__qualname__, "filename": warning_message.filename, "lineno": warning_message.lineno,
+            "kind": "warning",
+            "message": shortened(text_of(warning_message.message), LARGEST_TEXT >> 4),
+            "module": category.__module__,
+            "category": category.__qualname__, "filename": warning_message.filename,
+            "lineno": warning_message.lineno,
             "when": when, "nodeid": nodeid, "location": plain(location),
         })  # fmt: skip
 
@@ -61,7 +78,8 @@ class Reporting:
         self.attempts: Recorder | None = None  # on a network of its own
         self.mirrors: Mapping[str, Mirror] = {}  # of what this process keeps in its memory
         self.is_kept_back = False  # whether a plugin keeps reports of this attempt until it is over
-        self.tells_raised = self.tells_unsaid = False  # whether hooks in pytest want to know what was raised, and what JSON cannot say
+        # Whether hooks in pytest want to know what was raised, and what JSON cannot say
+        self.tells_raised = self.tells_unsaid = False
         self.own_stop: object = False  # the session's ``shouldfail`` as --maxfail made it in here
         self._raised_in: tuple[str, Frame] | None = None  # a phase, and what it raised
 
@@ -72,12 +90,17 @@ class Reporting:
             self.attempts.clear()
 
     def forward(self, item: pytest.Item, report: pytest.TestReport) -> None:
-        """Forward a report with what was denied up to here. What fails in here is ours, and no internal error of pytest's."""
+        """Forward a report with what was denied up to here.
+
+        What fails in here is ours, and no internal error of pytest's.
+        """
         try:
             self._forward(item, report)
         except Exception as error:  # noqa: BLE001 - whatever a test replaced or closed that is needed here
             try:
-                self._line.writer.send({"kind": "lost", "message": f"{type(error).__name__}: {error}"})
+                self._line.writer.send(
+                    {"kind": "lost", "message": f"{type(error).__name__}: {error}"}
+                )
             finally:
                 _exit(1)
 
@@ -92,12 +115,14 @@ class Reporting:
             try:
                 self._line.writer.send(self._frame(item, report))
                 break
-            except ValueError as error:  # too large: text that JSON escapes is up to twelve times as long
+            except ValueError as error:
+                # Too large: text that JSON escapes is up to twelve times as long
                 longest //= 2
                 if longest < _SMALLEST_TEXT:
                     self._line.writer.send({"kind": "oversized", "message": str(error)})
                     break
-                if isinstance(report, pytest.TestReport) and report.failed:  # a comparison of megabytes is in it
+                # A comparison of megabytes is in it
+                if isinstance(report, pytest.TestReport) and report.failed:
                     report.longrepr = shortened(report.longreprtext, longest)
         session = item.session
         if type(report) is pytest.TestReport:
@@ -105,17 +130,27 @@ class Reporting:
         if (log := self.mirrors.get("log")) is not None and type(report) is pytest.TestReport:
             log.clear()  # it is in the report
         if not session.shouldfail:
-            session.pytest_runtest_logreport(report)  # counts failures for --maxfail, which ends a test between two subtests
+            # Counts failures for --maxfail, which ends a test between two subtests
+            session.pytest_runtest_logreport(report)
             self.own_stop = session.shouldfail
 
     def _frame(self, item: pytest.Item, report: pytest.TestReport) -> Frame:
         data = item.config.hook.pytest_report_to_serializable(config=item.config, report=report)
         when = getattr(report, "when", None)
-        frame: Frame = {"kind": "report", "when": when, "report": plain(data), "seen": sorted(self._denials.seen), **carried.beside(report)}
+        frame: Frame = {
+            "kind": "report",
+            "when": when,
+            "report": plain(data),
+            "seen": sorted(self._denials.seen),
+            **carried.beside(report),
+        }
         if self.tells_unsaid:
-            frame["unsaid"] = sorted(str(name) for name, value in data.items() if not is_plain(value))[:MOST_LOST]
+            frame["unsaid"] = sorted(
+                str(name) for name, value in data.items() if not is_plain(value)
+            )[:MOST_LOST]
         if hasattr(report.longrepr, "toterminal") and isinstance(data.get("longrepr"), str):
-            frame["drawn"] = True  # an item's own way to show a failure, which serializes as its text
+            # An item's own way to show a failure, which serializes as its text
+            frame["drawn"] = True
         if self._raised_in is not None and self._raised_in[0] == when:
             frame["raised"] = self._raised_in[1]
         if type(report) is not pytest.TestReport:
@@ -138,7 +173,8 @@ class Reporting:
 
 def meter_of_links() -> Meter:
     """Begin to count what passes on the links of a network of hosts."""
-    from pytest_isolate._network import building, statistics  # noqa: PLC0415 - for those who have one
+    # For those who have one
+    from pytest_isolate._network import building, statistics  # noqa: PLC0415
 
     built = building.built()
     assert built is not None

@@ -1,8 +1,9 @@
-"""What ``net=`` means to everybody who plans, watches and judges a sandbox: nobody else compares its values.
+"""What ``net=`` means to everybody who plans, watches and judges a sandbox: nobody else compares
+its values.
 
-A further case is a row in ``_CASES``, with its word in ``_WORDS``, in ``_SENTENCE`` and in the type of the keyword's row
-(``_config.keywords``); values of a class are a line in ``parse`` and in ``of``. What it has that no other case has becomes a field of
-``Networking``.
+A further case is a row in ``_CASES``, with its word in ``_WORDS``, in ``_SENTENCE`` and in the type
+of the keyword's row (``_config.keywords``); values of a class are a line in ``parse`` and in
+``of``. What it has that no other case has becomes a field of ``Networking``.
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ if TYPE_CHECKING:
     from pytest_isolate._config.topology import Topology
 
 _SENTENCE = (
-    "it must be True (a network of its own, with loopback only), 'deny' (the same, and an attempt to leave fails the test), "
-    "'host' (the machine's network) or a pytest_isolate.Network (hosts of its own)"
+    "it must be True (a network of its own, with loopback only), 'deny' (the same, and an attempt"
+    " to leave fails the test), 'host' (the machine's network) or a pytest_isolate.Network (hosts"
+    " of its own)"
 )
 
 
 class Networking(NamedTuple):
     """What network a test has.
 
-    - ``is_own``: the test begins in a network namespace of its own, whose counters say what had no way out.
+    - ``is_own``: the test begins in a network namespace of its own, whose counters say what had no
+      way out.
     - ``denies``: an attempt to leave it fails the test.
     - ``leaves``: what is sent can arrive beyond it.
     - ``topology``: of hosts that stand beside it.
@@ -64,12 +67,17 @@ def is_network(value: object) -> TypeGuard[Network]:
 
 
 def in_recipe(value: object) -> object:
-    """Tell what of a value the plan of a sandbox is made from: who is denied something has the same one."""
+    """Tell what of a value the plan of a sandbox is made from: who is denied something has the same
+    one.
+    """
     return value if is_network(value) else (of(value).is_own, of(value).leaves)
 
 
 def parse(value: object) -> bool | str | Network:
-    """Read ``True``, ``"deny"``, a ``Network``, or ``False`` for ``"host"``, its word. An ini file says true and false in words."""
+    """Read ``True``, ``"deny"``, a ``Network``, or ``False`` for ``"host"``, its word.
+
+    An ini file says true and false in words.
+    """
     word = value.lower() if isinstance(value, str) else value
     if isinstance(word, bool):
         return word

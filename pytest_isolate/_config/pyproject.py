@@ -1,4 +1,6 @@
-"""What pyproject.toml in pytest's rootdir says of this plugin; a file that does not name it costs no TOML parser."""
+"""What pyproject.toml in pytest's rootdir says of this plugin; a file that does not name it costs
+no TOML parser.
+"""
 
 from __future__ import annotations
 
@@ -21,21 +23,30 @@ def is_there(path: Path) -> bool:
 
 
 def check(path: Path) -> None:
-    """Refuse what nobody would read: a typing error there would have tests run on the machine. Raises ``ValueError`` with a sentence."""
+    """Refuse what nobody would read: a typing error there would have tests run on the machine.
+
+    Raises ``ValueError`` with a sentence.
+    """
     tool = _tool(path)
     if "pytest-isolate" in tool:
-        raise ValueError(f"{path}: nobody reads [tool.pytest-isolate]: the table is [tool.pytest_isolate]")
+        raise ValueError(
+            f"{path}: nobody reads [tool.pytest-isolate]: the table is [tool.pytest_isolate]"
+        )
     found = tool.get("pytest_isolate", {})
     for key in found if isinstance(found, dict) else ():
         if key not in _TABLES:
             raise ValueError(
-                f"{path}: nobody reads [tool.pytest_isolate] {key}: there are [[tool.pytest_isolate.rules]] and "
-                "[tool.pytest_isolate.profiles.NAME]; values for all isolated tests are ini values of pytest, such as isolate_memory"
+                f"{path}: nobody reads [tool.pytest_isolate] {key}: there are"
+                " [[tool.pytest_isolate.rules]] and [tool.pytest_isolate.profiles.NAME]; values"
+                " for all isolated tests are ini values of pytest, such as isolate_memory"
             )
 
 
 def table(path: Path, name: str) -> object:
-    """``[tool.pytest_isolate]``'s value of that name, None without one. Raises ``ValueError`` with a sentence."""
+    """``[tool.pytest_isolate]``'s value of that name, None without one.
+
+    Raises ``ValueError`` with a sentence.
+    """
     found = _tool(path).get("pytest_isolate") if is_there(path) else None
     return found.get(name) if isinstance(found, dict) else None
 

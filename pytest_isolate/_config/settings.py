@@ -1,4 +1,6 @@
-"""Options that are no keywords: each can also stand in the ini file, where the command line wins."""
+"""Options that are no keywords: each can also stand in the ini file, where the command
+line wins.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,16 @@ import pytest
 from pytest_isolate._config import values
 from pytest_isolate._config.values import Parser
 
-#: pytest 9.2 takes numbers and booleans of its native TOML table where an option has several types; before, text alone.
+#: pytest 9.2 takes numbers and booleans of its native TOML table where an option has several types;
+#: before, text alone.
 SCALAR: Any = str | bool | int | float if pytest.version_tuple >= (9, 2) else "string"
 
 
 class Setting:
-    """One option, by its name in ``config.option`` and in the ini file. Without a metavar it is a flag."""
+    """One option, by its name in ``config.option`` and in the ini file.
+
+    Without a metavar it is a flag.
+    """
 
     def __init__(
         self,
@@ -47,18 +53,65 @@ def _word(value: object) -> str:
 SETTINGS = (
     Setting("isolate_all", values.boolean, False, "isolate every test, marked or not"),
     Setting("isolate_off", values.boolean, False, "run marked tests as plain tests"),
-    Setting("isolate_jobs", _word, "1", "how many sandboxes may be in flight at once: a number, or auto", "N"),
-    Setting("isolate_report", _word, None, "write a JSON report of every isolated test", "PATH", is_path=True, reports=True),
-    Setting("isolate_keep", values.choice("failed", "all", "none"), "none", "keep everything that failed, all or none wrote", "WHICH"),
-    Setting("isolate_artifacts", _word, "isolate-artifacts", "where --isolate-keep keeps it", "DIR"),
     Setting(
-        "isolate_html", _word, None, "write one self-contained page; needs pytest-isolate-ns[html]", "PATH", is_path=True, reports=True
+        "isolate_jobs",
+        _word,
+        "1",
+        "how many sandboxes may be in flight at once: a number, or auto",
+        "N",
     ),
-    Setting("isolate_top", _word, None, "show the N heaviest isolated tests by memory, cpu and wall time", "N", reports=True),
     Setting(
-        "isolate_budgets", _word, None, "fail a test that uses more than a budget file (TOML) says", "PATH", is_path=True, reports=True
+        "isolate_report",
+        _word,
+        None,
+        "write a JSON report of every isolated test",
+        "PATH",
+        is_path=True,
+        reports=True,
     ),
-    Setting("isolate_update_budgets", values.boolean, False, "write what the tests use to --isolate-budgets instead", reports=True),
+    Setting(
+        "isolate_keep",
+        values.choice("failed", "all", "none"),
+        "none",
+        "keep everything that failed, all or none wrote",
+        "WHICH",
+    ),
+    Setting(
+        "isolate_artifacts", _word, "isolate-artifacts", "where --isolate-keep keeps it", "DIR"
+    ),
+    Setting(
+        "isolate_html",
+        _word,
+        None,
+        "write one self-contained page; needs pytest-isolate-ns[html]",
+        "PATH",
+        is_path=True,
+        reports=True,
+    ),
+    Setting(
+        "isolate_top",
+        _word,
+        None,
+        "show the N heaviest isolated tests by memory, cpu and wall time",
+        "N",
+        reports=True,
+    ),
+    Setting(
+        "isolate_budgets",
+        _word,
+        None,
+        "fail a test that uses more than a budget file (TOML) says",
+        "PATH",
+        is_path=True,
+        reports=True,
+    ),
+    Setting(
+        "isolate_update_budgets",
+        values.boolean,
+        False,
+        "write what the tests use to --isolate-budgets instead",
+        reports=True,
+    ),
 )
 
 
@@ -76,7 +129,8 @@ def ini(config: pytest.Config, name: str) -> object:
     """Read an ini value, None without one. Raises ``pytest.UsageError``."""
     try:
         value: object = config.getini(name)
-    except (TypeError, ValueError) as error:  # before pytest 9.2: its own sentence, which names file and value
+    except (TypeError, ValueError) as error:
+        # Before pytest 9.2: its own sentence, which names file and value
         raise pytest.UsageError(str(error)) from None
     return None if value in ([], "") else value
 
@@ -87,7 +141,10 @@ def place(config: pytest.Config) -> str:
 
 
 def settle(config: pytest.Config) -> None:
-    """Give every option its value: that of the command line, the ini file, or its default. Raises ``pytest.UsageError``."""
+    """Give every option its value: that of the command line, the ini file, or its default.
+
+    Raises ``pytest.UsageError``.
+    """
     typed = {each.name for each in SETTINGS if getattr(config.option, each.name) is not None}
     for each in SETTINGS:
         if each.name in typed:
@@ -98,13 +155,18 @@ def settle(config: pytest.Config) -> None:
         if value is not None:
             value = _check(each, value, f"{each.name} in {place(config)}")
             if each.is_path:  # what the ini file says does not depend on where pytest was started
-                value = os.path.join(config.inipath.parent if config.inipath else config.rootpath, str(value))
+                value = os.path.join(
+                    config.inipath.parent if config.inipath else config.rootpath, str(value)
+                )
         setattr(config.option, each.name, each.default if value is None else value)
     if config.option.isolate_all and config.option.isolate_off:
         if "isolate_all" in typed and "isolate_off" not in typed:
             config.option.isolate_off = False
         elif not typed & {"isolate_all", "isolate_off"}:
-            raise pytest.UsageError(f"isolate: isolate_all and isolate_off in {place(config)} contradict each other: leave one out")
+            raise pytest.UsageError(
+                f"isolate: isolate_all and isolate_off in {place(config)} contradict each other:"
+                " leave one out"
+            )
 
 
 def _check(setting: Setting, value: object, origin: str) -> object:
@@ -125,6 +187,9 @@ def why_one(config: pytest.Config) -> str | None:
         "--pdb": given("usepdb"),
         "--trace": given("trace"),
         "--setup-show": given("setupshow"),
-        "log_cli": given("log_cli_level") is not None or (config.pluginmanager.hasplugin("logging") and config.getini("log_cli")),
+        "log_cli": (
+            given("log_cli_level") is not None
+            or (config.pluginmanager.hasplugin("logging") and config.getini("log_cli"))
+        ),
     }
     return next((name for name, given in talking.items() if given), None)

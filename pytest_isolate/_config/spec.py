@@ -1,4 +1,6 @@
-"""From command line, ini file, profiles and markers to one ``Spec``, remembering where each value came from."""
+"""From command line, ini file, profiles and markers to one ``Spec``, remembering where each value
+came from.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +26,16 @@ Node = Any  # pytest's nodes have no public base class
 
 
 class BadValueError(Exception):
-    """A keyword that cannot be obeyed: one sentence with keyword, value, origin and what is allowed."""
+    """A keyword that cannot be obeyed: one sentence with keyword, value, origin and what is
+    allowed.
+    """
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What one test asked for, every value checked: a field for each keyword, in its unit, and where each was set."""
+    """What one test asked for, every value checked: a field for each keyword, in its unit, and
+    where each was set.
+    """
 
     net: bool | str | Network
     forward: Forward
@@ -67,8 +73,14 @@ class Spec:
 
     @functools.cached_property
     def recipe_key(self) -> tuple[object, ...]:
-        """What the plan of its sandbox is made from: tests with the same have the same one, as far as their servers are the same too."""
-        return tuple(each.recipe(getattr(self, each.name)) for each in KEYWORDS.values() if each.recipe is not None)
+        """What the plan of its sandbox is made from: tests with the same have the same one, as far
+        as their servers are the same too.
+        """
+        return tuple(
+            each.recipe(getattr(self, each.name))
+            for each in KEYWORDS.values()
+            if each.recipe is not None
+        )
 
     @property
     def kind(self) -> tuple[object, ...]:
@@ -103,7 +115,8 @@ class _Given:
     origin: Mapping[str, str]
 
 
-_RESOLVED = pytest.StashKey[tuple[tuple[object, ...], Spec]]()  # what an item's own marker came to: it is asked for before its turn too
+# What an item's own marker came to: it is asked for before its turn too
+_RESOLVED = pytest.StashKey[tuple[tuple[object, ...], Spec]]()
 
 
 class Defaults:
@@ -113,11 +126,21 @@ class Defaults:
         self._config = config
         self._rules = rules
         self._profiles: dict[str, object] | None = None
-        ini = {name: value for name, keyword in KEYWORDS.items() if (value := settings.ini(config, keyword.dest)) is not None}
-        line = {name: value for name, keyword in KEYWORDS.items() if (value := config.getoption(keyword.dest)) is not None}
+        ini = {
+            name: value
+            for name, keyword in KEYWORDS.items()
+            if (value := settings.ini(config, keyword.dest)) is not None
+        }
+        line = {
+            name: value
+            for name, keyword in KEYWORDS.items()
+            if (value := config.getoption(keyword.dest)) is not None
+        }
         where = settings.place(config)
         self._levels = [
-            _Given(line, {name: f"on the command line as {KEYWORDS[name].option}" for name in line}),
+            _Given(
+                line, {name: f"on the command line as {KEYWORDS[name].option}" for name in line}
+            ),
             _Given(ini, {name: f"as {KEYWORDS[name].dest} in {where}" for name in ini}),
         ]
         self._known: dict[tuple[object, ...], Spec] = {}
@@ -143,10 +166,14 @@ class Defaults:
             return self._known[key]
         if (known := item.stash.get(_RESOLVED, None)) is not None and known[0] == key:
             return known[1]
-        spec = self.spec([*_marker_levels(item), *(_of_rule(rule, pattern) for rule, pattern in rules)])
+        spec = self.spec(
+            [*_marker_levels(item), *(_of_rule(rule, pattern) for rule, pattern in rules)]
+        )
         if all(node is not item for node, _ in marks):  # else its origins name the function
             self._known[key] = spec
-        elif not spec.bind:  # what a path leads to is looked up anew when an earlier test is over, which may have made a link
+        elif not spec.bind:
+            # What a path leads to is looked up anew when an earlier test is over, which may have
+            # made a link
             item.stash[_RESOLVED] = key, spec
         return spec
 
@@ -166,18 +193,23 @@ class Defaults:
             values.setdefault(name, keyword.default)
         if values["profile"] == STRICT and (link := first_link(written)) is not None:
             raise BadValueError(
-                f"isolate: bind={link[0]!r} ({origins['bind']}): it is or leads through a symbolic link, which profile='strict' does not "
-                f"follow, because an earlier test may have made it; name {link[1]!r} itself if that is what you mean"
+                f"isolate: bind={link[0]!r} ({origins['bind']}): it is or leads through a symbolic"
+                " link, which profile='strict' does not follow, because an earlier test may have"
+                f" made it; name {link[1]!r} itself if that is what you mean"
             )
         if values["profile"] == STRICT and networking.is_network(values["net"]):
             raise BadValueError(
-                f"isolate: net={values['net']!r} ({origins['net']}): profile='strict' takes away the right by which "
-                "a test goes from host to host (CAP_SYS_ADMIN in its sandbox); a test can have one of the two"
+                f"isolate: net={values['net']!r} ({origins['net']}): profile='strict' takes away"
+                " the right by which a test goes from host to host (CAP_SYS_ADMIN in its sandbox);"
+                " a test can have one of the two"
             )
-        if (topology := networking.of(values["net"]).topology) is not None and values["hostname"] in topology.kinds:
+        if (topology := networking.of(values["net"]).topology) is not None and values[
+            "hostname"
+        ] in topology.kinds:
             raise BadValueError(
-                f"isolate: net={values['net']!r} ({origins['net']}): {values['hostname']!r} is the test's own host name, which "
-                "stands beside that network; hostname= gives it another one"
+                f"isolate: net={values['net']!r} ({origins['net']}): {values['hostname']!r} is the"
+                " test's own host name, which stands beside that network; hostname= gives it"
+                " another one"
             )
         return Spec(**values, origins=origins)
 
@@ -192,7 +224,9 @@ class Defaults:
             if (name := level.values["profile"]) is not None:
                 origin = level.origin["profile"]
                 profile = self._profile(name, origin)
-                yield _Given(profile, dict.fromkeys(profile, f"in profile {name!r}, chosen {origin}"))
+                yield _Given(
+                    profile, dict.fromkeys(profile, f"in profile {name!r}, chosen {origin}")
+                )
 
     def _profile(self, name: object, origin: str) -> Mapping[str, object]:
         if self._profiles is None:
@@ -202,24 +236,30 @@ class Defaults:
             except ValueError as error:
                 raise BadValueError(f"isolate: {error}") from None
             if not (table is None or isinstance(table, dict)):
-                raise BadValueError(f"isolate: {path}: [tool.pytest_isolate.profiles] must be a table of tables")
+                raise BadValueError(
+                    f"isolate: {path}: [tool.pytest_isolate.profiles] must be a table of tables"
+                )
             self._profiles = table or {}
         if name == STRICT:
             if name in self._profiles:
                 raise BadValueError(
-                    f"isolate: profile={name!r} ({origin}): that profile is built in and cannot be redefined; give the one in "
-                    f"[tool.pytest_isolate.profiles] of {self._config.rootpath / 'pyproject.toml'} another name"
+                    f"isolate: profile={name!r} ({origin}): that profile is built in and cannot be"
+                    " redefined; give the one in [tool.pytest_isolate.profiles] of"
+                    f" {self._config.rootpath / 'pyproject.toml'} another name"
                 )
             return {}
         profile = self._profiles.get(str(name))
         if not isinstance(profile, dict):
             known = ", ".join(sorted(self._profiles)) or "none"
             raise BadValueError(
-                f"isolate: profile={name!r} ({origin}): it is not defined in [tool.pytest_isolate.profiles] of "
-                f"{self._config.rootpath / 'pyproject.toml'}, which has: {known}"
+                f"isolate: profile={name!r} ({origin}): it is not defined in"
+                f" [tool.pytest_isolate.profiles] of {self._config.rootpath / 'pyproject.toml'},"
+                f" which has: {known}"
             )
         if "profile" in profile:
-            raise BadValueError(f"isolate: profile={name!r} ({origin}): a profile cannot name another profile")
+            raise BadValueError(
+                f"isolate: profile={name!r} ({origin}): a profile cannot name another profile"
+            )
         return profile
 
 
@@ -230,7 +270,10 @@ def _of_rule(rule: Rule, pattern: str) -> _Given:
 def _checked(name: str, value: object, origin: str) -> object:
     keyword = KEYWORDS.get(name)
     if keyword is None:
-        raise BadValueError(f"isolate: {name}={value!r} ({origin}): there is no such keyword; there are {', '.join(KEYWORDS)}")
+        raise BadValueError(
+            f"isolate: {name}={value!r} ({origin}): there is no such keyword; there are"
+            f" {', '.join(KEYWORDS)}"
+        )
     if value is None and not keyword.takes_none:  # back to the default, against a wider level
         return keyword.default
     try:
@@ -240,7 +283,9 @@ def _checked(name: str, value: object, origin: str) -> object:
 
 
 def _derived_classes_first(marks: list[tuple[Node, pytest.Mark]]) -> list[tuple[Node, pytest.Mark]]:
-    """Put nearest first what pytest lists the other way round: the marks of a class come after those of its bases."""
+    """Put nearest first what pytest lists the other way round: the marks of a class come after
+    those of its bases.
+    """
     ordered: list[tuple[Node, pytest.Mark]] = []
     for node, group in itertools.groupby(marks, key=lambda pair: pair[0]):
         pairs = list(group)
@@ -249,15 +294,27 @@ def _derived_classes_first(marks: list[tuple[Node, pytest.Mark]]) -> list[tuple[
 
 
 def _marker_levels(item: pytest.Item) -> Iterator[_Given]:
-    """Give an item's markers, nearest first: its parameter's, its function's (innermost first), its classes', its module's."""
+    """Give an item's markers, nearest first: its parameter's, its function's (innermost first), its
+    classes', its module's.
+    """
     marks = list(item.iter_markers_with_node("isolate"))
     callspec = getattr(item, "callspec", None)
     of_parameter = {id(mark) for mark in callspec.marks} if callspec is not None else set()
-    marks.sort(key=lambda pair: id(pair[1]) not in of_parameter)  # stable: only the parameter's go forward
+    # Stable: only the parameter's go forward
+    marks.sort(key=lambda pair: id(pair[1]) not in of_parameter)
     marks = _derived_classes_first(marks)
     for node, mark in marks:
-        kind = "parameter" if id(mark) in of_parameter else "function" if node is item else type(node).__name__.lower()
+        kind = (
+            "parameter"
+            if id(mark) in of_parameter
+            else "function"
+            if node is item
+            else type(node).__name__.lower()
+        )
         origin = f"by @isolate on {kind} {node.nodeid}"
         if mark.args:
-            raise BadValueError(f"isolate: {mark.args[0]!r} ({origin}): it takes keywords only, such as memory='64M'")
+            raise BadValueError(
+                f"isolate: {mark.args[0]!r} ({origin}): it takes keywords only, such as"
+                " memory='64M'"
+            )
         yield _Given(mark.kwargs, dict.fromkeys(mark.kwargs, origin))

@@ -1,4 +1,6 @@
-"""From what a user wrote as a ``Network`` to interfaces, addresses and routes: pure, and the place where it is checked."""
+"""From what a user wrote as a ``Network`` to interfaces, addresses and routes: pure, and the place
+where it is checked.
+"""
 
 from __future__ import annotations
 
@@ -84,12 +86,22 @@ class Topology:
     @property
     def names(self) -> tuple[tuple[str, str], ...]:
         """Lines for /etc/hosts: an address and whose it is."""
-        return tuple((str(each.ip), node) for node, kind in self.kinds.items() if kind != BRIDGE for each in self.addresses(node))
+        return tuple(
+            (str(each.ip), node)
+            for node, kind in self.kinds.items()
+            if kind != BRIDGE
+            for each in self.addresses(node)
+        )
 
     @property
     def schedulers(self) -> tuple[str, ...]:
         """Those of the kernel's that its conditions need."""
-        found = (end.conditions.scheduler for pair in self.links for end in pair if self.kinds[end.node] != BRIDGE)
+        found = (
+            end.conditions.scheduler
+            for pair in self.links
+            for end in pair
+            if self.kinds[end.node] != BRIDGE
+        )
         return tuple(sorted({each for each in found if each is not None}))
 
 
@@ -111,25 +123,37 @@ def _nodes(network: Network) -> dict[str, str]:
     for kind, names in ((HOST, network.hosts), (ROUTER, network.routers), (BRIDGE, bridges)):
         for name in names:
             if not isinstance(name, str) or not re.fullmatch(_NAME, name):
-                raise ValueError(f"{name!r} cannot be the name of a {kind}: it must be 1 to 63 letters, digits, hyphens and dots")
+                raise ValueError(
+                    f"{name!r} cannot be the name of a {kind}: it must be 1 to 63 letters, digits,"
+                    " hyphens and dots"
+                )
             if name.lower() in _TAKEN:
                 raise ValueError(f"{name!r} cannot be the name of a {kind}: it is every host's own")
             if name in kinds:
                 raise ValueError(
-                    f"there are a {kinds[name]} and a {kind} with the name {name!r}" if kinds[name] != kind else f"{name!r} is there twice"
+                    f"there are a {kinds[name]} and a {kind} with the name {name!r}"
+                    if kinds[name] != kind
+                    else f"{name!r} is there twice"
                 )
             kinds[name] = kind
     if len(kinds) > _MOST_NODES:
-        raise ValueError(f"it has {len(kinds)} hosts, routers and bridges; there can be {_MOST_NODES}")
+        raise ValueError(
+            f"it has {len(kinds)} hosts, routers and bridges; there can be {_MOST_NODES}"
+        )
     return kinds
 
 
-def _links(network: Network, kinds: dict[str, str], families: tuple[int, ...]) -> list[tuple[Interface, Interface]]:
+def _links(
+    network: Network, kinds: dict[str, str], families: tuple[int, ...]
+) -> list[tuple[Interface, Interface]]:
     given: Sequence[Link | tuple[str, str]] = network.links or [
         (host, network.bridges[0] if network.bridges else LAN) for host in network.hosts
     ]
     if not network.links and (len(network.bridges) > 1 or network.routers):
-        raise ValueError("with routers or several bridges it must say who is linked to whom: links=[('a', 'lan'), ...]")
+        raise ValueError(
+            "with routers or several bridges it must say who is linked to whom: links=[('a',"
+            " 'lan'), ...]"
+        )
     defaults = conditions(network.conditions)
     made: list[tuple[Interface, Interface]] = []
     counts = dict.fromkeys(kinds, 0)
@@ -142,8 +166,16 @@ def _links(network: Network, kinds: dict[str, str], families: tuple[int, ...]) -
             raise ValueError(f"{link!r}: these two are linked already")
         seen.add(frozenset(ends))
         made.append(_cable(link, number, kinds, counts, _conditions_of(link, defaults, families)))
-        for text in (address for end in made[-1] for address in end.addresses if address.version not in families):
-            raise ValueError(f"{link!r}: {str(text)!r} is of IPv{text.version}, and the network has ip={families[0]}")
+        for text in (
+            address
+            for end in made[-1]
+            for address in end.addresses
+            if address.version not in families
+        ):
+            raise ValueError(
+                f"{link!r}: {str(text)!r} is of IPv{text.version}, and the network has"
+                f" ip={families[0]}"
+            )
     for name, count in counts.items():
         if not count and kinds[name] != BRIDGE:
             raise ValueError(f"the {kinds[name]} {name!r} is linked to nobody")
@@ -152,7 +184,9 @@ def _links(network: Network, kinds: dict[str, str], families: tuple[int, ...]) -
 
 def _checked(each: object, kinds: dict[str, str]) -> tuple[Link, tuple[str, str]]:
     if not (isinstance(each, Link) or (isinstance(each, tuple | list) and len(each) == 2)):
-        raise ValueError(f"links: {each!r} is no link: it must be Link('a', 'b', ...) or ('a', 'b')")
+        raise ValueError(
+            f"links: {each!r} is no link: it must be Link('a', 'b', ...) or ('a', 'b')"
+        )
     link = each if isinstance(each, Link) else Link(*each)
     ends = (link.left, link.right)
     for end in ends:
@@ -167,14 +201,21 @@ def _conditions_of(link: Link, defaults: Conditions, families: tuple[int, ...]) 
     except ValueError as error:
         raise ValueError(f"{link!r}: {error}") from None
     if asked.mtu is not None and asked.mtu < SMALLEST_MTU_OF_IPV6 and 6 in families:
-        raise ValueError(f"{link!r}: mtu={asked.mtu}: IPv6 needs at least {SMALLEST_MTU_OF_IPV6}; ip=4 does without it")
+        raise ValueError(
+            f"{link!r}: mtu={asked.mtu}: IPv6 needs at least {SMALLEST_MTU_OF_IPV6}; ip=4 does"
+            " without it"
+        )
     return asked
 
 
-def _cable(link: Link, number: int, kinds: dict[str, str], counts: dict[str, int], asked: Conditions) -> tuple[Interface, Interface]:
+def _cable(
+    link: Link, number: int, kinds: dict[str, str], counts: dict[str, int], asked: Conditions
+) -> tuple[Interface, Interface]:
     ends = (link.left, link.right)
     if link.nat is not None and (link.nat not in ends or kinds[link.nat] != ROUTER):
-        raise ValueError(f"{link!r}: nat={link.nat!r}: it must be a router that is one of its two ends")
+        raise ValueError(
+            f"{link!r}: nat={link.nat!r}: it must be a router that is one of its two ends"
+        )
     given = link.addresses or {}
     for name in given:
         if name not in ends:
@@ -184,9 +225,20 @@ def _cable(link: Link, number: int, kinds: dict[str, str], counts: dict[str, int
     made = []
     for side, name in enumerate(ends):
         bridge = kinds[name] == BRIDGE
-        index = number * 2 + side + _FIRST_INDEX + _MOST_NODES if bridge else _FIRST_INDEX + counts[name]
+        index = (
+            number * 2 + side + _FIRST_INDEX + _MOST_NODES
+            if bridge
+            else _FIRST_INDEX + counts[name]
+        )
         mac = f"02:00:00:{number >> 8:02x}:{number & 255:02x}:{side:02x}"
-        interface = Interface(name, f"port{number}{'ab'[side]}" if bridge else f"eth{counts[name]}", index, mac, number, asked)
+        interface = Interface(
+            name,
+            f"port{number}{'ab'[side]}" if bridge else f"eth{counts[name]}",
+            index,
+            mac,
+            number,
+            asked,
+        )
         interface.hides = link.nat == name
         counts[name] += 1
         addresses = given.get(name, ())
@@ -202,14 +254,26 @@ def _address(link: Link, name: str, text: object) -> IpInterface:
     except ValueError:
         found = None
     if found is None:
-        raise ValueError(f"{link!r}: {text!r} is no address of {name!r}: it must be one with its prefix, such as '192.0.2.1/24'")
+        raise ValueError(
+            f"{link!r}: {text!r} is no address of {name!r}: it must be one with its prefix, such as"
+            " '192.0.2.1/24'"
+        )
     network = found.network
-    if found.ip.is_loopback or found.ip.is_multicast or found.ip.is_unspecified or found.ip.is_link_local:
+    if (
+        found.ip.is_loopback
+        or found.ip.is_multicast
+        or found.ip.is_unspecified
+        or found.ip.is_link_local
+    ):
         raise ValueError(f"{link!r}: {text!r} cannot be an address of {name!r}: it is reserved")
     if network.num_addresses > 2 and (
-        found.ip == network.network_address or (found.version == 4 and found.ip == network.broadcast_address)
+        found.ip == network.network_address
+        or (found.version == 4 and found.ip == network.broadcast_address)
     ):
-        raise ValueError(f"{link!r}: {text!r} cannot be an address of {name!r}: it means the network, not somebody in it")
+        raise ValueError(
+            f"{link!r}: {text!r} cannot be an address of {name!r}: it means the network, not"
+            " somebody in it"
+        )
     return found
 
 
@@ -220,7 +284,8 @@ def _check_rings(links: list[tuple[Interface, Interface]], kinds: dict[str, str]
             one, other = _root(group, left.node), _root(group, right.node)
             if one == other:
                 raise ValueError(
-                    f"the link of the bridges {left.node!r} and {right.node!r} closes a ring, in which packets would go round for ever"
+                    f"the link of the bridges {left.node!r} and {right.node!r} closes a ring, in"
+                    " which packets would go round for ever"
                 )
             group[one] = other
 
@@ -231,8 +296,12 @@ def _root(group: dict[str, str], name: str) -> str:
     return name
 
 
-def _segments(links: list[tuple[Interface, Interface]], kinds: dict[str, str]) -> Iterator[list[Interface]]:
-    """Who hears whom without a router in between: all on linked bridges, or the two ends of a direct link."""
+def _segments(
+    links: list[tuple[Interface, Interface]], kinds: dict[str, str]
+) -> Iterator[list[Interface]]:
+    """Who hears whom without a router in between: all on linked bridges, or the two ends of a
+    direct link.
+    """
     group = {name: name for name in kinds}
     for left, right in links:
         if kinds[left.node] == kinds[right.node] == BRIDGE:
@@ -251,13 +320,15 @@ def _check_given(segment: list[Interface]) -> None:
     for end in segment:
         for address in end.addresses:
             if address.ip in whose:
-                raise ValueError(f"{whose[address.ip]!r} and {end.node!r} both have the address {address.ip}")
+                raise ValueError(
+                    f"{whose[address.ip]!r} and {end.node!r} both have the address {address.ip}"
+                )
             whose[address.ip] = end.node
             known, first = networks.setdefault(address.version, (address.network, end.node))
             if known != address.network:
                 raise ValueError(
-                    f"{first!r} and {end.node!r} are on one link or bridge, and {address} is not of the network {known}: "
-                    "they would not hear each other"
+                    f"{first!r} and {end.node!r} are on one link or bridge, and {address} is not of"
+                    f" the network {known}: they would not hear each other"
                 )
 
 
@@ -267,14 +338,25 @@ def _know_networks(segment: list[Interface], used: list[IpNetwork]) -> None:
         for other in used:
             if network.version == other.version and network.overlaps(other):
                 raise ValueError(
-                    f"the networks {other} and {network} overlap, and are not on one link or bridge: nobody could tell where to send"
+                    f"the networks {other} and {network} overlap, and are not on one link or"
+                    " bridge: nobody could tell where to send"
                 )
         used.append(network)
 
 
-def _give_addresses(segment: list[Interface], families: tuple[int, ...], used: list[IpNetwork]) -> None:
+def _give_addresses(
+    segment: list[Interface], families: tuple[int, ...], used: list[IpNetwork]
+) -> None:
     for family in families:
-        network = next((address.network for end in segment for address in end.addresses if address.version == family), None)
+        network = next(
+            (
+                address.network
+                for end in segment
+                for address in end.addresses
+                if address.version == family
+            ),
+            None,
+        )
         if network is None:
             network = _free(family, used)
             used.append(network)
@@ -292,7 +374,9 @@ def _give_addresses(segment: list[Interface], families: tuple[int, ...], used: l
 
 def _free(family: int, used: list[IpNetwork]) -> IpNetwork:
     for number in range(1 << 16):
-        network = ipaddress.ip_network(f"10.{number >> 8}.{number & 255}.0/24" if family == 4 else f"fd00:0:0:{number:x}::/64")
+        network = ipaddress.ip_network(
+            f"10.{number >> 8}.{number & 255}.0/24" if family == 4 else f"fd00:0:0:{number:x}::/64"
+        )
         if not any(network.version == other.version and network.overlaps(other) for other in used):
             return network
     raise ValueError("there is no free network left for all links: give some of them addresses")
@@ -300,8 +384,13 @@ def _free(family: int, used: list[IpNetwork]) -> IpNetwork:
 
 def _routes(node: str, segments: list[list[Interface]], kinds: dict[str, str]) -> tuple[Route, ...]:
     """By the fewest routers. A router is not entered from where it hides who is behind it."""
-    own = [number for number, segment in enumerate(segments) if any(end.node == node for end in segment)]
-    reached: dict[int, Interface | None] = dict.fromkeys(own)  # a segment -> the neighbour by which one gets there
+    own = [
+        number
+        for number, segment in enumerate(segments)
+        if any(end.node == node for end in segment)
+    ]
+    # A segment -> the neighbour by which one gets there
+    reached: dict[int, Interface | None] = dict.fromkeys(own)
     queue = list(own)
     while queue:
         here = queue.pop(0)
@@ -315,6 +404,14 @@ def _routes(node: str, segments: list[list[Interface]], kinds: dict[str, str]) -
     found = []
     for number, by in reached.items():
         if by is not None:
-            networks = {address.version: address.network for end in segments[number] for address in end.addresses}
-            found += [Route(networks[address.version], address.ip) for address in by.addresses if address.version in networks]
+            networks = {
+                address.version: address.network
+                for end in segments[number]
+                for address in end.addresses
+            }
+            found += [
+                Route(networks[address.version], address.ip)
+                for address in by.addresses
+                if address.version in networks
+            ]
     return tuple(found)

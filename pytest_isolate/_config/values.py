@@ -1,4 +1,7 @@
-"""Parsers of keyword values: sizes, durations, counts, names. Each returns the value or raises ``ValueError`` with what is allowed."""
+"""Parsers of keyword values: sizes, durations, counts, names.
+
+Each returns the value or raises ``ValueError`` with what is allowed.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,8 @@ def size(minimum: int) -> Parser:
             match = re.fullmatch(_SIZE, value.strip(), re.IGNORECASE)
             if match and match[3] and match[3].lower() == "b":
                 raise ValueError(
-                    f"'{match[2]}B' could mean 1000 or 1024: write '{match[1]}{match[2].upper()}' or '{match[1]}{match[2].upper()}iB'"
+                    f"'{match[2]}B' could mean 1000 or 1024: write '{match[1]}{match[2].upper()}'"
+                    f" or '{match[1]}{match[2].upper()}iB'"
                 )
             if not match:
                 raise ValueError(f"it must be {_SIZE_TEXT}")
@@ -56,7 +60,9 @@ def size(minimum: int) -> Parser:
         if value < 0 == minimum:
             raise ValueError("it must not be negative")
         if value < minimum:
-            raise ValueError(f"it must be at least {format_size(minimum)}: with less no test can run")
+            raise ValueError(
+                f"it must be at least {format_size(minimum)}: with less no test can run"
+            )
         if value > _LARGEST:
             raise ValueError("it must be less than 8 EiB, the largest limit that the kernel takes")
         return value
@@ -128,8 +134,16 @@ def fixtures(value: object) -> str | tuple[str, ...]:
     """``"shared"``, ``"fresh"``, or names of fixtures; in one text, with commas."""
     if value in ("shared", "fresh"):
         return str(value)
-    names = [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) and "," in value else value
-    if not isinstance(names, (list, tuple)) or not names or not all(isinstance(each, str) and each.isidentifier() for each in names):
+    names = (
+        [each.strip() for each in value.split(",") if each.strip()]
+        if isinstance(value, str) and "," in value
+        else value
+    )
+    if (
+        not isinstance(names, (list, tuple))
+        or not names
+        or not all(isinstance(each, str) and each.isidentifier() for each in names)
+    ):
         raise ValueError("it must be 'shared' or 'fresh' or a list of names of fixtures")
     return tuple(names)
 
@@ -137,7 +151,10 @@ def fixtures(value: object) -> str | tuple[str, ...]:
 def hostname(value: object) -> str:
     """Read a name that sethostname(2) takes: up to 64 characters."""
     if not isinstance(value, str) or not re.fullmatch(_HOSTNAME, value):
-        raise ValueError("it must be 1 to 64 letters, digits, dots and hyphens, with a letter or digit at both ends")
+        raise ValueError(
+            "it must be 1 to 64 letters, digits, dots and hyphens, with a letter or digit at both"
+            " ends"
+        )
     return value
 
 
@@ -157,7 +174,9 @@ def user(value: object) -> str | int:
         try:
             pwd.getpwnam(value)
         except (KeyError, ValueError):  # ValueError: a name with a null byte
-            raise ValueError("it must be a user of this machine, which has none of that name") from None
+            raise ValueError(
+                "it must be a user of this machine, which has none of that name"
+            ) from None
     return value
 
 
@@ -193,7 +212,9 @@ def binds(value: object) -> tuple[tuple[str, bool], ...]:
     found = []
     for each in value:
         if not isinstance(each, str | os.PathLike):
-            raise ValueError(f"it must be a list of paths, each 'PATH' or 'PATH:ro'; {each!r} is neither")
+            raise ValueError(
+                f"it must be a list of paths, each 'PATH' or 'PATH:ro'; {each!r} is neither"
+            )
         text = os.fspath(each)
         path = text.removesuffix(":ro")
         if "\0" in path:
@@ -208,8 +229,16 @@ def binds(value: object) -> tuple[tuple[str, bool], ...]:
 
 
 def first_link(value: object) -> tuple[str, str] | None:
-    """Of checked binds as they were written, the first that leads through a symbolic link, and where it leads."""
-    for each in [value] if isinstance(value, str | os.PathLike) else value if isinstance(value, Sequence) else ():
+    """Of checked binds as they were written, the first that leads through a symbolic link, and
+    where it leads.
+    """
+    for each in (
+        [value]
+        if isinstance(value, str | os.PathLike)
+        else value
+        if isinstance(value, Sequence)
+        else ()
+    ):
         path = os.path.abspath(os.fspath(each).removesuffix(":ro"))
         if (real := os.path.realpath(path)) != path:
             return path, real
@@ -224,7 +253,9 @@ def text(value: object) -> str:
 
 
 def plain(text: str) -> str:
-    """Without what a terminal would obey, on one line: names and sentences can hold what a test chose."""
+    """Without what a terminal would obey, on one line: names and sentences can hold what a test
+    chose.
+    """
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 

@@ -1,7 +1,9 @@
-"""``--isolate-doctor``: say where this is, try everything a sandbox is made of in a throwaway one, and say what is missing and what helps.
+"""``--isolate-doctor``: say where this is, try everything a sandbox is made of in a throwaway one,
+and say what is missing and what helps.
 
-That unshare(2) works proves nothing (Ubuntu 24.04 grants the namespace and then takes its rights), and that a sandbox was built does not
-prove that a test gets into it, so each capability is the whole sequence, for real: built, entered, and looked at from inside.
+That unshare(2) works proves nothing (Ubuntu 24.04 grants the namespace and then takes its rights),
+and that a sandbox was built does not prove that a test gets into it, so each capability is the
+whole sequence, for real: built, entered, and looked at from inside.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ class Finding:
     available: bool
     reason: str = ""
     remedy: str = ""
-    optional: bool = False  # an extra wall: nothing fails for the want of it unless a test asks for it
+    # An extra wall: nothing fails for the want of it unless a test asks for it
+    optional: bool = False
 
 
 _LEAST: dict[str, object] = {"net": False, "fs": "host"}
@@ -58,10 +61,22 @@ _ENTERING_DIED = 32  # EPIPE
 
 
 def examine(config: pytest.Config, *, enters: bool) -> list[Finding]:
-    """Try every capability. Entering takes a fork of this process, for which a run with threads of its tests is no place."""
+    """Try every capability.
+
+    Entering takes a fork of this process, for which a run with threads of its tests is no place.
+    """
     if sys.platform != "linux":
-        return [Finding(name, available=False, reason="namespaces are Linux's", remedy="run the tests on Linux") for name, _ in _TRIED]
-    from pytest_isolate._plan.remedies import remedy  # noqa: PLC0415 - like all that is Linux's, not for other systems
+        return [
+            Finding(
+                name,
+                available=False,
+                reason="namespaces are Linux's",
+                remedy="run the tests on Linux",
+            )
+            for name, _ in _TRIED
+        ]
+    # Like all that is Linux's, not for other systems
+    from pytest_isolate._plan.remedies import remedy  # noqa: PLC0415
     from pytest_isolate._session.run import Run  # noqa: PLC0415
 
     run = Run(config)
@@ -69,7 +84,10 @@ def examine(config: pytest.Config, *, enters: bool) -> list[Finding]:
         findings = [_try(run, name, changes, enters=enters) for name, changes in _TRIED]
     except StepFailedError as error:
         fix = remedy(error, run.here) or ""
-        findings = [Finding(name, available=False, reason=str(error), remedy=fix, optional=name in _EXTRA) for name, _ in _TRIED]
+        findings = [
+            Finding(name, available=False, reason=str(error), remedy=fix, optional=name in _EXTRA)
+            for name, _ in _TRIED
+        ]
     finally:
         run.close()
     return [*findings, _landlock(run.here)]
@@ -94,7 +112,9 @@ def _try(run: Run, name: str, changes: dict[str, object], *, enters: bool) -> Fi
     from pytest_isolate._session.plans import bare_plan_for, likely_places  # noqa: PLC0415
 
     optional = name in _EXTRA
-    spec = Spec(**{**{key: keyword.default for key, keyword in KEYWORDS.items()}, **changes}, origins={})  # type: ignore[arg-type]
+    spec = Spec(
+        **{**{key: keyword.default for key, keyword in KEYWORDS.items()}, **changes}, origins={}
+    )  # type: ignore[arg-type]
     machine = run.machine
     if name == _WITHOUT:
         plan, spec = bare_plan_for(run, spec), bare.given(spec, machine.host)
@@ -102,18 +122,36 @@ def _try(run: Run, name: str, changes: dict[str, object], *, enters: bool) -> Fi
         plan = planning.plan(spec, machine.host, Root(), likely_places(run))
     for missing in (*plan.missing, strictness.missing(spec)):
         if missing is not None:
-            return Finding(name, available=False, reason=missing.reason, remedy=missing.remedy, optional=optional)
+            return Finding(
+                name,
+                available=False,
+                reason=missing.reason,
+                remedy=missing.remedy,
+                optional=optional,
+            )
     sandbox = machine.keeper.order(plan.recipe)
     try:
         sandbox.wait_ready()
         if enters:
             _enter(run, spec, plan, sandbox)
     except StepFailedError as error:
-        return Finding(name, available=False, reason=str(error), remedy=remedy(error, machine.host.here) or "", optional=optional)
+        return Finding(
+            name,
+            available=False,
+            reason=str(error),
+            remedy=remedy(error, machine.host.here) or "",
+            optional=optional,
+        )
     finally:
         sandbox.close()
     place = machine.host.places.get(name)
-    reason = f"cgroup v{place.version}, {place.directory}" if place else bare.summary(plan) if plan.is_bare else ""
+    reason = (
+        f"cgroup v{place.version}, {place.directory}"
+        if place
+        else bare.summary(plan)
+        if plan.is_bare
+        else ""
+    )
     return Finding(name, available=True, reason=reason, optional=optional)
 
 
@@ -130,7 +168,11 @@ def _enter(run: Run, spec: Spec, plan: Plan, sandbox: Sandbox) -> None:
         written.append(cwd)
 
     def entry_with(ends: Ends) -> Entry:
-        memory = None if spec.memory is None else MemoryLimit.open(sandbox.groups["memory"], host.places["memory"], spec.memory)
+        memory = (
+            None
+            if spec.memory is None
+            else MemoryLimit.open(sandbox.groups["memory"], host.places["memory"], spec.memory)
+        )
         return Entry(
             frames=ends.frames,
             pidfd=sandbox.pidfd,
@@ -149,7 +191,10 @@ def _enter(run: Run, spec: Spec, plan: Plan, sandbox: Sandbox) -> None:
 
 
 def _look_around(entry: Entry, written: list[str]) -> None:
-    """In the child: write files where a test could write them outside. Raises ``StepFailedError``."""
+    """In the child: write files where a test could write them outside.
+
+    Raises ``StepFailedError``.
+    """
     from pytest_isolate._sandbox.frames import Writer  # noqa: PLC0415
 
     for directory in written:
@@ -170,8 +215,13 @@ def _judge(exit_: Exit) -> None:
 
 
 def capabilities(config: pytest.Config) -> dict[str, dict[str, object]]:
-    """Give the findings in the JSON report's form, at the end of a run whose tests have entered what they asked for."""
-    return {each.name: {"available": each.available, "reason": each.reason} for each in examine(config, enters=False)}
+    """Give the findings in the JSON report's form, at the end of a run whose tests have entered
+    what they asked for.
+    """
+    return {
+        each.name: {"available": each.available, "reason": each.reason}
+        for each in examine(config, enters=False)
+    }
 
 
 def main(config: pytest.Config) -> int:
@@ -185,10 +235,14 @@ def main(config: pytest.Config) -> int:
         here = environment.look()
         lines.append(f"environment: {here}")
         available = {each.name for each in findings if each.available}
-        findings += [Finding(*row, optional=True) for row in networks.rows(here, has_network="net" in available)]
+        findings += [
+            Finding(*row, optional=True)
+            for row in networks.rows(here, has_network="net" in available)
+        ]
     for each in findings:
         lines.append(
-            f"{'PASS' if each.available else 'NOTE' if each.optional else 'FAIL'}  {each.name}{': ' if each.reason else ''}{each.reason}"
+            f"{'PASS' if each.available else 'NOTE' if each.optional else 'FAIL'} "
+            f" {each.name}{': ' if each.reason else ''}{each.reason}"
         )
         if each.remedy and not each.available:
             lines.append(f"      fix: {each.remedy}")

@@ -1,4 +1,6 @@
-"""Isolated tests on systems that are not Linux: there is nothing to isolate with, so ``on_missing`` decides between a skip and an error."""
+"""Isolated tests on systems that are not Linux: there is nothing to isolate with, so ``on_missing``
+decides between a skip and an error.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,9 @@ class Elsewhere:
         except BadValueError as error:
             pytest.fail(str(error), pytrace=False)
         sentence = (
-            f"isolate: {sys.platform} has no namespaces, nor what else keeps a test apart on Linux (pidfds, subreapers, Landlock): run it "
-            f"on Linux, or plain with --isolate-off (on_missing={spec.on_missing!r}, set {spec.origin('on_missing')})"
+            f"isolate: {sys.platform} has no namespaces, nor what else keeps a test apart on Linux"
+            " (pidfds, subreapers, Landlock): run it on Linux, or plain with --isolate-off"
+            f" (on_missing={spec.on_missing!r}, set {spec.origin('on_missing')})"
         )
         if spec.on_missing == "skip":
             pytest.skip(sentence)

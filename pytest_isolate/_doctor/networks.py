@@ -1,4 +1,6 @@
-"""What this machine's kernel has for networks of hosts, for the doctor: tried, each in a namespace of its own."""
+"""What this machine's kernel has for networks of hosts, for the doctor: tried, each in a namespace
+of its own.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,23 @@ class Row(NamedTuple):
 def rows(here: Environment, *, has_network: bool) -> list[Row]:
     """Try them: hosts with links between them, and the emulator of bad ones."""
     if not has_network:
-        return [Row(name, False, "a test has no network of its own here: see net", "") for name in ("hosts", "netem")]
+        return [
+            Row(name, False, "a test has no network of its own here: see net", "")
+            for name in ("hosts", "netem")
+        ]
     kernel = Kernel((os.geteuid(), os.getegid()) if here.rootless else None)
     try:
         found = {name: kernel.errno(name) for name in NEEDS}
     except StepFailedError as error:
-        return [Row("hosts", False, str(error), remedy(error, here) or ""), Row("netem", False, "no network can be had to try it in", "")]
-    return [_hosts(found), _missing("netem", "netem", found) or Row("netem", True, "delay, jitter, loss, duplicate, reorder, corrupt", "")]
+        return [
+            Row("hosts", False, str(error), remedy(error, here) or ""),
+            Row("netem", False, "no network can be had to try it in", ""),
+        ]
+    return [
+        _hosts(found),
+        _missing("netem", "netem", found)
+        or Row("netem", True, "delay, jitter, loss, duplicate, reorder, corrupt", ""),
+    ]
 
 
 def _hosts(found: dict[str, int]) -> Row:
@@ -40,7 +52,9 @@ def _hosts(found: dict[str, int]) -> Row:
         if (row := _missing("hosts", name, found)) is not None:
             return row
     more = [word if not found[name] else f"no {word}" for name, word in _WORDS.items()]
-    return Row("hosts", True, f"net=Network(...): links, bridges, partitions, {', '.join(more)}", "")
+    return Row(
+        "hosts", True, f"net=Network(...): links, bridges, partitions, {', '.join(more)}", ""
+    )
 
 
 def _missing(row: str, name: str, found: dict[str, int]) -> Row | None:

@@ -1,8 +1,10 @@
-"""What a copy of a running Python does wrong, and what its child does about it at its beginning. docs/forking.md has all that was tried.
+"""What a copy of a running Python does wrong, and what its child does about it at its beginning.
+docs/forking.md has all that was tried.
 
-Python's own handlers of forks put right most of it: the locks of ``threading``, ``logging``, ``concurrent.futures`` and of imports,
-and the seed of ``random``. What is here they leave. The private names are those of Python 3.10 to 3.14; where one
-is missing, nothing is done (tests/unit/test_forked.py).
+Python's own handlers of forks put right most of it: the locks of ``threading``, ``logging``,
+``concurrent.futures`` and of imports, and the seed of ``random``. What is here they leave. The
+private names are those of Python 3.10 to 3.14; where one is missing, nothing is done
+(tests/unit/test_forked.py).
 """
 
 from __future__ import annotations
@@ -20,10 +22,16 @@ from typing import Any
 from pytest_isolate._errors import Step
 from pytest_isolate._forking import own_processes
 
-_TRACKERS = ("multiprocessing.resource_tracker", "joblib.externals.loky.backend.resource_tracker", "loky.backend.resource_tracker")
-_LOOPS = frozenset({"asyncio", "trio", "gevent", "tornado", "uvloop"})  # modules with an epoll(7) that outlives a test
+_TRACKERS = (
+    "multiprocessing.resource_tracker",
+    "joblib.externals.loky.backend.resource_tracker",
+    "loky.backend.resource_tracker",
+)
+# Modules with an epoll(7) that outlives a test
+_LOOPS = frozenset({"asyncio", "trio", "gevent", "tornado", "uvloop"})
 _REGISTERED = re.compile(r"^tfd: +(\d+) events: +([0-9a-f]+)", re.MULTILINE)
-_POOLS = (  # modules, and a name of each that is empty while none of its pools has threads, or is always there
+# Modules, and a name of each that is empty while none of its pools has threads, or is always there
+_POOLS = (
     ("concurrent.futures.thread", "_threads_queues"),
     ("concurrent.futures.process", "_threads_wakeups"),
     ("multiprocessing.pool", "Pool"),
@@ -35,7 +43,10 @@ Repairs = list[Callable[[], None]]
 
 
 def repairs(processes: own_processes.Stats, *, threads: bool) -> Repairs:
-    """In pytest, where looking is cheap: what its next child has to do. ``processes``: as of ``own_processes.stats``."""
+    """In pytest, where looking is cheap: what its next child has to do.
+
+    ``processes``: as of ``own_processes.stats``.
+    """
     found: Repairs = []
     if threads:
         found.append(_free_modules)
@@ -43,8 +54,13 @@ def repairs(processes: own_processes.Stats, *, threads: bool) -> Repairs:
             found.append(_refuse_work_for_nobody)
     if getattr(_forkserver(), "_forkserver_pid", None) is not None:
         found.append(_forget_forkserver)
-    found += [partial(_forget_tracker, name) for name in _TRACKERS if getattr(_tracker(name), "_fd", None) is not None]
-    if not _LOOPS.isdisjoint(sys.modules) and hasattr(select, "epoll"):  # which gevent takes away: its own loop knows of forks
+    found += [
+        partial(_forget_tracker, name)
+        for name in _TRACKERS
+        if getattr(_tracker(name), "_fd", None) is not None
+    ]
+    # Which gevent takes away: its own loop knows of forks
+    if not _LOOPS.isdisjoint(sys.modules) and hasattr(select, "epoll"):
         with Step("look at", "/proc/self/fd"):
             found += [partial(_own_epoll, fd) for fd in _epolls()]
     if processes:
@@ -60,7 +76,9 @@ def _epolls() -> Iterator[int]:
 
 
 def _own_epoll(fd: int) -> None:
-    """Give copies of event loops a set of descriptors of their own: a loop that is closed in a test would never wake up again in pytest."""
+    """Give copies of event loops a set of descriptors of their own: a loop that is closed in a test
+    would never wake up again in pytest.
+    """
     try:
         with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
             entries = _REGISTERED.findall(file.read())
@@ -68,15 +86,19 @@ def _own_epoll(fd: int) -> None:
         return
     with select.epoll() as epoll:
         for number, events in entries:
-            with contextlib.suppress(OSError):  # closed, in the child or by its owner, who had a copy of it
+            # Closed, in the child or by its owner, who had a copy of it
+            with contextlib.suppress(OSError):
                 epoll.register(int(number), int(events, 16))
         os.dup2(epoll.fileno(), fd, inheritable=False)
 
 
 class Parent:
-    """A test's parent is pytest, outside, and the kernel's number for that is 0. An orphan's is the sandbox's first process: ours, too.
+    """A test's parent is pytest, outside, and the kernel's number for that is 0.
 
-    Replaced in pytest, for whom it changes nothing, because a child would have to copy the page that it is on.
+    An orphan's is the sandbox's first process: ours, too.
+
+    Replaced in pytest, for whom it changes nothing, because a child would have to copy the page
+    that it is on.
     """
 
     def __init__(self) -> None:
@@ -106,7 +128,9 @@ def _tracker(module: str) -> Any:  # noqa: ANN401 - of a module that may not be 
 
 
 def _free_modules() -> None:
-    """Import anew what a thread that is not here was importing: whoever imports it inside would wait for that thread, for ever."""
+    """Import anew what a thread that is not here was importing: whoever imports it inside would
+    wait for that thread, for ever.
+    """
     bootstrap: Any = sys.modules.get("_frozen_importlib")
     locks = getattr(bootstrap, "_module_locks", {})
     own = threading.get_ident()
@@ -118,7 +142,10 @@ def _free_modules() -> None:
 
 
 def _forget_forkserver() -> None:
-    """Forget the fork server: it is outside, as what it starts would be. One starts inside when it is needed."""
+    """Forget the fork server: it is outside, as what it starts would be.
+
+    One starts inside when it is needed.
+    """
     server = _forkserver()
     _close(getattr(server, "_forkserver_alive_fd", None))
     server._forkserver_address = server._forkserver_alive_fd = server._forkserver_pid = None
@@ -126,17 +153,23 @@ def _forget_forkserver() -> None:
 
 
 def _forget_tracker(module: str) -> None:
-    """Forget the resource tracker: it is outside, and would unlink *there* what was registered inside. One starts inside when needed."""
+    """Forget the resource tracker: it is outside, and would unlink *there* what was registered
+    inside. One starts inside when needed.
+    """
     tracker = _tracker(module)
     _close(tracker._fd)
     tracker._fd = tracker._pid = None
     _unlock(tracker)
-    if module != _TRACKERS[0] or not hasattr(tracker, "_send"):  # joblib's counts, and removes what nobody uses any more
+    # joblib's counts, and removes what nobody uses any more
+    if module != _TRACKERS[0] or not hasattr(tracker, "_send"):
         return
     send, untold = tracker._send, set()
 
     def send_if_anybody_listens(command: str, name: str, kind: str) -> None:
-        """Without one nothing is lost: names go with the sandbox. One that starts later has not heard of those before."""
+        """Without one nothing is lost: names go with the sandbox.
+
+        One that starts later has not heard of those before.
+        """
         if command == "REGISTER" and tracker._fd is None:
             untold.add((name, kind))
         elif command == "UNREGISTER" and (tracker._fd is None or (name, kind) in untold):
@@ -154,17 +187,31 @@ def _unlock(owner: Any) -> None:  # noqa: ANN401 - of a module that may not be l
 
 
 def _refuse_work_for_nobody() -> None:
-    """Pools that were warmed in pytest have no threads here: what is given to them would be waited for, for ever."""
+    """Pools that were warmed in pytest have no threads here: what is given to them would be waited
+    for, for ever.
+    """
     module: Any = sys.modules.get("concurrent.futures.thread")
     if lost := set(getattr(module, "_threads_queues", ())):
-        _check_before(module, "ThreadPoolExecutor", "submit", lambda pool: _lost_of_threads(pool, lost))
+        _check_before(
+            module, "ThreadPoolExecutor", "submit", lambda pool: _lost_of_threads(pool, lost)
+        )
     module = sys.modules.get("concurrent.futures.process")
     if gone := set(getattr(module, "_threads_wakeups", ())):
-        _check_before(module, "ProcessPoolExecutor", "submit", lambda pool: {getattr(pool, "_executor_manager_thread", None)} & gone)
+        _check_before(
+            module,
+            "ProcessPoolExecutor",
+            "submit",
+            lambda pool: {getattr(pool, "_executor_manager_thread", None)} & gone,
+        )
     module = sys.modules.get("multiprocessing.pool")
     if module is not None:
         before = set(getattr(threading, "_dangling", ())) - {threading.current_thread()}
-        _check_before(module, "Pool", "_check_running", lambda pool: {getattr(pool, "_task_handler", None)} & before)
+        _check_before(
+            module,
+            "Pool",
+            "_check_running",
+            lambda pool: {getattr(pool, "_task_handler", None)} & before,
+        )
 
 
 def _lost_of_threads(pool: Any, lost: set[threading.Thread]) -> set[threading.Thread]:  # noqa: ANN401 - of a class that may not be loaded
@@ -191,10 +238,13 @@ def _check_before(module: object, of: str, name: str, lost_of: Any) -> None:  # 
 
 
 def _sentence(kind: str, threads: Iterable[threading.Thread]) -> str:
-    names = ", ".join(repr(thread.name) for thread in sorted(threads, key=lambda thread: thread.name))
+    names = ", ".join(
+        repr(thread.name) for thread in sorted(threads, key=lambda thread: thread.name)
+    )
     return (
-        f"isolate: this {kind} was used in pytest before the test was forked, and its threads ({names}) are not in the copy: nobody would "
-        "do this work. Make it inside: in the test, in a function-scoped fixture, or in a shared one with fixtures='fresh'"
+        f"isolate: this {kind} was used in pytest before the test was forked, and its threads"
+        f" ({names}) are not in the copy: nobody would do this work. Make it inside: in the test,"
+        " in a function-scoped fixture, or in a shared one with fixtures='fresh'"
     )
 
 

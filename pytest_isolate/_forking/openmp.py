@@ -1,8 +1,9 @@
 """GNU's OpenMP (libgomp, as scikit-learn, PyTorch and others bring it along) and forks.
 
-It keeps the threads of a parallel region for the next one. They are not in a forked child, which waits for them at its own first region for
-ever. OpenMP 5.0 has a word for letting go of them, which pytest says before it forks; both start others when they need some.
-LLVM's and Intel's OpenMP, and OpenBLAS, have handlers of forks.
+It keeps the threads of a parallel region for the next one. They are not in a forked child, which
+waits for them at its own first region for ever. OpenMP 5.0 has a word for letting go of them, which
+pytest says before it forks; both start others when they need some. LLVM's and Intel's OpenMP, and
+OpenBLAS, have handlers of forks.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ class OpenMP:
             pause(_SOFT)
 
     def _look(self) -> None:
-        with Step("read", "/proc/self/maps"), open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
+        with (
+            Step("read", "/proc/self/maps"),
+            open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file,
+        ):
             found = set(_LIBRARY.findall(file.read()))
         for path in found - self._pauses.keys():
             import ctypes  # noqa: PLC0415 - where there is one

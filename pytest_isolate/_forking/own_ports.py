@@ -1,7 +1,8 @@
-"""A port that a test binds itself is the test's: before it does, the relay is asked to let go of it.
+"""A port that a test binds itself is the test's: before it does, the relay is asked to let go of
+it.
 
-In the child, by an audit event of Python's. The relay listens in each sandbox's network that has one, at an abstract name; where it does
-not, the kernel says so at once.
+In the child, by an audit event of Python's. The relay listens in each sandbox's network that has
+one, at an abstract name; where it does not, the kernel says so at once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Timers of this process that a forked child is without, stopped for a test's time here and started again inside."""
+"""Timers of this process that a forked child is without, stopped for a test's time here and started
+again inside.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +26,24 @@ class Stopped:
 
     @classmethod
     def here(cls) -> Stopped:
-        """Stop what would go off in pytest while it waits. Those of processor time go on: waiting takes none."""
+        """Stop what would go off in pytest while it waits.
+
+        Those of processor time go on: waiting takes none.
+        """
         real = signal.setitimer(signal.ITIMER_REAL, 0)
-        return cls(real, signal.getitimer(signal.ITIMER_VIRTUAL), signal.getitimer(signal.ITIMER_PROF), dump_later.suspend())
+        return cls(
+            real,
+            signal.getitimer(signal.ITIMER_VIRTUAL),
+            signal.getitimer(signal.ITIMER_PROF),
+            dump_later.suspend(),
+        )
 
     @property
     def any_set(self) -> bool:
         """Whether any of them was to go off."""
-        return self.dump is not None or any(each[0] for each in (self.real, self.virtual, self.profiling))
+        return self.dump is not None or any(
+            each[0] for each in (self.real, self.virtual, self.profiling)
+        )
 
     def start_inside(self) -> None:
         """In the child, whose timers fork(2) cleared."""
@@ -50,7 +62,9 @@ class Stopped:
 
 @contextlib.contextmanager
 def standing_still() -> Iterator[None]:
-    """While this process does what is no part of the test whose time is measured: waits for others, or builds a sandbox."""
+    """While this process does what is no part of the test whose time is measured: waits for others,
+    or builds a sandbox.
+    """
     timers, began = Stopped.here(), time.monotonic()
     try:
         yield

@@ -1,4 +1,6 @@
-"""What a test sends to a server in datagrams, and what comes back: for each of its addresses one socket outside, as a router has it."""
+"""What a test sends to a server in datagrams, and what comes back: for each of its addresses one
+socket outside, as a router has it.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class _Route:
 
     def __init__(self, listener: Datagrams, client: Address, meant: bytes | None) -> None:
         self.client, self.meant = client, meant
-        self.outside = _socket.socket(listener.family, _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC)
+        self.outside = _socket.socket(
+            listener.family, _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
+        )
         self._listener = listener
 
     def back(self, _: int) -> None:
@@ -49,7 +53,8 @@ class Datagrams:
         self.refused = 0
         self._is_closed = False
         self._counted = self._sent = self._received = 0
-        self._routes: dict[tuple[Address, bytes | None], _Route] = {}  # the one that spoke last is the last
+        # The one that spoke last is the last
+        self._routes: dict[tuple[Address, bytes | None], _Route] = {}
         if self.family == _socket.AF_INET6:
             inside.setsockopt(_socket.IPPROTO_IPV6, _PKTINFO6 - 1, 1)
         else:
@@ -61,9 +66,12 @@ class Datagrams:
         for _ in range(_MOST_AT_ONCE):
             try:
                 data, ancillary, _, client = self._inside.recvmsg(_LARGEST, _ROOM)
-            except OSError:  # nothing more, or an answer came to an address that nobody has any more
+            except OSError:
+                # Nothing more, or an answer came to an address that nobody has any more
                 return
-            meant = next((value for level, kind, value in ancillary if kind in {_PKTINFO, _PKTINFO6}), None)
+            meant = next(
+                (value for level, kind, value in ancillary if kind in {_PKTINFO, _PKTINFO6}), None
+            )
             try:
                 self._route(client[:2], meant).outside.send(data)
                 self._sent += len(data)
@@ -92,16 +100,25 @@ class Datagrams:
         """Where a datagram was sent to."""
         if meant is None:
             return str(self._inside.getsockname()[0])
-        return _socket.inet_ntop(self.family, meant[:16] if self.family == _socket.AF_INET6 else meant[8:12])
+        return _socket.inet_ntop(
+            self.family, meant[:16] if self.family == _socket.AF_INET6 else meant[8:12]
+        )
 
     def answer(self, route: _Route, data: bytes) -> None:
         """Have a test read it from where it had sent to."""
-        level, kind = (_socket.IPPROTO_IPV6, _PKTINFO6) if self.family == _socket.AF_INET6 else (_socket.IPPROTO_IP, _PKTINFO)
+        level, kind = (
+            (_socket.IPPROTO_IPV6, _PKTINFO6)
+            if self.family == _socket.AF_INET6
+            else (_socket.IPPROTO_IP, _PKTINFO)
+        )
         meant = route.meant
         if meant is not None and self.family == _socket.AF_INET:
-            meant = bytes(4) + meant[8:12] + bytes(4)  # the address to send from stands where that which was meant for us stood
+            # The address to send from stands where that which was meant for us stood
+            meant = bytes(4) + meant[8:12] + bytes(4)
         try:
-            self._inside.sendmsg([data], [] if meant is None else [(level, kind, meant)], 0, route.client)
+            self._inside.sendmsg(
+                [data], [] if meant is None else [(level, kind, meant)], 0, route.client
+            )
             self._received += len(data)
         except OSError:  # nobody is there any more
             return
@@ -111,7 +128,9 @@ class Datagrams:
         route.outside.close()
 
     def used(self) -> tuple[int, int, int, int]:
-        """Addresses that sent something, bytes to the server and from it, and the errno where nobody took them."""
+        """Addresses that sent something, bytes to the server and from it, and the errno where
+        nobody took them.
+        """
         if not self._is_closed:
             self.there()
         return self._counted, self._sent, self._received, self.refused

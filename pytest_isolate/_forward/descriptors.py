@@ -9,7 +9,10 @@ import time
 
 
 def sockets() -> set[int]:
-    """By inode, so that a number that was closed and given to another one is seen. None where there is no /proc to look in."""
+    """By inode, so that a number that was closed and given to another one is seen.
+
+    None where there is no /proc to look in.
+    """
     found: set[int] = set()
     if not os.path.isdir("/proc/self/fd"):
         return found
@@ -23,7 +26,12 @@ def sockets() -> set[int]:
     return found
 
 
-#: When this plugin was loaded, which is before conftests are: ticks since the kernel booted, as it notes them for a process's start.
-BEGAN = int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")) if sys.platform == "linux" else 0
+#: When this plugin was loaded, which is before conftests are: ticks since the kernel booted, as it
+#: notes them for a process's start.
+BEGAN = (
+    int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
+    if sys.platform == "linux"
+    else 0
+)
 #: Sockets that were open by then: whoever started pytest has left them.
 INHERITED = frozenset(sockets()) if sys.platform == "linux" else frozenset[int]()

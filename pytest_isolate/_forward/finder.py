@@ -1,8 +1,10 @@
-"""Which servers shared fixtures have started: in pytest's own threads, in its processes and in those that left these.
+"""Which servers shared fixtures have started: in pytest's own threads, in its processes and in
+those that left these.
 
-Theory of operation. Only the kernel knows who listens (``_linux/sock_diag.py``), and only /proc whose that is. Before each test it is
-asked as little as possible: nothing where no code of fixtures ran since the last look and pytest has neither processes nor threads that
-could have begun to listen meanwhile; else the kernel's list, 0.3 ms; and who has what, where that list has changed.
+Theory of operation. Only the kernel knows who listens (``_linux/sock_diag.py``), and only /proc
+whose that is. Before each test it is asked as little as possible: nothing where no code of fixtures
+ran since the last look and pytest has neither processes nor threads that could have begun to listen
+meanwhile; else the kernel's list, 0.3 ms; and who has what, where that list has changed.
 """
 
 from __future__ import annotations
@@ -40,15 +42,22 @@ class Started(NamedTuple):
 
 
 class Finder:
-    """Of one run. ``requests`` gives the encoded questions, when they are needed first; it raises ``StepFailedError``."""
+    """Of one run.
 
-    def __init__(self, requests: Callable[[], Sequence[bytes]], began: int, before: frozenset[int]) -> None:
+    ``requests`` gives the encoded questions, when they are needed first; it raises
+    ``StepFailedError``.
+    """
+
+    def __init__(
+        self, requests: Callable[[], Sequence[bytes]], began: int, before: frozenset[int]
+    ) -> None:
         self._requests = requests
         self._began, self._before = began, before  # when the run did, and which sockets there were
         self._state: object = None
         self._list: list[Listening] = []
         self.found: tuple[Server, ...] = ()  # as of the last look
-        self.sockets: dict[int, str] = {}  # inodes -> the fixture in whose set-up this process got them
+        # Inodes -> the fixture in whose set-up this process got them
+        self.sockets: dict[int, str] = {}
         self._processes: dict[int, str] = {}  # pids -> the fixture that started them
         self._set_ups: list[SetUp] = []  # in which processes were started, which may have left us
         self._others: set[int] = set()  # inodes of sockets that are nobody's of these
@@ -61,14 +70,20 @@ class Finder:
         self.sockets.update(dict.fromkeys(sockets, fixture))
         if new or _reaped() != before.reaped:
             said = os.environ.get("PYTEST_CURRENT_TEST", "")
-            self._set_ups = [*self._set_ups[-_MOST_SET_UPS:], SetUp(fixture, said, before.tick, owners.now())]
+            self._set_ups = [
+                *self._set_ups[-_MOST_SET_UPS:],
+                SetUp(fixture, said, before.tick, owners.now()),
+            ]
 
     def listening(self) -> list[Listening]:
         """Ask for the kernel's list. Raises ``OSError`` and ``StepFailedError``."""
         return sock_diag.listening(self._requests())
 
     def look(self, changes: int, children: set[int]) -> tuple[Server, ...]:
-        """All that there are now. ``changes``: a number that is another when code of fixtures ran. Raises ``StepFailedError``."""
+        """All that there are now.
+
+        ``changes``: a number that is another when code of fixtures ran. Raises ``StepFailedError``.
+        """
         live = bool(children or self._set_ups or threading.active_count() > 1)
         state = changes, children
         if (state == self._state and not live) or self.unknown is not None:
@@ -83,7 +98,9 @@ class Finder:
                 return ()
             if now != self._list or state != self._state:
                 self._list = now
-                self.found = tuple(dict.fromkeys(self._servers({each.inode: each for each in now}, children)))
+                self.found = tuple(
+                    dict.fromkeys(self._servers({each.inode: each for each in now}, children))
+                )
         self._state = state
         return self.found
 
@@ -91,10 +108,14 @@ class Finder:
         for inode in self._before:
             waiting.pop(inode, None)
         for inode in waiting.keys() & owners.own_servers():
-            yield from _server(waiting.pop(inode), os.getpid(), "pytest itself", self.sockets.get(inode))
+            yield from _server(
+                waiting.pop(inode), os.getpid(), "pytest itself", self.sockets.get(inode)
+            )
         for pid, root in owners.tree(children, self._began):
             for inode in waiting.keys() & owners.sockets_of(pid):
-                yield from _server(waiting.pop(inode), pid, owners.command(pid), self._processes.get(root))
+                yield from _server(
+                    waiting.pop(inode), pid, owners.command(pid), self._processes.get(root)
+                )
         if self._set_ups and not waiting.keys() <= self._others:
             for pid, fixture in owners.daemons(self._set_ups):
                 for inode in waiting.keys() & owners.sockets_of(pid):
@@ -119,7 +140,9 @@ def _server(each: Listening, pid: int, process: str, fixture: str | None) -> Ite
 
 
 def _real(path: str, pid: int) -> str | None:
-    """Return a socket's path without symbolic links; None if there is no socket by that name any more."""
+    """Return a socket's path without symbolic links; None if there is no socket by that name any
+    more.
+    """
     if not path.startswith("/"):
         base = owners.directory(pid)
         if base is None:

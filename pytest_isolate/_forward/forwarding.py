@@ -1,4 +1,6 @@
-"""What a run knows of servers that its tests reach, and the relay that carries to them what they say."""
+"""What a run knows of servers that its tests reach, and the relay that carries to them what they
+say.
+"""
 
 from __future__ import annotations
 
@@ -43,13 +45,19 @@ class Forwarding:
     def _pids(self) -> set[int]:
         try:
             return self._children.pids()
-        except StepFailedError:  # what shared fixtures need is no matter of ours: then nobody knows which of them started a server
+        except StepFailedError:
+            # What shared fixtures need is no matter of ours: then nobody knows which of them
+            # started a server
             return set()
 
-    def servers(self, changes: int, children: set[int], but_of: Sequence[str] = ()) -> tuple[Server, ...]:
+    def servers(
+        self, changes: int, children: set[int], but_of: Sequence[str] = ()
+    ) -> tuple[Server, ...]:
         """Those of shared fixtures, now. Raises ``StepFailedError``."""
         found = self._finder.look(changes, children)
-        return tuple(server for server in found if server.fixture not in but_of) if but_of else found
+        return (
+            tuple(server for server in found if server.fixture not in but_of) if but_of else found
+        )
 
     def others(self, destinations: Sequence[Destination]) -> tuple[Server, ...]:
         """Those that a test names. Raises ``NobodyThereError`` and ``StepFailedError``."""
@@ -57,7 +65,10 @@ class Forwarding:
             return self._others.find(destinations)
 
     def missed(self) -> Missed:
-        """For a test that failed: who listens on the machine now. Nobody, where the kernel cannot say."""
+        """For a test that failed: who listens on the machine now.
+
+        Nobody, where the kernel cannot say.
+        """
         try:
             return Missed(self._finder.listening(), self._finder.found, self._finder.sockets)
         except (OSError, StepFailedError):
@@ -73,8 +84,17 @@ class Forwarding:
         if servers:
             self._relaying.open(sandbox, servers)
 
-    def used(self, sandbox: Sandbox, servers: Sequence[Server], sockets: Sequence[Server], before: list[Figures]) -> Iterator[Used]:
-        """Say what a test had of its servers, those with ``sockets`` in the file system last. ``before``: of earlier tests in it."""
+    def used(
+        self,
+        sandbox: Sandbox,
+        servers: Sequence[Server],
+        sockets: Sequence[Server],
+        before: list[Figures],
+    ) -> Iterator[Used]:
+        """Say what a test had of its servers, those with ``sockets`` in the file system last.
+
+        ``before``: of earlier tests in it.
+        """
         figures = self._relaying.used(sandbox) if servers else []
         for at, server in enumerate(servers):
             if not figures:
@@ -93,7 +113,10 @@ class Forwarding:
 
     def descriptors(self) -> tuple[int, ...]:
         """Return what no test may inherit."""
-        return (*(() if self._children.fd < 0 else (self._children.fd,)), *self._relaying.descriptors())
+        return (
+            *(() if self._children.fd < 0 else (self._children.fd,)),
+            *self._relaying.descriptors(),
+        )
 
     def close(self) -> None:
         """End it when the run is over."""

@@ -1,6 +1,7 @@
 """Sockets in a sandbox's network, at the places where a test looks for its servers.
 
-Made by a process that shares this one's memory and descriptors (``_linux/kin.py``), joins the sandbox's network for it and is gone
+Made by a process that shares this one's memory and descriptors (``_linux/kin.py``), joins the
+sandbox's network for it and is gone
 then: the sockets are this process's. Root and user take the same way.
 """
 
@@ -28,7 +29,9 @@ _QUEUE = 1024  # connections that wait for the relay
 _FLAGS = _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
 
 
-def open_sockets(kin: Kin, pidfd: int, namespaces: int, places: list[Place]) -> list[_socket.socket]:
+def open_sockets(
+    kin: Kin, pidfd: int, namespaces: int, places: list[Place]
+) -> list[_socket.socket]:
     """One for each place. Raises ``StepFailedError``, with none left open."""
     made: list[_socket.socket] = []
 
@@ -51,15 +54,26 @@ def open_sockets(kin: Kin, pidfd: int, namespaces: int, places: list[Place]) -> 
 
 
 def _have_addresses(places: list[Place]) -> None:
-    """Give the sandbox's loopback the addresses of servers that are not at the machine's: 127.0.0.0/8 and ::1 it has."""
-    numbers = dict.fromkeys(place.address for place in places if place.kind in {TCP, UDP} and place.address not in _EVERY)
+    """Give the sandbox's loopback the addresses of servers that are not at the machine's:
+    127.0.0.0/8 and ::1 it has.
+    """
+    numbers = dict.fromkeys(
+        place.address
+        for place in places
+        if place.kind in {TCP, UDP} and place.address not in _EVERY
+    )
     own = [number for number in numbers if not (number == "::1" or number.startswith("127."))]
     for at, number in enumerate(own):
         with Step("give the sandbox the address", number):
             if ":" in number:
-                _ioctl(_socket.AF_INET6, _SIOCSIFADDR, _socket.inet_pton(_socket.AF_INET6, number) + _WHOLE + _LOOPBACK)
+                _ioctl(
+                    _socket.AF_INET6,
+                    _SIOCSIFADDR,
+                    _socket.inet_pton(_socket.AF_INET6, number) + _WHOLE + _LOOPBACK,
+                )
                 continue
-            name = (b"lo:%d" % (at + 1)).ljust(16, b"\0")  # a further address of an interface has a name of its own
+            # A further address of an interface has a name of its own
+            name = (b"lo:%d" % (at + 1)).ljust(16, b"\0")
             for call, value in ((_SIOCSIFADDR, number), (_SIOCSIFNETMASK, "255.255.255.255")):
                 _ioctl(_socket.AF_INET, call, name + _INET + _socket.inet_aton(value) + bytes(16))
 
@@ -73,13 +87,23 @@ def _ioctl(family: int, call: int, request: bytes) -> None:
 
 
 def _listen(place: Place) -> _socket.socket:
-    family = _socket.AF_UNIX if place.kind in {ABSTRACT, RELAY} else _socket.AF_INET6 if ":" in place.address else _socket.AF_INET
-    made = _socket.socket(family, (_socket.SOCK_DGRAM if place.kind in {UDP, RELAY} else _socket.SOCK_STREAM) | _FLAGS)
+    family = (
+        _socket.AF_UNIX
+        if place.kind in {ABSTRACT, RELAY}
+        else _socket.AF_INET6
+        if ":" in place.address
+        else _socket.AF_INET
+    )
+    made = _socket.socket(
+        family, (_socket.SOCK_DGRAM if place.kind in {UDP, RELAY} else _socket.SOCK_STREAM) | _FLAGS
+    )
     try:
         if place.kind in {ABSTRACT, RELAY}:
             made.bind(b"\0" + place.address.encode("utf-8", "surrogateescape"))
         else:
-            if place.kind == TCP:  # a test before this one in the same sandbox may have left connections that are not quite over
+            # A test before this one in the same sandbox may have left connections that are not
+            # quite over
+            if place.kind == TCP:
                 made.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
             if family == _socket.AF_INET6:
                 made.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, place.only_v6)

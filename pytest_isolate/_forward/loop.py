@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     Pipe = tuple[int, int]
 
 IN, OUT = select.EPOLLIN, select.EPOLLOUT
-PIPE = 1 << 20  # bytes that one splice(2) carries at most; with 64 KiB half as many go through in a second
+# Bytes that one splice(2) carries at most; with 64 KiB half as many go through in a second
+PIPE = 1 << 20
 _MOST_PIPES = 16  # that are kept for whoever comes next
 
 
@@ -29,7 +30,10 @@ class Loop:
         self._pipes: list[Pipe] = []
 
     def want(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
-        """Have ``handler`` called with what has come of ``events``. Without any it is not called at all."""
+        """Have ``handler`` called with what has come of ``events``.
+
+        Without any it is not called at all.
+        """
         before = self._events.get(fd, 0)
         self._handlers[fd] = handler
         if events == before:
@@ -54,9 +58,14 @@ class Loop:
 
     def turn(self) -> None:
         """Wait for something to come, and see to it."""
-        timeout = None if not self._later else max(0.0, min(at for at, _ in self._later) - time.monotonic())
+        timeout = (
+            None
+            if not self._later
+            else max(0.0, min(at for at, _ in self._later) - time.monotonic())
+        )
         for fd, events in self._epoll.poll(timeout):
-            if (handler := self._handlers.get(fd)) is not None:  # else another one's handler closed it
+            # Else another one's handler closed it
+            if (handler := self._handlers.get(fd)) is not None:
                 handler(events)
         now = time.monotonic()
         due = [call for at, call in self._later if at <= now]
@@ -71,7 +80,8 @@ class Loop:
         ends = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, PIPE)
-        except OSError:  # a user may have so much memory in pipes and no more: what it has by itself is enough
+        except OSError:
+            # A user may have so much memory in pipes and no more: what it has by itself is enough
             return ends
         return ends
 

@@ -13,20 +13,37 @@ from pytest_isolate._linux.sock_diag import Listening
 class Missed:
     """The kernel's list at one moment, and what is known of fixtures' servers."""
 
-    def __init__(self, listening: Sequence[Listening], known: Sequence[Server], fixtures: Mapping[int, str]) -> None:
+    def __init__(
+        self, listening: Sequence[Listening], known: Sequence[Server], fixtures: Mapping[int, str]
+    ) -> None:
         self._listening, self._known, self._fixtures = listening, known, fixtures
 
     def at_port(self, port: int) -> str | None:
         """Who has a TCP port, in words; None if nobody has."""
-        server = next((each for each in self._known if each.place.kind == "tcp" and each.place.port == port), None)
-        each = next((each for each in self._listening if (each.kind, each.port) == ("tcp", port)), None)
+        server = next(
+            (each for each in self._known if each.place.kind == "tcp" and each.place.port == port),
+            None,
+        )
+        each = next(
+            (each for each in self._listening if (each.kind, each.port) == ("tcp", port)), None
+        )
         return self._who(server, each)
 
     def at_path(self, path: str) -> str | None:
         """Who listens at a Unix socket, in words; None if nobody does."""
         real = os.path.realpath(path)
         server = next((each for each in self._known if each.place.address in {path, real}), None)
-        return self._who(server, next((each for each in self._listening if each.kind == "unix" and each.address in {path, real}), None))
+        return self._who(
+            server,
+            next(
+                (
+                    each
+                    for each in self._listening
+                    if each.kind == "unix" and each.address in {path, real}
+                ),
+                None,
+            ),
+        )
 
     def _who(self, server: Server | None, listening: Listening | None) -> str | None:
         if server is not None:

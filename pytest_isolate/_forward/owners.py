@@ -1,4 +1,7 @@
-"""Who has a socket: this process, one that it started, or one that left its parent, as daemons do. All by /proc."""
+"""Who has a socket: this process, one that it started, or one that left its parent, as daemons do.
+
+All by /proc.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from typing import NamedTuple
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PARENT, _TERMINAL, _STARTED = 4 - 3, 7 - 3, 22 - 3
-_GONE = (FileNotFoundError, ProcessLookupError, PermissionError)  # it ended while we looked, or is another user's
+# It ended while we looked, or is another user's
+_GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
 _PREFIX = "socket:["
 _CURRENT = b"PYTEST_CURRENT_TEST="
 _WORKER = b"PYTEST_XDIST_WORKER="
@@ -33,11 +37,15 @@ def own_servers() -> set[int]:
 
 def _waits(fd: int) -> bool:
     with contextlib.closing(_socket.socket(fileno=os.dup(fd))) as each:
-        return each.type == _socket.SOCK_DGRAM or bool(each.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN))
+        return each.type == _socket.SOCK_DGRAM or bool(
+            each.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN)
+        )
 
 
 def tree(roots: Iterable[int], since: int) -> Iterator[tuple[int, int]]:
-    """Return processes that began since a tick, and their descendants: each with the root that it stands below."""
+    """Return processes that began since a tick, and their descendants: each with the root that it
+    stands below.
+    """
     waiting = [(pid, pid) for pid in roots if (started(pid) or 0) >= since]
     while waiting:
         pid, root = waiting.pop()
@@ -48,7 +56,10 @@ def tree(roots: Iterable[int], since: int) -> Iterator[tuple[int, int]]:
 def _children(pid: int) -> Iterator[int]:
     with contextlib.suppress(*_GONE):
         for thread in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(*_GONE), open(f"/proc/{pid}/task/{thread}/children", "rb", buffering=0) as file:
+            with (
+                contextlib.suppress(*_GONE),
+                open(f"/proc/{pid}/task/{thread}/children", "rb", buffering=0) as file,
+            ):
                 yield from map(int, file.readall().split())
 
 
@@ -64,8 +75,9 @@ class SetUp(NamedTuple):
 def daemons(set_ups: Sequence[SetUp]) -> Iterator[tuple[int, str]]:
     """Return processes that left their parent, with the fixture in whose set-up they were started.
 
-    Pytest's own word of itself in their environment says it. Some write over that (redis-server, to show what it does): of those it is
-    who began while the fixture was set up, in pytest's own control groups, without a terminal, and whose parent is older than that.
+    Pytest's own word of itself in their environment says it. Some write over that (redis-server, to
+    show what it does): of those it is who began while the fixture was set up, in pytest's own
+    control groups, without a terminal, and whose parent is older than that.
     """
     told = {_CURRENT + os.fsencode(each.said): each.fixture for each in set_ups}
     worker = _WORKER + os.fsencode(os.environ.get("PYTEST_XDIST_WORKER", ""))
@@ -79,8 +91,12 @@ def daemons(set_ups: Sequence[SetUp]) -> Iterator[tuple[int, str]]:
             theirs = next((each for each in variables if each.startswith(_WORKER)), _WORKER)
             fixture = told.get(words[0]) if theirs == worker else None
         else:
-            fixture = next((each.fixture for each in set_ups if each.begin <= began <= each.end), None)
-            if fixture is not None and not (_is_daemon(int(name), since) and _read(f"/proc/{name}/cgroup") == own):
+            fixture = next(
+                (each.fixture for each in set_ups if each.begin <= began <= each.end), None
+            )
+            if fixture is not None and not (
+                _is_daemon(int(name), since) and _read(f"/proc/{name}/cgroup") == own
+            ):
                 fixture = None
         if fixture is not None:
             yield int(name), fixture
@@ -88,7 +104,9 @@ def daemons(set_ups: Sequence[SetUp]) -> Iterator[tuple[int, str]]:
 
 def _is_daemon(pid: int, since: int) -> bool:
     fields = _stat(pid)
-    return bool(fields) and fields[_TERMINAL] == b"0" and (started(int(fields[_PARENT])) or 0) < since
+    return (
+        bool(fields) and fields[_TERMINAL] == b"0" and (started(int(fields[_PARENT])) or 0) < since
+    )
 
 
 def started(pid: int) -> int | None:
@@ -129,7 +147,9 @@ def sockets_of(pid: int) -> set[int]:
 
 
 def holder(inode: int) -> str | None:
-    """Who has a socket, of all processes that this user may look at; the first of them, which is the one that made it."""
+    """Who has a socket, of all processes that this user may look at; the first of them, which is
+    the one that made it.
+    """
     for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
         if inode in sockets_of(pid):
             return command(pid)

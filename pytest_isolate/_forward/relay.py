@@ -1,10 +1,13 @@
-"""The relay: a small process, exec'd once, that stands between tests and the servers of their shared fixtures.
+"""The relay: a small process, exec'd once, that stands between tests and the servers of their
+shared fixtures.
 
-Theory of operation. A sandbox's network has nothing but a loopback of its own. For each server this process has a socket there, at
-the server's own address and port (``inside.py``); who comes there is connected to the server outside, and what they say to each
-other is carried (``streams.py``, ``datagrams.py``). One process for a run, and not a thread of pytest: no flood holds pytest
-up. Nothing here waits for anybody but in one epoll(7); each sandbox has so many connections and no more, and then its own tests
-wait. It forgets a sandbox when that's PID 1 ends, and leaves when pytest does, by whatever death. No test's code runs in it.
+Theory of operation. A sandbox's network has nothing but a loopback of its own. For each server this
+process has a socket there, at the server's own address and port (``inside.py``); who comes there is
+connected to the server outside, and what they say to each other is carried (``streams.py``,
+``datagrams.py``). One process for a run, and not a thread of pytest: no flood holds pytest up.
+Nothing here waits for anybody but in one epoll(7); each sandbox has so many connections and no
+more, and then its own tests wait. It forgets a sandbox when that's PID 1 ends, and leaves when
+pytest does, by whatever death. No test's code runs in it.
 """
 
 from __future__ import annotations
@@ -72,7 +75,9 @@ class _Listener:
         self._counted += 1
         to = client.getsockname()
         try:
-            connection = Connection(self._loop, client, to if isinstance(to, bytes) else to[:2], self._ended)
+            connection = Connection(
+                self._loop, client, to if isinstance(to, bytes) else to[:2], self._ended
+            )
         except OSError:
             client.close()
             raise
@@ -88,11 +93,18 @@ class _Listener:
         self._sandbox.ended(connection)
 
     def used(self) -> tuple[int, int, int, int]:
-        """Return connections, bytes to the server and from it, and the errno of one that it would not have."""
+        """Return connections, bytes to the server and from it, and the errno of one that it would
+        not have.
+        """
         if not self._is_closed:
             self.accept()
         sent = self._sent + sum(each.there.carried for each in self._open)
-        return self._counted, sent, self._received + sum(each.back.carried for each in self._open), self._refused
+        return (
+            self._counted,
+            sent,
+            self._received + sum(each.back.carried for each in self._open),
+            self._refused,
+        )
 
     def close(self) -> None:
         """Nobody comes any more: who has come already is taken."""
@@ -130,20 +142,29 @@ class _Desk:
 class _Sandbox:
     """What the relay has for one sandbox, until its PID 1 ends."""
 
-    def __init__(self, loop: Loop, pidfd: int, places: list[Place], sockets: list[_socket.socket]) -> None:
+    def __init__(
+        self, loop: Loop, pidfd: int, places: list[Place], sockets: list[_socket.socket]
+    ) -> None:
         self._loop, self._pidfd = loop, pidfd
         self.connections: set[Connection] = set()
         self._desk = _Desk(loop, sockets.pop(), self._let_go)
         self._places = places
         self.listeners: list[_Listener | Datagrams] = [
-            Datagrams(loop, inside, place.port) if place.kind == UDP else _Listener(loop, inside, self)
+            (
+                Datagrams(loop, inside, place.port)
+                if place.kind == UDP
+                else _Listener(loop, inside, self)
+            )
             for place, inside in zip(places, sockets)  # noqa: B905 - one for each
         ]
 
     def _let_go(self, message: bytes) -> None:
         """Of a port that the test wants itself."""
         for place, listener in zip(self._places, self.listeners):  # noqa: B905 - one for each
-            if message == b"%d:%d" % (_socket.SOCK_DGRAM if place.kind == UDP else _socket.SOCK_STREAM, place.port):
+            if message == b"%d:%d" % (
+                _socket.SOCK_DGRAM if place.kind == UDP else _socket.SOCK_STREAM,
+                place.port,
+            ):
                 listener.close()
 
     @property
@@ -187,7 +208,8 @@ class Relay:
         self._sandboxes: dict[int, _Sandbox] = {}
         self._is_needed = True
         self._loop.want(requests.fileno(), IN, self._hear)
-        self._parent = os.pidfd_open(os.getppid())  # a copy of pytest's socket in some child of its own must not hide its end
+        # A copy of pytest's socket in some child of its own must not hide its end
+        self._parent = os.pidfd_open(os.getppid())
         self._loop.want(self._parent, IN, self._on_end)
 
     def serve(self) -> None:
@@ -210,7 +232,10 @@ class Relay:
             self._say_used(request.sandbox)
 
     def _open(self, request: OpenServers, pidfd: int) -> None:
-        places, number = [Place(*each) for each in Places.unpack(request.packed).places], request.sandbox
+        places, number = (
+            [Place(*each) for each in Places.unpack(request.packed).places],
+            request.sandbox,
+        )
         try:
             sockets = open_sockets(self._kin, pidfd, request.namespaces, [*places, _DESK])
         except StepFailedError as error:

@@ -1,4 +1,6 @@
-"""pytest's side of the relay: started by the first test that has a server to reach, asked at each sandbox's begin and end."""
+"""pytest's side of the relay: started by the first test that has a server to reach, asked at each
+sandbox's begin and end.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,12 @@ class Figures(NamedTuple):
         """Of one of several tests in one sandbox."""
         if before is None:
             return self
-        return Figures(self.connections - before.connections, self.sent - before.sent, self.received - before.received, self.refused)
+        return Figures(
+            self.connections - before.connections,
+            self.sent - before.sent,
+            self.received - before.received,
+            self.refused,
+        )
 
 
 class Relaying:
@@ -63,7 +70,11 @@ class Relaying:
         packed = Places(tuple(tuple(server.place) for server in servers)).pack()
         answer = self._opened(sandbox, packed) or self._opened(sandbox, packed)
         if answer is None:
-            raise StepFailedError("ask", "the relay, a helper process of pytest-isolate, for the servers of shared fixtures", 32)
+            raise StepFailedError(
+                "ask",
+                "the relay, a helper process of pytest-isolate, for the servers of shared fixtures",
+                32,
+            )
         if isinstance(answer, Failed):
             raise answer.error()
         sandbox.relayed = self._number
@@ -71,14 +82,21 @@ class Relaying:
     def _opened(self, sandbox: Sandbox, packed: str) -> Message | None:
         if self._channel is None:
             self._start()
-        answer = self._ask(OpenServers(self._number, sandbox.recipe.namespaces & _NETWORK, packed), (sandbox.pidfd,))
+        answer = self._ask(
+            OpenServers(self._number, sandbox.recipe.namespaces & _NETWORK, packed),
+            (sandbox.pidfd,),
+        )
         if answer is None:  # it has died, perhaps long ago: the kernel or a person ended it
             self.close()
         return answer
 
     def used(self, sandbox: Sandbox) -> list[Figures] | None:
         """For each of its servers, so far. None where the relay has died."""
-        answer = self._ask(AskUsed(sandbox.relayed)) if sandbox.relayed and self._channel is not None else None
+        answer = (
+            self._ask(AskUsed(sandbox.relayed))
+            if sandbox.relayed and self._channel is not None
+            else None
+        )
         if not isinstance(answer, Used) or not answer.figures:
             return None
         numbers = list(map(int, answer.figures))
@@ -91,7 +109,9 @@ class Relaying:
         try:
             with Step("start", "the relay, a helper process"):
                 self._process = subprocess.Popen(
-                    bootstrap.command("pytest_isolate._forward.relay", [backend]), stdin=theirs.fileno(), start_new_session=True
+                    bootstrap.command("pytest_isolate._forward.relay", [backend]),
+                    stdin=theirs.fileno(),
+                    start_new_session=True,
                 )
         except StepFailedError:
             ours.close()
@@ -114,10 +134,12 @@ class Relaying:
         """End it."""
         channel, self._channel = self._channel, None
         process, self._process = self._process, None
-        if channel is None or process is None or os.getpid() != self._pid:  # a forked child's copy: not its to end
+        # A forked child's copy: not its to end
+        if channel is None or process is None or os.getpid() != self._pid:
             return
         channel.close()
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)  # it has nothing to unmake
         ending.reap(process.pid, "the relay of forward=, a helper process of pytest-isolate,")
-        process.returncode = -signal.SIGKILL  # reaped here, without the lock of subprocess (see Keeper)
+        # Reaped here, without the lock of subprocess (see Keeper)
+        process.returncode = -signal.SIGKILL

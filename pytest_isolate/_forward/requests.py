@@ -1,4 +1,7 @@
-"""What pytest and the relay say to each other. Imported by the relay, which is to start fast: cheap modules only."""
+"""What pytest and the relay say to each other.
+
+Imported by the relay, which is to start fast: cheap modules only.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ class Places(Record):
 
 
 class OpenServers(Message):
-    """Have a sandbox reach servers; a pidfd of its PID 1 is beside the message. The answer is ``Opened`` or ``Failed``."""
+    """Have a sandbox reach servers; a pidfd of its PID 1 is beside the message.
+
+    The answer is ``Opened`` or ``Failed``.
+    """
 
     sandbox: int
     namespaces: int

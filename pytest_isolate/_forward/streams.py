@@ -1,4 +1,6 @@
-"""What a test says to a server over a stream, and back: carried by splice(2), so that no byte of it comes into this process's memory."""
+"""What a test says to a server over a stream, and back: carried by splice(2), so that no byte of it
+comes into this process's memory.
+"""
 
 from __future__ import annotations
 
@@ -72,9 +74,17 @@ class _Way:
 class Connection:
     """One of a test's, and the one to the server that answers it."""
 
-    def __init__(self, loop: Loop, client: _socket.socket, to: tuple[str, int] | bytes, ended: Callable[[Connection], None]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        client: _socket.socket,
+        to: tuple[str, int] | bytes,
+        ended: Callable[[Connection], None],
+    ) -> None:
         self._loop, self._client, self._to, self._ended = loop, client, to, ended
-        self._server = _socket.socket(client.family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC)
+        self._server = _socket.socket(
+            client.family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
+        )
         client.setblocking(False)
         if client.family != _socket.AF_UNIX:
             for each in (client, self._server):
@@ -128,7 +138,8 @@ class Connection:
             for way in ways:
                 way.carry(self._loop)
         except OSError as error:
-            # one of the two has gone without a word, or this process has no descriptor left for a pipe
+            # one of the two has gone without a word, or this process has no descriptor left for a
+            # pipe
             self.close(reset=error.errno != errno.ENOTCONN)
             return
         if self.there.is_done and (self.back.is_done or self._is_orphan):
@@ -142,10 +153,14 @@ class Connection:
             (self._server, self.back, self.there, self._on_server),
         ):
             reads = not source.held and not source.is_over
-            self._loop.want(each.fileno(), (IN if reads else 0) | (OUT if sink.held else 0), handler)
+            self._loop.want(
+                each.fileno(), (IN if reads else 0) | (OUT if sink.held else 0), handler
+            )
 
     def orphan(self) -> None:
-        """End when the test is over: what it has said still goes to the server, and nobody waits for an answer."""
+        """End when the test is over: what it has said still goes to the server, and nobody waits
+        for an answer.
+        """
         self._is_orphan = True
         if self.there.is_done:
             self.close()

@@ -1,7 +1,7 @@
 """What a sandbox used and what the kernel denied it, read from the files of its control groups.
 
-``None`` always means: this kernel has no such file. A figure is never made up. What the files are called each version of control groups
-says itself (``cgroup.hierarchy``).
+``None`` always means: this kernel has no such file. A figure is never made up. What the files are
+called each version of control groups says itself (``cgroup.hierarchy``).
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ class Counters:
     io_write: int | None = None
 
     def since(self, before: Counters) -> Counters:
-        """Tell what a further test in the same groups added. A peak that it did not exceed says nothing of it: ``None``."""
+        """Tell what a further test in the same groups added.
+
+        A peak that it did not exceed says nothing of it: ``None``.
+        """
         return Counters(
             _if_above(self.memory_peak, before.memory_peak),
             _difference(self.oom_kills, before.oom_kills),
@@ -59,21 +62,29 @@ _PRIVATE = re.compile(rb"^Private_(?:Clean|Dirty): +(\d+) kB", re.MULTILINE)
 
 
 def largest_process(group: str) -> tuple[str, int] | None:
-    """Give the process of a memory group that holds most that it shares with nobody: its command's name, and bytes.
+    """Give the process of a memory group that holds most that it shares with nobody: its command's
+    name, and bytes.
 
-    Not its resident size: of a forked Python that is mostly its parent's. None where the kernel tells none.
+    Not its resident size: of a forked Python that is mostly its parent's. None where the kernel
+    tells none.
     """
     found: list[tuple[int, str]] = []
     for pid in (content(f"{group}/cgroup.procs") or b"").split()[:_MOST_PROCESSES]:
         try:
             private = _PRIVATE.findall(content(f"/proc/{int(pid)}/smaps_rollup") or b"")
             name = content(f"/proc/{int(pid)}/comm")
-        except (ProcessLookupError, PermissionError):  # it has just ended, or is not ours to look into
+        except (ProcessLookupError, PermissionError):
+            # It has just ended, or is not ours to look into
             continue
         if name is None:  # gone while we looked, perhaps the one
             return None
         if private:
-            found.append((sum(map(int, private)) << 10, name.decode("utf-8", "backslashreplace").rstrip("\n")))
+            found.append(
+                (
+                    sum(map(int, private)) << 10,
+                    name.decode("utf-8", "backslashreplace").rstrip("\n"),
+                )
+            )
     return max(found)[::-1] if found else None
 
 
@@ -83,8 +94,12 @@ def is_empty(group: str, but: int | None = None) -> bool:
     return not found or (but is not None and found == b"%d\n" % but)
 
 
-def read(groups: dict[str, str], places: dict[str, Hierarchy], processor: Processor | None = None) -> Counters:
-    """Read everything that the groups of one sandbox, by controller, have to say; ``processor`` where that was read before."""
+def read(
+    groups: dict[str, str], places: dict[str, Hierarchy], processor: Processor | None = None
+) -> Counters:
+    """Read everything that the groups of one sandbox, by controller, have to say; ``processor``
+    where that was read before.
+    """
     memory, pids = groups.get("memory"), groups.get("pids")
     cpu = processor_seconds(groups, places) if processor is None else processor
     disks = next((name for name in ("io", "blkio") if name in groups), None)

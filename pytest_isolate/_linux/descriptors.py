@@ -1,7 +1,8 @@
 """What this process has open, before a fork, and what of it a sandbox has to open for itself.
 
-Of sockets, pipes, events and devices a copy is the thing itself. A descriptor of a file leads to the machine's file and shares
-its offset with every other test, so the child opens files and directories anew, inside, by what is noted here (``_sandbox.inherited``).
+Of sockets, pipes, events and devices a copy is the thing itself. A descriptor of a file leads to
+the machine's file and shares its offset with every other test, so the child opens files and
+directories anew, inside, by what is noted here (``_sandbox.inherited``).
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from typing import NamedTuple
 ACCESS = os.O_RDONLY | os.O_WRONLY | os.O_RDWR
 _DELETED = " (deleted)"  # proc(5) on /proc/PID/fd
 MEMORY = "/memfd:"  # what the kernel writes before the name of a file of memfd_create(2)
-#: File systems of the kernel, whose files have no content to be private and another inode in each instance.
+#: File systems of the kernel, whose files have no content to be private and another inode in each
+#: instance.
 _KERNELS = ("/proc/", "/sys/")
-_TICKS = 100_000_000  # ns, of a kernel with the slowest clock, and more: a change within the same tick leaves a file's time as it was
+# Ns, of a kernel with the slowest clock, and more: a change within the same tick leaves a file's
+# time as it was
+_TICKS = 100_000_000
 
 
 class Opened(NamedTuple):
@@ -33,7 +37,8 @@ class Opened(NamedTuple):
     size: int
     gone: bool  # it has no name any more
     inheritable: bool  # by other programs
-    twin: int = -1  # an earlier number of the same open file description, with which it shares offset and flags
+    # An earlier number of the same open file description, with which it shares offset and flags
+    twin: int = -1
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -62,13 +67,19 @@ _FILES = frozenset({stat.S_IFREG, stat.S_IFDIR})
 
 
 class Look:
-    """Looks before each fork. What was looked at before costs a third: its path is asked for again only if the file changed."""
+    """Looks before each fork.
+
+    What was looked at before costs a third: its path is asked for again only if the file changed.
+    """
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[_Seen, Opened]] = {}
 
     def now(self, but: Container[int], never: Container[tuple[int, int]] = ()) -> Found:
-        """Tell what is open now, except ``but``. Files with device and inode of ``never`` are left to fork too."""
+        """Tell what is open now, except ``but``.
+
+        Files with device and inode of ``never`` are left to fork too.
+        """
         files: list[Opened] = []
         others: set[int] = set()
         known: dict[int, tuple[_Seen, Opened]] = {}
@@ -78,13 +89,27 @@ class Look:
                 continue
             try:
                 about = os.fstat(number)
-                if stat.S_IFMT(about.st_mode) not in _FILES or (about.st_dev, about.st_ino) in never:
+                if (
+                    stat.S_IFMT(about.st_mode) not in _FILES
+                    or (about.st_dev, about.st_ino) in never
+                ):
                     others.add(number)
                     continue
                 flags = fcntl.fcntl(number, fcntl.F_GETFL)
-                seen = (about.st_dev, about.st_ino, flags, about.st_nlink, about.st_ctime_ns, about.st_size)
+                seen = (
+                    about.st_dev,
+                    about.st_ino,
+                    flags,
+                    about.st_nlink,
+                    about.st_ctime_ns,
+                    about.st_size,
+                )
                 before = self._known.get(number)
-                file = before[1] if before is not None and before[0] == seen else _look(number, flags, about)
+                file = (
+                    before[1]
+                    if before is not None and before[0] == seen
+                    else _look(number, flags, about)
+                )
             except OSError:
                 continue  # the descriptor of the listing itself
             if file is None:
@@ -103,7 +128,8 @@ _Seen = tuple[int, int, int, int, int, int]
 def _look(number: int, flags: int, about: os.stat_result) -> Opened | None:
     """One file; None for what has no path, so that only fork can give it."""
     path = os.readlink(f"/proc/self/fd/{number}")
-    if not path.startswith("/"):  # namespaces, pidfds and the like are files to stat(2) on some kernels
+    # Namespaces, pidfds and the like are files to stat(2) on some kernels
+    if not path.startswith("/"):
         return None
     gone = about.st_nlink == 0
     if path.startswith(MEMORY) and fcntl.fcntl(number, fcntl.F_GET_SEALS) & fcntl.F_SEAL_WRITE:
@@ -111,9 +137,12 @@ def _look(number: int, flags: int, about: os.stat_result) -> Opened | None:
     if path.endswith(_DELETED) and (gone or not _is(path, about)):
         path, gone = path.removesuffix(_DELETED), True
     elif not gone and not path.startswith(_KERNELS) and not _is(path, about):
-        if stat.S_ISREG(about.st_mode) and (path.rindex("/") == 0 or not flags & ACCESS):  # a message queue; what can only be read
+        # A message queue; what can only be read
+        if stat.S_ISREG(about.st_mode) and (path.rindex("/") == 0 or not flags & ACCESS):
             return None
-        gone = True  # below a mount that came later, in another namespace, or where this user may not go: nobody finds it by its path
+        # Below a mount that came later, in another namespace, or where this user may not go: nobody
+        # finds it by its path
+        gone = True
     return Opened(
         number,
         flags,
@@ -151,7 +180,8 @@ def _is(path: str, about: os.stat_result) -> bool:
 def _are_one(first: int, second: int, flags: int) -> bool:
     """Whether two descriptors are of one open file description, as dup(2) makes them.
 
-    kcmp(2) says so where a container allows it. A status flag can be seen by everybody: one that files have no use for is turned over.
+    kcmp(2) says so where a container allows it. A status flag can be seen by everybody: one that
+    files have no use for is turned over.
     """
     fcntl.fcntl(first, fcntl.F_SETFL, flags ^ os.O_NONBLOCK)
     try:

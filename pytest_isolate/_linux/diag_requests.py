@@ -1,7 +1,7 @@
 """The sock_diag requests by which listening sockets are listed, encoded by pyroute2's own classes.
 
-pyroute2's modules would make every fork of pytest dearer, so this runs as a process of its own, once, started by the first shared
-fixture that has a server.
+pyroute2's modules would make every fork of pytest dearer, so this runs as a process of its own,
+once, started by the first shared fixture that has a server.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import sys
 from importlib.machinery import PathFinder
 from types import ModuleType
 
-_LISTEN, _CLOSE = 1 << 10, 1 << 7  # states, as of <net/tcp_states.h>; a datagram socket that is bound is "closed"
+# States, as of <net/tcp_states.h>; a datagram socket that is bound is "closed"
+_LISTEN, _CLOSE = 1 << 10, 1 << 7
 _TCP, _UDP = 6, 17
 _INET, _INET6, _UNIX = 2, 10, 1
 
 
 def _import_without_init(name: str) -> None:
-    """Have a package's modules imported without all others, which its ``__init__`` imports: 15 ms instead of 80. In this process only."""
+    """Have a package's modules imported without all others, which its ``__init__`` imports: 15 ms
+    instead of 80. In this process only.
+    """
     spec = PathFinder.find_spec(name)
     if spec is None or spec.submodule_search_locations is None:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
@@ -37,12 +40,25 @@ def requests() -> list[bytes]:
     )
 
     made = []
-    for family, protocol, states in ((_INET, _TCP, _LISTEN), (_INET6, _TCP, _LISTEN), (_INET, _UDP, _CLOSE), (_INET6, _UDP, _CLOSE)):
+    for family, protocol, states in (
+        (_INET, _TCP, _LISTEN),
+        (_INET6, _TCP, _LISTEN),
+        (_INET, _UDP, _CLOSE),
+        (_INET6, _UDP, _CLOSE),
+    ):
         message = inet_diag_req()
-        message["sdiag_family"], message["sdiag_protocol"], message["idiag_states"] = family, protocol, states
+        message["sdiag_family"], message["sdiag_protocol"], message["idiag_states"] = (
+            family,
+            protocol,
+            states,
+        )
         made.append(message)
     message = unix_diag_req()
-    message["sdiag_family"], message["udiag_states"], message["udiag_show"] = _UNIX, _LISTEN | _CLOSE, UDIAG_SHOW_NAME
+    message["sdiag_family"], message["udiag_states"], message["udiag_show"] = (
+        _UNIX,
+        _LISTEN | _CLOSE,
+        UDIAG_SHOW_NAME,
+    )
     made.append(message)
     for message in made:
         message["header"]["type"] = SOCK_DIAG_BY_FAMILY

@@ -1,4 +1,6 @@
-"""Where pytest runs, as far as it decides what a sandbox can have here and what helps: facts read from files, nothing tried."""
+"""Where pytest runs, as far as it decides what a sandbox can have here and what helps: facts read
+from files, nothing tried.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ SANDBOX = "a sandbox of pytest-isolate"
 _VERSION = re.compile(r"([0-9]+)\.([0-9]+)")
 #: What it takes to build sandboxes as root, by number, of capabilities(7).
 NEEDED = {1: "DAC_OVERRIDE", 8: "SETPCAP", 12: "NET_ADMIN", 18: "SYS_CHROOT", 21: "SYS_ADMIN"}
-#: Sysctls, of Ubuntu, Debian and the kernel itself, with the values that forbid namespaces, or take the rights in them.
+#: Sysctls, of Ubuntu, Debian and the kernel itself, with the values that forbid namespaces, or take
+#: the rights in them.
 AGAINST = {
     "kernel.apparmor_restrict_unprivileged_userns": "1",
     "kernel.unprivileged_userns_clone": "0",
@@ -47,7 +50,9 @@ class Environment:
 
     @property
     def rootless(self) -> bool:
-        """Whether sandboxes need a user namespace of their own: uid 0 of another one, or without rights, is nobody to the host's mounts."""
+        """Whether sandboxes need a user namespace of their own: uid 0 of another one, or without
+        rights, is nobody to the host's mounts.
+        """
         return self.uid != 0 or not self.owns_machine or not self.capabilities & _SYS_ADMIN
 
     @property
@@ -83,24 +88,36 @@ class Environment:
             words.append("masked /proc")
         if self.overlay_root:
             words.append("overlay root")
-        kinds = {"": "no control groups", "v1": "cgroup v1", "v2": "cgroup v2", "v1v2": "cgroup v1 and v2 (hybrid)"}
-        words.append(kinds["".join(sorted(self.cgroups))] + (", read-only" if self.cgroups_read_only else ""))
+        kinds = {
+            "": "no control groups",
+            "v1": "cgroup v1",
+            "v2": "cgroup v2",
+            "v1v2": "cgroup v1 and v2 (hybrid)",
+        }
+        words.append(
+            kinds["".join(sorted(self.cgroups))] + (", read-only" if self.cgroups_read_only else "")
+        )
         return words
 
 
 def look() -> Environment:
     """Read what there is."""
     mounts = parse_mountinfo(_text("/proc/self/mountinfo"))
-    status = dict(line.split(":\t", 1) for line in _text("/proc/self/status").splitlines() if ":\t" in line)
+    status = dict(
+        line.split(":\t", 1) for line in _text("/proc/self/status").splitlines() if ":\t" in line
+    )
     groups = {"cgroup": "v1", "cgroup2": "v2"}
     hierarchies = [mount for mount in mounts if mount.fstype in groups]
-    overlay_root = next((mount.fstype for mount in reversed(mounts) if mount.path == "/"), "") == "overlay"
+    overlay_root = (
+        next((mount.fstype for mount in reversed(mounts) if mount.path == "/"), "") == "overlay"
+    )
     version = _VERSION.match(os.uname().release)
     return Environment(
         release=(int(version[1]), int(version[2])) if version else (0, 0),
         uid=os.geteuid(),
         has_proc=bool(mounts),
-        owns_machine=not mounts or _text("/proc/self/uid_map").split() == ["0", "0", str(2**32 - 1)],
+        owns_machine=not mounts
+        or _text("/proc/self/uid_map").split() == ["0", "0", str(2**32 - 1)],
         capabilities=int(status.get("CapEff", f"{_EVERY_CAPABILITY:x}"), 16),
         filtered=status.get("Seccomp", "").strip() == _FILTERED,
         container=_container(overlay_root=overlay_root),
@@ -110,7 +127,11 @@ def look() -> Environment:
         cgroups_read_only=bool(hierarchies) and all(mount.read_only for mount in hierarchies),
         systemd=os.path.isdir("/run/systemd/system"),
         apparmor=_apparmor(),
-        sysctls=frozenset(name for name, value in AGAINST.items() if _text(f"/proc/sys/{name.replace('.', '/')}").strip() == value),
+        sysctls=frozenset(
+            name
+            for name, value in AGAINST.items()
+            if _text(f"/proc/sys/{name.replace('.', '/')}").strip() == value
+        ),
     )
 
 
@@ -119,7 +140,9 @@ def _masks_proc(mount: MountPoint) -> bool:
 
 
 def _text(path: str) -> str:
-    """Tell what a file of the kernel says; nothing where this kernel has no such file, or hides it."""
+    """Tell what a file of the kernel says; nothing where this kernel has no such file,
+    or hides it.
+    """
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
@@ -132,10 +155,15 @@ def _container(*, overlay_root: bool) -> str:
         return SANDBOX
     if os.environ.get("KUBERNETES_SERVICE_HOST"):
         return "Kubernetes"
-    return next((name for path, name in _MARKS.items() if overlay_root and os.path.exists(path)), "")  # else a leftover of an image
+    # Else a leftover of an image
+    return next(
+        (name for path, name in _MARKS.items() if overlay_root and os.path.exists(path)), ""
+    )
 
 
 def _apparmor() -> str:
-    """``docker-default (enforce)`` is its form; without AppArmor another security module may answer, or none."""
+    """``docker-default (enforce)`` is its form; without AppArmor another security module may
+    answer, or none.
+    """
     profile, _, mode = _text("/proc/self/attr/apparmor/current").strip("\0\n ").rpartition(" (")
     return profile if mode == "enforce)" else ""

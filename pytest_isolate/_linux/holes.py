@@ -1,4 +1,6 @@
-"""Copying what a file holds, without what are holes in it: a test can say of any file that it has petabytes."""
+"""Copying what a file holds, without what are holes in it: a test can say of any file that it has
+petabytes.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ def data(fd: int, size: int) -> Iterator[tuple[int, int]]:
 def copy(source: int, target: int, take: Callable[[int], int]) -> bool:
     """Copy to an empty file, as large as it is now. Whether all of it could be.
 
-    ``take`` says how many of so many bytes may be copied. The kernel copies, so that no content passes through this process.
+    ``take`` says how many of so many bytes may be copied. The kernel copies, so that no content
+    passes through this process.
     """
     size = os.fstat(source).st_size
     os.ftruncate(target, size)

@@ -23,7 +23,8 @@ class Host:
     obstacles: dict[str, str]  # controllers that cannot, and why
     mounts: tuple[MountPoint, ...]
     here: Environment
-    refused: dict[str, Hierarchy] = field(default_factory=dict)  # of those that cannot, where this caller may not write
+    # Of those that cannot, where this caller may not write
+    refused: dict[str, Hierarchy] = field(default_factory=dict)
     hosts: tuple[int, ...] = ()  # which /etc/hosts this is
     loopback: tuple[str, ...] = ("127.0.0.1",)  # addresses of the machine's own loopback
     knows_ipv6: bool = False  # whether a network namespace has any
@@ -67,13 +68,17 @@ def look(mounts: list[MountPoint]) -> Host:
         else:
             places[name] = own[name]
     if not {"io", "blkio"} & places.keys():
-        obstacles.setdefault("io", obstacles.pop("blkio", "no control group hierarchy has the controller io or blkio"))
+        obstacles.setdefault(
+            "io",
+            obstacles.pop("blkio", "no control group hierarchy has the controller io or blkio"),
+        )
         refused |= {"io": refused["blkio"]} if "blkio" in refused else {}
     ipv6 = _content("/proc/net/if_inet6")
     loopback = ("127.0.0.1", "::1") if f"{1:032x}" in (ipv6 or "") else ("127.0.0.1",)
     here = environment.look()
     return Host(
-        os.getegid(), places, obstacles, tuple(mounts), here, refused, names.seen(), loopback, ipv6 is not None, _is_old_libc()
+        os.getegid(), places, obstacles, tuple(mounts), here, refused, names.seen(), loopback,
+        ipv6 is not None, _is_old_libc()
     )  # fmt: skip
 
 
@@ -91,11 +96,16 @@ def _is_old_libc() -> bool:
     except (ValueError, OSError):  # not glibc: musl asks nobody
         return False
     numbers = version.split(".")
-    return name == "glibc" and all(map(str.isdecimal, numbers)) and tuple(map(int, numbers)) < (2, 34)
+    return (
+        name == "glibc" and all(map(str.isdecimal, numbers)) and tuple(map(int, numbers)) < (2, 34)
+    )
 
 
 def _disks() -> Iterator[str]:
     for name in sorted(os.listdir("/sys/block")) if os.access("/sys/block", os.R_OK) else []:
-        with open(f"/sys/block/{name}/size", encoding="ascii") as size, open(f"/sys/block/{name}/dev", encoding="ascii") as number:
+        with (
+            open(f"/sys/block/{name}/size", encoding="ascii") as size,
+            open(f"/sys/block/{name}/dev", encoding="ascii") as number,
+        ):
             if int(size.read()):
                 yield number.read().strip()

@@ -7,15 +7,20 @@ import re
 import stat
 from typing import NamedTuple
 
-_SHARED = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) ([r-])([w-])([x-])s ([0-9a-f]+) \S+ [0-9]+ +(/.*)$", re.MULTILINE)
+_SHARED = re.compile(
+    rb"^([0-9a-f]+)-([0-9a-f]+) ([r-])([w-])([x-])s ([0-9a-f]+) \S+ [0-9]+ +(/.*)$", re.MULTILINE
+)
 _DELETED = " (deleted)"
-_SEMAPHORE = "/dev/shm/sem."  # of multiprocessing and sem_open(3): nothing is kept in it, as in a pipe
+# Of multiprocessing and sem_open(3): nothing is kept in it, as in a pipe
+_SEMAPHORE = "/dev/shm/sem."
 _NO_FILES = ("/[", "/anon_hugepage")  # of the kernel's own, such as the ring of io_setup(2)
 _READ, _WRITE, _EXECUTE = 1, 2, 4
 
 
 class Mapping(NamedTuple):
-    """A piece of memory that shows a file, and what is written to it reaches the file and everybody who shows it too."""
+    """A piece of memory that shows a file, and what is written to it reaches the file and everybody
+    who shows it too.
+    """
 
     begin: int
     end: int
@@ -42,14 +47,18 @@ class Mapping(NamedTuple):
 
 
 def shared() -> list[Mapping]:
-    """Give the shared mappings of files and of memory without a name. 0.3 ms for a hundred mappings of any kind."""
+    """Give the shared mappings of files and of memory without a name. 0.3 ms for a hundred mappings
+    of any kind.
+    """
     with open("/proc/self/maps", "rb", buffering=0) as maps:
         found = _SHARED.findall(maps.readall())
     return [mapping for fields in found if (mapping := _mapping(fields)) is not None]
 
 
 def _mapping(fields: tuple[bytes, ...]) -> Mapping | None:
-    """One of them; None for what is no memory to write something down: a semaphore, a device's, the kernel's own."""
+    """One of them; None for what is no memory to write something down: a semaphore, a device's, the
+    kernel's own.
+    """
     begin, end, read, write, execute, offset, name = fields
     path = os.fsdecode(name)
     protection = _READ * (read == b"r") | _WRITE * (write == b"w") | _EXECUTE * (execute == b"x")
@@ -59,4 +68,8 @@ def _mapping(fields: tuple[bytes, ...]) -> Mapping | None:
     except OSError:
         path = path.removesuffix(_DELETED)
         return None if path.startswith((_SEMAPHORE, *_NO_FILES)) else mapping._replace(path=path)
-    return mapping._replace(device=about.st_dev, inode=about.st_ino) if stat.S_ISREG(about.st_mode) else None
+    return (
+        mapping._replace(device=about.st_dev, inode=about.st_ino)
+        if stat.S_ISREG(about.st_mode)
+        else None
+    )

@@ -1,4 +1,6 @@
-"""What is mounted where: ``/proc/self/mountinfo``, parsed, and re-read only after it changed (proc(5))."""
+"""What is mounted where: ``/proc/self/mountinfo``, parsed, and re-read only after it changed
+(proc(5)).
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,20 @@ from pytest_isolate._linux.syscalls import Mount
 
 _ID = re.compile(r"[0-9]{1,10}")
 _ESCAPE = re.compile(r"\\([0-7]{3})")
-_FLAGS = {"nosuid": Mount.NOSUID, "nodev": Mount.NODEV, "noexec": Mount.NOEXEC, "nosymfollow": Mount.NOSYMFOLLOW}
+_FLAGS = {
+    "nosuid": Mount.NOSUID,
+    "nodev": Mount.NODEV,
+    "noexec": Mount.NOEXEC,
+    "nosymfollow": Mount.NOSYMFOLLOW,
+}
 
 
 @dataclass(frozen=True)
 class MountPoint:
-    """One line of mountinfo. ``root`` is the directory of the file system that is mounted at ``path``."""
+    """One line of mountinfo.
+
+    ``root`` is the directory of the file system that is mounted at ``path``.
+    """
 
     id: int
     parent: int
@@ -33,7 +43,9 @@ class MountPoint:
 
     @property
     def flags(self) -> int:
-        """What may not be done with files of this mount, whatever lies over it: ``MS_NOEXEC`` and its kind."""
+        """What may not be done with files of this mount, whatever lies over it: ``MS_NOEXEC`` and
+        its kind.
+        """
         return sum(flag for word, flag in _FLAGS.items() if word in self.options)
 
 
@@ -47,7 +59,12 @@ def parse_mountinfo(text: str) -> list[MountPoint]:
     for line in text.split("\n"):
         before, separator, after = line.partition(" - ")
         fields, tail = before.split(" "), after.split(" ")
-        if not separator or len(fields) < 6 or len(tail) < 3 or not (_ID.fullmatch(fields[0]) and _ID.fullmatch(fields[1])):
+        if (
+            not separator
+            or len(fields) < 6
+            or len(tail) < 3
+            or not (_ID.fullmatch(fields[0]) and _ID.fullmatch(fields[1]))
+        ):
             continue
         mounts.append(
             MountPoint(
@@ -64,7 +81,9 @@ def parse_mountinfo(text: str) -> list[MountPoint]:
 
 
 def _mount_id_at(path: str) -> int | None:
-    """Give the id of the mount that a look-up of ``path`` ends on; None when this user cannot get there."""
+    """Give the id of the mount that a look-up of ``path`` ends on; None when this user cannot get
+    there.
+    """
     try:
         fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -77,7 +96,9 @@ def _mount_id_at(path: str) -> int | None:
 
 
 def visible(mounts: list[MountPoint]) -> list[MountPoint]:
-    """Those mounts that a path look-up reaches: not hidden under a later one, not behind a closed door."""
+    """Those mounts that a path look-up reaches: not hidden under a later one, not behind a closed
+    door.
+    """
     return [mount for mount in mounts if _mount_id_at(mount.path) == mount.id]
 
 

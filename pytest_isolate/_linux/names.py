@@ -1,4 +1,7 @@
-"""How the host name of a sandbox resolves: its lines in ``/etc/hosts``. Imported by the builder: cheap modules only."""
+"""How the host name of a sandbox resolves: its lines in ``/etc/hosts``.
+
+Imported by the builder: cheap modules only.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +24,23 @@ def fits(hostname: str) -> bool:
 
 
 def with_own(text: str, hostname: str, addresses: tuple[str, ...]) -> str:
-    """``text``, of an ``/etc/hosts``, in which a host's own names mean ``addresses`` and nothing else.
+    """``text``, of an ``/etc/hosts``, in which a host's own names mean ``addresses`` and nothing
+    else.
 
     Of the addresses one with a tab and a name behind it is that name's.
 
-    Ours come last: a look-up by address finds its first line, and 127.0.0.1 is "localhost" on every machine.
+    Ours come last: a look-up by address finds its first line, and 127.0.0.1 is "localhost" on every
+    machine.
     """
     names = own(hostname)
     lines = (text or _LOCAL).splitlines()
-    kept = [line if not set(names) & set(line.partition("#")[0].split()[1:]) else _without(line, names) for line in lines]
-    ours = [address if "\t" in address else f"{address}\t{' '.join(names)}" for address in addresses]
+    kept = [
+        line if not set(names) & set(line.partition("#")[0].split()[1:]) else _without(line, names)
+        for line in lines
+    ]
+    ours = [
+        address if "\t" in address else f"{address}\t{' '.join(names)}" for address in addresses
+    ]
     return "\n".join([line for line in kept if line is not None] + ours) + "\n"
 
 
@@ -42,7 +52,9 @@ def _without(line: str, names: list[str]) -> str | None:
 
 
 def read(path: str) -> str:
-    """Give the text of an ``/etc/hosts``; empty where there is none, or none that anybody should read whole."""
+    """Give the text of an ``/etc/hosts``; empty where there is none, or none that anybody should
+    read whole.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (FileNotFoundError, PermissionError, NotADirectoryError):
@@ -53,7 +65,9 @@ def read(path: str) -> str:
 
 
 def seen() -> tuple[int, ...]:
-    """Tell what changes when the machine's ``/etc/hosts`` does: a sandbox built before has the old one."""
+    """Tell what changes when the machine's ``/etc/hosts`` does: a sandbox built before has the old
+    one.
+    """
     try:
         look = os.stat(HOSTS)
     except OSError:

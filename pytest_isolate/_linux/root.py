@@ -1,4 +1,6 @@
-"""What the root of a sandbox shows below what its test writes: directories of the machine, one over the other."""
+"""What the root of a sandbox shows below what its test writes: directories of the machine, one over
+the other.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +10,27 @@ from dataclasses import dataclass
 
 from pytest_isolate._linux import names
 
-_SMALL = 1 << 16  # bytes; larger files that no overlay can cover are shown read-only instead of copied
+# Bytes; larger files that no overlay can cover are shown read-only instead of copied
+_SMALL = 1 << 16
 
 
 @dataclass(frozen=True)
 class Root:
-    """The caller's view of the files below, as far as a plan or a comparison asks for it. All paths are those of the sandbox.
+    """The caller's view of the files below, as far as a plan or a comparison asks for it.
 
-    ``layers`` are directories of the machine, the uppermost first, as overlayfs has them: what one has hides what those below it
-    have of that name, but directories are shown together, and a character device 0/0 is a name that is not there. ``/`` is the
-    machine's own root.
+    All paths are those of the sandbox.
+
+    ``layers`` are directories of the machine, the uppermost first, as overlayfs has them: what one
+    has hides what those below it have of that name, but directories are shown together, and a
+    character device 0/0 is a name that is not there. ``/`` is the machine's own root.
     """
 
     layers: tuple[str, ...] = ("/",)
 
     def lowers(self, path: str) -> tuple[str, ...]:
-        """Where the machine has a directory, the uppermost first: the lower directories of an overlay."""
+        """Where the machine has a directory, the uppermost first: the lower directories of an
+        overlay.
+        """
         if len(self.layers) == 1:
             return (_in(self.layers[0], path),)
         found = []
@@ -52,7 +59,9 @@ class Root:
         return None if len(self.layers) > 1 and is_whiteout(look) else look
 
     def kind(self, path: str) -> str:
-        """``"directory"``, ``"small"`` (a file to copy), ``"node"`` (a socket or FIFO), ``"symlink"``, ``"other"`` or ``"none"``."""
+        """``"directory"``, ``"small"`` (a file to copy), ``"node"`` (a socket or FIFO),
+        ``"symlink"``, ``"other"`` or ``"none"``.
+        """
         look = self.lstat(path)
         if look is None:
             return "none"
@@ -62,7 +71,11 @@ class Root:
             return "directory"
         if stat.S_ISSOCK(look.st_mode) or stat.S_ISFIFO(look.st_mode):
             return "node"
-        small = stat.S_ISREG(look.st_mode) and look.st_size <= _SMALL and os.access(self.place(path), os.R_OK)
+        small = (
+            stat.S_ISREG(look.st_mode)
+            and look.st_size <= _SMALL
+            and os.access(self.place(path), os.R_OK)
+        )
         return "small" if small else "other"
 
     def real(self, path: str) -> str:
@@ -97,7 +110,9 @@ def is_whiteout(look: os.stat_result) -> bool:
 
 
 def _hides(layer: str, path: str) -> bool:
-    """Whether a layer lets nothing through of a path that it may not even have: by what is no directory on the way, or an opaque one."""
+    """Whether a layer lets nothing through of a path that it may not even have: by what is no
+    directory on the way, or an opaque one.
+    """
     at = layer
     for name in filter(None, path.split("/")):
         at = f"{at.rstrip('/')}/{name}"

@@ -1,4 +1,6 @@
-"""What the builder needs of ``signal``, whose own module makes enumerations of all numbers and so imports half a megabyte."""
+"""What the builder needs of ``signal``, whose own module makes enumerations of all numbers and so
+imports half a megabyte.
+"""
 
 from __future__ import annotations
 

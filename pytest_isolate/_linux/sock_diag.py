@@ -1,6 +1,8 @@
-"""Which sockets of this network namespace wait for somebody to come: the kernel's own list, by sock_diag(7).
+"""Which sockets of this network namespace wait for somebody to come: the kernel's own list, by
+sock_diag(7).
 
-pyroute2 encodes the requests (``diag_requests.py``), in a process of its own; the answers have one fixed form each and are read here.
+pyroute2 encodes the requests (``diag_requests.py``), in a process of its own; the answers have one
+fixed form each and are read here.
 """
 
 from __future__ import annotations
@@ -35,8 +37,13 @@ class Listening(NamedTuple):
 
 
 def listening(requests: Sequence[bytes]) -> list[Listening]:
-    """All that there are. Raises ``OSError``: ENOENT where this kernel cannot list sockets of a kind."""
-    with contextlib.closing(_socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, _SOCK_DIAG)) as diag:
+    """All that there are.
+
+    Raises ``OSError``: ENOENT where this kernel cannot list sockets of a kind.
+    """
+    with contextlib.closing(
+        _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, _SOCK_DIAG)
+    ) as diag:
         found: list[Listening] = []
         for number, request in enumerate(requests):
             diag.send(request)

@@ -1,4 +1,5 @@
-"""The system calls Python has no wrapper for: flags in the kernel's names, ``errno`` turned into ``OSError``.
+"""The system calls Python has no wrapper for: flags in the kernel's names, ``errno`` turned into
+``OSError``.
 
 Imported by the builder too, which is to start fast: only cheap
 modules of the standard library here.
@@ -17,7 +18,10 @@ _libc = ffi.dlopen(None)
 
 
 class Clone:
-    """``CLONE_*`` of ``<linux/sched.h>``: which namespaces to make or to join. Plain numbers: an ``IntFlag`` cost each fork 0.1 ms."""
+    """``CLONE_*`` of ``<linux/sched.h>``: which namespaces to make or to join.
+
+    Plain numbers: an ``IntFlag`` cost each fork 0.1 ms.
+    """
 
     NEWNS = 0x00020000
     NEWUTS = 0x04000000
@@ -109,32 +113,50 @@ def make_read_only(target: str) -> None:
 
 
 def open_beneath(directory: int, path: str, flags: int) -> int:
-    """openat2(2), which leaves ``directory`` by no symbolic link, no ``..`` and no mount: ELOOP, EXDEV."""
+    """openat2(2), which leaves ``directory`` by no symbolic link, no ``..`` and no mount: ELOOP,
+    EXDEV.
+    """
     resolve = _RESOLVE_NO_XDEV | _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH
     how = ffi.new("struct open_how *", {"flags": flags, "resolve": resolve})
-    name, size = ffi.new("char[]", os.fsencode(path)), ffi.cast("size_t", ffi.sizeof("struct open_how"))
+    name, size = (
+        ffi.new("char[]", os.fsencode(path)),
+        ffi.cast("size_t", ffi.sizeof("struct open_how")),
+    )
     try:
-        return _check(_libc.syscall(_SYS_OPENAT2, ffi.cast("int", directory), name, how, size), path)
+        return _check(
+            _libc.syscall(_SYS_OPENAT2, ffi.cast("int", directory), name, how, size), path
+        )
     except OSError as error:
-        if error.errno not in {errno.ENOSYS, errno.EPERM}:  # a filter that does not know the call says either
+        # A filter that does not know the call says either
+        if error.errno not in {errno.ENOSYS, errno.EPERM}:
             raise
         return open_name_by_name(directory, path, flags)
 
 
 def open_name_by_name(directory: int, path: str, flags: int) -> int:
-    """Open it on a kernel or behind a filter without openat2: a name after the other, each looked at before the next."""
+    """Open it on a kernel or behind a filter without openat2: a name after the other, each looked
+    at before the next.
+    """
     names = path.split("/")
     if os.pardir in names or path.startswith("/"):
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
     mount, fd = _mount_of(directory), os.dup(directory)
     try:
         for name in names[:-1]:
-            fd, above = os.open(name or ".", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd), fd
+            fd, above = (
+                os.open(
+                    name or ".",
+                    os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC,
+                    dir_fd=fd,
+                ),
+                fd,
+            )
             os.close(above)
         found = os.open(names[-1] or ".", flags | os.O_NOFOLLOW, dir_fd=fd)
     finally:
         os.close(fd)
-    if _mount_of(found) != mount:  # whoever left the mount on the way cannot have come back without ``..``
+    # Whoever left the mount on the way cannot have come back without ``..``
+    if _mount_of(found) != mount:
         os.close(found)
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
     return found
@@ -146,16 +168,41 @@ def _mount_of(fd: int) -> bytes:
 
 
 def bind_without_links(source: str, target: str) -> None:
-    """Bind ``source`` and all below it on ``target``; ELOOP if any part of ``source`` is a symbolic link by now."""
-    how = ffi.new("struct open_how *", {"flags": os.O_PATH | os.O_CLOEXEC, "resolve": _RESOLVE_NO_SYMLINKS})
-    here, empty, path = ffi.cast("int", _AT_FDCWD), ffi.new("char[]", b""), ffi.new("char[]", os.fsencode(source))
-    fd = _check(_libc.syscall(_SYS_OPENAT2, here, path, how, ffi.cast("size_t", ffi.sizeof("struct open_how"))), source)
+    """Bind ``source`` and all below it on ``target``; ELOOP if any part of ``source`` is a symbolic
+    link by now.
+    """
+    how = ffi.new(
+        "struct open_how *", {"flags": os.O_PATH | os.O_CLOEXEC, "resolve": _RESOLVE_NO_SYMLINKS}
+    )
+    here, empty, path = (
+        ffi.cast("int", _AT_FDCWD),
+        ffi.new("char[]", b""),
+        ffi.new("char[]", os.fsencode(source)),
+    )
+    fd = _check(
+        _libc.syscall(
+            _SYS_OPENAT2, here, path, how, ffi.cast("size_t", ffi.sizeof("struct open_how"))
+        ),
+        source,
+    )
     tree = -1
     try:
-        flags = ffi.cast("unsigned int", _OPEN_TREE_CLONE | _AT_EMPTY_PATH | _AT_RECURSIVE | os.O_CLOEXEC)
+        flags = ffi.cast(
+            "unsigned int", _OPEN_TREE_CLONE | _AT_EMPTY_PATH | _AT_RECURSIVE | os.O_CLOEXEC
+        )
         tree = _check(_libc.syscall(_SYS_OPEN_TREE, ffi.cast("int", fd), empty, flags), source)
         flags = ffi.cast("unsigned int", _MOVE_MOUNT_F_EMPTY_PATH)
-        _check(_libc.syscall(_SYS_MOVE_MOUNT, ffi.cast("int", tree), empty, here, ffi.new("char[]", os.fsencode(target)), flags), target)
+        _check(
+            _libc.syscall(
+                _SYS_MOVE_MOUNT,
+                ffi.cast("int", tree),
+                empty,
+                here,
+                ffi.new("char[]", os.fsencode(target)),
+                flags,
+            ),
+            target,
+        )
     finally:
         for each in {fd, tree} - {-1}:
             os.close(each)
@@ -167,7 +214,10 @@ def pivot_root(new_root: str, put_old: str) -> None:
 
 
 def map_shared(fd: int, length: int) -> memoryview:
-    """Shared memory of a file, for as long as this process: mmap(2). Python's own keeps another descriptor of the file."""
+    """Shared memory of a file, for as long as this process: mmap(2).
+
+    Python's own keeps another descriptor of the file.
+    """
     result = _libc.mmap(ffi.NULL, length, _PROT_READ | _PROT_WRITE, _MAP_SHARED, fd, 0)
     if result == ffi.cast("void *", -1):
         code: int = ffi.errno
@@ -177,7 +227,9 @@ def map_shared(fd: int, length: int) -> memoryview:
 
 def map_again(address: int, length: int, protection: int, fd: int, offset: int) -> None:
     """Put a shared mapping of a file in the place of another one: mmap(MAP_FIXED)."""
-    result = _libc.mmap(ffi.cast("void *", address), length, protection, _MAP_SHARED | _MAP_FIXED, fd, offset)
+    result = _libc.mmap(
+        ffi.cast("void *", address), length, protection, _MAP_SHARED | _MAP_FIXED, fd, offset
+    )
     if result != ffi.cast("void *", address):
         code: int = ffi.errno
         raise OSError(code, os.strerror(code))
@@ -199,15 +251,18 @@ def unshare(namespaces: int) -> None:
 
 
 def die_with_parent_thread(signal: int) -> None:
-    """prctl(PR_SET_PDEATHSIG): ``signal`` arrives when the *thread* that forked this process ends."""
+    """prctl(PR_SET_PDEATHSIG): ``signal`` arrives when the *thread* that forked this
+    process ends.
+    """
     _check(_libc.prctl(_PR_SET_PDEATHSIG, ffi.cast("unsigned long", signal)))
 
 
 def overwrite_first_environment(variables: list[bytes]) -> None:
-    """Overwrite what this process was started with, which /proc/self/environ shows whatever became of it.
+    """Overwrite what this process was started with, which /proc/self/environ shows whatever became
+    of it.
 
-    As many of ``variables`` are there then as there is room for. No variable may be there any more: setenv(3) puts those that are set anew
-    elsewhere. Raises ``OSError``.
+    As many of ``variables`` are there then as there is room for. No variable may be there any more:
+    setenv(3) puts those that are set anew elsewhere. Raises ``OSError``.
     """
     with open("/proc/self/stat", "rb", buffering=0) as file:
         fields = file.readall().rpartition(b")")[2].split()
@@ -225,12 +280,20 @@ def set_dumpable() -> None:
 
 
 def _prctl(option: int, *arguments: object) -> int:
-    numbers = [each if isinstance(each, ffi.CData) else ffi.cast("unsigned long", each) for each in arguments]
-    return _check(_libc.prctl(option, *numbers, *[ffi.cast("unsigned long", 0)] * (4 - len(numbers))))
+    numbers = [
+        each if isinstance(each, ffi.CData) else ffi.cast("unsigned long", each)
+        for each in arguments
+    ]
+    return _check(
+        _libc.prctl(option, *numbers, *[ffi.cast("unsigned long", 0)] * (4 - len(numbers)))
+    )
 
 
 def drop_capabilities(keep: frozenset[int] = frozenset()) -> None:
-    """Reduce this thread's capabilities to those of ``keep`` that it has: capset(2). Nothing stays inheritable."""
+    """Reduce this thread's capabilities to those of ``keep`` that it has: capset(2).
+
+    Nothing stays inheritable.
+    """
     header = ffi.new("struct cap_header *", {"version": _CAPABILITY_VERSION_3, "pid": 0})
     data = ffi.new("struct cap_data[2]")
     _check(_libc.capget(header, data))
@@ -242,7 +305,9 @@ def drop_capabilities(keep: frozenset[int] = frozenset()) -> None:
 
 
 def drop_bounding_set(keep: frozenset[int]) -> None:
-    """Make every capability but ``keep`` unreachable, also through a program's own: prctl(PR_CAPBSET_DROP)."""
+    """Make every capability but ``keep`` unreachable, also through a program's own:
+    prctl(PR_CAPBSET_DROP).
+    """
     for number in range(_MOST_CAPABILITIES):
         try:
             held = _prctl(_PR_CAPBSET_READ, number)
@@ -260,38 +325,60 @@ def clear_ambient_set() -> None:
 
 
 def adopt_orphans() -> None:
-    """Have processes below this one whose parent ends become children of this one, not of init: prctl(PR_SET_CHILD_SUBREAPER)."""
+    """Have processes below this one whose parent ends become children of this one, not of init:
+    prctl(PR_SET_CHILD_SUBREAPER).
+    """
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def no_new_privileges() -> None:
-    """No program that this process starts gains anything from its set-uid bit or file capabilities: PR_SET_NO_NEW_PRIVS."""
+    """No program that this process starts gains anything from its set-uid bit or file capabilities:
+    PR_SET_NO_NEW_PRIVS.
+    """
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
 def seccomp_filter(program: bytes) -> None:
-    """Filter this thread's system calls, and those of all that it starts, by a BPF program: PR_SET_SECCOMP."""
+    """Filter this thread's system calls, and those of all that it starts, by a BPF program:
+    PR_SET_SECCOMP.
+    """
     instructions = ffi.new("char[]", program)
-    _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ffi.new("struct sock_fprog *", (len(program) // _BPF_INSTRUCTION, instructions)))
+    _prctl(
+        _PR_SET_SECCOMP,
+        _SECCOMP_MODE_FILTER,
+        ffi.new("struct sock_fprog *", (len(program) // _BPF_INSTRUCTION, instructions)),
+    )
 
 
 def landlock_version() -> int:
-    """Give the version of Landlock's interface; 0 where the kernel has none or it is switched off."""
+    """Give the version of Landlock's interface; 0 where the kernel has none or it is
+    switched off.
+    """
     zero = ffi.cast("size_t", 0)
-    version: int = _libc.syscall(_SYS_LANDLOCK, ffi.NULL, zero, ffi.cast("unsigned int", _LANDLOCK_VERSION))
+    version: int = _libc.syscall(
+        _SYS_LANDLOCK, ffi.NULL, zero, ffi.cast("unsigned int", _LANDLOCK_VERSION)
+    )
     return max(version, 0)
 
 
 def landlock_ruleset(attributes: bytes) -> int:
     """landlock_create_ruleset(2): a descriptor."""
     none = ffi.cast("unsigned int", 0)
-    return _check(_libc.syscall(_SYS_LANDLOCK, ffi.new("char[]", attributes), ffi.cast("size_t", len(attributes)), none))
+    return _check(
+        _libc.syscall(
+            _SYS_LANDLOCK, ffi.new("char[]", attributes), ffi.cast("size_t", len(attributes)), none
+        )
+    )
 
 
 def landlock_allow(ruleset: int, rule: bytes) -> None:
     """landlock_add_rule(2) for what is below a path."""
     kind, none = ffi.cast("int", _LANDLOCK_PATH_BENEATH), ffi.cast("unsigned int", 0)
-    _check(_libc.syscall(_SYS_LANDLOCK + 1, ffi.cast("int", ruleset), kind, ffi.new("char[]", rule), none))
+    _check(
+        _libc.syscall(
+            _SYS_LANDLOCK + 1, ffi.cast("int", ruleset), kind, ffi.new("char[]", rule), none
+        )
+    )
 
 
 def landlock_restrict(ruleset: int) -> None:

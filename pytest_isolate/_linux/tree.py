@@ -1,6 +1,8 @@
-"""A process and all that come from it, by what the machine's /proc says of them: where no namespace and no control group holds them.
+"""A process and all that come from it, by what the machine's /proc says of them: where no namespace
+and no control group holds them.
 
-Whoever looks, looks at something that moves: one that ends meanwhile, or gets another parent, is missed or seen a second time.
+Whoever looks, looks at something that moves: one that ends meanwhile, or gets another parent, is
+missed or seen a second time.
 """
 
 from __future__ import annotations
@@ -9,13 +11,16 @@ import os
 import re
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
-_PARENT, _USER, _REAPED_USER = 4 - 3, 14 - 3, 16 - 3  # of proc(5)'s fields, behind the name the first of which is the third
+# Of proc(5)'s fields, behind the name the first of which is the third
+_PARENT, _USER, _REAPED_USER = 4 - 3, 14 - 3, 16 - 3
 _SIZES = re.compile(rb"^(Private_Dirty|Pss_Anon|Pss_Shmem|Pss|SwapPss): +(\d+) kB", re.MULTILINE)
 _MOST_LOOKS = 3
 
 
 def _content(path: str) -> bytes:
-    """Give a whole file of /proc; nothing of a process that has ended, or that is not ours to look into."""
+    """Give a whole file of /proc; nothing of a process that has ended, or that is not ours to look
+    into.
+    """
     try:
         with open(path, "rb", buffering=0) as file:
             return file.readall()
@@ -45,7 +50,11 @@ def _children(pid: int) -> list[int]:
         threads = os.listdir(f"/proc/{pid}/task")
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return []
-    return [int(each) for thread in threads for each in _content(f"/proc/{pid}/task/{thread}/children").split()]
+    return [
+        int(each)
+        for thread in threads
+        for each in _content(f"/proc/{pid}/task/{thread}/children").split()
+    ]
 
 
 def _by_parents(root: int) -> list[int]:
@@ -64,13 +73,19 @@ def _by_parents(root: int) -> list[int]:
 
 
 def parent(directory: int) -> int:
-    """Give the pid of the parent of a process whose /proc/PID is open. Raises ``OSError`` when it is gone."""
-    with open(os.open("stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory), "rb", buffering=0) as file:
+    """Give the pid of the parent of a process whose /proc/PID is open.
+
+    Raises ``OSError`` when it is gone.
+    """
+    with open(
+        os.open("stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory), "rb", buffering=0
+    ) as file:
         return int(file.readall().rpartition(b")")[2].split()[_PARENT])
 
 
 def processor(root: int) -> tuple[float, float]:
-    """Seconds of processor time, in user mode and in the kernel, of all below ``root``, who is the parent of whom they leave behind.
+    """Seconds of processor time, in user mode and in the kernel, of all below ``root``, who is the
+    parent of whom they leave behind.
 
     Of those who have ended what somebody who waited for them was told.
     """
@@ -87,10 +102,13 @@ def processor(root: int) -> tuple[float, float]:
 
 
 def memory(root: int) -> tuple[int, tuple[str, int] | None]:
-    """Bytes that all below ``root`` hold, and who of them holds most (command, bytes). Never more than it is.
+    """Bytes that all below ``root`` hold, and who of them holds most (command, bytes).
 
-    They are forks of ``root``, and what is still its memory too is not theirs: a process holds at least what nobody shares with it,
-    and at least its share of everything less the share that ``root`` has of what both were born with.
+    Never more than it is.
+
+    They are forks of ``root``, and what is still its memory too is not theirs: a process holds at
+    least what nobody shares with it, and at least its share of everything less the share that
+    ``root`` has of what both were born with.
     """
     own, shared = _sizes(root)
     born_with = shared - own
@@ -100,7 +118,10 @@ def memory(root: int) -> tuple[int, tuple[str, int] | None]:
         held = max(private, share - born_with)
         total += held
         if largest is None or held > largest[1]:
-            largest = _content(f"/proc/{pid}/comm").decode("utf-8", "backslashreplace").rstrip("\n"), held
+            largest = (
+                _content(f"/proc/{pid}/comm").decode("utf-8", "backslashreplace").rstrip("\n"),
+                held,
+            )
     return total, largest
 
 
@@ -110,8 +131,17 @@ def own_memory() -> int:
 
 
 def _sizes(pid: int) -> tuple[int, int]:
-    """Bytes of memory without a file: what is this process's alone, and its share of all that it has (smaps_rollup, Linux 4.14)."""
-    found = {name: int(size) << 10 for name, size in _SIZES.findall(_content(f"/proc/{pid}/smaps_rollup"))}
+    """Bytes of memory without a file: what is this process's alone, and its share of all that it
+    has (smaps_rollup, Linux 4.14).
+    """
+    found = {
+        name: int(size) << 10
+        for name, size in _SIZES.findall(_content(f"/proc/{pid}/smaps_rollup"))
+    }
     swapped = found.get(b"SwapPss", 0)
-    share = found[b"Pss_Anon"] + found.get(b"Pss_Shmem", 0) if b"Pss_Anon" in found else found.get(b"Pss", 0)
+    share = (
+        found[b"Pss_Anon"] + found.get(b"Pss_Shmem", 0)
+        if b"Pss_Anon" in found
+        else found.get(b"Pss", 0)
+    )
     return found.get(b"Private_Dirty", 0) + swapped, share + swapped

@@ -1,9 +1,12 @@
-"""allure-pytest's results of tests: a test's process tells what it knows of its test, and pytest writes the file.
+"""allure-pytest's results of tests: a test's process tells what it knows of its test, and pytest
+writes the file.
 
-For pytest alone knows how a test ended that is gone, what it overstepped, and what shared fixtures print while they are torn down. Files
-that a result names (attachments), and containers of the test's own fixtures, are written where they are made, and brought back.
+For pytest alone knows how a test ended that is gone, what it overstepped, and what shared fixtures
+print while they are torn down. Files that a result names (attachments), and containers of the
+test's own fixtures, are written where they are made, and brought back.
 
-Nothing of the listener is public but its hooks; a version that has other names keeps its results where the tests ran.
+Nothing of the listener is public but its hooks; a version that has other names keeps its results
+where the tests ran.
 """
 
 from __future__ import annotations
@@ -28,9 +31,13 @@ CallOf = Callable[[pytest.TestReport], "pytest.CallInfo[None]"]
 
 
 def listener_of(config: pytest.Config) -> Any:  # noqa: ANN401 - of a plugin that is not here
-    """allure-pytest's listener, if this run writes results; None for one that this module does not know."""
+    """allure-pytest's listener, if this run writes results; None for one that this module does not
+    know.
+    """
     listener = config.pluginmanager.getplugin(_LISTENER)
-    known = hasattr(getattr(listener, "_cache", None), "_items") and hasattr(listener, "allure_logger")
+    known = hasattr(getattr(listener, "_cache", None), "_items") and hasattr(
+        listener, "allure_logger"
+    )
     return listener if known and hasattr(listener, "_update_fixtures_children") else None
 
 
@@ -39,9 +46,14 @@ class Telling:
 
     def __init__(self, listener: Any, send: Callable[[Frame], None]) -> None:  # noqa: ANN401 - as above
         self._listener, self._send = listener, send
-        listener.config.option.attach_capture = False  # pytest has all that was captured, and attaches it
+        # pytest has all that was captured, and attaches it
+        listener.config.option.attach_capture = False
         manager = sys.modules["allure_commons"].plugin_manager
-        files = [plugin for plugin in manager.get_plugins() if type(plugin).__name__ == "AllureFileLogger"]
+        files = [
+            plugin
+            for plugin in manager.get_plugins()
+            if type(plugin).__name__ == "AllureFileLogger"
+        ]
         self._others = manager.subset_hook_caller("report_result", files)
         manager.hook.report_result = self._report
 
@@ -50,11 +62,14 @@ class Telling:
         data = sys.modules["attr"].asdict(result, filter=lambda _, value: value or value is False)
         try:
             self._send({"kind": "allure", "result": json.dumps(data)})
-        except ValueError:  # larger than a frame may be, and steps are what there may be any number of
+        except ValueError:
+            # Larger than a frame may be, and steps are what there may be any number of
             self._send({"kind": "allure", "result": json.dumps({**data, "steps": []})})
 
     def finish(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
-        """Take the hook behind a test's last report, or behind an attempt's: then each has a result of its own."""
+        """Take the hook behind a test's last report, or behind an attempt's: then each has a result
+        of its own.
+        """
         _run(self._listener.pytest_runtest_logfinish(nodeid=nodeid, location=location))
 
 
@@ -65,9 +80,17 @@ def telling(config: pytest.Config, send: Callable[[Frame], None]) -> Telling | N
 
 
 class Result:
-    """pytest's side: the result of one test, or attempt of it, from its first report in pytest on to the hook behind its last."""
+    """pytest's side: the result of one test, or attempt of it, from its first report in pytest on
+    to the hook behind its last.
+    """
 
-    def __init__(self, listener: Any, item: pytest.Item, told: dict[str, Any] | None, started: float) -> None:  # noqa: ANN401 - as above
+    def __init__(
+        self,
+        listener: Any,  # noqa: ANN401 - as above
+        item: pytest.Item,
+        told: dict[str, Any] | None,
+        started: float,
+    ) -> None:
         """One that the test's process ``told``, or, if it is gone, one of what is known here."""
         self._listener, self._item, self._is_told = listener, item, told is not None
         self._cache, self._logger = listener._cache, listener.allure_logger
@@ -96,7 +119,9 @@ class Result:
         self._result.start = int(started * 1000)
 
     def _add_to_containers(self) -> None:
-        """Shared fixtures' containers, which pytest writes, name this test; those of others are not pytest's."""
+        """Shared fixtures' containers, which pytest writes, name this test; those of others are not
+        pytest's.
+        """
         self._listener._update_fixtures_children(self._item)
         for fixturedef in fixtures.fixtures_of(self._item):
             if fixturedef.cached_result is None or not fixtures.is_shared(self._item, fixturedef):
@@ -108,14 +133,20 @@ class Result:
     def _result(self) -> Any:  # noqa: ANN401 - as above
         return self._logger.get_test(self._cache.get(self._item.nodeid))
 
-    def take(self, report: pytest.TestReport, call: pytest.CallInfo[None], *, made_here: bool) -> None:
+    def take(
+        self, report: pytest.TestReport, call: pytest.CallInfo[None], *, made_here: bool
+    ) -> None:
         """Take in a report, as the listener does where reports are made."""
         if type(report) is not pytest.TestReport:
             return
         if made_here and (self._result.status is None or report.when != "teardown"):
-            self._result.status = "passed"  # up to here: a report that was made here stands in the place of the child's
+            # Up to here: a report that was made here stands in the place of the child's
+            self._result.status = "passed"
         if made_here or not self._is_told or report.when == "teardown":
-            outcome, report.outcome = report.outcome, "failed" if str(report.outcome) == "rerun" else report.outcome
+            outcome, report.outcome = (
+                report.outcome,
+                ("failed" if str(report.outcome) == "rerun" else report.outcome),
+            )
             try:
                 _run(self._listener.pytest_runtest_makereport(item=self._item, call=call), report)
             finally:
@@ -127,18 +158,26 @@ class Result:
 
 
 def begin(
-    item: pytest.Item, told: list[dict[str, Any]], attempts: list[list[pytest.TestReport]], call_of: CallOf, started: float
+    item: pytest.Item,
+    told: list[dict[str, Any]],
+    attempts: list[list[pytest.TestReport]],
+    call_of: CallOf,
+    started: float,
 ) -> Result | None:
-    """Begin the result of a test's last attempt, which its last report and the hook behind that complete; those before are written whole.
+    """Begin the result of a test's last attempt, which its last report and the hook behind that
+    complete; those before are written whole.
 
-    ``told`` is what its process told, ``attempts`` are the reports of each, ``started`` is when it began, in seconds of the epoch.
+    ``told`` is what its process told, ``attempts`` are the reports of each, ``started`` is when it
+    began, in seconds of the epoch.
     """
     listener = listener_of(item.config)
     if listener is None:
         return None
     *earlier, _ = attempts
     last = told[-1] if len(told) >= len(attempts) else None
-    for data, reports in itertools.zip_longest(told if last is None else told[:-1], earlier, fillvalue=()):
+    for data, reports in itertools.zip_longest(
+        told if last is None else told[:-1], earlier, fillvalue=()
+    ):
         if data:
             result = Result(listener, item, dict(data), started)
             for report in reports:
@@ -149,7 +188,12 @@ def begin(
 
 def results_told(frames: list[Frame]) -> list[dict[str, Any]]:
     """Return the results that a child told, as far as they are ones."""
-    return [data for frame in frames if frame["kind"] == "allure" for data in _read(str(frame["result"]))]
+    return [
+        data
+        for frame in frames
+        if frame["kind"] == "allure"
+        for data in _read(str(frame["result"]))
+    ]
 
 
 def _read(text: str) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,8 @@
-"""What other plugins keep beside a report, carried to pytest, or made whole there: output and records of a phase, steps of a scenario.
+"""What other plugins keep beside a report, carried to pytest, or made whole there: output and
+records of a phase, steps of a scenario.
 
-Each part does nothing in a run without its plugin, and with a version of it that keeps things elsewhere.
+Each part does nothing in a run without its plugin, and with a version of it that keeps things
+elsewhere.
 """
 
 from __future__ import annotations
@@ -16,16 +18,24 @@ from pytest_isolate._messages import reading
 from pytest_isolate._pytest import logs
 from pytest_isolate._sandbox.frames import Frame
 
-_OF_JSON_REPORT = "_json_report_extra"  # of the test, and of its reports: by phase, what was captured and logged
+# Of the test, and of its reports: by phase, what was captured and logged
+_OF_JSON_REPORT = "_json_report_extra"
 _STREAMS = ("stdout", "stderr")
 _MAYBE_TEXT = reading.Either((str, None))
 #: pytest-bdd's, by its ``ScenarioReport.serialize``.
 _STEP = {
-    "name": str, "type": str, "keyword": str, "line_number": int, "failed": bool, "duration": reading.is_number,
+    "name": str, "type": str, "keyword": str, "line_number": int, "failed": bool,
+    "duration": reading.is_number,
 }  # fmt: skip
 _RULE = {"keyword": str, "name": _MAYBE_TEXT, "description": _MAYBE_TEXT, "tags": [str]}
 _FEATURE = {**_RULE, "filename": str, "rel_filename": str, "language": str, "line_number": int}
-_SCENARIO = {**_RULE, "steps": [_STEP], "line_number": int, "feature": _FEATURE, "rule": reading.Either((None, _RULE))}
+_SCENARIO = {
+    **_RULE,
+    "steps": [_STEP],
+    "line_number": int,
+    "feature": _FEATURE,
+    "rule": reading.Either((None, _RULE)),
+}
 _OF_BDD = {"name": str, "scenario": _SCENARIO}
 
 
@@ -56,14 +66,20 @@ def _contexts() -> Any:  # noqa: ANN401 - of a plugin that is not here
 
 
 def complete_setup(item: pytest.Item) -> None:
-    """In the child, before the report of a set-up is made: pytest-json-report has the records of pytest's part of it too."""
+    """In the child, before the report of a set-up is made: pytest-json-report has the records of
+    pytest's part of it too.
+    """
     stage = getattr(item, _OF_JSON_REPORT, {}).get("setup")
     if stage is not None and "log" in stage:
         stage["log"] = _told(logs.records_of(item, "setup"))
 
 
-def complete(item: pytest.Item, report: pytest.TestReport, records: Iterable[logging.LogRecord] = ()) -> None:
-    """In pytest: pytest-json-report has of each phase what the report has, and the ``records`` of pytest's part of it."""
+def complete(
+    item: pytest.Item, report: pytest.TestReport, records: Iterable[logging.LogRecord] = ()
+) -> None:
+    """In pytest: pytest-json-report has of each phase what the report has, and the ``records`` of
+    pytest's part of it.
+    """
     plugin: Any = getattr(item.config, "_json_report", None)
     if plugin is None or type(report) is not pytest.TestReport:
         return
@@ -73,7 +89,13 @@ def complete(item: pytest.Item, report: pytest.TestReport, records: Iterable[log
     stage = kept[report.when] = stage if isinstance(stage, dict) else {}
     sections = dict(report.sections)
     if not plugin._must_omit("streams"):
-        stage.update({name: sections[key] for name in _STREAMS if (key := f"Captured {name} {report.when}") in sections})
+        stage.update(
+            {
+                name: sections[key]
+                for name in _STREAMS
+                if (key := f"Captured {name} {report.when}") in sections
+            }
+        )
     if not plugin._must_omit("log") and (told := _told(records)):
         before = stage.get("log")
         stage["log"] = [*(before if isinstance(before, list) else ()), *told]

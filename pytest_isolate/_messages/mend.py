@@ -13,7 +13,9 @@ _NOT_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def xml_text(text: str) -> str:
-    """Replace characters that XML has no way to say, as pytest does in values: a name of a property it writes as it is."""
+    """Replace characters that XML has no way to say, as pytest does in values: a name of a property
+    it writes as it is.
+    """
     return _NOT_XML.sub(lambda found: f"#x{ord(found[0]):02X}", text)
 
 
@@ -22,7 +24,10 @@ class _Writer(Protocol):
 
 
 class Drawn:
-    """How an item (a doctest, say) shows its failure, as text. Not a ``str``, because of which the summary would quote it."""
+    """How an item (a doctest, say) shows its failure, as text.
+
+    Not a ``str``, because of which the summary would quote it.
+    """
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -36,12 +41,18 @@ class Drawn:
 
 
 def joined(inside: list[tuple[str, str]], outside: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """One section of each name, as in a plain run, of what was captured inside and then in pytest."""
+    """One section of each name, as in a plain run, of what was captured inside and then
+    in pytest.
+    """
     found = dict(inside)
     if len(found) < len(inside):  # somebody's own sections of one name
         return [*inside, *outside]
     for name, text in outside:
-        found[name] = _added(found[name], text, logged=name.startswith("Captured log")) if name in found else text
+        found[name] = (
+            _added(found[name], text, logged=name.startswith("Captured log"))
+            if name in found
+            else text
+        )
     return list(found.items())
 
 
@@ -51,7 +62,9 @@ def _added(first: str, second: str, *, logged: bool) -> str:
 
 
 def raise_at(places: Sequence[tuple[str, int, str]], error: BaseException) -> NoReturn:
-    """Raise from the places (file, line, function; the innermost last) where a child was, as if they were in this process."""
+    """Raise from the places (file, line, function; the innermost last) where a child was, as if
+    they were in this process.
+    """
     step = _standing_at(_RAISES, places[-1], error)
     for place in reversed(places[:-1]):
         step = _standing_at(_CALLS, place, step)
@@ -78,7 +91,9 @@ def innermost_of_ours(traceback: types.TracebackType | None) -> types.TracebackT
 
 
 def without_ours(traceback: types.TracebackType | None) -> types.TracebackType | None:
-    """Leave out the frames of this package, and the second entry that each makes of the pluggy's that called it."""
+    """Leave out the frames of this package, and the second entry that each makes of the pluggy's
+    that called it.
+    """
     steps: list[types.TracebackType] = []
     while traceback is not None:
         steps.append(traceback)
@@ -89,7 +104,10 @@ def without_ours(traceback: types.TracebackType | None) -> types.TracebackType |
         if step.tb_frame.f_code.co_filename.startswith(_HERE):
             passed = True
         elif not (passed and found is not None and found.tb_frame is step.tb_frame):
-            found, passed = types.TracebackType(found, step.tb_frame, step.tb_lasti, step.tb_lineno), False
+            found, passed = (
+                types.TracebackType(found, step.tb_frame, step.tb_lasti, step.tb_lineno),
+                False,
+            )
     return found
 
 
@@ -97,21 +115,31 @@ _HERE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 
 
 def _code(body: str) -> types.CodeType:
-    """Make a function's code, all of one line and of no columns, which would be marked in a line of somebody else's."""
+    """Make a function's code, all of one line and of no columns, which would be marked in a line of
+    somebody else's.
+    """
     module = compile(f"def at(): {body}", "?", "exec")
     code = next(each for each in module.co_consts if isinstance(each, types.CodeType))
     if sys.version_info < (3, 11):
         return code
     units = len(code.co_code) // 2
-    entries = [bytes((0x80 | _NO_COLUMNS << 3 | min(_MOST_UNITS, units - at) - 1, 0)) for at in range(0, units, _MOST_UNITS)]
+    entries = [
+        bytes((0x80 | _NO_COLUMNS << 3 | min(_MOST_UNITS, units - at) - 1, 0))
+        for at in range(0, units, _MOST_UNITS)
+    ]
     return code.replace(co_linetable=b"".join(entries))
 
 
-_NO_COLUMNS, _MOST_UNITS = 13, 8  # kind of an entry of a location table, and how many code units it is for (CPython's InternalDocs)
+# Kind of an entry of a location table, and how many code units it is for (CPython's InternalDocs)
+_NO_COLUMNS, _MOST_UNITS = 13, 8
 _RAISES, _CALLS = _code("raise it from None"), _code("it()")
 
 
-def _standing_at(code: types.CodeType, place: tuple[str, int, str], it: object) -> Callable[[], object]:
+def _standing_at(
+    code: types.CodeType, place: tuple[str, int, str], it: object
+) -> Callable[[], object]:
     path, line, function = place
     at = line if 1 <= line < 1 << 24 else 1
-    return types.FunctionType(code.replace(co_filename=path, co_firstlineno=at, co_name=function), {"it": it})
+    return types.FunctionType(
+        code.replace(co_filename=path, co_firstlineno=at, co_name=function), {"it": it}
+    )

@@ -1,8 +1,10 @@
-"""What a child wrote, read as if an enemy had written it: the one place where types of frames are checked.
+"""What a child wrote, read as if an enemy had written it: the one place where types of frames are
+checked.
 
-``checked`` looks at every frame of a test that is over, before anything else does; ``report`` makes pytest's report of one of them.
-From then on fields have the types that ``_child.inside`` gives them, so that no hook of pytest or of a plugin meets what no child of
-ours would have said. A frame that does not fit is the violation of that one test, and nothing behind it counts.
+``checked`` looks at every frame of a test that is over, before anything else does; ``report`` makes
+pytest's report of one of them. From then on fields have the types that ``_child.inside`` gives
+them, so that no hook of pytest or of a plugin meets what no child of ours would have said. A frame
+that does not fit is the violation of that one test, and nothing behind it counts.
 """
 
 from __future__ import annotations
@@ -29,8 +31,19 @@ _LARGEST_INTEGER = 1 << 62
 _LARGEST_ERRNO = 4095  # of the kernel's, include/linux/err.h
 _LONGEST_PATH = 4096
 _LONGEST_NAME = 200  # of a function
-# What the terminal sorts reports, and other things than reports, under: a report of such a word is not what it expects there.
-_RESERVED_WORDS = {"", "error", "warnings", "deselected", "xfailed", "xpassed", "subtests passed", "subtests failed", "subtests skipped"}
+# What the terminal sorts reports, and other things than reports, under: a report of such a word is
+# not what it expects there.
+_RESERVED_WORDS = {
+    "",
+    "error",
+    "warnings",
+    "deselected",
+    "xfailed",
+    "xpassed",
+    "subtests passed",
+    "subtests failed",
+    "subtests skipped",
+}
 _WORD = re.compile(r"[a-z][a-z _-]{0,30}")  # "rerun", "retried": a plugin's own outcome
 _XML_NAME = re.compile(r"[A-Za-z_:][\w.:-]*")
 # xdist sets these, or they hold what pytest knows by itself
@@ -58,7 +71,9 @@ def _is_integer(value: object) -> bool:
 
 
 def _is_process(value: object) -> bool:
-    """Whether it is the number of one process, and not of PID 1, nor what kill(2) takes for several."""
+    """Whether it is the number of one process, and not of PID 1, nor what kill(2) takes for
+    several.
+    """
     return type(value) is int and 1 < value < 1 << 31
 
 
@@ -71,11 +86,18 @@ def _is_errno(value: object) -> bool:
 
 
 def _is_path(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= _LONGEST_PATH and "\0" not in value and _is_unicode(value)
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= _LONGEST_PATH
+        and "\0" not in value
+        and _is_unicode(value)
+    )
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether the machine has a name for it: half of a surrogate stands for a byte only if Python made it of one."""
+    """Whether the machine has a name for it: half of a surrogate stands for a byte only if Python
+    made it of one.
+    """
     try:
         os.fsencode(text)
     except UnicodeEncodeError:
@@ -88,7 +110,11 @@ def _is_xml_name(value: object) -> bool:
 
 
 def _is_outcome(value: object) -> bool:
-    return isinstance(value, str) and _WORD.fullmatch(value) is not None and value not in _RESERVED_WORDS
+    return (
+        isinstance(value, str)
+        and _WORD.fullmatch(value) is not None
+        and value not in _RESERVED_WORDS
+    )
 
 
 def _is_character(value: object) -> bool:
@@ -111,7 +137,10 @@ _LONG_ENTRY = {
     "reprlocals": _either(None, {"lines": [str]}),
     "reprfileloc": _either(None, _PLACE),
 }
-_ENTRY = _either({"type": "'ReprEntry'", "data": _LONG_ENTRY}, {"type": "'ReprEntryNative'", "data": {"lines": [str]}})
+_ENTRY = _either(
+    {"type": "'ReprEntry'", "data": _LONG_ENTRY},
+    {"type": "'ReprEntryNative'", "data": {"lines": [str]}},
+)
 _TRACEBACK = {"reprentries": [_ENTRY], "extraline": _either(str, None), "style": str}
 _FAILURE = {
     "reprcrash": _either(None, _PLACE),
@@ -122,7 +151,12 @@ _FAILURE = {
 _SKIP = (str, _either(_is_integer, None), str)
 _STACK = [(str, _is_integer, str)]
 #: An exception; those of a group have the same shape, as deep as they were told.
-_RAISED: dict[str, object] = {"classes": [(str, str)], "message": str, "arguments": _either(None, [_SCALAR]), "stack": _STACK}
+_RAISED: dict[str, object] = {
+    "classes": [(str, str)],
+    "message": str,
+    "arguments": _either(None, [_SCALAR]),
+    "stack": _STACK,
+}
 _RAISED["exceptions"] = [lambda value: fits(value, _RAISED)]
 _SUBTEST = {"msg": _SCALAR, "kwargs": dict}
 #: Of a report, in pytest's own form (``pytest_report_to_serializable``).
@@ -162,7 +196,13 @@ _FRAMES: dict[str, dict[str, object]] = {
         "raised": _either(None, _RAISED),
         "unsaid": _either(None, [str]),
     },
-    "warning": {"message": str, "module": str, "category": str, "filename": str, "lineno": _either(_is_integer, None)},
+    "warning": {
+        "message": str,
+        "module": str,
+        "category": str,
+        "filename": str,
+        "lineno": _either(_is_integer, None),
+    },
     "oversized": {"message": str},
     "lost": {"message": str},
     "network": {"attempts": list},
@@ -191,19 +231,24 @@ _FRAMES: dict[str, dict[str, object]] = {
 def fits(value: object, shape: object) -> bool:
     """Whether a JSON value has a shape.
 
-    A shape is a type (exactly that one), None, the ``repr`` of a text, a function that tells, an ``Either``, ``{key: shape}``, ``[shape of
-    each]`` or ``(shape of the first, of the second, ...)``.
+    A shape is a type (exactly that one), None, the ``repr`` of a text, a function that tells, an
+    ``Either``, ``{key: shape}``, ``[shape of each]`` or ``(shape of the first, of the second,
+    ...)``.
     """
     if isinstance(shape, type):
         found = type(value) is shape
     elif isinstance(shape, Either):
         found = any(fits(value, each) for each in shape.shapes)
     elif isinstance(shape, dict):
-        found = isinstance(value, dict) and all(fits(value.get(key), each) for key, each in shape.items())
+        found = isinstance(value, dict) and all(
+            fits(value.get(key), each) for key, each in shape.items()
+        )
     elif isinstance(shape, list):
         found = isinstance(value, list) and all(fits(each, shape[0]) for each in value)
     elif isinstance(shape, tuple):
-        found = isinstance(value, list) and len(value) == len(shape) and all(map(fits, value, shape))
+        found = (
+            isinstance(value, list) and len(value) == len(shape) and all(map(fits, value, shape))
+        )
     elif isinstance(shape, str):
         found = isinstance(value, str) and repr(value) == shape
     else:
@@ -212,7 +257,9 @@ def fits(value: object, shape: object) -> bool:
 
 
 def sendable(value: Any) -> Any:  # noqa: ANN401 - whatever JSON has
-    """Spell out the halves of surrogates in all its texts: for execnet, which sends UTF-8, they are the end of xdist's whole run."""
+    """Spell out the halves of surrogates in all its texts: for execnet, which sends UTF-8, they are
+    the end of xdist's whole run.
+    """
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, list):
@@ -222,8 +269,12 @@ def sendable(value: Any) -> Any:  # noqa: ANN401 - whatever JSON has
     return value
 
 
-def checked(frames: list[Frame], *, strict: bool, may_need: bool = False) -> tuple[list[Frame], str | None]:
-    """Return the frames up to the first that no child of ours would have written, and what the test's process did by that one."""
+def checked(
+    frames: list[Frame], *, strict: bool, may_need: bool = False
+) -> tuple[list[Frame], str | None]:
+    """Return the frames up to the first that no child of ours would have written, and what the
+    test's process did by that one.
+    """
     for number, frame in enumerate(frames):
         if (wrong := _wrong(frame, number, strict=strict, may_need=may_need)) is not None:
             return frames[:number], wrong
@@ -239,9 +290,18 @@ def _wrong(frame: Frame, number: int, *, strict: bool, may_need: bool) -> str | 
     if (kind in {"entered", "broken"} and number) or (kind == "need" and not may_need):
         return f"{UNREADABLE}a frame {kind!r} comes after the test began"
     if kind in {"raised", "stop"} and strict:
-        how = {"exit": "pytest.exit", "interrupt": "KeyboardInterrupt", "internal": "an internal error"}.get(str(frame.get("what")))
-        said = reprlib.repr(frame.get("message") or frame.get("shouldstop") or frame.get("shouldfail"))
-        return f"wanted to end the whole run ({how or 'session.shouldstop or shouldfail'}: {said}), which profile='strict' lets no test do"
+        how = {
+            "exit": "pytest.exit",
+            "interrupt": "KeyboardInterrupt",
+            "internal": "an internal error",
+        }.get(str(frame.get("what")))
+        said = reprlib.repr(
+            frame.get("message") or frame.get("shouldstop") or frame.get("shouldfail")
+        )
+        return (
+            f"wanted to end the whole run ({how or 'session.shouldstop or shouldfail'}: {said}),"
+            " which profile='strict' lets no test do"
+        )
     if kind == "report" and (bad := report_fault(frame["report"])) is not None:
         return UNREADABLE + bad
     return None
@@ -263,18 +323,27 @@ def report_fault(data: object) -> str | None:
         return "its 'longrepr' is missing"
     outcome, longrepr = data["outcome"], data["longrepr"]
     expected_skip = outcome == "skipped" and "wasxfail" not in data
-    if isinstance(longrepr, list) != expected_skip and not (outcome == "skipped" and "wasxfail" in data):
+    if isinstance(longrepr, list) != expected_skip and not (
+        outcome == "skipped" and "wasxfail" in data
+    ):
         return f"its outcome is {outcome!r} and its 'longrepr' is {reprlib.repr(longrepr)}"
     if outcome == "failed" and longrepr is None:
         return "it is a failure that says nothing"
     for name in data.keys() - _OF_PYTEST:
-        if name in _RESERVED_ATTRIBUTES or name.startswith("__") or hasattr(pytest.TestReport, name):
+        if (
+            name in _RESERVED_ATTRIBUTES
+            or name.startswith("__")
+            or hasattr(pytest.TestReport, name)
+        ):
             return f"it sets {reprlib.repr(name)}, which is not a child's to set"
     return None
 
 
 def report(item: pytest.Item, frame: Frame, *, strict: bool) -> pytest.TestReport:
-    """Give pytest's report of a checked frame. Raises ``GarbledError`` when a plugin cannot read it, or it is another test's."""
+    """Give pytest's report of a checked frame.
+
+    Raises ``GarbledError`` when a plugin cannot read it, or it is another test's.
+    """
     data: Any = frame["report"]
     if strict:  # a plugin's own attributes: nobody here knows which types it expects
         data = {name: value for name, value in data.items() if name in _OF_PYTEST}
@@ -302,14 +371,22 @@ def report(item: pytest.Item, frame: Frame, *, strict: bool) -> pytest.TestRepor
     return made
 
 
-def places(stack: Sequence[tuple[str, int, str]], reader: Reader | None) -> list[tuple[str, int, str]]:
+def places(
+    stack: Sequence[tuple[str, int, str]], reader: Reader | None
+) -> list[tuple[str, int, str]]:
     """Give a stack that pytest may show lines of. ``reader``: whose rights count."""
     return [
-        (path if _is_path(path) and sources.may_show(path, reader) else "?", line, function[:_LONGEST_NAME])
+        (
+            path if _is_path(path) and sources.may_show(path, reader) else "?",
+            line,
+            function[:_LONGEST_NAME],
+        )
         for path, line, function in stack[-MOST_FRAMES:]
     ]
 
 
 def shown_line(path: str, reader: Reader | None) -> str | None:
-    """Return what ``warnings.WarningMessage`` is to show of a file: None for a line of it, which pytest may read there, else nothing."""
+    """Return what ``warnings.WarningMessage`` is to show of a file: None for a line of it, which
+    pytest may read there, else nothing.
+    """
     return None if _is_path(path) and sources.may_show(path, reader) else ""

@@ -1,7 +1,9 @@
-"""Lines of the files that a test names, in warnings and stacks: read here, once, and for nobody who could not read them.
+"""Lines of the files that a test names, in warnings and stacks: read here, once, and for nobody who
+could not read them.
 
-Pytest shows a line by ``linecache``, which opens whatever path it is given with all of pytest's rights, and waits for what comes: of a pipe
-for ever. So the lines are put there before anybody asks, or the path is not shown.
+Pytest shows a line by ``linecache``, which opens whatever path it is given with all of pytest's
+rights, and waits for what comes: of a pipe for ever. So the lines are put there before anybody
+asks, or the path is not shown.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ _read: dict[str, int] = {}  # what is here for tests' sakes: path -> bytes
 def may_show(path: str, reader: Reader | None) -> bool:
     """Whether pytest may show lines of a file for a test. From here on nobody has to open it.
 
-    ``reader``: whose rights count, None for pytest's own. One that is not there, as one that the test itself wrote, has no lines.
+    ``reader``: whose rights count, None for pytest's own. One that is not there, as one that the
+    test itself wrote, has no lines.
     """
     try:
         look = os.stat(path)
@@ -47,12 +50,16 @@ def may_show(path: str, reader: Reader | None) -> bool:
 
 def _is_for(fd: int, reader: Reader | None) -> bool:
     look, real = os.fstat(fd), os.readlink(f"/proc/self/fd/{fd}")
-    if not stat.S_ISREG(look.st_mode) or any(real == place or real.startswith(f"{place}/") for place in _KERNELS):
+    if not stat.S_ISREG(look.st_mode) or any(
+        real == place or real.startswith(f"{place}/") for place in _KERNELS
+    ):
         return False
     if reader is None:
         return True
     try:
-        return reader.may(look, 4) and all(reader.may(os.stat(above), 1) for above in Path(real).parents)
+        return reader.may(look, 4) and all(
+            reader.may(os.stat(above), 1) for above in Path(real).parents
+        )
     except OSError:  # it has no path any more
         return False
 
@@ -72,10 +79,13 @@ def _take_in(path: str, file: io.BufferedReader) -> bool:
 
 def _keep(path: str, size: int, lines: list[str]) -> None:
     _read[path] = size
-    linecache.cache[path] = (size, None, lines, path)  # without a time: nobody looks whether it has changed
+    # Without a time: nobody looks whether it has changed
+    linecache.cache[path] = (size, None, lines, path)
 
 
 def forget() -> None:
-    """Forget all when the run is over: what comes next in this process finds its files as they are."""
+    """Forget all when the run is over: what comes next in this process finds its files
+    as they are.
+    """
     while _read:
         linecache.cache.pop(_read.popitem()[0], None)

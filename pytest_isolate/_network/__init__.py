@@ -1,1 +1,3 @@
-"""A test's own network of several hosts: made by its process before the test's code, changed while the test runs."""
+"""A test's own network of several hosts: made by its process before the test's code, changed while
+the test runs.
+"""

@@ -1,7 +1,8 @@
-"""In a test's process, inside its sandbox and before the test's code: namespaces of hosts, and what is in them.
+"""In a test's process, inside its sandbox and before the test's code: namespaces of hosts, and what
+is in them.
 
-Whoever made a namespace holds it by descriptors, and nobody else does: when the test's processes end, however they end, the kernel takes
-everything apart, and nothing of it had a name anywhere.
+Whoever made a namespace holds it by descriptors, and nobody else does: when the test's processes
+end, however they end, the kernel takes everything apart, and nothing of it had a name anywhere.
 """
 
 from __future__ import annotations
@@ -67,9 +68,15 @@ def build(topology: Topology, requests: Sequence[Request], on_missing: str) -> N
     descriptors = {name: each.net for name, each in made.namespaces.items()}
     for request in requests:
         try:
-            made.namespaces[request.node].ask(request.bytes_for(descriptors), netfilter=request.netfilter)
+            made.namespaces[request.node].ask(
+                request.bytes_for(descriptors), netfilter=request.netfilter
+            )
         except OSError as error:
-            if request.is_condition and on_missing == "warn" and error.errno in {errno.ENOENT, errno.EOPNOTSUPP}:
+            if (
+                request.is_condition
+                and on_missing == "warn"
+                and error.errno in {errno.ENOENT, errno.EOPNOTSUPP}
+            ):
                 continue  # pytest has warned of it
             raise StepFailedError(request.step, request.path, error.errno or 0) from error
     if topology.captures:
@@ -82,13 +89,16 @@ def build(topology: Topology, requests: Sequence[Request], on_missing: str) -> N
 def _namespace(name: str, topology: Topology) -> Namespace:
     with Step("unshare a network for", name or "the bridges"):
         syscalls.unshare(Clone.NEWNET | Clone.NEWUTS)
-        net, uts = (os.open(f"/proc/self/ns/{each}", os.O_RDONLY | os.O_CLOEXEC) for each in (NET, UTS))
+        net, uts = (
+            os.open(f"/proc/self/ns/{each}", os.O_RDONLY | os.O_CLOEXEC) for each in (NET, UTS)
+        )
         rtnetlink = _socket.socket(_socket.AF_NETLINK, _KIND, 0)
         hides = any(end.hides for end in topology.interfaces(name))
         packets = capture.sockets(topology, name) if topology.captures else []
         netfilter = _socket.socket(_socket.AF_NETLINK, _KIND, _NETFILTER) if hides else None
     if name == FABRIC:
-        _write("ipv6/conf/default/disable_ipv6", "1")  # bridges and their ports say nothing of their own
+        # Bridges and their ports say nothing of their own
+        _write("ipv6/conf/default/disable_ipv6", "1")
     else:
         with Step("sethostname", name):
             _socket.sethostname(name)
@@ -97,8 +107,12 @@ def _namespace(name: str, topology: Topology) -> Namespace:
 
 
 def _settings(name: str, topology: Topology) -> None:
-    """As in a container: every port is for everybody, and whoever runs here may ping. A router passes on. IPv6 is there at once, or not."""
-    _write("ipv6/conf/default/accept_dad", "0")  # nobody else has our addresses, and asking takes the kernel a second
+    """As in a container: every port is for everybody, and whoever runs here may ping.
+
+    A router passes on. IPv6 is there at once, or not.
+    """
+    # Nobody else has our addresses, and asking takes the kernel a second
+    _write("ipv6/conf/default/accept_dad", "0")
     if 6 not in topology.families:
         _write("ipv6/conf/default/disable_ipv6", "1")
     own = os.getgid()

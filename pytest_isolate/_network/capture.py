@@ -1,4 +1,6 @@
-"""A capture of what passes the interfaces of a test's hosts: asked for by ``Network(capture=True)``, kept of a test that failed."""
+"""A capture of what passes the interfaces of a test's hosts: asked for by
+``Network(capture=True)``, kept of a test that failed.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +29,22 @@ FILE = "traffic.pcapng"
 
 @functools.cache
 def directory() -> str:
-    """Where a test's own is, in its sandbox: known before a fork, so that pytest need not believe a test."""
-    return os.path.join(os.path.realpath(tempfile.gettempdir()), f"pytest-isolate-capture-{os.getpid()}")
+    """Where a test's own is, in its sandbox: known before a fork, so that pytest need not believe a
+    test.
+    """
+    return os.path.join(
+        os.path.realpath(tempfile.gettempdir()), f"pytest-isolate-capture-{os.getpid()}"
+    )
 
 
 def sockets(topology: Topology, name: str) -> list[_socket.socket]:
     """One for each interface of a host, made in its network; they hear nothing yet."""
     if topology.kinds.get(name, BRIDGE) == BRIDGE:
         return []
-    made = [_socket.socket(_socket.AF_PACKET, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, 0) for _ in topology.interfaces(name)]
+    made = [
+        _socket.socket(_socket.AF_PACKET, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, 0)
+        for _ in topology.interfaces(name)
+    ]
     for each in made:
         each.setsockopt(_socket.SOL_SOCKET, _TIMESTAMP, 1)
         try:
@@ -46,10 +55,15 @@ def sockets(topology: Topology, name: str) -> list[_socket.socket]:
 
 
 def start(topology: Topology, namespaces: dict[str, Namespace], where: str) -> _socket.socket:
-    """Hear from now on, and have it written. Returns the channel to who writes. Raises ``StepFailedError``."""
+    """Hear from now on, and have it written.
+
+    Returns the channel to who writes. Raises ``StepFailedError``.
+    """
     names, heard = [], []
     for node, namespace in namespaces.items():
-        for end, each in zip(topology.interfaces(node) if namespace.packets else (), namespace.packets, strict=True):
+        for end, each in zip(
+            topology.interfaces(node) if namespace.packets else (), namespace.packets, strict=True
+        ):
             with Step("capture at", f"{end.name} of {node}"):
                 each.bind((end.name, _EVERY))
             names.append(f"{node}:{end.name}")
@@ -57,13 +71,21 @@ def start(topology: Topology, namespaces: dict[str, Namespace], where: str) -> _
     with Step("make", where):
         os.mkdir(where, 0o700)
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-    told = {"path": f"{where}/{FILE}", "interfaces": names, "sockets": [each.fileno() for each in heard]}
+    told = {
+        "path": f"{where}/{FILE}",
+        "interfaces": names,
+        "sockets": [each.fileno() for each in heard],
+    }
     with Step("start", "a process that captures"):
         ours.send(json.dumps(told).encode())
         for each in heard:
             os.set_inheritable(each.fileno(), True)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 0), (os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 2)]
+        actions = [
+            (os.POSIX_SPAWN_DUP2, theirs.fileno(), 0),
+            (os.POSIX_SPAWN_DUP2, null, 1),
+            (os.POSIX_SPAWN_DUP2, null, 2),
+        ]
         pid = os.posix_spawn(sys.executable, _command(), {}, file_actions=actions)
         theirs.close()
         os.close(null)

@@ -1,6 +1,8 @@
-"""A process beside a test that writes what passes its hosts' interfaces to a file, packet by packet, whatever the test comes to.
+"""A process beside a test that writes what passes its hosts' interfaces to a file, packet by
+packet, whatever the test comes to.
 
-The sockets are open and hear before it starts: nothing of the test's is lost by that. It leaves when the test's process has.
+The sockets are open and hear before it starts: nothing of the test's is lost by that. It leaves
+when the test's process has.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ _ROOM = socket.CMSG_SPACE(16)
 class _Capture:
     def __init__(self, file: int, sockets: list[int]) -> None:
         self._file = file
-        self._sockets = {fd: (number, socket.socket(fileno=fd)) for number, fd in enumerate(sockets)}
+        self._sockets = {
+            fd: (number, socket.socket(fileno=fd)) for number, fd in enumerate(sockets)
+        }
 
     def drain(self, ready: Iterable[int]) -> None:
         """Write what these interfaces have for us, in the order of time."""
@@ -35,7 +39,9 @@ class _Capture:
         number, source = self._sockets[fd]
         while True:
             try:
-                data, ancillary, _, _ = source.recvmsg(pcapng.LARGEST, _ROOM, socket.MSG_DONTWAIT | socket.MSG_TRUNC)
+                data, ancillary, _, _ = source.recvmsg(
+                    pcapng.LARGEST, _ROOM, socket.MSG_DONTWAIT | socket.MSG_TRUNC
+                )
             except BlockingIOError:
                 return
             except OSError:  # ENETDOWN: it was set down, which is said once
@@ -48,7 +54,10 @@ class _Capture:
             yield at, number, data
 
     def serve(self, control: socket.socket) -> None:
-        """Until the test's process is gone. A word of it is answered when all is written that came before it."""
+        """Until the test's process is gone.
+
+        A word of it is answered when all is written that came before it.
+        """
         poll = select.poll()
         for fd in (*self._sockets, control.fileno()):
             poll.register(fd, select.POLLIN)
@@ -62,7 +71,9 @@ class _Capture:
 
 
 def main() -> None:
-    """Be told what to do by the first line of standard input's socket; the process that was started ends, and its child goes on."""
+    """Be told what to do by the first line of standard input's socket; the process that was started
+    ends, and its child goes on.
+    """
     control = socket.socket(fileno=os.dup(0))
     asked = json.loads(control.recv(1 << 16))
     if os.fork():

@@ -32,9 +32,13 @@ _left = _Left()
 
 
 class Host:
-    """A host or router. ``with host:`` has this thread in its network: sockets opened there stay there, also behind the block.
+    """A host or router.
 
-    A thread or process that is started there stays there. Only this thread moves, so a coroutine must not wait inside the block.
+    ``with host:`` has this thread in its network: sockets opened there stay there, also behind the
+    block.
+
+    A thread or process that is started there stays there. Only this thread moves, so a coroutine
+    must not wait inside the block.
     """
 
     def __init__(self, name: str, built: Built) -> None:
@@ -58,18 +62,29 @@ class Host:
     def __enter__(self) -> Host:  # noqa: PYI034 - Self is Python 3.11's
         here: list[int] = []
         try:
-            here += [os.open(f"/proc/thread-self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind, _ in _KINDS]
+            here += [
+                os.open(f"/proc/thread-self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+                for kind, _ in _KINDS
+            ]
             namespace = self._built.namespaces[self.name]
             syscalls.setns(namespace.net, Clone.NEWNET)
             syscalls.setns(namespace.uts, Clone.NEWUTS)
         except OSError as error:
             for fd in here:
                 os.close(fd)
-            raise OSError(error.errno, f"cannot enter the network of host {self.name!r}: {os.strerror(error.errno or 0)}") from error
+            raise OSError(
+                error.errno,
+                f"cannot enter the network of host {self.name!r}: {os.strerror(error.errno or 0)}",
+            ) from error
         _left.namespaces.append(tuple(here))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         before = _left.namespaces.pop()
         try:
             for fd, (_, flag) in zip(before, _KINDS, strict=True):
@@ -78,17 +93,35 @@ class Host:
             for fd in before:
                 os.close(fd)
 
-    def call(self, function: Callable[Given, Result], /, *args: Given.args, **kwargs: Given.kwargs) -> Result:
-        """Call a function in this host's network, in this thread. Returns what it returns, raises what it raises."""
+    def call(
+        self, function: Callable[Given, Result], /, *args: Given.args, **kwargs: Given.kwargs
+    ) -> Result:
+        """Call a function in this host's network, in this thread.
+
+        Returns what it returns, raises what it raises.
+        """
         with self:
             return function(*args, **kwargs)
 
-    def run(self, command: Sequence[str | os.PathLike[str]] | str, **options: Any) -> subprocess.CompletedProcess[Any]:  # noqa: ANN401 - as subprocess has them
-        """``subprocess.run`` in this host's network, with all of its options: ``host.run(["ping", "-c1", "b"], check=True)``."""
+    def run(
+        self,
+        command: Sequence[str | os.PathLike[str]] | str,
+        **options: Any,  # noqa: ANN401
+    ) -> subprocess.CompletedProcess[Any]:
+        """``subprocess.run`` in this host's network, with all of its options: ``host.run(["ping",
+        "-c1", "b"], check=True)``.
+        """
         with self:
             return subprocess.run(command, **options)  # noqa: PLW1510 - an option
 
-    def popen(self, command: Sequence[str | os.PathLike[str]] | str, **options: Any) -> subprocess.Popen[Any]:  # noqa: ANN401 - as above
-        """``subprocess.Popen`` in this host's network, with all of its options. What still runs at the test's end is ended with it."""
+    def popen(
+        self,
+        command: Sequence[str | os.PathLike[str]] | str,
+        **options: Any,  # noqa: ANN401
+    ) -> subprocess.Popen[Any]:
+        """``subprocess.Popen`` in this host's network, with all of its options.
+
+        What still runs at the test's end is ended with it.
+        """
         with self:
             return subprocess.Popen(command, **options)

@@ -20,11 +20,16 @@ UNCHANGED: Any = object()  # as an argument: what is not named stays
 
 
 class NetworkUnavailable(Exception):  # noqa: N818 - the name says what it is
-    """A condition needs what the kernel of this machine lacks; the sentence names it and the remedy."""
+    """A condition needs what the kernel of this machine lacks; the sentence names it and the
+    remedy.
+    """
 
 
 class Link:
-    """A link between two hosts, routers or bridges. Changes are in force when the call returns, for packets that are sent from then on."""
+    """A link between two hosts, routers or bridges.
+
+    Changes are in force when the call returns, for packets that are sent from then on.
+    """
 
     def __init__(self, ends: tuple[Interface, Interface], built: Built) -> None:
         self._ends = ends
@@ -58,15 +63,30 @@ class Link:
         rate: int | str | None = UNCHANGED,
         mtu: int | None = UNCHANGED,
     ) -> None:
-        """Change conditions of what hosts and routers send by this link, in the units of ``pytest_isolate.Link``; ``None`` takes one back.
+        """Change conditions of what hosts and routers send by this link, in the units of
+        ``pytest_isolate.Link``; ``None`` takes one back.
 
-        ``sender``: one end alone; else both, but no bridge. Raises ``ValueError`` for what cannot be, ``NetworkUnavailable`` where this
-        kernel cannot do it (``on_missing="skip"`` skips the test there).
+        ``sender``: one end alone; else both, but no bridge. Raises ``ValueError`` for what cannot
+        be, ``NetworkUnavailable`` where this kernel cannot do it (``on_missing="skip"`` skips the
+        test there).
         """
-        named = {"delay": delay, "jitter": jitter, "loss": loss, "duplicate": duplicate, "reorder": reorder, "corrupt": corrupt}
-        given = {name: value for name, value in {**named, "rate": rate, "mtu": mtu}.items() if value is not UNCHANGED}
+        named = {
+            "delay": delay,
+            "jitter": jitter,
+            "loss": loss,
+            "duplicate": duplicate,
+            "reorder": reorder,
+            "corrupt": corrupt,
+        }
+        given = {
+            name: value
+            for name, value in {**named, "rate": rate, "mtu": mtu}.items()
+            if value is not UNCHANGED
+        }
         if sender is not None and not self._can_send(self._end(sender)):
-            raise ValueError(f"{sender!r} is a bridge, which passes on: conditions are those of who sends")
+            raise ValueError(
+                f"{sender!r} is a bridge, which passes on: conditions are those of who sends"
+            )
         for end in self._ends if sender is None else [self._end(sender)]:
             if self._can_send(end):
                 self._change(end, conditions(given, self._now[end.node]))
@@ -74,8 +94,8 @@ class Link:
     def down(self) -> None:
         """Unplug it, so that nothing passes.
 
-        At a bridge a host keeps its address, and what it sends is lost. A direct link has both of its ends set down, so that who uses it
-        is told "Network is unreachable".
+        At a bridge a host keeps its address, and what it sends is lost. A direct link has both of
+        its ends set down, so that who uses it is told "Network is unreachable".
         """
         for end in self._plugs:
             self._ask(end, messages.flags(end.index, 0))
@@ -97,8 +117,15 @@ class Link:
     def _routes(self, end: Interface) -> list[bytes]:
         """Those by neighbours on this link; others may be down themselves."""
         networks = [address.network for address in end.addresses]
-        found = [each for each in self._built.topology.routes.get(end.node, ()) if any(each.via in network for network in networks)]
-        return [messages.route(str(each.to.network_address), each.to.prefixlen, str(each.via)) for each in found]
+        found = [
+            each
+            for each in self._built.topology.routes.get(end.node, ())
+            if any(each.via in network for network in networks)
+        ]
+        return [
+            messages.route(str(each.to.network_address), each.to.prefixlen, str(each.via))
+            for each in found
+        ]
 
     def heal(self) -> None:
         """Up, if it is down."""
@@ -120,7 +147,9 @@ class Link:
         for end in self._ends:
             if end.node == name:
                 return end
-        raise ValueError(f"{name!r} is no end of the link from {self._ends[0].node!r} to {self._ends[1].node!r}")
+        raise ValueError(
+            f"{name!r} is no end of the link from {self._ends[0].node!r} to {self._ends[1].node!r}"
+        )
 
     def _can_send(self, end: Interface) -> bool:
         return self._built.topology.kinds[end.node] != BRIDGE
@@ -152,5 +181,13 @@ class Link:
 
 
 def _scheduled(what: Conditions) -> bytes:
-    numbers = (what.delay, what.jitter, what.loss, what.duplicate, what.reorder, what.corrupt, float(what.rate or 0))
+    numbers = (
+        what.delay,
+        what.jitter,
+        what.loss,
+        what.duplicate,
+        what.reorder,
+        what.corrupt,
+        float(what.rate or 0),
+    )
     return struct.pack("=7d", *numbers)

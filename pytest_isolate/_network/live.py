@@ -1,4 +1,6 @@
-"""What the fixture ``isolate_network`` gives: a test's network, to look at, to go into and to damage."""
+"""What the fixture ``isolate_network`` gives: a test's network, to look at, to go into and to
+damage.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class LiveNetwork:
     def host(self, name: str) -> Host:
         """One host or router. Raises ``ValueError`` if there is none of that name."""
         if name not in self._hosts:
-            raise ValueError(f"there is no host {name!r} in this network; there are {', '.join(self._hosts)}")
+            raise ValueError(
+                f"there is no host {name!r} in this network; there are {', '.join(self._hosts)}"
+            )
         return self._hosts[name]
 
     def __getitem__(self, name: str) -> Host:
@@ -47,12 +51,21 @@ class LiveNetwork:
         return self.host(name)
 
     def link(self, one: str, other: str | None = None) -> Link:
-        """The link between two, or the only one that somebody has. Raises ``ValueError`` if there is none, or several."""
-        found = [each for each in self.links if one in each.ends and (other is None or other in each.ends)]
+        """The link between two, or the only one that somebody has.
+
+        Raises ``ValueError`` if there is none, or several.
+        """
+        found = [
+            each
+            for each in self.links
+            if one in each.ends and (other is None or other in each.ends)
+        ]
         if len(found) != 1:
             between = f"{one!r} and {other!r}" if other is not None else f"{one!r} and others"
             all_ = ", ".join(" to ".join(each.ends) for each in self.links)
-            raise ValueError(f"there are {len(found) or 'no'} links between {between}; there are {all_}")
+            raise ValueError(
+                f"there are {len(found) or 'no'} links between {between}; there are {all_}"
+            )
         return found[0]
 
     def set(
@@ -67,23 +80,33 @@ class LiveNetwork:
         rate: int | str | None = UNCHANGED,
         mtu: int | None = UNCHANGED,
     ) -> None:
-        """Change conditions of every link, as its own ``set`` does: ``isolate_network.set(delay="200ms", loss="1%")``."""
+        """Change conditions of every link, as its own ``set`` does:
+        ``isolate_network.set(delay="200ms", loss="1%")``.
+        """
         for link in self.links:
             link.set(
-                delay=delay, jitter=jitter, loss=loss, duplicate=duplicate, reorder=reorder, corrupt=corrupt, rate=rate, mtu=mtu
+                delay=delay, jitter=jitter, loss=loss, duplicate=duplicate, reorder=reorder,
+                corrupt=corrupt, rate=rate, mtu=mtu
             )  # fmt: skip
 
     def partition(self, *groups: str | Iterable[str]) -> None:
-        """From now on hosts of different groups do not hear each other; connections that stand stay open, and silent.
+        """From now on hosts of different groups do not hear each other; connections that stand stay
+        open, and silent.
 
-        ``partition(["a"], ["b", "c"])``, or ``partition("a")``: hosts that no group names are one more. Bridges and routers pass on as
-        before; a router that a group names is as a host. It comes in the place of a partition that there was. What is dropped is IPv4 and
-        IPv6 from one address to one, at whom it is for: multicast and broadcast still come through. Raises ``ValueError`` for unknown
-        names and for one in two groups, ``NetworkUnavailable`` where the kernel cannot.
+        ``partition(["a"], ["b", "c"])``, or ``partition("a")``: hosts that no group names are one
+        more. Bridges and routers pass on as before; a router that a group names is as a host. It
+        comes in the place of a partition that there was. What is dropped is IPv4 and IPv6 from one
+        address to one, at whom it is for: multicast and broadcast still come through. Raises
+        ``ValueError`` for unknown names and for one in two groups, ``NetworkUnavailable`` where the
+        kernel cannot.
         """
-        whose = self._whose([[group] if isinstance(group, str) else list(group) for group in groups])
+        whose = self._whose(
+            [[group] if isinstance(group, str) else list(group) for group in groups]
+        )
         self._undo()
-        addresses = {name: [str(each.ip) for each in self._built.topology.addresses(name)] for name in whose}
+        addresses = {
+            name: [str(each.ip) for each in self._built.topology.addresses(name)] for name in whose
+        }
         for name, group in whose.items():
             for other, its in whose.items():
                 if its != group:
@@ -100,12 +123,15 @@ class LiveNetwork:
                 if whose.setdefault(name, number) != number:
                     raise ValueError(f"partition: {name!r} is in two groups")
         kinds = self._built.topology.kinds
-        return whose | {name: len(groups) for name in self._hosts if name not in whose and kinds[name] != ROUTER}
+        return whose | {
+            name: len(groups) for name in self._hosts if name not in whose and kinds[name] != ROUTER
+        }
 
     def _drop(self, name: str, address: str) -> None:
         namespace = self._built.namespaces[name]
         try:
-            if name not in self._moved:  # or what is for this host is its own before any rule is looked at
+            # Or what is for this host is its own before any rule is looked at
+            if name not in self._moved:
                 for family in self._built.topology.families:
                     namespace.ask(messages.local_rule(ipv6=family == 6, first=False, remove=False))
                     namespace.ask(messages.local_rule(ipv6=family == 6, first=True, remove=True))
@@ -115,7 +141,9 @@ class LiveNetwork:
             if error.errno not in {errno.EOPNOTSUPP, errno.ENOENT, errno.EAFNOSUPPORT}:
                 raise
             need = needs.NEEDS["rules"]
-            raise NetworkUnavailable(f"{need.reason}: {os.strerror(error.errno)}; remedy: {need.remedy}") from error
+            raise NetworkUnavailable(
+                f"{need.reason}: {os.strerror(error.errno)}; remedy: {need.remedy}"
+            ) from error
         self._dropped.append((name, address))
 
     def _undo(self) -> None:

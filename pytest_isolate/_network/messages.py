@@ -1,7 +1,8 @@
-"""rtnetlink requests for interfaces, addresses, routes, rules and schedulers, encoded by pyroute2's own classes.
+"""rtnetlink requests for interfaces, addresses, routes, rules and schedulers, encoded by pyroute2's
+own classes.
 
-pyroute2 is imported in pytest when a test asks for a ``Network``, which takes 0.2 s once, so that the test's process, its fork, has it
-when conditions change.
+pyroute2 is imported in pytest when a test asks for a ``Network``, which takes 0.2 s once, so that
+the test's process, its fork, has it when conditions change.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ _ROOT = 0xFFFFFFFF
 _TICK = 64e-9  # seconds, of the kernel's schedulers
 _WHOLE = 0xFFFFFFFF  # as a share
 _QUEUE = 10_000  # packets that a link holds
-_BURST, _LONGEST_QUEUE = 1600 * 20, 0.5  # bytes at once and seconds in its queue, of a link with only a rate
+# Bytes at once and seconds in its queue, of a link with only a rate
+_BURST, _LONGEST_QUEUE = 1600 * 20, 0.5
 _SENTINEL = 0x5EED0000  # where the number of a descriptor comes when it is known
 
 
@@ -56,7 +58,11 @@ class Request:
         """With the descriptors of this process."""
         if self.namespace is None:
             return self.data
-        return self.data[: self.at] + struct.pack("=I", descriptors[self.namespace]) + self.data[self.at + 4 :]
+        return (
+            self.data[: self.at]
+            + struct.pack("=I", descriptors[self.namespace])
+            + self.data[self.at + 4 :]
+        )
 
 
 @cache
@@ -75,9 +81,15 @@ def prepare() -> None:
     _classes()
 
 
-def _encoded(what: str, kind: int, flags: int, fields: dict[str, object], *attributes: tuple[str, object]) -> bytes:
+def _encoded(
+    what: str, kind: int, flags: int, fields: dict[str, object], *attributes: tuple[str, object]
+) -> bytes:
     message = _classes()[what]()
-    message["header"]["type"], message["header"]["flags"], message["header"]["sequence_number"] = kind, _REQUEST | flags, 1
+    message["header"]["type"], message["header"]["flags"], message["header"]["sequence_number"] = (
+        kind,
+        _REQUEST | flags,
+        1,
+    )
     for name, value in fields.items():
         message[name] = value
     message["attrs"] = [list(each) for each in attributes]
@@ -115,7 +127,12 @@ def namespace_of(topology: Topology, node: str) -> str:
 
 def bridge_indexes(topology: Topology) -> dict[str, int]:
     """The interface of each bridge, in the namespace that they share."""
-    return {name: 2 + number for number, name in enumerate(each for each, kind in topology.kinds.items() if kind == BRIDGE)}
+    return {
+        name: 2 + number
+        for number, name in enumerate(
+            each for each, kind in topology.kinds.items() if kind == BRIDGE
+        )
+    }
 
 
 def _bridges(topology: Topology) -> Iterator[Request]:
@@ -125,26 +142,61 @@ def _bridges(topology: Topology) -> Iterator[Request]:
 
 def bridge(index: int) -> bytes:
     """A bridge that is up and passes on at once."""
-    data = ("IFLA_LINKINFO", {"attrs": [["IFLA_INFO_KIND", "bridge"], ["IFLA_INFO_DATA", {"attrs": [["IFLA_BR_FORWARD_DELAY", 0]]}]]})
+    data = (
+        "IFLA_LINKINFO",
+        {
+            "attrs": [
+                ["IFLA_INFO_KIND", "bridge"],
+                ["IFLA_INFO_DATA", {"attrs": [["IFLA_BR_FORWARD_DELAY", 0]]}],
+            ]
+        },
+    )
     fields: dict[str, object] = {"index": index, "flags": _UP, "change": _UP}
-    return _encoded("link", _NEWLINK, _CREATE | _EXCLUSIVE, fields, ("IFLA_IFNAME", f"bridge{index - 2}"), data)
+    return _encoded(
+        "link", _NEWLINK, _CREATE | _EXCLUSIVE, fields, ("IFLA_IFNAME", f"bridge{index - 2}"), data
+    )
 
 
 def _cable(topology: Topology, left: Interface, right: Interface) -> Request:
     here, there = namespace_of(topology, left.node), namespace_of(topology, right.node)
     known = {"index": right.index}
     mtu = [] if left.conditions.mtu is None else [["IFLA_MTU", left.conditions.mtu]]
-    peer = {**known, "attrs": [["IFLA_IFNAME", right.name], ["IFLA_ADDRESS", right.mac], *mtu, ["IFLA_NET_NS_FD", _SENTINEL]]}
-    info = {"attrs": [["IFLA_INFO_KIND", "veth"], ["IFLA_INFO_DATA", {"attrs": [["VETH_INFO_PEER", peer]]}]]}
-    own: list[tuple[str, object]] = [("IFLA_IFNAME", left.name), ("IFLA_ADDRESS", left.mac), *(("IFLA_MTU", each[1]) for each in mtu)]
-    data = _encoded("link", _NEWLINK, _CREATE | _EXCLUSIVE, {"index": left.index}, *own, ("IFLA_LINKINFO", info))
+    peer = {
+        **known,
+        "attrs": [
+            ["IFLA_IFNAME", right.name],
+            ["IFLA_ADDRESS", right.mac],
+            *mtu,
+            ["IFLA_NET_NS_FD", _SENTINEL],
+        ],
+    }
+    info = {
+        "attrs": [
+            ["IFLA_INFO_KIND", "veth"],
+            ["IFLA_INFO_DATA", {"attrs": [["VETH_INFO_PEER", peer]]}],
+        ]
+    }
+    own: list[tuple[str, object]] = [
+        ("IFLA_IFNAME", left.name),
+        ("IFLA_ADDRESS", left.mac),
+        *(("IFLA_MTU", each[1]) for each in mtu),
+    ]
+    data = _encoded(
+        "link", _NEWLINK, _CREATE | _EXCLUSIVE, {"index": left.index}, *own, ("IFLA_LINKINFO", info)
+    )
     at = data.index(_SENTINEL.to_bytes(4, sys.byteorder))
     return Request(here, data, "add the link", f"{left.node} to {right.node}", there, at)
 
 
 def pair() -> bytes:
     """A pair of interfaces in one namespace, to see whether the kernel has them."""
-    return _encoded("link", _NEWLINK, _CREATE | _EXCLUSIVE, {}, ("IFLA_LINKINFO", {"attrs": [["IFLA_INFO_KIND", "veth"]]}))
+    return _encoded(
+        "link",
+        _NEWLINK,
+        _CREATE | _EXCLUSIVE,
+        {},
+        ("IFLA_LINKINFO", {"attrs": [["IFLA_INFO_KIND", "veth"]]}),
+    )
 
 
 def _up(index: int) -> bytes:
@@ -166,13 +218,29 @@ def _end(topology: Topology, end: Interface) -> Iterator[Request]:
     if topology.kinds[end.node] == BRIDGE:
         master = bridge_indexes(topology)[end.node]
         fields: dict[str, object] = {"index": end.index, "flags": _UP, "change": _UP}
-        yield Request(FABRIC, _encoded("link", _NEWLINK, 0, fields, ("IFLA_MASTER", master)), "plug in", f"a port of {end.node}")
+        yield Request(
+            FABRIC,
+            _encoded("link", _NEWLINK, 0, fields, ("IFLA_MASTER", master)),
+            "plug in",
+            f"a port of {end.node}",
+        )
         return
     yield Request(end.node, _up(end.index), "set up", where)
     for address in end.addresses:
-        yield Request(end.node, give(end.index, str(address.ip), address.network.prefixlen), f"give {where} the address", str(address))
+        yield Request(
+            end.node,
+            give(end.index, str(address.ip), address.network.prefixlen),
+            f"give {where} the address",
+            str(address),
+        )
     if end.conditions.scheduler is not None:
-        yield Request(end.node, scheduler(end.index, end.conditions), f"schedule ({end.conditions.scheduler})", where, is_condition=True)
+        yield Request(
+            end.node,
+            scheduler(end.index, end.conditions),
+            f"schedule ({end.conditions.scheduler})",
+            where,
+            is_condition=True,
+        )
 
 
 def addresses(end: Interface) -> Iterator[bytes]:
@@ -185,7 +253,12 @@ def addresses(end: Interface) -> Iterator[bytes]:
 def give(index: int, address: str, prefix: int) -> bytes:
     """An address of an interface, in use at once."""
     family = _INET6 if ":" in address else _INET
-    fields: dict[str, object] = {"index": index, "family": family, "prefixlen": prefix, "flags": _NODAD if family == _INET6 else 0}
+    fields: dict[str, object] = {
+        "index": index,
+        "family": family,
+        "prefixlen": prefix,
+        "flags": _NODAD if family == _INET6 else 0,
+    }
     own = () if family == _INET6 else (("IFA_LOCAL", address),)
     return _encoded("address", _NEWADDR, _CREATE | _REPLACE, fields, ("IFA_ADDRESS", address), *own)
 
@@ -209,10 +282,13 @@ def routes(topology: Topology, node: str) -> Iterator[bytes]:
 def route(to: str, prefix: int, via: str) -> bytes:
     """A way to a network by a neighbour."""
     fields: dict[str, object] = {
-        "family": _INET6 if ":" in to else _INET, "dst_len": prefix, "table": _MAIN_TABLE, "proto": _STATIC, "scope": _UNIVERSE,
+        "family": _INET6 if ":" in to else _INET, "dst_len": prefix, "table": _MAIN_TABLE,
+        "proto": _STATIC, "scope": _UNIVERSE,
         "type": _UNICAST,
     }  # fmt: skip
-    return _encoded("route", _NEWROUTE, _CREATE | _REPLACE, fields, ("RTA_DST", to), ("RTA_GATEWAY", via))
+    return _encoded(
+        "route", _NEWROUTE, _CREATE | _REPLACE, fields, ("RTA_DST", to), ("RTA_GATEWAY", via)
+    )
 
 
 def scheduler(index: int, conditions: Conditions) -> bytes:
@@ -221,16 +297,29 @@ def scheduler(index: int, conditions: Conditions) -> bytes:
     if conditions.scheduler is None:
         return _encoded("qdisc", _DELQDISC, 0, fields)
     options = _netem(conditions) if conditions.scheduler == "netem" else _tbf(conditions)
-    return _encoded("qdisc", _NEWQDISC, _CREATE | _REPLACE, fields, ("TCA_KIND", conditions.scheduler), ("TCA_OPTIONS", options))
+    return _encoded(
+        "qdisc",
+        _NEWQDISC,
+        _CREATE | _REPLACE,
+        fields,
+        ("TCA_KIND", conditions.scheduler),
+        ("TCA_OPTIONS", options),
+    )
 
 
 def _netem(conditions: Conditions) -> dict[str, object]:
     def share(value: float) -> int:
         return round(value * _WHOLE)
 
-    rate = {"rate": (conditions.rate or 0) // 8, "packet_overhead": 0, "cell_size": 0, "cell_overhead": 0}
+    rate = {
+        "rate": (conditions.rate or 0) // 8,
+        "packet_overhead": 0,
+        "cell_size": 0,
+        "cell_overhead": 0,
+    }
     return {
-        "delay": round(conditions.delay / _TICK), "jitter": round(conditions.jitter / _TICK), "limit": _QUEUE,
+        "delay": round(conditions.delay / _TICK), "jitter": round(conditions.jitter / _TICK),
+        "limit": _QUEUE,
         "loss": share(conditions.loss),
         "gap": 1 if conditions.reorder else 0, "duplicate": share(conditions.duplicate),
         "attrs": [
@@ -245,7 +334,11 @@ def _tbf(conditions: Conditions) -> dict[str, object]:
     from pyroute2.netlink.rtnl.tcmsg import sched_tbf  # noqa: PLC0415
 
     assert conditions.rate is not None
-    given = {"rate": conditions.rate // 8, "burst": max(_BURST, conditions.rate // 8 // 250), "latency": int(_LONGEST_QUEUE * 1e6)}
+    given = {
+        "rate": conditions.rate // 8,
+        "burst": max(_BURST, conditions.rate // 8 // 250),
+        "latency": int(_LONGEST_QUEUE * 1e6),
+    }
     options: dict[str, object] = sched_tbf.get_parameters(given)
     return options
 
@@ -256,15 +349,34 @@ def blackhole(address: str, *, remove: bool = False) -> bytes:
 
 
 def local_rule(*, ipv6: bool, first: bool, remove: bool) -> bytes:
-    """The kernel's rule for what is for this host itself, before all others or behind those of a partition."""
+    """The kernel's rule for what is for this host itself, before all others or behind those of a
+    partition.
+    """
     return _rule(ipv6, _LOOKUP, _LOCAL_TABLE, 0 if first else _NEW_LOCAL, None, remove=remove)
 
 
-def _rule(ipv6: bool, action: int, table: int, priority: int, source: str | None, *, remove: bool) -> bytes:
+def _rule(
+    ipv6: bool, action: int, table: int, priority: int, source: str | None, *, remove: bool
+) -> bytes:
     length = 0 if source is None else 128 if ipv6 else 32
-    fields: dict[str, object] = {"family": _INET6 if ipv6 else _INET, "src_len": length, "action": action, "table": table}
-    attributes = [("FRA_PRIORITY", priority), ("FRA_TABLE", table), *(() if source is None else (("FRA_SRC", source),))]
-    return _encoded("rule", _DELRULE if remove else _NEWRULE, 0 if remove else _CREATE | _EXCLUSIVE, fields, *attributes)
+    fields: dict[str, object] = {
+        "family": _INET6 if ipv6 else _INET,
+        "src_len": length,
+        "action": action,
+        "table": table,
+    }
+    attributes = [
+        ("FRA_PRIORITY", priority),
+        ("FRA_TABLE", table),
+        *(() if source is None else (("FRA_SRC", source),)),
+    ]
+    return _encoded(
+        "rule",
+        _DELRULE if remove else _NEWRULE,
+        0 if remove else _CREATE | _EXCLUSIVE,
+        fields,
+        *attributes,
+    )
 
 
 @cache

@@ -1,4 +1,6 @@
-"""The namespaces of one host, held by descriptors of this process, and a way to ask the kernel in them."""
+"""The namespaces of one host, held by descriptors of this process, and a way to ask the kernel in
+them.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ class Namespace:
     rtnetlink: _socket.socket
 
     netfilter: _socket.socket | None = None  # of a router that hides who is behind it
-    packets: list[_socket.socket] = field(default_factory=list)  # at each of its interfaces, if they are captured
+    # At each of its interfaces, if they are captured
+    packets: list[_socket.socket] = field(default_factory=list)
 
     def ask(self, data: bytes, *, netfilter: bool = False) -> None:
         """Have the kernel do something in there. Raises ``OSError``."""

@@ -1,4 +1,6 @@
-"""Packets of several interfaces in one file, as Wireshark and tshark read it: pcapng, draft-ietf-opsawg-pcapng."""
+"""Packets of several interfaces in one file, as Wireshark and tshark read it: pcapng,
+draft-ietf-opsawg-pcapng.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +31,16 @@ def head(interfaces: list[str]) -> bytes:
     """What a file begins with. Packets name an interface by its position in these."""
     made = _block(_SECTION, struct.pack("=IHHq", _MAGIC, 1, 0, -1))
     for name in interfaces:
-        options = _option(_NAME, name.encode()) + _option(_RESOLUTION, bytes([_NANOSECONDS])) + bytes(4)
+        options = (
+            _option(_NAME, name.encode()) + _option(_RESOLUTION, bytes([_NANOSECONDS])) + bytes(4)
+        )
         made += _block(_INTERFACE, struct.pack("=HHI", _ETHERNET, 0, LARGEST) + options)
     return made
 
 
 def packet(interface: int, nanoseconds: int, data: bytes, length: int) -> bytes:
     """One packet, of which ``data`` is what there is of its ``length`` bytes; since the epoch."""
-    fields = struct.pack("=IIIII", interface, nanoseconds >> 32, nanoseconds & 0xFFFFFFFF, len(data), length)
+    fields = struct.pack(
+        "=IIIII", interface, nanoseconds >> 32, nanoseconds & 0xFFFFFFFF, len(data), length
+    )
     return _block(_PACKET, fields + _padded(data))

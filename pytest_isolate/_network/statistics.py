@@ -31,7 +31,8 @@ def sent(built: Built, end: Interface) -> Counters:
     at = _HEADS
     while at + 4 <= len(answer):
         length, kind = struct.unpack_from("=HH", answer, at)
-        if kind & _TYPE == _STATS:  # struct rtnl_link_stats64: received and sent packets, bytes, errors, dropped, in pairs
+        # Struct rtnl_link_stats64: received and sent packets, bytes, errors, dropped, in pairs
+        if kind & _TYPE == _STATS:
             numbers = struct.unpack_from("=8Q", answer, at + 4)
             return Counters(numbers[1], numbers[3], numbers[7])
         at += max(4, length + 3 & ~3)
@@ -53,8 +54,18 @@ class Meter:
         """From whom, to whom, packets, bytes, dropped."""
         nothing = Counters(0, 0, 0)
         found = self._now().items()
-        return [[*ends, *(new - old for new, old in zip(now, self._before.get(ends, nothing), strict=True))] for ends, now in found]
+        return [
+            [
+                *ends,
+                *(new - old for new, old in zip(now, self._before.get(ends, nothing), strict=True)),
+            ]
+            for ends, now in found
+        ]
 
     def _now(self) -> dict[tuple[str, str], Counters]:
-        pairs = [pair for left, right in self._built.topology.links for pair in ((left, right), (right, left))]
+        pairs = [
+            pair
+            for left, right in self._built.topology.links
+            for pair in ((left, right), (right, left))
+        ]
         return {(end.node, other.node): sent(self._built, end) for end, other in pairs}

@@ -1,4 +1,6 @@
-"""A process that tries, each in a network namespace of its own, what of a network this kernel can make. Nothing of it stays."""
+"""A process that tries, each in a network namespace of its own, what of a network this kernel can
+make. Nothing of it stays.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,11 @@ def main() -> None:
         if asked["user"] is not None:
             uid, gid = asked["user"]
             syscalls.unshare(Clone.NEWUSER)
-            for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+            for name, text in (
+                ("setgroups", "deny"),
+                ("uid_map", f"{uid} {uid} 1"),
+                ("gid_map", f"{gid} {gid} 1"),
+            ):
                 fd = os.open(f"/proc/self/{name}", os.O_WRONLY)
                 os.write(fd, text.encode())
                 os.close(fd)
@@ -45,7 +51,9 @@ def main() -> None:
     else:
         for name, requests in asked["requests"].items():
             try:
-                answers[name] = tried([bytes.fromhex(each) for each in requests], _FAMILIES.get(name, 0))
+                answers[name] = tried(
+                    [bytes.fromhex(each) for each in requests], _FAMILIES.get(name, 0)
+                )
             except OSError as error:
                 answers[name] = error.errno or 0
     json.dump(answers, sys.stdout)

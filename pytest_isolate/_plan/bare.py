@@ -1,4 +1,6 @@
-"""A test that ``on_missing="warn"`` has run where the machine cannot give what it asked for: what it has and what it lacks, in words."""
+"""A test that ``on_missing="warn"`` has run where the machine cannot give what it asked for: what
+it has and what it lacks, in words.
+"""
 
 from __future__ import annotations
 
@@ -22,27 +24,45 @@ _SHARED_MEMORY = "/dev/shm"
 
 
 def less(spec: Spec) -> Iterator[Spec]:
-    """Leave out, of what it asked for, the one thing, or the two, that some machines cannot give: a network, an overlay."""
+    """Leave out, of what it asked for, the one thing, or the two, that some machines cannot give: a
+    network, an overlay.
+    """
     networks = dict.fromkeys((spec.net, HOST))
     roots = dict.fromkeys((spec.fs, "readonly" if spec.fs == "overlay" else spec.fs))
-    yield from (replace(spec, net=net, fs=fs) for fs in roots for net in networks if (net, fs) != (spec.net, spec.fs))
+    yield from (
+        replace(spec, net=net, fs=fs)
+        for fs in roots
+        for net in networks
+        if (net, fs) != (spec.net, spec.fs)
+    )
 
 
 def sentence_of_less(spec: Spec, given: Spec, reason: str) -> str:
     """Why, what helps, and what the test has instead."""
     has = [f"net='host' instead of {spec.net!r}"] if spec.net != given.net else []
     has += [f"fs={given.fs!r} instead of {spec.fs!r}"] if spec.fs != given.fs else []
-    return f"the test runs with {' and '.join(has)}: {reason}; see also pytest --isolate-doctor and on_missing="
+    return (
+        f"the test runs with {' and '.join(has)}: {reason}; see also pytest --isolate-doctor and"
+        " on_missing="
+    )
 
 
 def plan(spec: Spec, host: Host, config: pytest.Config) -> Plan:
-    """Plan a sandbox without namespaces and steps: control groups where they can be had, and what a process can do to itself."""
+    """Plan a sandbox without namespaces and steps: control groups where they can be had, and what a
+    process can do to itself.
+    """
     recipe = Recipe(0, None, "", (), limits_of(given(spec, host), host))
-    writable = None if spec.fs == "host" or strictness.landlock_obstacle() is not None else tuple(_writable(spec, config))
+    writable = (
+        None
+        if spec.fs == "host" or strictness.landlock_obstacle() is not None
+        else tuple(_writable(spec, config))
+    )
     walls = ["process", *(["landlock"] if writable is not None else [])]
     if spec.strict and strictness.obstacle() is None:
         walls.append("strict")
-    return Plan(recipe, (), walls=tuple(walls), looked=tuple(_looked(spec, host)), writable=writable)
+    return Plan(
+        recipe, (), walls=tuple(walls), looked=tuple(_looked(spec, host)), writable=writable
+    )
 
 
 def given(spec: Spec, host: Host) -> Spec:
@@ -65,9 +85,13 @@ def _looked(spec: Spec, host: Host) -> Iterator[str]:
 
 
 def _writable(spec: Spec, config: pytest.Config) -> Iterator[str]:
-    """Where a sandbox would have private files, or shared ones: anywhere else a write would reach the machine."""
+    """Where a sandbox would have private files, or shared ones: anywhere else a write would reach
+    the machine.
+    """
     places = ["/tmp", tempfile.gettempdir(), _SHARED_MEMORY]
-    places += filter(None, (config.getoption("basetemp", None), os.environ.get("PYTEST_DEBUG_TEMPROOT")))
+    places += filter(
+        None, (config.getoption("basetemp", None), os.environ.get("PYTEST_DEBUG_TEMPROOT"))
+    )
     if not spec.strict:  # what a hostile test writes there, later runs would read
         places += map(str, lasting.places(config))
     places += [path for path, read_only in spec.bind if not read_only]
@@ -79,8 +103,8 @@ def summary(plan: Plan) -> str:
     """Tell what any test has without namespaces, in a line."""
     wall = "" if plan.writable is None else ", Landlock against writes elsewhere"
     return (
-        "what on_missing='warn' gives without namespaces: a process of its own with crash, timeout, output, left-over processes, files, "
-        f"memory by sampling{wall}"
+        "what on_missing='warn' gives without namespaces: a process of its own with crash,"
+        f" timeout, output, left-over processes, files, memory by sampling{wall}"
     )
 
 
@@ -92,8 +116,8 @@ def sentence(spec: Spec, host: Host, plan: Plan, reason: str) -> str:
     if plan.looked:
         has.append(f"{' and '.join(plan.looked)} limited by looking at its processes")
     return (
-        f"the test runs without namespaces: {reason}; see also pytest --isolate-doctor and on_missing=; "
-        f"it has {', '.join(has)}; it lacks {', '.join(_lacking(spec, host, plan))}"
+        f"the test runs without namespaces: {reason}; see also pytest --isolate-doctor and"
+        f" on_missing=; it has {', '.join(has)}; it lacks {', '.join(_lacking(spec, host, plan))}"
     )
 
 
@@ -102,7 +126,11 @@ def _lacking(spec: Spec, host: Host, plan: Plan) -> Iterator[str]:
     if spec.networking.is_own:
         yield f"net={spec.net!r} (it has the machine's network)"
     if spec.fs != "host":
-        real = "what it writes there is real" if plan.writable is not None else f"what it writes is real: {strictness.landlock_obstacle()}"
+        real = (
+            "what it writes there is real"
+            if plan.writable is not None
+            else f"what it writes is real: {strictness.landlock_obstacle()}"
+        )
         yield f"fs={spec.fs!r} ({real})"
     if spec.user is not None:
         yield f"user={spec.user!r}"

@@ -1,7 +1,9 @@
-"""The file system of a sandbox, as steps: what of the machine's is shown how, and where what is written lands. Touches nothing.
+"""The file system of a sandbox, as steps: what of the machine's is shown how, and where what is
+written lands. Touches nothing.
 
-The root of a sandbox is put together below ``/proc``, the one directory whose host content no sandbox ever shows:
-a tmpfs there holds everything private (so its size is the ``disk`` limit), and ``root`` in it becomes ``/``.
+The root of a sandbox is put together below ``/proc``, the one directory whose host content no
+sandbox ever shows: a tmpfs there holds everything private (so its size is the ``disk`` limit), and
+``root`` in it becomes ``/``.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ PRIVATE = "/proc"
 ROOT = PRIVATE + "/root"
 REBUILT = ("/proc", "/sys", "/dev")  # never taken from the host as they are
 _PSEUDO = frozenset({"autofs", "fuse.portal", "rpc_pipefs", "binfmt_misc", "fusectl"})
-# Doors to the machine's other namespaces (`ip netns add`, Docker, snap) and processes (a chroot's /proc): what lies below is shown.
+# Doors to the machine's other namespaces (`ip netns add`, Docker, snap) and processes (a chroot's
+# /proc): what lies below is shown.
 _LEFT_OUT = frozenset({"nsfs", "proc"})
 
 
@@ -32,7 +35,8 @@ class Layout:
     host: Host
     root: Root
     places: tuple[str, ...] = ()
-    strict: bool = False  # then nothing is the machine's own, behind whose sockets and FIFOs its programs listen
+    # Then nothing is the machine's own, behind whose sockets and FIFOs its programs listen
+    strict: bool = False
     binds: tuple[str, ...] = ()  # paths that are put there later
     hosts: Hosts | None = None  # what /etc/hosts is to be, and where
     steps: list[Step] = field(default_factory=list)
@@ -40,33 +44,45 @@ class Layout:
     apart: list[Apart] = field(default_factory=list)
 
     def overlay(self, path: str, step: type[Overlay] = Overlay) -> None:
-        """Show a directory with a private layer over it; the kind of step says what there is where the kernel has none: else an error."""
+        """Show a directory with a private layer over it; the kind of step says what there is where
+        the kernel has none: else an error.
+        """
         name = str(len(self.uppers))
         doors = self._doors(path) if self.host.rootless else ()
         hosts = self.hosts
         if hosts is not None and not (
-            hosts.place.startswith(path.rstrip("/") + "/") and self._mount_of(hosts.place) is self._mount_of(path)
+            hosts.place.startswith(path.rstrip("/") + "/")
+            and self._mount_of(hosts.place) is self._mount_of(path)
         ):
             hosts = None  # they are another overlay's
         lowers, private, rootless = self.root.lowers(path), f"{PRIVATE}/{name}", self.host.rootless
-        self.steps.append(step(path, lowers, private, inside(path), rootless, doors, self._flags(path), hosts))
+        self.steps.append(
+            step(path, lowers, private, inside(path), rootless, doors, self._flags(path), hosts)
+        )
         self.uppers.append((path, f"{name}.upper"))
 
     def _mount_of(self, path: str) -> MountPoint | None:
         """Give the mount that a path lies on."""
-        over = [each for each in self.host.mounts if is_in(path, ("" if each.path == "/" else each.path,))]
+        over = [
+            each
+            for each in self.host.mounts
+            if is_in(path, ("" if each.path == "/" else each.path,))
+        ]
         return max(over, key=lambda each: len(each.path), default=None)
 
     def _flags(self, path: str) -> int:
-        """Tell what may not be done with the files of a path, which no layer over it makes possible."""
+        """Tell what may not be done with the files of a path, which no layer over it makes
+        possible.
+        """
         mount = self._mount_of(path)
         return 0 if mount is None else mount.flags
 
     def _doors(self, path: str) -> tuple[str, ...]:
         """Directories of an overlay to copy up beforehand, relative to it, outer ones first.
 
-        A write copies up the directories above it with their owner, and an owner whom our user namespace has no name for makes
-        that fail (EOVERFLOW). So those on the way to the places where tests write are put into the upper layer at once.
+        A write copies up the directories above it with their owner, and an owner whom our user
+        namespace has no name for makes that fail (EOVERFLOW). So those on the way to the places
+        where tests write are put into the upper layer at once.
         """
         start = path.rstrip("/") + "/"
         doors: dict[str, None] = {}
@@ -82,22 +98,35 @@ class Layout:
         if mount.fstype in _LEFT_OUT:
             self._leave_out(path, kind)
         elif kind in {"small", "node"} and mount.fstype not in _PSEUDO:
-            self._copy(path)  # a node would be a door to the program behind it, also on a read-only mount
-        elif kind == "directory" and self.strict and mount.read_only and mount.fstype not in _PSEUDO:
+            # A node would be a door to the program behind it, also on a read-only mount
+            self._copy(path)
+        elif (
+            kind == "directory" and self.strict and mount.read_only and mount.fstype not in _PSEUDO
+        ):
             self.overlay(path, OverlayOrReadOnly)
             self.steps.append(steps.ReadOnly(inside(path)))
-        elif kind in {"small", "other"} or (kind == "directory" and (mount.read_only or mount.fstype in _PSEUDO)):
+        elif kind in {"small", "other"} or (
+            kind == "directory" and (mount.read_only or mount.fstype in _PSEUDO)
+        ):
             self.steps.append(steps.Bind(path, inside(path), read_only=True))
         elif kind == "directory":
-            self.overlay(path, Overlay if self._is_too_much_to_lose(path, mount) else OverlayOrReadOnly)
+            self.overlay(
+                path, Overlay if self._is_too_much_to_lose(path, mount) else OverlayOrReadOnly
+            )
 
     def _leave_out(self, path: str, kind: str) -> None:
-        """Show what is below the mount where a directory is taken apart; an overlay does by itself."""
+        """Show what is below the mount where a directory is taken apart; an overlay
+        does by itself.
+        """
         if self.host.rootless and kind != "none":
-            self.steps.append(steps.Mkdir(inside(path)) if kind == "directory" else steps.Touch(inside(path)))
+            self.steps.append(
+                steps.Mkdir(inside(path)) if kind == "directory" else steps.Touch(inside(path))
+            )
 
     def _copy(self, path: str) -> None:
-        """Copy a file that is a mount: without root it lies in a directory of ours, with root over an overlay's."""
+        """Copy a file that is a mount: without root it lies in a directory of ours, with root over
+        an overlay's.
+        """
         name = f"{len(self.uppers)}.file"
         target = inside(path) if self.host.rootless else f"{PRIVATE}/{name}"
         self.steps.append(steps.Copy(path, target, self.host.rootless))
@@ -109,12 +138,24 @@ class Layout:
             self.uppers.append((path, name))
 
     def _restrict(self, path: str, target: str) -> None:
-        """Have a mount of ours, whose file system forbids devices and set-uid programs, forbid what the machine's does too."""
+        """Have a mount of ours, whose file system forbids devices and set-uid programs, forbid what
+        the machine's does too.
+        """
         if (more := self._flags(path)) & ~(Mount.NOSUID | Mount.NODEV):
-            self.steps.append(steps.Mount("", target, "", Mount.REMOUNT | Mount.BIND | Mount.NOSUID | Mount.NODEV | more, ""))
+            self.steps.append(
+                steps.Mount(
+                    "",
+                    target,
+                    "",
+                    Mount.REMOUNT | Mount.BIND | Mount.NOSUID | Mount.NODEV | more,
+                    "",
+                )
+            )
 
     def _is_too_much_to_lose(self, path: str, mount: MountPoint) -> bool:
-        """Overlays that are too deep for one more, where tests write: in a sandbox in a sandbox everything would be read-only."""
+        """Overlays that are too deep for one more, where tests write: in a sandbox in a sandbox
+        everything would be read-only.
+        """
         return mount.fstype == "overlay" and any(is_in(place, (path,)) for place in self.places)
 
     def directory(self, path: str, place: str | None = None) -> None:
@@ -128,7 +169,11 @@ class Layout:
             self.cover(path, mount)
             return
         self.steps.append(steps.Mirror(path, inside(path), user=True))
-        whole = mount is not None and path != "/" and ((mount.read_only and not self.strict) or mount.fstype in _PSEUDO)
+        whole = (
+            mount is not None
+            and path != "/"
+            and ((mount.read_only and not self.strict) or mount.fstype in _PSEUDO)
+        )
         if mount is not None and (whole or not below(self.host.mounts, path)):
             self.cover(path, mount)
             return
@@ -140,7 +185,10 @@ class Layout:
         self._take_apart(path, place)
 
     def temporary(self, path: str, step: type[Overlay] = Overlay) -> None:
-        """Make a directory private on a root that is the host's. A test that could not write there would not have what it was promised."""
+        """Make a directory private on a root that is the host's.
+
+        A test that could not write there would not have what it was promised.
+        """
         if not (self.host.rootless and below(self.host.mounts, path)):
             self.overlay(path, step)
             return
@@ -151,24 +199,47 @@ class Layout:
         self._take_apart(path, name)
 
     def _take_apart(self, path: str, place: str) -> None:
-        """Mounts below are known now and get steps of their own; what else is in there the builder lists when the test begins."""
+        """Mounts below are known now and get steps of their own; what else is in there the builder
+        lists when the test begins.
+        """
         start = path.rstrip("/") + "/"
-        mounts = {each.path.removeprefix(start).split("/")[0] for each in below(self.host.mounts, path)} - {""}
-        mounts |= {each.removeprefix(start) for each in REBUILT if each.startswith(start) and "/" not in each.removeprefix(start)}
-        fixed = {each.removeprefix(start).split("/")[0] for each in self.binds if each.startswith(start)}
+        mounts = {
+            each.path.removeprefix(start).split("/")[0] for each in below(self.host.mounts, path)
+        } - {""}
+        mounts |= {
+            each.removeprefix(start)
+            for each in REBUILT
+            if each.startswith(start) and "/" not in each.removeprefix(start)
+        }
+        fixed = {
+            each.removeprefix(start).split("/")[0] for each in self.binds if each.startswith(start)
+        }
         layers = f"{len(self.uppers)}.apart"
         ways = tuple(each for each in self.places if each == path or each.startswith(start))
         self.uppers.append((path, place))
         self.apart.append(Apart(path, place, layers))
         own, binds = tuple(sorted(mounts)), tuple(sorted(fixed))
-        self.steps.append(TakeApart(path, inside(path), f"{PRIVATE}/{layers}", own, binds, ways, self._flags(path), self.hosts))
+        self.steps.append(
+            TakeApart(
+                path,
+                inside(path),
+                f"{PRIVATE}/{layers}",
+                own,
+                binds,
+                ways,
+                self._flags(path),
+                self.hosts,
+            )
+        )
         for name in sorted(mounts):
             child = start + name
             if child in REBUILT:
                 self.steps.append(steps.Mkdir(inside(child)))
             elif self.root.kind(child) == "directory":
                 self.directory(child, f"{place}/{name}")
-            elif (mount := next((each for each in self.host.mounts if each.path == child), None)) is not None:
+            elif (
+                mount := next((each for each in self.host.mounts if each.path == child), None)
+            ) is not None:
                 self.cover(child, mount)
 
 

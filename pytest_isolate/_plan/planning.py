@@ -1,4 +1,7 @@
-"""From what a test asked for and what the machine is to the list of steps that builds its sandbox. Touches nothing."""
+"""From what a test asked for and what the machine is to the list of steps that builds its sandbox.
+
+Touches nothing.
+"""
 
 from __future__ import annotations
 
@@ -23,36 +26,52 @@ from pytest_isolate._sandbox.steps import Step
 from pytest_isolate._sandbox.written import Written
 
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-_DEV_LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
-_KERNEL_WIDE = ("sys", "sysrq-trigger", "irq", "bus", "fs")  # of /proc: the whole machine's, not the namespace's
-# What Docker masks and what else says something of the machine that a test has no business with; only for profile="strict".
+_DEV_LINKS = {
+    "fd": "/proc/self/fd",
+    "stdin": "fd/0",
+    "stdout": "fd/1",
+    "stderr": "fd/2",
+    "ptmx": "pts/ptmx",
+}
+# Of /proc: the whole machine's, not the namespace's
+_KERNEL_WIDE = ("sys", "sysrq-trigger", "irq", "bus", "fs")
+# What Docker masks and what else says something of the machine that a test has no business with;
+# only for profile="strict".
 _MASKED = (
-    "acpi", "asound", "config.gz", "interrupts", "iomem", "ioports", "kallsyms", "kcore", "key-users", "keys", "kmsg", "kpagecgroup",
-    "kpagecount", "kpageflags", "latency_stats", "modules", "sched_debug", "scsi", "slabinfo", "timer_list", "timer_stats", "vmallocinfo",
+    "acpi", "asound", "config.gz", "interrupts", "iomem", "ioports", "kallsyms", "kcore",
+    "key-users", "keys", "kmsg", "kpagecgroup",
+    "kpagecount", "kpageflags", "latency_stats", "modules", "sched_debug", "scsi", "slabinfo",
+    "timer_list", "timer_stats", "vmallocinfo",
 )  # fmt: skip
 _MASKED_SYS = ("devices/virtual/powercap", "firmware", "fs", "kernel", "module", "power")
 _NO_PROGRAMS = Mount.NOSUID | Mount.NODEV | Mount.NOEXEC
 _SHARED_MEMORY = "/dev/shm"
-# Of /proc/sys: what the kernel has once for each ipc and uts namespace. All that is seen of net is one network namespace's.
-# Each takes a mount (10 us), so those that only checkpoints use (kernel/*_next_id) and the one without effect (auto_msgmni) stay closed.
+# Of /proc/sys: what the kernel has once for each ipc and uts namespace. All that is seen of net is
+# one network namespace's. Each takes a mount (10 us), so those that only checkpoints use
+# (kernel/*_next_id) and the one without effect (auto_msgmni) stay closed.
 _OWN_SETTINGS = (
-    "fs/mqueue", "kernel/domainname", "kernel/hostname", "kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem",
+    "fs/mqueue", "kernel/domainname", "kernel/hostname", "kernel/msgmax", "kernel/msgmnb",
+    "kernel/msgmni", "kernel/sem",
     "kernel/shm_rmid_forced", "kernel/shmall", "kernel/shmmax", "kernel/shmmni",
 )  # fmt: skip
 
 
 @dataclass
 class Plan:
-    """A recipe, where its private directories are, and what the machine cannot give of what was asked."""
+    """A recipe, where its private directories are, and what the machine cannot give of what was
+    asked.
+    """
 
     recipe: Recipe
-    uppers: tuple[tuple[str, str], ...]  # (path inside, path in the private file system), for reading what was written
+    # (path inside, path in the private file system), for reading what was written
+    uppers: tuple[tuple[str, str], ...]
     missing: tuple[Missing, ...] = ()
     apart: tuple[Apart, ...] = ()  # those of ``uppers`` that are taken apart
     hosts: Hosts | None = None  # the /etc/hosts that we wrote
     walls: tuple[str, ...] = ()  # that a test has by it, by the doctor's names
     looked: tuple[str, ...] = ()  # limits that only looks from outside enforce
-    writable: tuple[str, ...] | None = None  # where a test without a file system of its own may write; None: wherever its user may
+    # Where a test without a file system of its own may write; None: wherever its user may
+    writable: tuple[str, ...] | None = None
     servers: tuple[Server, ...] = ()  # that the test reaches through the relay
     sockets: tuple[Server, ...] = ()  # that it reaches by a path
     root: Root = field(default_factory=Root)  # what is below what it writes
@@ -77,10 +96,13 @@ def plan(
     sockets: tuple[Server, ...] = (),
     hosts: tuple[tuple[str, str], ...] = (),
 ) -> Plan:
-    """Plan one sandbox. ``sockets``: servers of the machine that it is to reach by a path; ``hosts``: addresses and names of others.
+    """Plan one sandbox.
 
-    ``places`` are directories that the test is likely to write in or below; the first is that of temporary files, which is
-    private whatever ``fs`` says.
+    ``sockets``: servers of the machine that it is to reach by a path; ``hosts``: addresses and
+    names of others.
+
+    ``places`` are directories that the test is likely to write in or below; the first is that of
+    temporary files, which is private whatever ``fs`` says.
     """
     layout = Layout(host, root, tuple(places), spec.strict, tuple(path for path, _ in spec.bind))
     _hosts(layout, spec, hosts)
@@ -88,9 +110,25 @@ def plan(
     layout.steps += _shared_paths(spec, sockets)
     layout.steps += _last_steps(spec)
     namespaces, user_map = _namespaces(spec, host)
-    recipe = Recipe(namespaces, user_map, PRIVATE, tuple(layout.steps), limits_of(spec, host), waits=bool(layout.apart))
+    recipe = Recipe(
+        namespaces,
+        user_map,
+        PRIVATE,
+        tuple(layout.steps),
+        limits_of(spec, host),
+        waits=bool(layout.apart),
+    )
     missing, apart = tuple(_missing(spec, host)), tuple(layout.apart)
-    return Plan(recipe, tuple(layout.uppers), missing, apart, layout.hosts, tuple(_walls(spec)), sockets=sockets, root=root)
+    return Plan(
+        recipe,
+        tuple(layout.uppers),
+        missing,
+        apart,
+        layout.hosts,
+        tuple(_walls(spec)),
+        sockets=sockets,
+        root=root,
+    )
 
 
 def _file_system(layout: Layout, spec: Spec, temporary: str) -> None:
@@ -103,7 +141,8 @@ def _file_system(layout: Layout, spec: Spec, temporary: str) -> None:
         _shared_root(layout, spec, temporary)
     if spec.fs != "host":
         layout.steps += _devices(host, root)
-    if spec.fs != "host" or root.kind(_SHARED_MEMORY) != "none":  # a machine without one need not be given it
+    # A machine without one need not be given it
+    if spec.fs != "host" or root.kind(_SHARED_MEMORY) != "none":
         _shared_memory(layout)
     layout.steps += _processes(spec, host)
     layout.steps += _sysfs(spec, host)
@@ -123,7 +162,13 @@ def _last_steps(spec: Spec) -> Iterator[Step]:
 
 def _namespaces(spec: Spec, host: Host) -> tuple[int, tuple[int, int, int, int] | None]:
     """Tell which are new, and who is who in a user namespace, where one is needed."""
-    namespaces = Clone.NEWPID | Clone.NEWNS | Clone.NEWIPC | Clone.NEWUTS | (Clone.NEWNET if spec.networking.is_own else 0)
+    namespaces = (
+        Clone.NEWPID
+        | Clone.NEWNS
+        | Clone.NEWIPC
+        | Clone.NEWUTS
+        | (Clone.NEWNET if spec.networking.is_own else 0)
+    )
     if not host.rootless:
         return namespaces, None
     uid, gid, _ = resolve_user(spec.user) if spec.user is not None else (host.uid, host.gid, ())
@@ -166,14 +211,27 @@ def _private_file_system() -> Iterator[Step]:
 
 
 def _hosts(layout: Layout, spec: Spec, others: tuple[tuple[str, str], ...]) -> None:
-    """Where the own name and those of ``others`` are to resolve, and to what. Not a name that no line of a file can hold."""
+    """Where the own name and those of ``others`` are to resolve, and to what.
+
+    Not a name that no line of a file can hold.
+    """
     host, root, place = layout.host, layout.root, layout.root.real(names.HOSTS)
     if not names.fits(spec.hostname) or root.kind(os.path.dirname(place)) != "directory":
         return
     own = spec.networking.is_own
-    addresses = ("127.0.0.1", "::1") if own and host.knows_ipv6 else ("127.0.0.1",) if own else host.loopback
+    addresses = (
+        ("127.0.0.1", "::1")
+        if own and host.knows_ipv6
+        else ("127.0.0.1",)
+        if own
+        else host.loopback
+    )
     addresses += tuple("\t".join(each) for each in others)
-    text = None if root.kind(place) == "other" else names.with_own(root.text(place), spec.hostname, addresses)
+    text = (
+        None
+        if root.kind(place) == "other"
+        else names.with_own(root.text(place), spec.hostname, addresses)
+    )
     layout.hosts = Hosts(place, spec.hostname, addresses, text)
 
 
@@ -204,8 +262,13 @@ def _shared_root(layout: Layout, spec: Spec, temporary: str) -> None:
         if layout.root.kind(path) == "directory":
             layout.temporary(path)
     hosts = layout.hosts
-    if not (layout.strict and spec.fs == "readonly") and hosts is not None and layout.root.kind(hosts.place) == "small":
-        copy = f"{PRIVATE}/hosts"  # on the host's root a file of ours: what is written to it stays here, also with fs="host"
+    if (
+        not (layout.strict and spec.fs == "readonly")
+        and hosts is not None
+        and layout.root.kind(hosts.place) == "small"
+    ):
+        # On the host's root a file of ours: what is written to it stays here, also with fs="host"
+        copy = f"{PRIVATE}/hosts"
         layout.steps += [steps.Copy(hosts.place, copy, layout.host.rootless), OwnName(copy, hosts)]
         layout.steps.append(steps.Bind(copy, inside(hosts.place), spec.fs == "readonly"))
 
@@ -223,29 +286,47 @@ def _devices(host: Host, root: Root) -> Iterator[Step]:
     for name in ("pts", "shm", "mqueue"):
         yield steps.Mkdir(f"{dev}/{name}")
     group = "" if host.rootless else ",gid=5"
-    yield steps.Mount("devpts", f"{dev}/pts", "devpts", Mount.NOSUID | Mount.NOEXEC, f"newinstance,ptmxmode=0666,mode=0620{group}")
+    yield steps.Mount(
+        "devpts",
+        f"{dev}/pts",
+        "devpts",
+        Mount.NOSUID | Mount.NOEXEC,
+        f"newinstance,ptmxmode=0666,mode=0620{group}",
+    )
     yield steps.Mount("mqueue", f"{dev}/mqueue", "mqueue", _NO_PROGRAMS, "")
 
 
 def _shared_memory(layout: Layout) -> None:
-    """/dev/shm shows what the machine's has; what is written lands in the private file system, so that one ``disk`` limit bounds all.
+    """/dev/shm shows what the machine's has; what is written lands in the private file system, so
+    that one ``disk`` limit bounds all.
 
     A strict test sees no other program's memory, unless its own files are there.
     """
     used = not layout.strict or any(is_in(place, (_SHARED_MEMORY,)) for place in layout.places)
     if used and layout.root.kind(layout.root.real(_SHARED_MEMORY)) == "directory":
-        layout.temporary(_SHARED_MEMORY, PrivateCopy if layout.host.old_libc else OverlayOrPrivateCopy)
+        layout.temporary(
+            _SHARED_MEMORY, PrivateCopy if layout.host.old_libc else OverlayOrPrivateCopy
+        )
     else:
-        layout.steps += [steps.Mkdir(f"{PRIVATE}/shm", 0o1777), steps.Bind(f"{PRIVATE}/shm", inside(_SHARED_MEMORY))]
+        layout.steps += [
+            steps.Mkdir(f"{PRIVATE}/shm", 0o1777),
+            steps.Bind(f"{PRIVATE}/shm", inside(_SHARED_MEMORY)),
+        ]
 
 
 def _processes(spec: Spec, host: Host) -> Iterator[Step]:
     yield steps.Mount("proc", f"{ROOT}/proc", "proc", _NO_PROGRAMS, "")
-    yield steps.CountFrom(f"{ROOT}/proc/sys/kernel/ns_last_pid", 1)  # the test is pid 2, though another process has been here
-    if spec.strict or not host.rootless:  # in a user namespace the kernel itself refuses these writes
+    # The test is pid 2, though another process has been here
+    yield steps.CountFrom(f"{ROOT}/proc/sys/kernel/ns_last_pid", 1)
+    # In a user namespace the kernel itself refuses these writes
+    if spec.strict or not host.rootless:
         for name in _KERNEL_WIDE:
             own: tuple[str, ...] = (
-                () if name != "sys" or spec.strict else ("net", *_OWN_SETTINGS) if spec.networking.is_own else _OWN_SETTINGS
+                ()
+                if name != "sys" or spec.strict
+                else ("net", *_OWN_SETTINGS)
+                if spec.networking.is_own
+                else _OWN_SETTINGS
             )
             yield steps.Protect(f"{ROOT}/proc/{name}", own)
 
@@ -267,7 +348,15 @@ def limits_of(spec: Spec, host: Host) -> dict[str, dict[str, str]]:
     """Files to write for each controller, always made where they can be, for what they measure."""
     disks = host.disks if spec.io_read is not None or spec.io_write is not None else ()
     found = {
-        name: place.settings(name, memory=spec.memory, pids=spec.pids, cpu=spec.cpu, read=spec.io_read, write=spec.io_write, disks=disks)
+        name: place.settings(
+            name,
+            memory=spec.memory,
+            pids=spec.pids,
+            cpu=spec.cpu,
+            read=spec.io_read,
+            write=spec.io_write,
+            disks=disks,
+        )
         for name, place in host.places.items()
     }
     return {name: settings for name, settings in found.items() if settings is not None}
@@ -284,4 +373,8 @@ def _missing(spec: Spec, host: Host) -> Iterator[Missing]:
         if getattr(spec, keyword) is not None and "io" in host.obstacles:
             yield Missing(keyword, host.obstacles["io"], group_remedy(host, "io"))
         elif getattr(spec, keyword) is not None and not host.disks:
-            yield Missing(keyword, "there is no block device to limit", "run it on a machine with one, or without this limit")
+            yield Missing(
+                keyword,
+                "there is no block device to limit",
+                "run it on a machine with one, or without this limit",
+            )

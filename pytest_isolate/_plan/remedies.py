@@ -20,30 +20,49 @@ _NO_LOWER_LAYER = {errno.EINVAL, errno.EOPNOTSUPP, errno.ESTALE, errno.EREMOTE}
 _LIMITS = {errno.ENOSPC, errno.EUSERS}
 _OPENED = "--security-opt seccomp=unconfined --security-opt apparmor=unconfined"
 #: What root of a container needs, and what an ordinary user in one does.
-CONTAINER = f"in Docker: docker run --cap-add SYS_ADMIN --cap-add NET_ADMIN {_OPENED}, or --privileged; Kubernetes: privileged: true"
+CONTAINER = (
+    f"in Docker: docker run --cap-add SYS_ADMIN --cap-add NET_ADMIN {_OPENED}, or --privileged;"
+    " Kubernetes: privileged: true"
+)
 CONTAINER_USER = (
     f"in Docker: docker run {_OPENED} --security-opt systempaths=unconfined; "
     "Kubernetes: seccompProfile: Unconfined, procMount: Unmasked, hostUsers: false"
 )
 _CONTAINER_GROUPS = "in Docker: docker run --cgroupns=private --privileged"
-STRICT = "profile='strict' forbids it to whatever its test starts: run this pytest outside, or in a test without that profile"
+STRICT = (
+    "profile='strict' forbids it to whatever its test starts: run this pytest outside, or in a test"
+    " without that profile"
+)
 MASKED_PROC = (
     "in a container /proc or /sys is masked: docker run --security-opt systempaths=unconfined; "
     "Kubernetes: procMount: Unmasked, hostUsers: false"
 )
 HIDDEN = "a seccomp filter hides it: update the container's runtime and libseccomp"
 NO_PROC = "sudo mount -t proc proc /proc: nothing here can be known without it"
-OVERLAY = "overlays stack two deep, and this root is that deep already, or its file system carries none: use fs='readonly'"
-OVERLAY_OF_TMP = (
-    "the directory for temporary files is always private, and no overlay can be laid over this one (they stack two deep, and not on every "
-    "file system): give it a tmpfs of its own (docker run --tmpfs /tmp; Kubernetes: an emptyDir)"
+OVERLAY = (
+    "overlays stack two deep, and this root is that deep already, or its file system carries none:"
+    " use fs='readonly'"
 )
-OVERLAY_MODULE = "the kernel has no overlayfs, without which not even temporary files are private: sudo modprobe overlay"
+OVERLAY_OF_TMP = (
+    "the directory for temporary files is always private, and no overlay can be laid over this one"
+    " (they stack two deep, and not on every file system): give it a tmpfs of its own (docker run"
+    " --tmpfs /tmp; Kubernetes: an emptyDir)"
+)
+OVERLAY_MODULE = (
+    "the kernel has no overlayfs, without which not even temporary files are private: sudo modprobe"
+    " overlay"
+)
 _APPARMOR = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
 _DEBIAN = "sudo sysctl -w kernel.unprivileged_userns_clone=1"
-USER_NAMESPACES = f"allow user namespaces: {_APPARMOR} (Ubuntu 24.04), or {_DEBIAN} (older Debian), or run pytest as root"
-LIMITS = "allow more namespaces: raise the one of user.max_*_namespaces (sysctl --all) that is reached"
-_NEEDED = (5, 12)  # has the last of the system calls that every sandbox is built with, mount_setattr(2)
+USER_NAMESPACES = (
+    f"allow user namespaces: {_APPARMOR} (Ubuntu 24.04), or {_DEBIAN} (older Debian), or run pytest"
+    " as root"
+)
+LIMITS = (
+    "allow more namespaces: raise the one of user.max_*_namespaces (sysctl --all) that is reached"
+)
+# Has the last of the system calls that every sandbox is built with, mount_setattr(2)
+_NEEDED = (5, 12)
 _ROOTLESS_OVERLAYS = (5, 11)
 
 
@@ -73,12 +92,18 @@ def _remedy(error: StepFailedError, here: Environment) -> str | None:
         return None
     if step in {"mount proc on", "mount sysfs on"} and here.rootless:
         return MASKED_PROC
-    return _refused(here) or (_user_namespaces(here) if of_namespace or step.startswith("mount") else None)
+    return _refused(here) or (
+        _user_namespaces(here) if of_namespace or step.startswith("mount") else None
+    )
 
 
 def _limits(here: Environment) -> str:
     zero = sorted(name for name in here.sysctls if name.startswith("user.max_"))
-    return "allow namespaces: sudo sysctl -w " + " ".join(f"{name}=15000" for name in zero) if zero else LIMITS
+    return (
+        "allow namespaces: sudo sysctl -w " + " ".join(f"{name}=15000" for name in zero)
+        if zero
+        else LIMITS
+    )
 
 
 def _refused(here: Environment) -> str | None:
@@ -91,9 +116,14 @@ def _refused(here: Environment) -> str | None:
 
 
 def _user_namespaces(here: Environment) -> str:
-    """Say what helps where a namespace, or a mount in one, is not for this caller, and nothing says why."""
+    """Say what helps where a namespace, or a mount in one, is not for this caller, and nothing says
+    why.
+    """
     if "kernel.apparmor_restrict_unprivileged_userns" in here.sysctls:
-        return f"allow user namespaces: {_APPARMOR} (and for good, in a file below /etc/sysctl.d), or run pytest as root"
+        return (
+            f"allow user namespaces: {_APPARMOR} (and for good, in a file below /etc/sysctl.d), or"
+            " run pytest as root"
+        )
     if "kernel.unprivileged_userns_clone" in here.sysctls:
         return f"allow user namespaces: {_DEBIAN}, or run pytest as root"
     return f"{USER_NAMESPACES}; {CONTAINER}"
@@ -110,68 +140,105 @@ def _capabilities(here: Environment) -> str | None:
 def _overlay(error: StepFailedError, here: Environment) -> str | None:
     if error.errno == errno.ENODEV:
         return OVERLAY_MODULE
-    if here.rootless and (0, 0) < here.release < _ROOTLESS_OVERLAYS and error.errno in {errno.EINVAL, *_FORBIDDEN}:
+    if (
+        here.rootless
+        and (0, 0) < here.release < _ROOTLESS_OVERLAYS
+        and error.errno in {errno.EINVAL, *_FORBIDDEN}
+    ):
         return _kernel(_ROOTLESS_OVERLAYS, here)
     if error.errno in _NO_LOWER_LAYER:
-        temporary = {f"/proc/root{path}" for path in ("/tmp", os.path.realpath(tempfile.gettempdir()))}
+        temporary = {
+            f"/proc/root{path}" for path in ("/tmp", os.path.realpath(tempfile.gettempdir()))
+        }
         return OVERLAY_OF_TMP if error.path in temporary else OVERLAY
     return _refused(here) or _user_namespaces(here) if error.errno in _FORBIDDEN else None
 
 
 def _kernel(needed: tuple[int, int], here: Environment) -> str:
-    """Something that the kernel does not know; or so says a filter that is older than the kernel."""
+    """Something that the kernel does not know; or so says a filter that is older than
+    the kernel.
+    """
     if here.release >= needed and here.filtered:
         return f"{here.kernel} has it and {HIDDEN}, or docker run --security-opt seccomp=unconfined"
     if here.release >= needed:
-        return f"{here.kernel} has it, but not here: processors that are known are in docs/limitations.md"
-    return f"Linux {needed[0]}.{needed[1]} is needed" + ("" if here.release == (0, 0) else f", this is {here.kernel}")
+        return (
+            f"{here.kernel} has it, but not here: processors that are known are in"
+            " docs/limitations.md"
+        )
+    return f"Linux {needed[0]}.{needed[1]} is needed" + (
+        "" if here.release == (0, 0) else f", this is {here.kernel}"
+    )
 
 
 def group_remedy(host: Host, controller: str) -> str:
     """Give the command that gives this caller a controller of control groups."""
-    return _in_words_of(host.here, _group_remedy(host, controller)) if host.here.has_proc else NO_PROC
+    return (
+        _in_words_of(host.here, _group_remedy(host, controller)) if host.here.has_proc else NO_PROC
+    )
 
 
 def _group_remedy(host: Host, controller: str) -> str:
     here, place = host.here, host.refused.get(controller)
     if here.container == SANDBOX:
-        return "sandboxes show control groups read-only: give the limit to the test that starts this pytest"
+        return (
+            "sandboxes show control groups read-only: give the limit to the test that starts this"
+            " pytest"
+        )
     if place is None:
         return _absent(controller, here)
     if host.obstacles[controller].endswith(READ_ONLY):
         return f"{_CONTAINER_GROUPS}; elsewhere: mount control groups writable"
     if not here.rootless:
-        return _capabilities(here) or f"{_CONTAINER_GROUPS}; elsewhere: give root a group that it may write to"
+        return (
+            _capabilities(here)
+            or f"{_CONTAINER_GROUPS}; elsewhere: give root a group that it may write to"
+        )
     if isinstance(place, V2):
         made = "systemd-run --user --scope -p Delegate=yes python -m pytest ..."
-        return f"{made}{'' if here.systemd else ' (with systemd; without: docs/host.md)'}, or run pytest as root"
+        return (
+            f"{made}{'' if here.systemd else ' (with systemd; without: docs/host.md)'}, or run"
+            " pytest as root"
+        )
     group = f"{place.directory.rstrip('/')}/tests"
     return (
-        f"give yourself a group: sudo mkdir -p {group} && sudo chown -R $(id -u) {group} && echo $$ | sudo tee {group}/cgroup.procs, "
-        "and start pytest from that shell; or run pytest as root"
+        f"give yourself a group: sudo mkdir -p {group} && sudo chown -R $(id -u) {group} && echo $$"
+        f" | sudo tee {group}/cgroup.procs, and start pytest from that shell; or run pytest as root"
     )
 
 
 def _absent(controller: str, here: Environment) -> str:
     if not here.cgroups:
-        return f"no control groups are mounted: sudo mount -t cgroup2 cgroup2 /sys/fs/cgroup; {_CONTAINER_GROUPS}"
+        return (
+            "no control groups are mounted: sudo mount -t cgroup2 cgroup2 /sys/fs/cgroup;"
+            f" {_CONTAINER_GROUPS}"
+        )
     return (
-        f"no group above this one hands {controller} down: for users of systemd Delegate=cpu memory pids (docs/host.md), "
-        f"in Docker --cgroupns=private --privileged, on a machine without it boot without cgroup_disable={controller}"
+        f"no group above this one hands {controller} down: for users of systemd Delegate=cpu memory"
+        " pids (docs/host.md), in Docker --cgroupns=private --privileged, on a machine without it"
+        f" boot without cgroup_disable={controller}"
     )
 
 
 def _shortage(error: StepFailedError) -> str | None:
     if error.errno == errno.EMFILE:
-        return "raise the limit of open files (ulimit -n 65536), or close what fixtures and tests leave open"
+        return (
+            "raise the limit of open files (ulimit -n 65536), or close what fixtures and tests"
+            " leave open"
+        )
     if error.errno == errno.EFBIG:
         return "raise the limit on the size of files: ulimit -f unlimited"
     if error.errno == errno.EAGAIN and error.step in {"start", "fork", "clone into"}:
         return "raise the limit of processes: ulimit -u, or pids.max of pytest's own control group"
     if error.errno == errno.EAGAIN and error.step == "make control group":
-        return "raise cgroup.max.descendants or cgroup.max.depth of a control group above it, or remove groups there"
+        return (
+            "raise cgroup.max.descendants or cgroup.max.depth of a control group above it, or"
+            " remove groups there"
+        )
     if error.errno == errno.ENOSPC and error.step == "make control group":
-        return "see num_cgroups in /proc/cgroups; echo 3 | sudo tee /proc/sys/vm/drop_caches frees removed ones"
+        return (
+            "see num_cgroups in /proc/cgroups; echo 3 | sudo tee /proc/sys/vm/drop_caches frees"
+            " removed ones"
+        )
     return None
 
 
@@ -181,15 +248,19 @@ def explain(error: StepFailedError, here: Environment) -> str:
     return f"{error}; remedy: {known}" if known else str(error)
 
 
-_HELP_BEGINS = ("; remedy: ", "; see also ")  # in a sentence of which the rest may be the same for all tests of a run
+# In a sentence of which the rest may be the same for all tests of a run
+_HELP_BEGINS = ("; remedy: ", "; see also ")
 
 
 def said_once(said: dict[str, str], message: str, nodeid: str) -> str:
-    """Say a sentence about a test without a sandbox: the first time as it is, later without what helps, which the first test's error has.
+    """Say a sentence about a test without a sandbox: the first time as it is, later without what
+    helps, which the first test's error has.
 
     ``said`` is the run's: from what was said to the first test.
     """
-    at = min((at for each in _HELP_BEGINS if (at := message.find(each)) >= 0), default=message.find("\n"))
+    at = min(
+        (at for each in _HELP_BEGINS if (at := message.find(each)) >= 0), default=message.find("\n")
+    )
     if at < 0:
         return message
     first = said.setdefault(message[at:], nodeid)

@@ -1,4 +1,6 @@
-"""Pytest's capture of the standard streams: its files, and what is captured while a test runs elsewhere."""
+"""Pytest's capture of the standard streams: its files, and what is captured while a test runs
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +22,19 @@ def quietly() -> Iterator[None]:
 
 
 def global_capture(config: pytest.Config) -> Any:  # noqa: ANN401 - of a class that cannot be named
-    """Return the capture of the standard streams, which there is no public way to look at; None without one."""
+    """Return the capture of the standard streams, which there is no public way to look at; None
+    without one.
+    """
     return getattr(config.pluginmanager.getplugin("capturemanager"), "_global_capturing", None)
 
 
 def files(config: pytest.Config) -> list[tuple[int, int]]:
-    """Return the files behind pytest's global fd capture, as (captured descriptor, its file's descriptor). Between tests they are empty.
+    """Return the files behind pytest's global fd capture, as (captured descriptor, its file's
+    descriptor). Between tests they are empty.
 
-    A child must not share their offset with the parent, and the output of a killed child can be read only from a
-    file that the parent holds too; there is no public way to say which file to capture to.
+    A child must not share their offset with the parent, and the output of a killed child can be
+    read only from a file that the parent holds too; there is no public way to say which file to
+    capture to.
     """
     capturing = global_capture(config)
     found = []
@@ -41,9 +47,11 @@ def files(config: pytest.Config) -> list[tuple[int, int]]:
 
 @contextlib.contextmanager
 def overhearing(config: pytest.Config) -> Iterator[dict[str, str]]:
-    """Capture what threads of this process say while a test runs elsewhere, as they would have been during the test.
+    """Capture what threads of this process say while a test runs elsewhere, as they would have been
+    during the test.
 
-    Between two tests, where pytest stands then, it captures nothing, and there is no public way to have it.
+    Between two tests, where pytest stands then, it captures nothing, and there is no public way to
+    have it.
     """
     manager: Any = config.pluginmanager.getplugin("capturemanager")
     said: dict[str, str] = {}
@@ -70,27 +78,41 @@ def captures(config: pytest.Config) -> bool:
 
 
 def kept_descriptors(config: pytest.Config) -> set[int]:
-    """Descriptors without which the capture of a child fails: where it restores the standard streams from."""
+    """Descriptors without which the capture of a child fails: where it restores the standard
+    streams from.
+    """
     capturing = global_capture(config)
     streams = [getattr(capturing, name, None) for name in ("out", "err")]
-    saved = {stream.targetfd_save for stream in streams if stream is not None and hasattr(stream, "targetfd_save")}
+    saved = {
+        stream.targetfd_save
+        for stream in streams
+        if stream is not None and hasattr(stream, "targetfd_save")
+    }
     return saved | input_descriptors(config)
 
 
 def input_descriptors(config: pytest.Config) -> set[int]:
     """Those of them that are pytest's standard input, and what stands in its place."""
     stdin = getattr(global_capture(config), "in_", None)
-    return {stdin.targetfd_save, stdin.tmpfile.fileno()} if stdin is not None and hasattr(stdin, "targetfd") else set()
+    return (
+        {stdin.targetfd_save, stdin.tmpfile.fileno()}
+        if stdin is not None and hasattr(stdin, "targetfd")
+        else set()
+    )
 
 
 def has_terminal(config: pytest.Config) -> bool:
-    """Whether a person can type to this run: its standard input, which capture has put aside, is a terminal."""
+    """Whether a person can type to this run: its standard input, which capture has put aside, is a
+    terminal.
+    """
     stdin = getattr(global_capture(config), "in_", None)
     return os.isatty(getattr(stdin, "targetfd_save", 0))
 
 
 def report_sections(item: pytest.Item) -> list[tuple[str, str, str]]:
-    """Return what was captured so far, as (phase, kind, text): ``Item.add_report_section`` is public, reading back is not."""
+    """Return what was captured so far, as (phase, kind, text): ``Item.add_report_section`` is
+    public, reading back is not.
+    """
     return item._report_sections
 
 

@@ -8,7 +8,9 @@ import pytest
 
 
 def temporary_base(config: pytest.Config) -> Path:
-    """Return the base of all ``tmp_path``, made by the parent so that forty children do not make forty of them."""
+    """Return the base of all ``tmp_path``, made by the parent so that forty children do not make
+    forty of them.
+    """
     factory: pytest.TempPathFactory = config._tmp_path_factory  # type: ignore[attr-defined]
     return factory.getbasetemp()
 
@@ -19,6 +21,8 @@ def keeps_failed_temporary(config: pytest.Config) -> bool:
 
 
 def cache_directory(config: pytest.Config) -> Path | None:
-    """Where pytest's cache is: the ini value is public, the rules by which it becomes a path are not."""
+    """Where pytest's cache is: the ini value is public, the rules by which it becomes a path are
+    not.
+    """
     directory: Path | None = getattr(getattr(config, "cache", None), "_cachedir", None)
     return directory

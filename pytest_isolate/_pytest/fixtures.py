@@ -16,12 +16,18 @@ def knows_fixture(item: pytest.Item, name: str) -> bool:
     return bool(item.session._fixturemanager.getfixturedefs(name, item))
 
 
-def with_dependents(item: pytest.Item, names: Iterable[str], known: Iterable[pytest.FixtureDef[Any]]) -> frozenset[str]:
+def with_dependents(
+    item: pytest.Item, names: Iterable[str], known: Iterable[pytest.FixtureDef[Any]]
+) -> frozenset[str]:
     """Names of fixtures, and of those of a test, or ``known`` otherwise, that need one of them."""
     definitions = [*fixtures_of(item), *known]
     found, more = set(names), True
     while more:
-        needing = {definition.argname for definition in definitions if not found.isdisjoint(definition.argnames)}
+        needing = {
+            definition.argname
+            for definition in definitions
+            if not found.isdisjoint(definition.argnames)
+        }
         more = not needing <= found
         found |= needing
     return frozenset(found)
@@ -39,49 +45,77 @@ def names_of(item: pytest.Item) -> list[str]:
 
 
 def fixtures_of(item: pytest.Item) -> list[Any]:
-    """All that a test could have of the fixtures that it needs, also those that another of the same name hides."""
+    """All that a test could have of the fixtures that it needs, also those that another of the same
+    name hides.
+    """
     info: Any = getattr(item, "_fixtureinfo", None)
-    return [each for found in info.name2fixturedefs.values() for each in found] if info is not None else []
+    return (
+        [each for found in info.name2fixturedefs.values() for each in found]
+        if info is not None
+        else []
+    )
 
 
 def is_shared(item: pytest.Item, fixturedef: Any) -> bool:  # noqa: ANN401 - of which only the scope is public
-    """Whether a fixture is wider than a test: one of class scope is a function's own outside of classes.
+    """Whether a fixture is wider than a test: one of class scope is a function's own outside of
+    classes.
 
-    The fixture that pytest makes of a unittest class's own set-up and teardown counts if the class has one of them.
+    The fixture that pytest makes of a unittest class's own set-up and teardown counts if the class
+    has one of them.
     """
     scope = fixturedef._scope
     if scope is Scope.Function or (scope is Scope.Class and item.getparent(pytest.Class) is None):
         return False
-    return not (fixturedef.argname.startswith(_OF_UNITTEST_CLASSES) and _does_nothing(getattr(item, "cls", None)))
+    return not (
+        fixturedef.argname.startswith(_OF_UNITTEST_CLASSES)
+        and _does_nothing(getattr(item, "cls", None))
+    )
 
 
-_OF_UNITTEST_CLASSES = "_unittest_setUpClass_fixture_"  # pytest 8.4 to 9.2; under another name a class is a barrier for jobs
+# pytest 8.4 to 9.2; under another name a class is a barrier for jobs
+_OF_UNITTEST_CLASSES = "_unittest_setUpClass_fixture_"
 
 
 def _does_nothing(cls: Any) -> bool:  # noqa: ANN401 - whatever the item says
     """Whether setUpClass and tearDownClass of a unittest class are those of unittest itself."""
     base: Any = getattr(sys.modules.get("unittest"), "TestCase", None)
-    if base is None or not isinstance(cls, type) or not issubclass(cls, base) or getattr(cls, "_class_cleanups", None):
+    if (
+        base is None
+        or not isinstance(cls, type)
+        or not issubclass(cls, base)
+        or getattr(cls, "_class_cleanups", None)
+    ):
         return False
     names = ("setUpClass", "tearDownClass")
-    return all(getattr(getattr(cls, name), "__func__", None) is getattr(base, name).__func__ for name in names)
+    return all(
+        getattr(getattr(cls, name), "__func__", None) is getattr(base, name).__func__
+        for name in names
+    )
 
 
 def is_in_closure(item: pytest.Item, name: str) -> bool:
-    """Whether a test needs a fixture by its signature, marks or another fixture's, and not only by ``getfixturevalue``."""
+    """Whether a test needs a fixture by its signature, marks or another fixture's, and not only by
+    ``getfixturevalue``.
+    """
     return name in names_of(item)
 
 
 def wide_parameters(item: pytest.Item) -> tuple[tuple[str, int], ...]:
-    """Name and index of an item's parameters of wider scopes, for which pytest reorders and re-makes shared fixtures.
+    """Name and index of an item's parameters of wider scopes, for which pytest reorders and
+    re-makes shared fixtures.
 
-    ``callspec`` has no public description; ``_arg2scope`` is the one place that says which scope a parameter has.
+    ``callspec`` has no public description; ``_arg2scope`` is the one place that says which scope a
+    parameter has.
     """
     callspec = getattr(item, "callspec", None)
     if callspec is None:
         return ()
     scopes = callspec._arg2scope
-    return tuple((name, index) for name, index in sorted(callspec.indices.items()) if scopes[name].value != "function")
+    return tuple(
+        (name, index)
+        for name, index in sorted(callspec.indices.items())
+        if scopes[name].value != "function"
+    )
 
 
 def function_arguments(item: pytest.Item) -> dict[str, Any] | None:
@@ -91,7 +125,9 @@ def function_arguments(item: pytest.Item) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def given_arguments(item: pytest.Item, more: Mapping[str, object]) -> Iterator[None]:
-    """In pytest, for hooks that look at a test's fixtures: the values of the wider ones, and ``more``."""
+    """In pytest, for hooks that look at a test's fixtures: the values of the wider ones, and
+    ``more``.
+    """
     if not hasattr(item, "funcargs"):
         yield
         return
@@ -105,8 +141,16 @@ def given_arguments(item: pytest.Item, more: Mapping[str, object]) -> Iterator[N
 
 def _wide_values(item: pytest.Item) -> dict[str, object]:
     info: Any = getattr(item, "_fixtureinfo", None)
-    last = {name: found[-1] for name, found in info.name2fixturedefs.items() if found} if info is not None else {}
-    wide = {name: each.cached_result for name, each in last.items() if is_shared(item, each) and each.cached_result}
+    last = (
+        {name: found[-1] for name, found in info.name2fixturedefs.items() if found}
+        if info is not None
+        else {}
+    )
+    wide = {
+        name: each.cached_result
+        for name, each in last.items()
+        if is_shared(item, each) and each.cached_result
+    }
     return {name: result[0] for name, result in wide.items() if result[2] is None}
 
 

@@ -1,4 +1,6 @@
-"""Where plain pytest writes for later runs, and so do isolated tests: its cache, Hypothesis's examples, directories of reports."""
+"""Where plain pytest writes for later runs, and so do isolated tests: its cache, Hypothesis's
+examples, directories of reports.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +39,12 @@ _EXAMPLES = pytest.StashKey[tuple[object, "Path | None"]]()
 
 
 def _examples(settings: object) -> Path | None:
-    """Where Hypothesis keeps examples. It finds that out when it is asked: it looks at directories, warns of them, and may raise.
+    """Where Hypothesis keeps examples.
 
-    What it has to say about it, it says inside, to the test that uses it. Here it would end the whole run.
+    It finds that out when it is asked: it looks at directories, warns of them, and may raise.
+
+    What it has to say about it, it says inside, to the test that uses it. Here it would end the
+    whole run.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -20,7 +20,8 @@ def has_shown_live_logs(config: pytest.Config) -> bool:
 
 
 def continue_live_logs(config: pytest.Config, phase: str) -> None:
-    """Have live logs of a phase go on below the heading that another process has shown for its part of it.
+    """Have live logs of a phase go on below the heading that another process has shown for its part
+    of it.
 
     The handler forgets at the beginning of a phase that it has shown one.
     """
@@ -38,14 +39,20 @@ def continue_live_logs(config: pytest.Config, phase: str) -> None:
 
 
 def records_of(item: pytest.Item, phase: str) -> list[logging.LogRecord]:
-    """Return what was logged in a phase, up to now: of a finished teardown its last part, of which pytest's plugin keeps the list alone."""
-    handler: Any = getattr(item.config.pluginmanager.getplugin("logging-plugin"), "caplog_handler", None)
+    """Return what was logged in a phase, up to now: of a finished teardown its last part, of which
+    pytest's plugin keeps the list alone.
+    """
+    handler: Any = getattr(
+        item.config.pluginmanager.getplugin("logging-plugin"), "caplog_handler", None
+    )
     known = item.stash.get(caplog_records_key, {})
     return list(known.get(phase, ()) if phase != "teardown" else getattr(handler, "records", ()))
 
 
 def log_file_descriptors(config: pytest.Config) -> set[int]:
-    """``--log-file``: the contract has log files go where plain pytest puts them, so its open file stays open."""
+    """``--log-file``: the contract has log files go where plain pytest puts them, so its open file
+    stays open.
+    """
     plugin: Any = config.pluginmanager.getplugin("logging-plugin")
     stream = getattr(getattr(plugin, "log_file_handler", None), "stream", None)
     try:
@@ -55,9 +62,11 @@ def log_file_descriptors(config: pytest.Config) -> set[int]:
 
 
 def debug_trace(config: pytest.Config) -> list[TextIO]:
-    """Return the file of ``pytest --debug``, which its hook keeps to itself: it stays open too, and has to be flushed before a fork.
+    """Return the file of ``pytest --debug``, which its hook keeps to itself: it stays open too, and
+    has to be flushed before a fork.
 
-    What is written of it in a child is what plain pytest writes there. pluggy has no public way to say where its trace goes.
+    What is written of it in a child is what plain pytest writes there. pluggy has no public way to
+    say where its trace goes.
     """
     file = getattr(getattr(config.trace.root, "_writer", None), "__self__", None)
     return [file] if isinstance(file, io.TextIOBase) and not file.closed else []  # type: ignore[list-item] # of open(), so text

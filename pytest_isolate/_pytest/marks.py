@@ -9,7 +9,10 @@ from _pytest.skipping import evaluate_skip_marks, evaluate_xfail_marks
 
 
 def is_skipped(item: pytest.Item) -> bool:
-    """Whether a mark skips a test before anything of it runs. There is no public way to ask; what asking raises, the test will say."""
+    """Whether a mark skips a test before anything of it runs.
+
+    There is no public way to ask; what asking raises, the test will say.
+    """
     if not _knows_marks(item):
         return False
     try:
@@ -26,7 +29,9 @@ def _knows_marks(item: pytest.Item) -> bool:
 
 
 def is_not_run(item: pytest.Item) -> bool:
-    """Whether ``xfail(run=False)`` ends a test before its fixtures, or its condition cannot be known."""
+    """Whether ``xfail(run=False)`` ends a test before its fixtures, or its condition cannot be
+    known.
+    """
     if not _knows_marks(item):
         return False
     try:
@@ -37,5 +42,7 @@ def is_not_run(item: pytest.Item) -> bool:
 
 
 def skip_where_the_test_is(why: str) -> NoReturn:
-    """As ``pytest.mark.skip`` does: ``pytest.skip`` names the line that calls it, which is ours and tells nobody which test it was."""
+    """As ``pytest.mark.skip`` does: ``pytest.skip`` names the line that calls it, which is ours and
+    tells nobody which test it was.
+    """
     raise pytest.skip.Exception(why, _use_item_location=True)

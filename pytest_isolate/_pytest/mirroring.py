@@ -1,4 +1,6 @@
-"""What pytest captures into its own memory, written a second time to where it outlives the process."""
+"""What pytest captures into its own memory, written a second time to where it outlives
+the process.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from pytest_isolate._sandbox.mirror import Mirror
 
 
 class _Recorded(io.StringIO):
-    """What pytest's handler of log records writes a phase's records to, with a second place for them."""
+    """What pytest's handler of log records writes a phase's records to, with a second place for
+    them.
+    """
 
     def __init__(self, mirror: Mirror, text: str = "") -> None:
         super().__init__()
@@ -28,15 +32,21 @@ class _Recorded(io.StringIO):
 
 
 def kept_in_memory(config: pytest.Config) -> dict[str, Any]:
-    """Return what pytest captures into its own memory, by the name in a report's section ("log"), and the object that holds it.
+    """Return what pytest captures into its own memory, by the name in a report's section ("log"),
+    and the object that holds it.
 
     It is lost with the process, and there is no public way to have it kept elsewhere.
     """
     found = {}
-    if (handler := getattr(config.pluginmanager.getplugin("logging-plugin"), "report_handler", None)) is not None:
+    if (
+        handler := getattr(config.pluginmanager.getplugin("logging-plugin"), "report_handler", None)
+    ) is not None:
         found["log"] = handler
     capturing = global_capture(config)
-    for name, stream in (("stdout", getattr(capturing, "out", None)), ("stderr", getattr(capturing, "err", None))):
+    for name, stream in (
+        ("stdout", getattr(capturing, "out", None)),
+        ("stderr", getattr(capturing, "err", None)),
+    ):
         if stream is not None and not hasattr(stream, "targetfd"):  # --capture=sys
             found[name] = stream.tmpfile
     return found

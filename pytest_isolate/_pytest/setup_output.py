@@ -29,10 +29,15 @@ class Said:
 
 
 def say_at_setup(item: pytest.Item) -> None:
-    """In the child: say what was captured of what pytest has set up, where its runner would set it up among everybody's hooks."""
+    """In the child: say what was captured of what pytest has set up, where its runner would set it
+    up among everybody's hooks.
+    """
     sections, state = item._report_sections, item.session._setupstate
     records = item.stash.get(caplog_records_key, {}).get("setup") or ()
-    said = Said(tuple((kind, text) for _, kind, text in sections if kind in {"stdout", "stderr"}), tuple(records))
+    said = Said(
+        tuple((kind, text) for _, kind, text in sections if kind in {"stdout", "stderr"}),
+        tuple(records),
+    )
     sections.clear()
 
     def setup(each: pytest.Item) -> None:
@@ -46,13 +51,24 @@ def say_at_setup(item: pytest.Item) -> None:
 
 
 def say_when_asked(item: pytest.Item, asked: Mapping[str, Said]) -> None:
-    """In the child: the first time that the test asks for a fixture that is there by now, say what it said. No hook is called then."""
+    """In the child: the first time that the test asks for a fixture that is there by now, say what
+    it said. No hook is called then.
+    """
     for name, said in asked.items():
         if (fixturedef := asked_fixture(item, name)) is not None:
-            fixturedef.execute = functools.partial(_say_and_execute, fixturedef, fixturedef.execute, item.config, said)
+            fixturedef.execute = functools.partial(
+                _say_and_execute, fixturedef, fixturedef.execute, item.config, said
+            )
 
 
-def _say_and_execute(fixturedef: Any, execute: Callable[..., object], config: pytest.Config, said: Said, *args: Any, **more: Any) -> object:  # noqa: ANN401
+def _say_and_execute(
+    fixturedef: Any,  # noqa: ANN401
+    execute: Callable[..., object],
+    config: pytest.Config,
+    said: Said,
+    *args: Any,  # noqa: ANN401
+    **more: Any,  # noqa: ANN401
+) -> object:
     __tracebackhide__ = True
     fixturedef.execute = execute
     _say(config, said)
@@ -61,13 +77,17 @@ def _say_and_execute(fixturedef: Any, execute: Callable[..., object], config: py
 
 @contextlib.contextmanager
 def apart(item: pytest.Item, into: Callable[[Said], object]) -> Iterator[None]:
-    """While a part of a set-up runs that another process has to tell of: keep what is captured and logged apart from what was before."""
+    """While a part of a set-up runs that another process has to tell of: keep what is captured and
+    logged apart from what was before.
+    """
     sections, kept = item._report_sections, item.stash.get(caplog_records_key, {})
     before, records = len(sections), kept.get("setup")
     try:
         yield
     finally:
-        said = tuple((kind, text) for _, kind, text in sections[before:] if kind in {"stdout", "stderr"})
+        said = tuple(
+            (kind, text) for _, kind, text in sections[before:] if kind in {"stdout", "stderr"}
+        )
         del sections[before:]
         kept = item.stash.get(caplog_records_key, {})
         into(Said(said, tuple(kept.get("setup") or ())))
@@ -93,8 +113,11 @@ def _say(config: pytest.Config, said: Said) -> None:
 
 
 @contextlib.contextmanager
-def only_shared(item: pytest.Item, fresh: Container[str], asked: str | None = None) -> Iterator[None]:
-    """While the hook of a set-up is called: have pytest's runner set up what is shared, in its place among everybody's hooks.
+def only_shared(
+    item: pytest.Item, fresh: Container[str], asked: str | None = None
+) -> Iterator[None]:
+    """While the hook of a set-up is called: have pytest's runner set up what is shared, in its
+    place among everybody's hooks.
 
     Of all that is captured and logged meanwhile, only what that does stays.
     """
@@ -116,7 +139,9 @@ def only_shared(item: pytest.Item, fresh: Container[str], asked: str | None = No
 
 
 class _Silence:
-    """Without what Python prints while pytest's capture is suspended, as it is around its own hook of a phase, to streams that it keeps."""
+    """Without what Python prints while pytest's capture is suspended, as it is around its own hook
+    of a phase, to streams that it keeps.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         capturing = global_capture(config)
@@ -143,11 +168,16 @@ class _Silence:
 
 
 class _Heard:
-    """What was said while somebody listened, and nothing of what was said besides. Private are the streams of pytest's logging."""
+    """What was said while somebody listened, and nothing of what was said besides.
+
+    Private are the streams of pytest's logging.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         self.said: dict[str, str] = {}
-        self._capture: Any = config.pluginmanager.getplugin("capturemanager") if captures(config) else None
+        self._capture: Any = (
+            config.pluginmanager.getplugin("capturemanager") if captures(config) else None
+        )
         self._logging: Any = config.pluginmanager.getplugin("logging-plugin")
         self._silence = _Silence(config)
         self._quiet = contextlib.ExitStack()

@@ -1,4 +1,5 @@
-"""The budget file: TOML with one test a line, so that a change is one line of a diff and two changes merge.
+"""The budget file: TOML with one test a line, so that a change is one line of a diff and two
+changes merge.
 
 Pure: text in, ``Budgets`` out, and back. Figures are bytes, seconds and counts.
 """
@@ -42,11 +43,19 @@ def _size_text(number: Number) -> str:
 
 
 def _duration_text(number: Number) -> str:
-    return f"{math.ceil(round(number * 1000, 6))}ms" if number < 10 else f"{math.ceil(round(number * 10, 6)) / 10:.1f}s"
+    return (
+        f"{math.ceil(round(number * 1000, 6))}ms"
+        if number < 10
+        else f"{math.ceil(round(number * 10, 6)) / 10:.1f}s"
+    )
 
 
 def _duration(value: object) -> float:
-    return 0.0 if value in (0, "0", "0ms", "0s") and not isinstance(value, bool) else values.duration(value)
+    return (
+        0.0
+        if value in (0, "0", "0ms", "0s") and not isinstance(value, bool)
+        else values.duration(value)
+    )
 
 
 class Key(NamedTuple):
@@ -62,18 +71,36 @@ class Key(NamedTuple):
 
 
 def _size(usage: str, tolerance: str, *, written: bool) -> Key:
-    return Key(usage, values.size(0), _size_text, lambda number: values.format_size(int(number)), tolerance, written, "'12M'")
+    return Key(
+        usage,
+        values.size(0),
+        _size_text,
+        lambda number: values.format_size(int(number)),
+        tolerance,
+        written,
+        "'12M'",
+    )
 
 
 def _time(usage: str, tolerance: str, *, written: bool) -> Key:
-    return Key(usage, _duration, _duration_text, values.format_duration, tolerance, written, "'250ms'")
+    return Key(
+        usage, _duration, _duration_text, values.format_duration, tolerance, written, "'250ms'"
+    )
 
 
 KEYS = {
     "memory": _size("memory_peak_bytes", "25% or 2M", written=True),
     "cpu": _time("cpu_seconds", "100% or 50ms", written=True),
     "wall": _time("wall_seconds", "200% or 1s", written=False),
-    "pids": Key("pids_peak", values.count(0, "processes and threads"), lambda n: f"{n:g}", lambda n: f"{n:g}", "100% or 2", True, "3"),
+    "pids": Key(
+        "pids_peak",
+        values.count(0, "processes and threads"),
+        lambda n: f"{n:g}",
+        lambda n: f"{n:g}",
+        "100% or 2",
+        True,
+        "3",
+    ),
     "disk": _size("disk_bytes", "10% or 64K", written=True),
     "io_read": _size("io_read_bytes", "150% or 1M", written=False),
     "io_write": _size("io_write_bytes", "150% or 1M", written=False),
@@ -81,7 +108,9 @@ KEYS = {
 
 
 class Tolerance(NamedTuple):
-    """How far over a budget is still no violation: a share of the figure or an amount, whichever is more."""
+    """How far over a budget is still no violation: a share of the figure or an amount, whichever is
+    more.
+    """
 
     share: float
     least: Number
@@ -94,8 +123,15 @@ class Tolerance(NamedTuple):
 
 def parse_tolerance(key: str, value: object) -> Tolerance:
     """``"10%"``, ``"1M"`` or ``"10% or 1M"``. Raises ``ValueError``."""
-    allowed = f"it must be a share, an amount or both, such as '10%', {KEYS[key].example} or '{KEYS[key].tolerance}'"
-    parts = str(value).split(" or ") if isinstance(value, str | int) and not isinstance(value, bool) else []
+    allowed = (
+        f"it must be a share, an amount or both, such as '10%', {KEYS[key].example} or"
+        f" '{KEYS[key].tolerance}'"
+    )
+    parts = (
+        str(value).split(" or ")
+        if isinstance(value, str | int) and not isinstance(value, bool)
+        else []
+    )
     share, least = 0.0, 0
     if not 1 <= len(parts) <= 2:
         raise ValueError(allowed)
@@ -132,8 +168,14 @@ class Line:
         return "*" in self.name or "?" in self.name
 
 
-def make_line(name: str, number: int, figures: Mapping[str, Number], comments: tuple[str, ...] = ()) -> Line:
-    """Make a line. ``*`` is any text and ``?`` any one character; brackets are themselves, because parameters stand in them."""
+def make_line(
+    name: str, number: int, figures: Mapping[str, Number], comments: tuple[str, ...] = ()
+) -> Line:
+    """Make a line.
+
+    ``*`` is any text and ``?`` any one character; brackets are themselves, because parameters stand
+    in them.
+    """
     wild = "".join({"*": ".*", "?": "."}.get(each, re.escape(each)) for each in name)
     return Line(name, number, figures, comments, re.compile(wild, re.DOTALL).fullmatch)
 
@@ -153,12 +195,27 @@ class Budgets:
         if own is not None:
             return own
         found = [line for line in self.lines.values() if line.is_pattern and line.matches(nodeid)]
-        return max(found, key=lambda line: (len(line.name) - line.name.count("*") - line.name.count("?"), line.name), default=None)
+        return max(
+            found,
+            key=lambda line: (
+                len(line.name) - line.name.count("*") - line.name.count("?"),
+                line.name,
+            ),
+            default=None,
+        )
 
 
 _KEY = r"""\s*("(?:[^"\\]|\\.)*"|'[^']*'|[A-Za-z0-9_-]+)\s*="""
-_LINE_FORM = """write each test on a line of its own below [tests], such as "test_a.py::test_b" = { memory = "12M", cpu = "250ms" }"""
-_HEADER = ("# What each isolated test may use. Written by pytest --isolate-budgets=PATH --isolate-update-budgets.",)
+_LINE_FORM = (
+    "write each test on a line of its own below [tests], such as"
+    ' "test_a.py::test_b" = { memory = "12M", cpu = "250ms" }'
+)
+_HEADER = (
+    (
+        "# What each isolated test may use. Written by pytest --isolate-budgets=PATH"
+        " --isolate-update-budgets."
+    ),
+)
 
 
 def parse(path: str, text: str) -> Budgets:
@@ -166,7 +223,9 @@ def parse(path: str, text: str) -> Budgets:
     places, duplicate = _places(text)
     if duplicate is not None:
         name, first, second = duplicate
-        raise BudgetFileError(f"{path}:{second}: {name!r} has a line already, {path}:{first}; keep one of the two")
+        raise BudgetFileError(
+            f"{path}:{second}: {name!r} has a line already, {path}:{first}; keep one of the two"
+        )
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -174,11 +233,17 @@ def parse(path: str, text: str) -> Budgets:
         line = found[1] if found else text.count("\n") + 1
         raise BudgetFileError(f"{path}:{line}: this is no TOML: {error}; {_LINE_FORM}") from None
     except (ValueError, RecursionError):
-        raise BudgetFileError(f"{path}:{_endless(text)}: a number of thousands of digits, or brackets without end; {_LINE_FORM}") from None
+        raise BudgetFileError(
+            f"{path}:{_endless(text)}: a number of thousands of digits, or brackets without end;"
+            f" {_LINE_FORM}"
+        ) from None
     for table, content in document.items():
         if table not in {"tolerance", "tests"} or not isinstance(content, dict):
             number = _line_with(text, rf"\[?\s*[\"']?{re.escape(table)}\b")
-            raise BudgetFileError(f"{path}:{number}: there is no {table!r} here; there are the tables [tolerance] and [tests]")
+            raise BudgetFileError(
+                f"{path}:{number}: there is no {table!r} here; there are the tables [tolerance] and"
+                " [tests]"
+            )
     tolerances = default_tolerances()
     for name, value in document.get("tolerance", {}).items():
         number = places.get(("tolerance", name), _Place(1, ())).number
@@ -186,7 +251,9 @@ def parse(path: str, text: str) -> Budgets:
         try:
             tolerances[name] = parse_tolerance(name, value)
         except ValueError as error:
-            raise BudgetFileError(f"{path}:{number}: tolerance of {name} = {value!r}: {error}") from None
+            raise BudgetFileError(
+                f"{path}:{number}: tolerance of {name} = {value!r}: {error}"
+            ) from None
     lines = {}
     for name, figures in document.get("tests", {}).items():
         place = places.get(("tests", name))
@@ -216,7 +283,9 @@ class _Place(NamedTuple):
 
 
 def _places(text: str) -> tuple[dict[tuple[str, str], _Place], tuple[str, int, int] | None]:
-    """Where each key of each table stands, with the comments above it; and the first name that stands twice."""
+    """Where each key of each table stands, with the comments above it; and the first name that
+    stands twice.
+    """
     found: dict[tuple[str, str], _Place] = {}
     table, comments = "", list[str]()
     for number, line in enumerate(text.split("\n"), 1):
@@ -249,12 +318,16 @@ def _header(text: str) -> tuple[str, ...]:
 
 
 def _line_with(text: str, pattern: str) -> int:
-    return next((number for number, line in enumerate(text.split("\n"), 1) if re.search(pattern, line)), 1)
+    return next(
+        (number for number, line in enumerate(text.split("\n"), 1) if re.search(pattern, line)), 1
+    )
 
 
 def _known(path: str, number: int, key: str) -> Key:
     if key not in KEYS:
-        raise BudgetFileError(f"{path}:{number}: there is no budget {key!r}; there are {', '.join(KEYS)}")
+        raise BudgetFileError(
+            f"{path}:{number}: there is no budget {key!r}; there are {', '.join(KEYS)}"
+        )
     return KEYS[key]
 
 
@@ -268,7 +341,10 @@ def _figure(path: str, number: int, key: str, value: object) -> Number:
 
 
 def _quoted(name: str) -> str:
-    """Write a TOML string. What no UTF-8 file can hold becomes ``?``, which matches any one character."""
+    """Write a TOML string.
+
+    What no UTF-8 file can hold becomes ``?``, which matches any one character.
+    """
     text = json.dumps(re.sub("[\ud800-\udfff]", "?", name), ensure_ascii=False)
     return text.replace("\x7f", "\\u007f")
 
@@ -280,7 +356,9 @@ def render(budgets: Budgets) -> str:
     out += ["", "[tests]"]
     for name in sorted(budgets.lines):
         line = budgets.lines[name]
-        figures = (f"{key} = {_toml_figure(key, line.figures[key])}" for key in KEYS if key in line.figures)
+        figures = (
+            f"{key} = {_toml_figure(key, line.figures[key])}" for key in KEYS if key in line.figures
+        )
         out += [*line.comments, f"{_quoted(name)} = {{ {', '.join(figures)} }}"]
     return "\n".join(out) + "\n"
 

@@ -1,4 +1,6 @@
-"""What tests used against what they may use: violations, room to tighten, new and vanished tests, and the updated file. Pure."""
+"""What tests used against what they may use: violations, room to tighten, new and vanished tests,
+and the updated file. Pure.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +8,24 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from pytest_isolate._report.budget_file import KEYS, Budgets, Line, Number, default_tolerances, make_line
+from pytest_isolate._report.budget_file import (
+    KEYS,
+    Budgets,
+    Line,
+    Number,
+    default_tolerances,
+    make_line,
+)
 from pytest_isolate._violations import BudgetExceeded
 
 Figures = Mapping[str, Number | None]  # a test's usage, by the JSON report's names
 
 
 def exceeded(budgets: Budgets, nodeid: str, usage: Figures, phase: str) -> list[BudgetExceeded]:
-    """Find the budgets that a test overstepped by more than the tolerance. What was not measured is not compared."""
+    """Find the budgets that a test overstepped by more than the tolerance.
+
+    What was not measured is not compared.
+    """
     line = budgets.line_of(nodeid)
     if line is None:
         return []
@@ -24,8 +36,9 @@ def exceeded(budgets: Budgets, nodeid: str, usage: Figures, phase: str) -> list[
             continue
         share = f" ({(used - budget) / budget:.0%})" if budget else ""
         message = (
-            f"budget.{name}: budget {key.show(budget)}, set in {budgets.path}:{line.number}, tolerance {tolerance.text}; "
-            f"used {key.show(used)}, {key.show(used - budget)}{share} over the budget"
+            f"budget.{name}: budget {key.show(budget)}, set in {budgets.path}:{line.number},"
+            f" tolerance {tolerance.text}; used {key.show(used)}, {key.show(used - budget)}{share}"
+            " over the budget"
         )
         found.append(BudgetExceeded(f"budget.{name}", message, phase, budget, used))
     return found
@@ -34,15 +47,23 @@ def exceeded(budgets: Budgets, nodeid: str, usage: Figures, phase: str) -> list[
 def unmeasured(budgets: Budgets, tests: Mapping[str, Figures]) -> list[str]:
     """Keys that have a budget and no figure: said once a run, never compared."""
     return [
-        name for name, key in KEYS.items()
-        if any((line := budgets.line_of(test)) and name in line.figures and usage.get(key.usage) is None for test, usage in tests.items())
-    ]  # fmt: skip
+        name
+        for name, key in KEYS.items()
+        if any(
+            (line := budgets.line_of(test))
+            and name in line.figures
+            and usage.get(key.usage) is None
+            for test, usage in tests.items()
+        )
+    ]
 
 
 def room(budgets: Budgets, tests: Mapping[str, Figures]) -> list[str]:
-    """Budgets that could be tightened: a budget of what was used would still allow less, with its tolerance, than this one says.
+    """Budgets that could be tightened: a budget of what was used would still allow less, with its
+    tolerance, than this one says.
 
-    A file may have tolerances below what the same test varies by from run to run; to advise within that is to have the test fail.
+    A file may have tolerances below what the same test varies by from run to run; to advise within
+    that is to have the test fail.
     """
     noise = default_tolerances()
     heaviest: dict[tuple[str, str], Number] = {}
@@ -57,7 +78,10 @@ def room(budgets: Budgets, tests: Mapping[str, Figures]) -> list[str]:
     for (test, name), used in sorted(heaviest.items()):
         budget, key = budgets.lines[test].figures[name], KEYS[name]
         if used + max(budgets.tolerances[name].of(used), noise[name].of(used)) < budget:
-            found.append(f"{test}: {name} {key.show(budget)} could be {key.show(used)} ({budgets.path}:{budgets.lines[test].number})")
+            found.append(
+                f"{test}: {name} {key.show(budget)} could be {key.show(used)}"
+                f" ({budgets.path}:{budgets.lines[test].number})"
+            )
     return found
 
 
@@ -66,10 +90,15 @@ def new(budgets: Budgets, tests: Iterable[str]) -> list[str]:
     return sorted(test for test in tests if budgets.line_of(test) is None)
 
 
-def vanished(budgets: Budgets, collected: Collection[str], existing: Collection[str], *, whole_files: bool) -> list[str]:
-    """Lines without a test: their file is gone, or was collected whole and has no such test. What was not looked at is kept.
+def vanished(
+    budgets: Budgets, collected: Collection[str], existing: Collection[str], *, whole_files: bool
+) -> list[str]:
+    """Lines without a test: their file is gone, or was collected whole and has no such test.
 
-    ``existing`` are the files of the lines that are there; ``whole_files`` is False when single tests were asked for by ``::``.
+    What was not looked at is kept.
+
+    ``existing`` are the files of the lines that are there; ``whole_files`` is False when single
+    tests were asked for by ``::``.
     """
     files = {_file(test) for test in collected}
     known = set(collected)
@@ -79,17 +108,23 @@ def vanished(budgets: Budgets, collected: Collection[str], existing: Collection[
         if "*" in file or "?" in file:
             continue  # many files: nobody knows whether all were looked at
         looked_at = file not in existing or (whole_files and file in files)
-        if looked_at and not (any(map(line.matches, collected)) if line.is_pattern else name in known):
+        if looked_at and not (
+            any(map(line.matches, collected)) if line.is_pattern else name in known
+        ):
             found.append(name)
     return sorted(found)
 
 
 def renamed(gone: Iterable[str], fresh: Iterable[str]) -> dict[str, str]:
-    """Pair new tests with the vanished line that they seem to come from: of a function of that name, elsewhere or with other parameters."""
+    """Pair new tests with the vanished line that they seem to come from: of a function of that
+    name, elsewhere or with other parameters.
+    """
     by_function: dict[str, list[str]] = {}
     for name in gone:
         by_function.setdefault(_function(name), []).append(name)
-    return {test: candidates[0] for test in fresh if (candidates := by_function.get(_function(test)))}
+    return {
+        test: candidates[0] for test in fresh if (candidates := by_function.get(_function(test)))
+    }
 
 
 def _file(nodeid: str) -> str:
@@ -101,10 +136,12 @@ def _function(nodeid: str) -> str:
 
 
 def updated(budgets: Budgets, tests: Mapping[str, Figures], gone: Collection[str]) -> Budgets:
-    """Make the budgets with these tests' usage. Lines of other tests stay, those of vanished ones go.
+    """Make the budgets with these tests' usage.
 
-    A figure that what was used agrees with, within the tolerance, stays as it is: noise makes no diff. A pattern's figures are
-    only raised, since nobody knows whether all its tests ran.
+    Lines of other tests stay, those of vanished ones go.
+
+    A figure that what was used agrees with, within the tolerance, stays as it is: noise makes no
+    diff. A pattern's figures are only raised, since nobody knows whether all its tests ran.
     """
     lines = {name: line for name, line in budgets.lines.items() if name not in gone}
     kept = replace(budgets, lines=lines)
@@ -116,7 +153,10 @@ def updated(budgets: Budgets, tests: Mapping[str, Figures], gone: Collection[str
             figures[name] = max(figures.get(name, 0), used)
     for test, figures in changed.items():
         old = lines.get(test) or make_line(test, 0, {})
-        merged = {**old.figures, **{name: _settled(kept, old, name, used) for name, used in figures.items()}}
+        merged = {
+            **old.figures,
+            **{name: _settled(kept, old, name, used) for name, used in figures.items()},
+        }
         if merged:
             lines[test] = replace(old, figures=merged)
     return replace(budgets, lines=lines)
@@ -156,5 +196,10 @@ def compare(budgets: Budgets, tests: Mapping[str, Figures], gone: Iterable[str])
     """Everything but the violations, which are the tests' own."""
     fresh, gone = new(budgets, tests), sorted(gone)
     return Comparison(
-        budgets.path, tuple(room(budgets, tests)), tuple(fresh), tuple(gone), renamed(gone, fresh), tuple(unmeasured(budgets, tests))
+        budgets.path,
+        tuple(room(budgets, tests)),
+        tuple(fresh),
+        tuple(gone),
+        renamed(gone, fresh),
+        tuple(unmeasured(budgets, tests)),
     )

@@ -1,7 +1,8 @@
-"""``pytest-isolate compare base.json head.json``: what got heavier and lighter between two JSON reports.
+"""``pytest-isolate compare base.json head.json``: what got heavier and lighter between two JSON
+reports.
 
-Exit status: 0 nothing is heavier beyond the tolerance, 1 something is, 2 a file or an argument cannot be read, or tests had no sandbox
-in one of the runs and could not be compared.
+Exit status: 0 nothing is heavier beyond the tolerance, 1 something is, 2 a file or an argument
+cannot be read, or tests had no sandbox in one of the runs and could not be compared.
 """
 
 from __future__ import annotations
@@ -14,13 +15,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pytest_isolate._config.values import counted, plain
-from pytest_isolate._report.budget_file import KEYS, Number, Tolerance, default_tolerances, parse_tolerance
+from pytest_isolate._report.budget_file import (
+    KEYS,
+    Number,
+    Tolerance,
+    default_tolerances,
+    parse_tolerance,
+)
 from pytest_isolate._report.github import cell
 from pytest_isolate._report.json_report import is_figure
 from pytest_isolate._report.unbuilt import Unbuilt, is_unbuilt, unbuilt
 
 Usages = Mapping[str, Mapping[str, Number | None]]  # by test, by the report's names
-_COMPARED = ("memory", "cpu", "pids", "disk", "io_read", "io_write")  # wall time is the machine's as much as the test's
+# Wall time is the machine's as much as the test's
+_COMPARED = ("memory", "cpu", "pids", "disk", "io_read", "io_write")
 _SCHEMA = 1
 
 
@@ -41,7 +49,14 @@ class Change(NamedTuple):
         """As a row of the table."""
         share = f"{(self.head - self.base) / self.base:+.0%}" if self.base else "new"
         show = KEYS[self.key].show
-        return ("heavier" if self.heavier else "lighter", self.key, show(self.base), show(self.head), share, self.test)
+        return (
+            "heavier" if self.heavier else "lighter",
+            self.key,
+            show(self.base),
+            show(self.head),
+            share,
+            self.test,
+        )
 
 
 class Comparison(NamedTuple):
@@ -55,7 +70,8 @@ class Comparison(NamedTuple):
 class Report(NamedTuple):
     """One report, read."""
 
-    usages: Usages  # of each test that did all its work: that passed, or failed for its budget alone
+    # Of each test that did all its work: that passed, or failed for its budget alone
+    usages: Usages
     unbuilt: Sequence[Unbuilt]  # tests that had no sandbox, and so did nothing
 
     @property
@@ -73,39 +89,77 @@ def read(path: str) -> Report:
     try:
         report = json.loads(Path(path).read_text("utf-8"))
     except OSError as error:
-        raise UnreadableError(f"{path}: {error.strerror}; write a report with: pytest --isolate-report={path}") from None
+        raise UnreadableError(
+            f"{path}: {error.strerror}; write a report with: pytest --isolate-report={path}"
+        ) from None
     except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"{path}: this is no JSON: {error}; write a report with: pytest --isolate-report={path}") from None
-    if not isinstance(report, dict) or report.get("schema") != _SCHEMA or not isinstance(report.get("tests"), list):
-        raise UnreadableError(f"{path}: this is no report of schema {_SCHEMA}; write one with: pytest --isolate-report={path}")
+        raise UnreadableError(
+            f"{path}: this is no JSON: {error}; write a report with: pytest --isolate-report={path}"
+        ) from None
+    if (
+        not isinstance(report, dict)
+        or report.get("schema") != _SCHEMA
+        or not isinstance(report.get("tests"), list)
+    ):
+        raise UnreadableError(
+            f"{path}: this is no report of schema {_SCHEMA}; write one with: pytest"
+            f" --isolate-report={path}"
+        )
     found: dict[str, Mapping[str, Number | None]] = {}
     for entry in report["tests"]:
-        if not isinstance(entry, dict) or not isinstance(entry.get("nodeid"), str) or not isinstance(entry.get("usage"), dict):
+        if (
+            not isinstance(entry, dict)
+            or not isinstance(entry.get("nodeid"), str)
+            or not isinstance(entry.get("usage"), dict)
+        ):
             raise UnreadableError(f"{path}: an entry of its tests has no nodeid or no usage")
         for name, figure in entry["usage"].items():
             if not is_figure(figure):
-                raise UnreadableError(f"{path}: {entry['nodeid']!r}: {name} must be a number of at least 0, or null, not {figure!r:.100}")
-        if entry.get("outcome") in {"passed", "xpassed"} or _only_over_budget(entry.get("violations")):
+                raise UnreadableError(
+                    f"{path}: {entry['nodeid']!r}: {name} must be a number of at least 0, or null,"
+                    f" not {figure!r:.100}"
+                )
+        if entry.get("outcome") in {"passed", "xpassed"} or _only_over_budget(
+            entry.get("violations")
+        ):
             found[entry["nodeid"]] = entry["usage"]
     return Report(found, unbuilt(filter(is_unbuilt, report["tests"])))
 
 
 def _only_over_budget(violations: object) -> bool:
-    """Whether a test failed for nothing but its budget: it did all its work, and is the one to be looked at."""
+    """Whether a test failed for nothing but its budget: it did all its work, and is the one to be
+    looked at.
+    """
     if not isinstance(violations, list) or not violations:
         return False
-    return all(isinstance(each, dict) and str(each.get("resource")).startswith("budget.") for each in violations)
+    return all(
+        isinstance(each, dict) and str(each.get("resource")).startswith("budget.")
+        for each in violations
+    )
 
 
-def compare(base: Usages, head: Usages, tolerances: Mapping[str, Tolerance], keys: Sequence[str] = _COMPARED) -> Comparison:
+def compare(
+    base: Usages, head: Usages, tolerances: Mapping[str, Tolerance], keys: Sequence[str] = _COMPARED
+) -> Comparison:
     """Compare. A figure that one of the two lacks is not compared."""
     changes = []
     for test in sorted(base.keys() & head.keys()):
         for key in keys:
             before, after = base[test].get(KEYS[key].usage), head[test].get(KEYS[key].usage)
-            if before is not None and after is not None and abs(after - before) > tolerances[key].of(min(before, after)):
+            if (
+                before is not None
+                and after is not None
+                and abs(after - before) > tolerances[key].of(min(before, after))
+            ):
                 changes.append(Change(test, key, before, after))
-    changes.sort(key=lambda each: (not each.heavier, keys.index(each.key), -abs(each.head - each.base), each.test))
+    changes.sort(
+        key=lambda each: (
+            not each.heavier,
+            keys.index(each.key),
+            -abs(each.head - each.base),
+            each.test,
+        )
+    )
     return Comparison(changes, sorted(head.keys() - base.keys()), sorted(base.keys() - head.keys()))
 
 
@@ -118,7 +172,8 @@ def as_text(found: Comparison) -> Iterator[str]:
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
     for row in rows:
         left = "  ".join(
-            text.ljust(width) if n < 2 else text.rjust(width) for n, (text, width) in enumerate(zip(row, widths, strict=False))
+            text.ljust(width) if n < 2 else text.rjust(width)
+            for n, (text, width) in enumerate(zip(row, widths, strict=False))
         )
         yield f"{left}  {plain(row[5])}"
     for title, tests in (("appeared", found.appeared), ("vanished", found.vanished)):
@@ -129,8 +184,13 @@ def as_text(found: Comparison) -> Iterator[str]:
 def as_markdown(found: Comparison) -> Iterator[str]:
     """Draw a table for a pull request."""
     if found.changes:
-        yield from ("| | resource | base | head | change | test |", "| --- | --- | ---: | ---: | ---: | --- |")
-        yield from ("| " + " | ".join(cell(text) for text in each.cells()) + " |" for each in found.changes)
+        yield from (
+            "| | resource | base | head | change | test |",
+            "| --- | --- | ---: | ---: | ---: | --- |",
+        )
+        yield from (
+            "| " + " | ".join(cell(text) for text in each.cells()) + " |" for each in found.changes
+        )
         yield ""
     for title, tests in (("appeared", found.appeared), ("vanished", found.vanished)):
         yield from (f"- {title}: {cell(test)}" for test in tests)
@@ -148,7 +208,9 @@ def _sum(found: Comparison) -> str:
 def _tolerance(text: str) -> tuple[str, Tolerance]:
     key, _, value = text.partition("=")
     if key not in KEYS:
-        raise argparse.ArgumentTypeError(f"{text!r}: it must be KEY=TOLERANCE, KEY one of {', '.join(KEYS)}")
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: it must be KEY=TOLERANCE, KEY one of {', '.join(KEYS)}"
+        )
     try:
         return key, parse_tolerance(key, value)
     except ValueError as error:
@@ -157,9 +219,13 @@ def _tolerance(text: str) -> tuple[str, Tolerance]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the console script. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="pytest-isolate", description="Tools for the reports of pytest-isolate-ns.")
+    parser = argparse.ArgumentParser(
+        prog="pytest-isolate", description="Tools for the reports of pytest-isolate-ns."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("compare", help="what got heavier and lighter between two reports of --isolate-report")
+    command = commands.add_parser(
+        "compare", help="what got heavier and lighter between two reports of --isolate-report"
+    )
     command.add_argument("base")
     command.add_argument("head")
     command.add_argument("--format", choices=("text", "markdown"), default="text")
@@ -176,12 +242,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     keys = [key for key in KEYS if key in _COMPARED or key in named]
     found = compare(base.usages, head.usages, {**default_tolerances(), **named}, keys)
-    without = base.without_sandbox | head.without_sandbox  # nobody knows what they would have used: they neither appeared nor vanished
+    # Nobody knows what they would have used: they neither appeared nor vanished
+    without = base.without_sandbox | head.without_sandbox
     found = found._replace(
-        appeared=[each for each in found.appeared if each not in without], vanished=[each for each in found.vanished if each not in without]
+        appeared=[each for each in found.appeared if each not in without],
+        vanished=[each for each in found.vanished if each not in without],
     )
     is_markdown = options.format == "markdown"
-    lines = [*_not_compared(options.base, base, is_markdown=is_markdown), *_not_compared(options.head, head, is_markdown=is_markdown)]
+    lines = [
+        *_not_compared(options.base, base, is_markdown=is_markdown),
+        *_not_compared(options.head, head, is_markdown=is_markdown),
+    ]
     lines += as_markdown(found) if is_markdown else as_text(found)
     sys.stdout.write("\n".join(lines) + "\n")
     return 1 if any(each.heavier for each in found.changes) else 2 if without else 0

@@ -1,4 +1,6 @@
-"""Files that are written at the end of a run: refused at its start if they cannot be, and never half there."""
+"""Files that are written at the end of a run: refused at its start if they cannot be, and never
+half there.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ _LONGEST_NAME = 255  # bytes
 
 
 def check_writable(option: str, path: str) -> None:
-    """Try it at the start, not after an hour of tests; nothing that is there changes. Raises ``pytest.UsageError``."""
+    """Try it at the start, not after an hour of tests; nothing that is there changes.
+
+    Raises ``pytest.UsageError``.
+    """
     target = _target(path)
     try:
         if os.path.isdir(target) or not path:
@@ -30,7 +35,7 @@ def check_writable(option: str, path: str) -> None:
     except OSError as error:
         raise pytest.UsageError(
             f"{option}={path}: {target} cannot be written: {error.strerror}; "
-            f"name a file in a directory that you may write to; missing folders are made"
+            "name a file in a directory that you may write to; missing folders are made"
         ) from None
 
 
@@ -56,18 +61,24 @@ def _target(path: str | Path) -> Path:
 
 
 def _nearest(target: Path) -> Path:
-    """Find the first thing on the way to a file that is not there yet: in its directory something will be made."""
+    """Find the first thing on the way to a file that is not there yet: in its directory something
+    will be made.
+    """
     while not os.path.lexists(target.parent):
         target = target.parent
     return target
 
 
 def _is_special(target: Path) -> bool:
-    return os.path.exists(target) and not os.path.isfile(target)  # a pipe, /dev/stdout: written to, never replaced
+    # A pipe, /dev/stdout: written to, never replaced
+    return os.path.exists(target) and not os.path.isfile(target)
 
 
 def _new_beside(target: Path) -> tuple[int, Path]:
-    """Open a new file for what will replace another, which no run beside ours writes to. Raises ``OSError``."""
+    """Open a new file for what will replace another, which no run beside ours writes to.
+
+    Raises ``OSError``.
+    """
     with contextlib.suppress(FileNotFoundError):
         os.lstat(target)  # whose own name may be too long
     short = os.fsencode(target.name)[: _LONGEST_NAME - len(_PART.format(secrets.token_hex(4)))]

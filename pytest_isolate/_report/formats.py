@@ -1,6 +1,7 @@
 """The formats of reports that are written into a file of their own at the end of a run.
 
-A further one is a class here, in ``FORMATS``, the module that makes its text, and a row in ``_config.settings`` for its option.
+A further one is a class here, in ``FORMATS``, the module that makes its text, and a row in
+``_config.settings`` for its option.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ class Format(Protocol):
     option: str  # as users type it
 
     def check(self, path: str) -> None:
-        """Say at the start of a run what would keep it from being made. Raises ``pytest.UsageError``."""
+        """Say at the start of a run what would keep it from being made.
+
+        Raises ``pytest.UsageError``.
+        """
 
     def text(self, host: Json, entries: list[Json]) -> str:
         """Make all of it, of what this machine can do and of the tests."""

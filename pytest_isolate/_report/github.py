@@ -1,4 +1,6 @@
-"""GitHub Actions: an annotation for each violation, at its test's line, and for each reason why there was no sandbox; a job summary."""
+"""GitHub Actions: an annotation for each violation, at its test's line, and for each reason why
+there was no sandbox; a job summary.
+"""
 
 from __future__ import annotations
 
@@ -20,24 +22,36 @@ _SUMMARY_SHOWN = 50  # GitHub drops a summary of more than 1 MiB
 _LONGEST = {"name": 300, "message": 2000}  # characters
 
 
-def annotation(root: Path, workspace: str | None, entry: Mapping[str, Any], violation: Mapping[str, Any]) -> str:
+def annotation(
+    root: Path, workspace: str | None, entry: Mapping[str, Any], violation: Mapping[str, Any]
+) -> str:
     """One ``::error`` command. Paths are relative to the repository, as GitHub wants them."""
     file = os.path.join(root, str(entry["nodeid"]).split("::", 1)[0])
     if workspace and Path(file).is_relative_to(workspace):
         file = os.path.relpath(file, workspace)
     line = f",line={entry['line']}" if entry.get("line") else ""
     title = cut(f"{violation['resource']}: {entry['nodeid']}", "name")
-    return f"::error file={_property(file)}{line},title={_property(title)}::{_data(cut(str(violation['message']), 'message'))}"
+    message = _data(cut(str(violation["message"]), "message"))
+    return f"::error file={_property(file)}{line},title={_property(title)}::{message}"
 
 
 def cut(text: str, what: str) -> str:
-    """Cut a text to its start, and say that it is one: a test chooses its own name, and a message can quote one."""
+    """Cut a text to its start, and say that it is one: a test chooses its own name, and a message
+    can quote one.
+    """
     longest = _LONGEST[what]
-    return text if len(text) <= longest else f"{text[:longest]}... ({len(text) - longest} more characters)"
+    return (
+        text
+        if len(text) <= longest
+        else f"{text[:longest]}... ({len(text) - longest} more characters)"
+    )
 
 
 def _data(text: str) -> str:
-    """As GitHub's own toolkit escapes: a line end would start another command. Other control characters are shown, never sent."""
+    """As GitHub's own toolkit escapes: a line end would start another command.
+
+    Other control characters are shown, never sent.
+    """
     text = "".join(each if each in "\r\n" else plain(each) for each in text)
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
@@ -48,12 +62,19 @@ def _property(text: str) -> str:
 
 def cell(text: str) -> str:
     """Text in a Markdown table: shown as it is, whatever it holds."""
-    text = plain(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = (
+        plain(" ".join(text.split()))
+        .replace("&", "&amp;")
+        .replace("<", "&lt;")
+        .replace(">", "&gt;")
+    )
     return "".join(f"\\{each}" if each in "\\`*_{}[]()#+!|~$@" else each for each in text)
 
 
 def summary(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Write the job summary's lines: which tests had no sandbox, what was overstepped, and the heaviest tests by memory."""
+    """Write the job summary's lines: which tests had no sandbox, what was overstepped, and the
+    heaviest tests by memory.
+    """
     found = list(violations(entries))
     yield "### Isolated tests"
     yield ""
@@ -75,14 +96,24 @@ def summary(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
             yield f"\nand {len(found) - _SUMMARY_SHOWN} more"
     measured = [entry for entry in entries if entry["usage"]["memory_peak_bytes"] is not None]
     if measured:
-        yield from ("", "| heaviest by memory | memory | cpu | wall |", "| --- | ---: | ---: | ---: |")
+        yield from (
+            "",
+            "| heaviest by memory | memory | cpu | wall |",
+            "| --- | ---: | ---: | ---: |",
+        )
         for entry in sorted(measured, key=lambda entry: -entry["usage"]["memory_peak_bytes"])[:10]:
-            figures = (show_figure(name, entry["usage"][name]) for name in ("memory_peak_bytes", "cpu_seconds", "wall_seconds"))
+            figures = (
+                show_figure(name, entry["usage"][name])
+                for name in ("memory_peak_bytes", "cpu_seconds", "wall_seconds")
+            )
             yield f"| {cell(cut(entry['nodeid'], 'name'))} | {' | '.join(figures)} |"
 
 
 def tell(reporter: pytest.TerminalReporter, entries: Sequence[dict[str, Any]], root: Path) -> None:
-    """Annotations to the log, the summary to its file. A summary that cannot be written is said, and fails nothing."""
+    """Annotations to the log, the summary to its file.
+
+    A summary that cannot be written is said, and fails nothing.
+    """
     workspace = os.environ.get("GITHUB_WORKSPACE")
     groups = unbuilt(entries)
     for group in groups[:_ANNOTATED]:
@@ -95,11 +126,17 @@ def tell(reporter: pytest.TerminalReporter, entries: Sequence[dict[str, Any]], r
         reporter.write_line(annotation(root, workspace, entry, violation))
     if len(groups) + len(found) > _ANNOTATED:
         more = counted(len(groups) + len(found) - _ANNOTATED, "more violation")
-        reporter.write_line(f"isolate: {more} without an annotation; the section isolate has all of them")
+        reporter.write_line(
+            f"isolate: {more} without an annotation; the section isolate has all of them"
+        )
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if path and entries:
         try:
             with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write("\n".join(summary(entries)) + "\n\n")
         except OSError as error:
-            reporter.write_line(f"isolate: no job summary: GITHUB_STEP_SUMMARY={path} cannot be written: {error.strerror}", yellow=True)
+            reporter.write_line(
+                f"isolate: no job summary: GITHUB_STEP_SUMMARY={path} cannot be written:"
+                f" {error.strerror}",
+                yellow=True,
+            )

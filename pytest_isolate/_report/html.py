@@ -1,6 +1,9 @@
-"""``--isolate-html``: one page that needs no network. Templates are Jinja2's, the timeline is Bokeh's, whose script it carries.
+"""``--isolate-html``: one page that needs no network.
 
-Everything a test wrote is data: it reaches the page as JSON without a ``<``, and the page shows it as text.
+Templates are Jinja2's, the timeline is Bokeh's, whose script it carries.
+
+Everything a test wrote is data: it reaches the page as JSON without a ``<``, and the page shows it
+as text.
 """
 
 from __future__ import annotations
@@ -21,10 +24,19 @@ from pytest_isolate._report.unbuilt import unbuilt
 
 _NEEDED = ("jinja2", "bokeh")
 _NAMED = 200  # tests without a sandbox, for each reason; the table has them all
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # which no HTML may hold, and a terminal obeys
+# Which no HTML may hold, and a terminal obeys
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _OUTPUT_SHOWN = 200  # violations with their output; the table has them all
 _NETWORKS_SHOWN = 200  # tests with hosts of their own
-_USAGE = ("memory_peak_bytes", "cpu_seconds", "wall_seconds", "pids_peak", "disk_bytes", "io_read_bytes", "io_write_bytes")
+_USAGE = (
+    "memory_peak_bytes",
+    "cpu_seconds",
+    "wall_seconds",
+    "pids_peak",
+    "disk_bytes",
+    "io_read_bytes",
+    "io_write_bytes",
+)
 
 
 def check_installed(path: str) -> None:
@@ -32,13 +44,21 @@ def check_installed(path: str) -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise pytest.UsageError(
-            f'--isolate-html={path}: {" and ".join(missing)} not installed: python -m pip install "pytest-isolate-ns[html]"'
+            f"--isolate-html={path}: {' and '.join(missing)} not installed: python -m pip install"
+            ' "pytest-isolate-ns[html]"'
         )
 
 
 def safe_json(value: object) -> str:
-    """JSON that may stand inside a script element: no ``<`` that could end it, and no lone surrogate that no file can hold."""
-    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    """JSON that may stand inside a script element: no ``<`` that could end it, and no lone
+    surrogate that no file can hold.
+    """
+    return (
+        json.dumps(value, separators=(",", ":"))
+        .replace("<", "\\u003c")
+        .replace(">", "\\u003e")
+        .replace("&", "\\u0026")
+    )
 
 
 def page(host: Mapping[str, Mapping[str, object]], entries: Sequence[dict[str, Any]]) -> str:
@@ -48,16 +68,33 @@ def page(host: Mapping[str, Mapping[str, object]], entries: Sequence[dict[str, A
 
     from pytest_isolate._report import charts  # noqa: PLC0415
 
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
     environment.filters["without_control"] = partial(_CONTROL.sub, "\N{REPLACEMENT CHARACTER}")
     template = environment.from_string((Path(__file__).parent / "page.html.j2").read_text("utf-8"))
     found, groups = list(violations(entries)), unbuilt(entries)
-    networks = [(each["nodeid"], links) for each in entries if (links := each.get("network", {}).get("links"))]
+    networks = [
+        (each["nodeid"], links)
+        for each in entries
+        if (links := each.get("network", {}).get("links"))
+    ]
     script = Path(bokeh.__file__).parent / "server" / "static" / "js" / "bokeh.min.js"
     text: str = template.render(
         bokeh=script.read_text("utf-8").replace("</script", "<\\/script"),
-        plots=safe_json([plot for plot in (charts.timeline(entries), charts.memory(entries)) if plot is not None]),
-        tests=safe_json([[each["nodeid"], each["outcome"], *(each["usage"][name] for name in _USAGE)] for each in entries]),
+        plots=safe_json(
+            [
+                plot
+                for plot in (charts.timeline(entries), charts.memory(entries))
+                if plot is not None
+            ]
+        ),
+        tests=safe_json(
+            [
+                [each["nodeid"], each["outcome"], *(each["usage"][name] for name in _USAGE)]
+                for each in entries
+            ]
+        ),
         colors=charts.COLORS,
         searched=("memory", "cpu", "wall", "pids", "disk", "read", "written"),
         host=host,

@@ -40,9 +40,12 @@ class Entry:
     leaked: tuple[tuple[int, str], ...] = ()
     changes: Changes | None = None
     attempts: tuple[Attempt, ...] = ()
-    memory: tuple[tuple[float, int], ...] = ()  # (seconds since the start, bytes), of a test that took long enough to be looked at
-    largest: tuple[str, int] | None = None  # command and bytes of the process that held most memory at the highest sample
-    started: float | None = None  # seconds since the epoch, when its sandbox was entered (else when pytest took the test up)
+    # (seconds since the start, bytes), of a test that took long enough to be looked at
+    memory: tuple[tuple[float, int], ...] = ()
+    # Command and bytes of the process that held most memory at the highest sample
+    largest: tuple[str, int] | None = None
+    # Seconds since the epoch, when its sandbox was entered (else when pytest took the test up)
+    started: float | None = None
     worker: str | None = None  # of pytest-xdist
     line: int | None = None  # of the test in its file, from 1
     output: str | None = None  # what a test with violations said, capped
@@ -61,15 +64,32 @@ class Entry:
             "limits": self.limits,
             "usage": asdict(self.usage or Usage()),
             "violations": [
-                {"resource": each.resource, "limit": each.limit, "used": each.used, "phase": each.phase, "message": each.message}
+                {
+                    "resource": each.resource,
+                    "limit": each.limit,
+                    "used": each.used,
+                    "phase": each.phase,
+                    "message": each.message,
+                }
                 for each in self.violations
             ],
             "leaked_processes": [{"pid": pid, "command": command} for pid, command in self.leaked],
-            "files": {kind: getattr(self.changes, kind, []) for kind in ("created", "modified", "deleted")},
-            "memory_samples": [[round(seconds, 3), bytes_then] for seconds, bytes_then in self.memory],
-            "memory_peak_process": None if self.largest is None else {"command": self.largest[0], "bytes": self.largest[1]},
+            "files": {
+                kind: getattr(self.changes, kind, []) for kind in ("created", "modified", "deleted")
+            },
+            "memory_samples": [
+                [round(seconds, 3), bytes_then] for seconds, bytes_then in self.memory
+            ],
+            "memory_peak_process": (
+                None
+                if self.largest is None
+                else {"command": self.largest[0], "bytes": self.largest[1]}
+            ),
             "network": {
-                "attempts": [{"address": each.address, "port": each.port, "count": each.count} for each in self.attempts],
+                "attempts": [
+                    {"address": each.address, "port": each.port, "count": each.count}
+                    for each in self.attempts
+                ],
                 "servers": [_server(each) for each in self.servers],
                 "links": [each._asdict() for each in self.links],
             },
@@ -84,20 +104,27 @@ class Entry:
 
 
 def _server(used: Used) -> dict[str, object]:
-    """Describe a server that a test could reach, and what it had of it: null where nobody counts, as for Unix sockets with a path."""
+    """Describe a server that a test could reach, and what it had of it: null where nobody counts,
+    as for Unix sockets with a path.
+    """
     server, place = used.server, used.server.place
     return {
-        "kind": place.kind, "address": str(place), "process": server.process, "fixture": server.fixture,
+        "kind": place.kind, "address": str(place), "process": server.process,
+        "fixture": server.fixture,
         "connections": used.connections, "sent_bytes": used.sent, "received_bytes": used.received,
     }  # fmt: skip
 
 
 def is_figure(value: object) -> bool:
-    """Whether a usage can be this: null, or a number that needs no more bits than the kernel's counters have."""
+    """Whether a usage can be this: null, or a number that needs no more bits than the kernel's
+    counters have.
+    """
     return value is None or (type(value) in {int, float} and 0 <= value < 1 << 63)  # type: ignore[operator]
 
 
 def text(host: dict[str, dict[str, object]], entries: list[dict[str, object]]) -> str:
-    """Write the whole report, one test a line: quicker than an indented one, in a third of the memory, and ``grep`` finds a test."""
+    """Write the whole report, one test a line: quicker than an indented one, in a third of the
+    memory, and ``grep`` finds a test.
+    """
     lines = ",\n".join(json.dumps(each) for each in entries)
     return f'{{"schema": {SCHEMA}, "host": {json.dumps(host, indent=1)}, "tests": [\n{lines}\n]}}\n'

@@ -1,4 +1,6 @@
-"""What one run reports: where to, checked at its start; what it has learned; what is written and said at its end."""
+"""What one run reports: where to, checked at its start; what it has learned; what is written and
+said at its end.
+"""
 
 from __future__ import annotations
 
@@ -23,19 +25,25 @@ _STRICT = "[XPASS(strict)]"  # pytest's own words for a test that passed against
 
 
 class Reporting:
-    """The report side of one pytest process. Raises ``pytest.UsageError`` for what cannot be written or read."""
+    """The report side of one pytest process.
+
+    Raises ``pytest.UsageError`` for what cannot be written or read.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         wanted = ((each, config.getoption(option_name(each))) for each in FORMATS)
-        self._wanted: list[tuple[Format, str]] = [(each, path) for each, path in wanted if path is not None]
+        self._wanted: list[tuple[Format, str]] = [
+            (each, path) for each, path in wanted if path is not None
+        ]
         self.top = _count(config.getoption("isolate_top"))
         self._budget_path: str | None = config.getoption("isolate_budgets")
         self._updates = bool(config.getoption("isolate_update_budgets"))
         self._gone: list[str] = []  # lines of tests that are no more
         self._written: str | None = None
         self._unwritten: list[str] = []  # sentences
-        self._is_worker = hasattr(config, "workerinput")  # of pytest-xdist: its controller writes, perhaps on another machine
+        # Of pytest-xdist: its controller writes, perhaps on another machine
+        self._is_worker = hasattr(config, "workerinput")
         for each, path in () if self._is_worker else self._wanted:
             check_writable(each.option, path)
             each.check(path)
@@ -45,9 +53,13 @@ class Reporting:
         path = self._budget_path
         if path is None:
             if self._updates:
-                raise pytest.UsageError("--isolate-update-budgets needs --isolate-budgets=PATH, the file to write, such as budgets.toml")
+                raise pytest.UsageError(
+                    "--isolate-update-budgets needs --isolate-budgets=PATH, the file to write, such"
+                    " as budgets.toml"
+                )
             return None
-        from pytest_isolate._report import budget_file  # noqa: PLC0415 - a TOML parser, for those who have budgets
+        # A TOML parser, for those who have budgets
+        from pytest_isolate._report import budget_file  # noqa: PLC0415
 
         if self._updates and not self._is_worker:
             check_writable("--isolate-budgets", path)
@@ -57,12 +69,17 @@ class Reporting:
             if self._updates:
                 return budget_file.parse(path, "")
             raise pytest.UsageError(
-                f"--isolate-budgets={path}: there is no such file; write it with: pytest --isolate-budgets={path} --isolate-update-budgets"
+                f"--isolate-budgets={path}: there is no such file; write it with: pytest"
+                f" --isolate-budgets={path} --isolate-update-budgets"
             ) from None
         except UnicodeDecodeError as error:
-            raise pytest.UsageError(f"--isolate-budgets={path}: this is no UTF-8 text: {error}") from None
+            raise pytest.UsageError(
+                f"--isolate-budgets={path}: this is no UTF-8 text: {error}"
+            ) from None
         except OSError as error:
-            raise pytest.UsageError(f"--isolate-budgets={path}: it cannot be read: {error.strerror}") from None
+            raise pytest.UsageError(
+                f"--isolate-budgets={path}: it cannot be read: {error.strerror}"
+            ) from None
         except budget_file.BudgetFileError as error:
             raise pytest.UsageError(f"--isolate-budgets: {error}") from None
 
@@ -73,14 +90,32 @@ class Reporting:
         from pytest_isolate._report import budgets  # noqa: PLC0415
 
         config = session.config
-        whole_files = not (session.testsfailed or config.getoption("lf", False) or any("::" in arg for arg in config.args))
+        whole_files = not (
+            session.testsfailed
+            or config.getoption("lf", False)
+            or any("::" in arg for arg in config.args)
+        )
         files = {name.split("::", 1)[0] for name in self.budgets.lines}
         existing = {file for file in files if (config.rootpath / file).exists()}
-        self._gone = budgets.vanished(self.budgets, [str(item.nodeid) for item in session.items], existing, whole_files=whole_files)
+        self._gone = budgets.vanished(
+            self.budgets,
+            [str(item.nodeid) for item in session.items],
+            existing,
+            whole_files=whole_files,
+        )
 
-    def over_budget(self, nodeid: str, usage: Usage, reports: list[pytest.TestReport]) -> list[BudgetExceeded]:
-        """Find a passing test's budgets that it overstepped. Who failed or was skipped did not do all its work: nothing to compare."""
-        if self.budgets is None or self._updates or not all(_did_its_work(report) for report in reports):
+    def over_budget(
+        self, nodeid: str, usage: Usage, reports: list[pytest.TestReport]
+    ) -> list[BudgetExceeded]:
+        """Find a passing test's budgets that it overstepped.
+
+        Who failed or was skipped did not do all its work: nothing to compare.
+        """
+        if (
+            self.budgets is None
+            or self._updates
+            or not all(_did_its_work(report) for report in reports)
+        ):
             return []
         from pytest_isolate._report import budgets  # noqa: PLC0415
 
@@ -91,11 +126,17 @@ class Reporting:
         output[_VANISHED] = self._gone
 
     def from_worker(self, output: Mapping[str, Any]) -> None:
-        """Under xdist, in the controller. Workers collect the same tests, so that any one's word is everybody's."""
+        """Under xdist, in the controller.
+
+        Workers collect the same tests, so that any one's word is everybody's.
+        """
         self._gone = list(output.get(_VANISHED, self._gone))
 
     def write(self, entries: list[Json], capabilities: Callable[[], Json]) -> bool:
-        """Write what was asked for. Gives whether all of it could be; what could not is said by ``summarize``."""
+        """Write what was asked for.
+
+        Gives whether all of it could be; what could not is said by ``summarize``.
+        """
         host = capabilities() if self._wanted else {}
         for each, path in self._wanted:
             self._try(each.option, path, each.text(host, entries))
@@ -105,16 +146,22 @@ class Reporting:
             fresh = budgets.updated(self.budgets, _passed(entries), self._gone)
             if self._try("--isolate-budgets", self.budgets.path, budget_file.render(fresh)):
                 self._written = (
-                    f"budgets: {counted(len(fresh.lines), 'line')} written to {fresh.path}, {len(self._gone)} of vanished tests left out"
+                    f"budgets: {counted(len(fresh.lines), 'line')} written to {fresh.path},"
+                    f" {len(self._gone)} of vanished tests left out"
                 )
         return not self._unwritten
 
     def _try(self, option: str, path: str, text: str) -> bool:
-        """Write, though what could be at the start may have changed: a full disk must not cost the other reports and the terminal's."""
+        """Write, though what could be at the start may have changed: a full disk must not cost the
+        other reports and the terminal's.
+        """
         try:
             write_whole(path, text)
         except OSError as error:
-            self._unwritten.append(f"{option}={path}: it could not be written: {error.strerror}; what was there before is as it was")
+            self._unwritten.append(
+                f"{option}={path}: it could not be written: {error.strerror}; what was there before"
+                " is as it was"
+            )
             return False
         return True
 
@@ -129,7 +176,9 @@ class Reporting:
             from pytest_isolate._report import budgets  # noqa: PLC0415
 
             comparison = budgets.compare(self.budgets, _passed(entries), self._gone)
-        unwritten = [terminal.Text(plain(each), {"red": True, "bold": True}) for each in self._unwritten]
+        unwritten = [
+            terminal.Text(plain(each), {"red": True, "bold": True}) for each in self._unwritten
+        ]
         said = terminal.lines(entries, comparison, self._written, self.top, _width(self._config))
         terminal.show(reporter, self._config, [*unwritten, *said])
         if os.environ.get("GITHUB_ACTIONS") == "true":
@@ -144,12 +193,17 @@ def _count(value: str | None) -> int:
     if value is None:
         return 0
     if not value.isdecimal() or int(value) < 1:
-        raise pytest.UsageError(f"--isolate-top={value}: it must be a whole number, at least 1: how many tests the table has")
+        raise pytest.UsageError(
+            f"--isolate-top={value}: it must be a whole number, at least 1: how many tests the"
+            " table has"
+        )
     return int(value)
 
 
 def _did_its_work(report: pytest.TestReport) -> bool:
-    return report.passed or (report.failed and report.when == "call" and str(report.longrepr).startswith(_STRICT))
+    return report.passed or (
+        report.failed and report.when == "call" and str(report.longrepr).startswith(_STRICT)
+    )
 
 
 def _passed(entries: list[Json]) -> dict[str, Json]:
@@ -157,5 +211,6 @@ def _passed(entries: list[Json]) -> dict[str, Json]:
     return {
         each["nodeid"]: each["usage"]
         for each in entries
-        if each["outcome"] in {"passed", "xpassed"} and any(figure is not None for figure in each["usage"].values())
+        if each["outcome"] in {"passed", "xpassed"}
+        and any(figure is not None for figure in each["usage"].values())
     }

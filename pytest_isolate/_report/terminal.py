@@ -1,4 +1,7 @@
-"""The terminal's section "isolate": no sandboxes, violations, budgets, the heaviest tests. Quiet when there is nothing to say."""
+"""The terminal's section "isolate": no sandboxes, violations, budgets, the heaviest tests.
+
+Quiet when there is nothing to say.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,9 @@ class Text(NamedTuple):
     markup: dict[str, bool]
 
 
-def violations(entries: Iterable[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def violations(
+    entries: Iterable[dict[str, Any]],
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Each violation that failed its test, with its entry."""
     for entry in entries:
         if entry["outcome"] in {"failed", "error"}:
@@ -36,15 +41,25 @@ def show_figure(name: str, figure: float | None) -> str:
     """Write a figure of the JSON report for people; a dash for one that was not measured."""
     if figure is None:
         return "-"
-    return format_size(int(figure)) if name.endswith("_bytes") else format_duration(figure) if name.endswith("_seconds") else f"{figure:g}"
+    return (
+        format_size(int(figure))
+        if name.endswith("_bytes")
+        else format_duration(figure)
+        if name.endswith("_seconds")
+        else f"{figure:g}"
+    )
 
 
 def lines(
-    entries: Sequence[dict[str, Any]], comparison: Comparison | None, written: str | None, top: int, width: int
+    entries: Sequence[dict[str, Any]], comparison: Comparison | None, written: str | None, top: int,
+    width: int
 ) -> list[Text]:  # fmt: skip
     """Write the section's lines, none when there is nothing to say."""
     found = [*_unbuilt(entries), *_bare(entries)]
-    found += [Text(f"{entry['nodeid']}: {violation['message']}", {"red": True}) for entry, violation in violations(entries)]
+    found += [
+        Text(f"{entry['nodeid']}: {violation['message']}", {"red": True})
+        for entry, violation in violations(entries)
+    ]
     if comparison is not None:
         found += _budgets(comparison)
     if written is not None:
@@ -65,10 +80,13 @@ def _bare(entries: Sequence[dict[str, Any]]) -> Iterator[Text]:
     found: dict[tuple[str, ...], list[str]] = {}
     for entry in entries:
         if is_bare(entry):
-            found.setdefault((*entry["walls"], *(f"{name} by sampling" for name in entry["sampled"])), []).append(str(entry["nodeid"]))
+            found.setdefault(
+                (*entry["walls"], *(f"{name} by sampling" for name in entry["sampled"])), []
+            ).append(str(entry["nodeid"]))
     for had, tests in found.items():
         yield Text(
-            f"{counted(len(tests), 'test')} had no namespaces, only: {', '.join(had)} (their warnings say why)",
+            f"{counted(len(tests), 'test')} had no namespaces, only: {', '.join(had)} (their"
+            " warnings say why)",
             {"yellow": True, "bold": True},
         )
         yield from _cut(tests)
@@ -78,13 +96,26 @@ def _budgets(comparison: Comparison) -> Iterator[Text]:
     update = f"pytest --isolate-budgets={comparison.path} --isolate-update-budgets"
     if comparison.unmeasured:
         names = ", ".join(comparison.unmeasured)
-        yield Text(f"not compared, this machine does not measure it: {names} (pytest --isolate-doctor says why)", {"yellow": True})
+        yield Text(
+            f"not compared, this machine does not measure it: {names} (pytest --isolate-doctor says"
+            " why)",
+            {"yellow": True},
+        )
     if comparison.new:
-        yield Text(f"new, without a budget: {len(comparison.new)}; to give them one: {update}", {"yellow": True})
-        named = (f"{test} (renamed? {comparison.renamed[test]})" if test in comparison.renamed else test for test in comparison.new)
+        yield Text(
+            f"new, without a budget: {len(comparison.new)}; to give them one: {update}",
+            {"yellow": True},
+        )
+        named = (
+            f"{test} (renamed? {comparison.renamed[test]})" if test in comparison.renamed else test
+            for test in comparison.new
+        )
         yield from _cut(list(named))
     if comparison.vanished:
-        yield Text(f"vanished, with a budget still in {comparison.path}: {len(comparison.vanished)}", {"yellow": True})
+        yield Text(
+            f"vanished, with a budget still in {comparison.path}: {len(comparison.vanished)}",
+            {"yellow": True},
+        )
         yield from _cut(comparison.vanished)
     if comparison.room:
         yield Text(f"room to tighten: {len(comparison.room)}", {"green": True})
@@ -103,15 +134,21 @@ def _heaviest(entries: Sequence[dict[str, Any]], top: int, width: int) -> Iterat
         measured.sort(key=lambda entry: (-entry["usage"][name], entry["nodeid"]))
         if not measured:
             continue
-        yield Text("  ".join(f"{name:>10}" for name, _ in _TOP) + f"  heaviest by {title}", {"bold": True})
+        yield Text(
+            "  ".join(f"{name:>10}" for name, _ in _TOP) + f"  heaviest by {title}", {"bold": True}
+        )
         for entry in measured[:top]:
             figures = "  ".join(f"{show_figure(key, entry['usage'][key]):>10}" for _, key in _TOP)
             nodeid, left = entry["nodeid"], max(20, width - len(figures) - 3)
-            yield Text(f"{figures}  {nodeid if len(nodeid) <= left else '...' + nodeid[3 - left :]}", {})
+            yield Text(
+                f"{figures}  {nodeid if len(nodeid) <= left else '...' + nodeid[3 - left :]}", {}
+            )
 
 
 def show(reporter: pytest.TerminalReporter, config: pytest.Config, shown: Sequence[Text]) -> None:
-    """Write the section with pytest's own writer, which knows the width and whether colours are wanted."""
+    """Write the section with pytest's own writer, which knows the width and whether colours are
+    wanted.
+    """
     del config
     if not shown:
         return

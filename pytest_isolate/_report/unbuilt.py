@@ -1,4 +1,6 @@
-"""Tests that had no sandbox, or a bare one: a run in which none could be built must not look like one that overstepped nothing. Pure."""
+"""Tests that had no sandbox, or a bare one: a run in which none could be built must not look like
+one that overstepped nothing. Pure.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class Unbuilt(NamedTuple):
     def heading(self) -> str:
         """All of it in one line; of a traceback what was raised."""
         first, *rest = self.reason.removeprefix(_SAME).strip().split("\n")
-        return " ".join([f"{counted(len(self.entries), 'test')} had no sandbox: {first}", *rest[-1:]])
+        return " ".join(
+            [f"{counted(len(self.entries), 'test')} had no sandbox: {first}", *rest[-1:]]
+        )
 
 
 def is_unbuilt(entry: Mapping[str, Any]) -> bool:
@@ -36,7 +40,10 @@ def is_bare(entry: Mapping[str, Any]) -> bool:
 
 
 def unbuilt(entries: Iterable[Mapping[str, Any]]) -> list[Unbuilt]:
-    """By reason, those of most tests first. Reasons that differ in the name of their own test only are one."""
+    """By reason, those of most tests first.
+
+    Reasons that differ in the name of their own test only are one.
+    """
     found: dict[str, Unbuilt] = {}
     for entry in entries:
         if is_unbuilt(entry):

@@ -1,10 +1,13 @@
-"""Directories with mounts below them, without root: private ones, in which each directory of the machine's has an overlay of its own.
+"""Directories with mounts below them, without root: private ones, in which each directory of the
+machine's has an overlay of its own.
 
-The kernel lets nobody look below a mount that a user namespace inherited, so no overlay may have one in its lower layer.
-Theory of operation. PID 1 builds such a directory ahead of its test, keeps the machine's tree in view, and when pytest
-takes the sandbox looks once more: what came is added, what went is removed, what changed is copied anew. What is in an
-existing directory needs no look: its overlay shows the machine's. But it is a mount point, which nobody can remove or rename; so
-where tests make and remove directories, next to their own, a little one is copied. Imported by the builder: cheap modules only.
+The kernel lets nobody look below a mount that a user namespace inherited, so no overlay may have
+one in its lower layer. Theory of operation. PID 1 builds such a directory ahead of its test, keeps
+the machine's tree in view, and when pytest takes the sandbox looks once more: what came is added,
+what went is removed, what changed is copied anew. What is in an existing directory needs no look:
+its overlay shows the machine's. But it is a mount point, which nobody can remove or rename; so
+where tests make and remove directories, next to their own, a little one is copied. Imported by the
+builder: cheap modules only.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ from pytest_isolate._sandbox import copies
 from pytest_isolate._sandbox.overlays import Overlay, OverlayOrReadOnly, OwnName, TakeApart
 from pytest_isolate._sandbox.steps import Bind
 
-_SETTLED = 50_000_000  # nanoseconds; a directory that changed later than that before a look may have changed behind it in the same tick
+# Nanoseconds; a directory that changed later than that before a look may have changed behind it in
+# the same tick
+_SETTLED = 50_000_000
 _COPY, _TREE, _OVERLAY, _READ_ONLY = "copy", "tree", "overlay", "read_only"
 
 
@@ -29,10 +34,15 @@ class Directory:
 
     def __init__(self, step: TakeApart, budget: copies.Budget) -> None:
         self._path, self._target, self._layers = step.path, step.target, step.layers
-        self._mounts, self._fixed, self._ways = frozenset(step.mounts), frozenset(step.fixed), step.ways
+        self._mounts, self._fixed, self._ways = (
+            frozenset(step.mounts),
+            frozenset(step.fixed),
+            step.ways,
+        )
         self._flags, self._hosts = step.flags, step.hosts
         self._budget = budget
-        self._entries: dict[str, tuple[str, object, int]] = {}  # name -> how it is shown, what it looked like, bytes copied
+        # Name -> how it is shown, what it looked like, bytes copied
+        self._entries: dict[str, tuple[str, object, int]] = {}
         self._gone = 0
         self._looked: tuple[int, ...] = ()  # the directory's times at the last look
         os.mkdir(self._layers)
@@ -41,7 +51,9 @@ class Directory:
     def look_again(self) -> bool:
         """Make it the directory that the machine's is now. Whether that took anything."""
         look = os.stat(self._path)
-        if (look.st_mtime_ns, look.st_ctime_ns) == self._looked and all(map(self._is_as_it_was, self._entries)):
+        if (look.st_mtime_ns, look.st_ctime_ns) == self._looked and all(
+            map(self._is_as_it_was, self._entries)
+        ):
             return False
         return self._list()
 
@@ -59,14 +71,25 @@ class Directory:
         if how != _TREE:
             return _signature(look)
         found = copies.little(self._source(name), self._budget)
-        return None if found is None else (_signature(look), sorted((path, _signature(each)) for path, each in found.items()))
+        return (
+            None
+            if found is None
+            else (
+                _signature(look),
+                sorted((path, _signature(each)) for path, each in found.items()),
+            )
+        )
 
     def _source(self, name: str) -> str:
         return f"{self._path.rstrip('/')}/{name}"
 
     def _list(self) -> bool:
         now, look = time.time_ns(), os.stat(self._path)
-        self._looked = (look.st_mtime_ns, look.st_ctime_ns) if max(look.st_mtime_ns, look.st_ctime_ns) + _SETTLED < now else ()
+        self._looked = (
+            (look.st_mtime_ns, look.st_ctime_ns)
+            if max(look.st_mtime_ns, look.st_ctime_ns) + _SETTLED < now
+            else ()
+        )
         found: dict[str, os.stat_result] = {}
         try:
             with os.scandir(self._path) as entries:
@@ -81,7 +104,8 @@ class Directory:
         changed = False
         for name in self._entries.keys() - found.keys():
             changed |= self._remove(name)
-        for name, entry_look in sorted(found.items(), key=lambda item: item[1].st_size):  # what is small first: more of it is copied
+        # What is small first: more of it is copied
+        for name, entry_look in sorted(found.items(), key=lambda item: item[1].st_size):
             known = self._entries.get(name)
             if known is not None and self._signature(name, entry_look, known[0]) == known[1]:
                 continue
@@ -102,7 +126,8 @@ class Directory:
                 copies.remove(target)  # it went meanwhile, which the next look sees
                 self._looked = ()
                 return
-            step = ("overlay", target) if stat.S_ISDIR(look.st_mode) else ("show", source)  # as the step of that name says it
+            # As the step of that name says it
+            step = ("overlay", target) if stat.S_ISDIR(look.st_mode) else ("show", source)
             raise StepFailedError(*step, error.errno or errno.EIO) from error
         self._entries[name] = (how, self._signature(name, look, how), copied)
 
@@ -131,7 +156,9 @@ class Directory:
         return _TREE, sum(each.st_size for each in inside.values() if stat.S_ISREG(each.st_mode))
 
     def _little(self, source: str) -> dict[str, os.stat_result] | None:
-        if self._path not in self._ways or any(way == source or way.startswith(source + "/") for way in self._ways):
+        if self._path not in self._ways or any(
+            way == source or way.startswith(source + "/") for way in self._ways
+        ):
             return None
         return copies.little(source, self._budget)
 
@@ -143,12 +170,20 @@ class Directory:
             if way.startswith(start):
                 parts = way.removeprefix(start).split("/")
                 doors |= dict.fromkeys("/".join(parts[: end + 1]) for end in range(len(parts)))
-        real = tuple(door for door in doors if os.path.isdir(start + door) and not os.path.islink(start + door))
-        hosts = self._hosts if self._hosts is not None and self._hosts.place.startswith(start) else None
+        real = tuple(
+            door
+            for door in doors
+            if os.path.isdir(start + door) and not os.path.islink(start + door)
+        )
+        hosts = (
+            self._hosts if self._hosts is not None and self._hosts.place.startswith(start) else None
+        )
         written = any(way == source or way.startswith(start) for way in self._ways)
         kind = Overlay if written else OverlayOrReadOnly
         os.mkdir(f"{self._layers}/{name}")
-        kind(source, (source,), f"{self._layers}/{name}/", target, True, real, self._flags, hosts).perform()
+        kind(
+            source, (source,), f"{self._layers}/{name}/", target, True, real, self._flags, hosts
+        ).perform()
 
     def _remove(self, name: str) -> bool:
         """Remove what was shown of a name, unless a bind lies there. Whether it is gone."""
@@ -181,7 +216,11 @@ class Directory:
                 made[name] = (look.st_ino, look.st_ctime_ns)
         lines = [f"copy {inode} {changed} {name}" for name, (inode, changed) in made.items()]
         lines += [f"other 0 0 {name}" for name in others]
-        lines += [f"read_only 0 0 {name}" for name, (how, *_) in self._entries.items() if how == _READ_ONLY]
+        lines += [
+            f"read_only 0 0 {name}"
+            for name, (how, *_) in self._entries.items()
+            if how == _READ_ONLY
+        ]
         with open(f"{self._layers}.known", "wb", buffering=0) as file:
             file.write(os.fsencode("\0".join(lines)))
 
@@ -197,7 +236,16 @@ def _made(directory: str, name: str) -> dict[str, tuple[int, int]]:
 
 
 def _signature(look: os.stat_result) -> tuple[int, ...]:
-    """Tell what is another when a file is another or was written; of a directory, when it is another: its overlay shows the rest."""
+    """Tell what is another when a file is another or was written; of a directory, when it is
+    another: its overlay shows the rest.
+    """
     if stat.S_ISDIR(look.st_mode):
         return (look.st_dev, look.st_ino, look.st_mode)
-    return (look.st_dev, look.st_ino, look.st_mode, look.st_size, look.st_mtime_ns, look.st_ctime_ns)
+    return (
+        look.st_dev,
+        look.st_ino,
+        look.st_mode,
+        look.st_size,
+        look.st_mtime_ns,
+        look.st_ctime_ns,
+    )

@@ -1,7 +1,8 @@
 """A sandbox without namespaces, from pytest's side: the same handles, by what needs no privilege.
 
-Who is in there is whoever comes from the test, below a process that keeps them together (``warden``). What a namespace or a control group
-would have limited or counted is looked at from outside, where that can be seen.
+Who is in there is whoever comes from the test, below a process that keeps them together
+(``warden``). What a namespace or a control group would have limited or counted is looked at from
+outside, where that can be seen.
 """
 
 from __future__ import annotations
@@ -19,11 +20,21 @@ from pytest_isolate._sandbox import entry as entry_module
 from pytest_isolate._sandbox.child import Child
 from pytest_isolate._sandbox.ending import is_ready
 from pytest_isolate._sandbox.entry import Entry
-from pytest_isolate._sandbox.requests import Ended, Failed, Forked, KillAll, ListLeft, Message, Processes, receive
+from pytest_isolate._sandbox.requests import (
+    Ended,
+    Failed,
+    Forked,
+    KillAll,
+    ListLeft,
+    Message,
+    Processes,
+    receive,
+)
 from pytest_isolate._sandbox.sandbox import Sandbox
 
 _WARDEN = "the process above a test without namespaces, a helper process of pytest-isolate,"
-_ANSWER_LONGEST = 10.0  # seconds, in which the warden has forked, looked for who is left, or killed them
+# Seconds, in which the warden has forked, looked for who is left, or killed them
+_ANSWER_LONGEST = 10.0
 
 
 class _Warded(Child):
@@ -90,7 +101,11 @@ class Bare(Sandbox):
             self._warden_fd = os.pidfd_open(self._warden)
         answer = self._hear_warden(Forked, Failed)
         if answer is None:
-            raise StepFailedError("fork", "the test's process: the one above it, a helper of pytest-isolate, is gone", 32)
+            raise StepFailedError(
+                "fork",
+                "the test's process: the one above it, a helper of pytest-isolate, is gone",
+                32,
+            )
         forked, descriptors = answer
         if isinstance(forked, Failed):
             raise forked.error()
@@ -100,7 +115,10 @@ class Bare(Sandbox):
         return _Warded(forked.pid, descriptors[0], self, self._warden)
 
     def _hear_warden(self, *kinds: type[Message]) -> tuple[Message, list[int]] | None:
-        """Wait for a message of these kinds. None when the warden is gone, or is killed for it does not answer."""
+        """Wait for a message of these kinds.
+
+        None when the warden is gone, or is killed for it does not answer.
+        """
         while self._line is not None:
             try:
                 received = receive(self._line)
@@ -125,7 +143,9 @@ class Bare(Sandbox):
         return self._status
 
     def signal(self, pid: int, number: int) -> None:
-        """Send a signal to the test's own process, whatever number it said it had: here that could be anybody's."""
+        """Send a signal to the test's own process, whatever number it said it had: here that could
+        be anybody's.
+        """
         del pid
         if self._test >= 0:
             with contextlib.suppress(ProcessLookupError):
@@ -158,7 +178,8 @@ class Bare(Sandbox):
             return counted
         if self._warden > 0:
             user, system = tree.processor(self._warden)
-            if user + system >= (self._processor[0] or 0.0):  # else some of them are gone, and what they used with them
+            # Else some of them are gone, and what they used with them
+            if user + system >= (self._processor[0] or 0.0):
                 self._processor = user + system, user, system
         return self._processor
 
@@ -205,7 +226,8 @@ class Bare(Sandbox):
     def _say_stuck(self) -> None:
         found = ending.state(self._warden) or "did not answer"
         ending.troubles.append(
-            f"isolate: {_WARDEN} (pid {self._warden}) {found}: after {_ANSWER_LONGEST:.0f} s it was killed, and with it its test"
+            f"isolate: {_WARDEN} (pid {self._warden}) {found}: after {_ANSWER_LONGEST:.0f} s it was"
+            " killed, and with it its test"
         )
 
     def _end_warden(self) -> None:

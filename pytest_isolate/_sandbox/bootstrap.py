@@ -1,4 +1,6 @@
-"""How a helper process of this package is started: on a bare interpreter, with what it names and nothing else."""
+"""How a helper process of this package is started: on a bare interpreter, with what it names and
+nothing else.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,8 @@ import sys
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent.parent
-# The package's own __init__ imports pytest, which helpers do without: they get an empty package in its place.
+# The package's own __init__ imports pytest, which helpers do without: they get an empty package in
+# its place.
 _BOOTSTRAP = """
 import sys, types
 package = types.ModuleType("pytest_isolate")

@@ -1,10 +1,12 @@
-"""The builder: a small process, exec'd once, that makes and unmakes the kernel's objects off pytest's path.
+"""The builder: a small process, exec'd once, that makes and unmakes the kernel's objects off
+pytest's path.
 
-Theory of operation. pytest is large and forking it is dear, so it forks only for the test itself. Everything else
-that a sandbox needs is made here, in a Python of 10 MB without site-packages: the control groups, the namespaces and what is in
-them, and a PID 1 (``holder.py``). pytest asks by a packet with one end of the sandbox's own channel and may ask ahead; the
-answers come on that channel. When the packets end, pytest is gone, by whatever death: the builder kills the PID 1s, and with
-each its namespace, removes the groups and leaves.
+Theory of operation. pytest is large and forking it is dear, so it forks only for the test itself.
+Everything else that a sandbox needs is made here, in a Python of 10 MB without site-packages: the
+control groups, the namespaces and what is in them, and a PID 1 (``holder.py``). pytest asks by a
+packet with one end of the sandbox's own channel and may ask ahead; the answers come on that
+channel. When the packets end, pytest is gone, by whatever death: the builder kills the PID 1s, and
+with each its namespace, removes the groups and leaves.
 """
 
 from __future__ import annotations
@@ -60,7 +62,8 @@ class Builder:
         self._sandboxes: dict[int, _Sandbox] = {}
         self._recipes: dict[int, Recipe] = {}
         self._dying: list[str] = []  # groups to remove as soon as they are empty
-        self._ending: dict[int, _Sandbox] = {}  # with a killed PID 1 that is not yet reaped, by pidfd
+        # With a killed PID 1 that is not yet reaped, by pidfd
+        self._ending: dict[int, _Sandbox] = {}
         self._poll = select.poll()
         self._poll.register(requests, select.POLLIN)
         self._parent = os.pidfd_open(os.getppid())
@@ -78,13 +81,16 @@ class Builder:
 
     def _obey(self, request: Message, descriptors: list[int]) -> None:
         if isinstance(request, Build):
-            self._build(request.sandbox, self._recipes[request.recipe], wire.Channel(fileno=descriptors[0]))
+            self._build(
+                request.sandbox, self._recipes[request.recipe], wire.Channel(fileno=descriptors[0])
+            )
         elif isinstance(request, Learn):
             self._recipes[request.recipe] = Recipe.unpack(request.packed)
         elif isinstance(request, MakeGroups):
             self._make_groups(request)
         elif (
-            isinstance(request, OfSandbox) and (sandbox := self._sandboxes.get(request.sandbox)) is not None
+            isinstance(request, OfSandbox)
+            and (sandbox := self._sandboxes.get(request.sandbox)) is not None
         ):  # else it could not be built, which was said
             self._see_to(sandbox, request)
 
@@ -99,7 +105,10 @@ class Builder:
             sandbox.question = Question(sandbox.holder.proc)
 
     def _next_request(self) -> tuple[Message, list[int]] | None:
-        """None once pytest is gone. A copy of its socket in some forked child of its own must not hide that: hence the pidfd."""
+        """None once pytest is gone.
+
+        A copy of its socket in some forked child of its own must not hide that: hence the pidfd.
+        """
         while True:
             again = self._answer()
             ready = {fd for fd, _ in self._poll.poll(None if again is None else again * 1000)}
@@ -162,7 +171,9 @@ class Builder:
             self._announce(sandbox)
 
     def _announce(self, sandbox: _Sandbox) -> None:
-        """Give pytest what it needs of a sandbox, or say why it cannot be had: then its "release" comes, as for every other."""
+        """Give pytest what it needs of a sandbox, or say why it cannot be had: then its "release"
+        comes, as for every other.
+        """
         joins: list[int] = []
         try:
             for group in dict.fromkeys(sandbox.groups.values()):
@@ -197,7 +208,10 @@ class Builder:
             self._clean()
 
     def _unmake(self) -> None:
-        """At the end: remove every group once it is empty. What is not empty by then is the next run's to sweep."""
+        """At the end: remove every group once it is empty.
+
+        What is not empty by then is the next run's to sweep.
+        """
         self._poll.unregister(self._requests)
         self._poll.unregister(self._parent)
         until = time.monotonic() + _UNMAKING_LONGEST
@@ -228,8 +242,9 @@ def _say(channel: wire.Channel, message: Message) -> None:
 def _join_file(group: str) -> str:
     """Where a process of one thread writes 0 to join.
 
-    v1's ``tasks`` moves that thread alone and so does without the lock that stops every fork on the machine, whose taking
-    waits for an RCU grace period: 0.05 ms instead of up to 7 for four hierarchies.
+    v1's ``tasks`` moves that thread alone and so does without the lock that stops every fork on the
+    machine, whose taking waits for an RCU grace period: 0.05 ms instead of up to 7 for four
+    hierarchies.
     """
     tasks = f"{group}/tasks"
     return tasks if os.path.exists(tasks) else f"{group}/cgroup.procs"

@@ -1,8 +1,10 @@
-"""What a test created, modified and deleted, read from the upper layers of its overlays after its end.
+"""What a test created, modified and deleted, read from the upper layers of its overlays after its
+end.
 
-An upper layer holds what was written and, for what was removed, a whiteout: a character device 0/0. A directory that replaced
-another one is opaque, a renamed one says where it was (overlayfs.rst, "whiteouts and opaque directories", "redirect_dir").
-Names were made by a test: they are only ever listed, and directories are walked by descriptor, never through a link.
+An upper layer holds what was written and, for what was removed, a whiteout: a character device 0/0.
+A directory that replaced another one is opaque, a renamed one says where it was (overlayfs.rst,
+"whiteouts and opaque directories", "redirect_dir"). Names were made by a test: they are only ever
+listed, and directories are walked by descriptor, never through a link.
 """
 
 from __future__ import annotations
@@ -20,12 +22,15 @@ from pytest_isolate._sandbox.written import Known, Written
 
 _MOST = 1000  # paths of each kind
 _MOST_LOOKED_AT = 20_000
-_SMALL = 1 << 16  # bytes; a copied file of the machine, which is smaller, is compared with its original
+# Bytes; a copied file of the machine, which is smaller, is compared with its original
+_SMALL = 1 << 16
 
 
 @dataclass
 class Changes:
-    """Absolute paths as the test saw them, at most a thousand of each kind; ``more`` tells whether there were others."""
+    """Absolute paths as the test saw them, at most a thousand of each kind; ``more`` tells whether
+    there were others.
+    """
 
     created: list[str] = field(default_factory=list)
     modified: list[str] = field(default_factory=list)
@@ -57,7 +62,9 @@ class Changes:
 
 
 def read(private: int, written: Written) -> Changes:
-    """Compare each upper layer with the files below it, and a directory that is taken apart with what it had."""
+    """Compare each upper layer with the files below it, and a directory that is taken apart with
+    what it had.
+    """
     changes = Changes()
     comparison = _Comparison(written.root, changes)
     for path, relative, known in written.layers(private):
@@ -70,7 +77,11 @@ def read(private: int, written: Written) -> Changes:
             finally:
                 os.close(fd)
     hosts = written.hosts
-    if hosts is not None and hosts.place in changes.created + changes.modified and _is_our_hosts(private, written, hosts):
+    if (
+        hosts is not None
+        and hosts.place in changes.created + changes.modified
+        and _is_our_hosts(private, written, hosts)
+    ):
         for paths in (changes.created, changes.modified):
             paths[:] = [path for path in paths if path != hosts.place]
     for paths in (changes.created, changes.modified, changes.deleted):
@@ -96,7 +107,9 @@ class _Comparison:
         self._root, self._changes = root, changes
 
     def compare(self, fd: int, path: str, known: Known, start: str = "") -> None:
-        """Note what came into a directory that is taken apart, was written or went; its larger directories have layers of their own."""
+        """Note what came into a directory that is taken apart, was written or went; its larger
+        directories have layers of their own.
+        """
         changes, there = self._changes, set()
         with os.scandir(fd) as entries:
             for entry in entries:
@@ -107,9 +120,16 @@ class _Comparison:
                     continue
                 look = _lstat(entry.name, fd)
                 if look is None or name not in known.copies or known.copies[name][0] != look.st_ino:
-                    self._look(fd, entry.name, os.path.join(path, entry.name), start.count("/"), new=name not in known.copies)
+                    self._look(
+                        fd,
+                        entry.name,
+                        os.path.join(path, entry.name),
+                        start.count("/"),
+                        new=name not in known.copies,
+                    )
                 elif stat.S_ISDIR(look.st_mode):
-                    if (directory := open_directory(fd, entry.name)) is None:  # a test can close its own directories to us
+                    # A test can close its own directories to us
+                    if (directory := open_directory(fd, entry.name)) is None:
                         changes.more = True
                         continue
                     try:
@@ -141,11 +161,16 @@ class _Comparison:
             if below is not None:
                 changes.note(changes.deleted, path)
         elif stat.S_ISDIR(look.st_mode):
-            if (directory := open_directory(fd, name)) is None:  # without root a test can close its own directories to us
+            # Without root a test can close its own directories to us
+            if (directory := open_directory(fd, name)) is None:
                 changes.more = True
                 return
             try:
-                replaced = below is None or not stat.S_ISDIR(below.st_mode) or is_marked(directory, "opaque")
+                replaced = (
+                    below is None
+                    or not stat.S_ISDIR(below.st_mode)
+                    or is_marked(directory, "opaque")
+                )
                 if replaced or is_marked(directory, "redirect"):
                     changes.note(changes.created if below is None else changes.modified, path)
                 self.walk(directory, path, depth + 1, new=replaced)
@@ -187,4 +212,6 @@ def _is_same(fd: int, name: str, path: str) -> bool:
         except OSError:  # not for this user to read, or another thing by now
             return False
         with open(original, "rb") as machines:
-            return stat.S_ISREG(os.fstat(original).st_mode) and machines.read(_SMALL) == copy.read(_SMALL)
+            return stat.S_ISREG(os.fstat(original).st_mode) and machines.read(_SMALL) == copy.read(
+                _SMALL
+            )

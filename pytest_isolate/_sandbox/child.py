@@ -10,10 +10,14 @@ from pytest_isolate._sandbox import ending, entry
 
 
 class Child:
-    """One that pytest forked itself. Owns the pidfd. Raises ``StepFailedError`` when it cannot be had."""
+    """One that pytest forked itself.
+
+    Owns the pidfd. Raises ``StepFailedError`` when it cannot be had.
+    """
 
     def __init__(self, pid: int) -> None:
-        self.pid = self.forked = pid  # ``forked``: the process below pytest that is, or has forked, the test
+        # ``forked``: the process below pytest that is, or has forked, the test
+        self.pid = self.forked = pid
         with Step("pidfd_open of", "the test's process"):
             self.pidfd = os.pidfd_open(pid)
 
@@ -22,7 +26,9 @@ class Child:
         return ending.reap(self.pid, ending.TEST)
 
     def reap_later(self, later: Callable[[int], None]) -> None:
-        """Have it reaped by whoever does that later: it is on its way out, and nobody will ask for its status."""
+        """Have it reaped by whoever does that later: it is on its way out, and nobody will ask for
+        its status.
+        """
         later(self.pid)
 
     def end(self) -> None:

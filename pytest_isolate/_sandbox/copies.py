@@ -1,7 +1,9 @@
-"""Private copies of the machine's files, for where no overlay fits. Imported by the builder: cheap modules only.
+"""Private copies of the machine's files, for where no overlay fits.
 
-Measured, medians on two cores that others used too: 8 MiB take 3.5 ms, 1 MiB 0.5, a file of 4 KiB 0.02.
-What is above the bounds is not copied: each test would pay for it.
+Imported by the builder: cheap modules only.
+
+Measured, medians on two cores that others used too: 8 MiB take 3.5 ms, 1 MiB 0.5, a file of 4 KiB
+0.02. What is above the bounds is not copied: each test would pay for it.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ class Budget:
 def look_like(path: str, look: os.stat_result, *, user: bool) -> None:
     """Give a file or directory of ours the owner, mode and times of the machine's.
 
-    Without root nobody but us has a name: where it is another's, our rights to it become the owner's.
+    Without root nobody but us has a name: where it is another's, our rights to it become the
+    owner's.
     """
     mode = stat.S_IMODE(look.st_mode)
     if not user:
@@ -50,7 +53,10 @@ def look_like(path: str, look: os.stat_result, *, user: bool) -> None:
 
 
 def copy(source: str, target: str, look: os.stat_result, *, user: bool) -> None:
-    """Copy a file, as it was looked at. That of a socket or FIFO has nobody at its other end, as in an overlay."""
+    """Copy a file, as it was looked at.
+
+    That of a socket or FIFO has nobody at its other end, as in an overlay.
+    """
     if stat.S_ISLNK(look.st_mode):
         os.symlink(os.readlink(source), target)
         os.utime(target, ns=(look.st_atime_ns, look.st_mtime_ns), follow_symlinks=False)
@@ -58,7 +64,8 @@ def copy(source: str, target: str, look: os.stat_result, *, user: bool) -> None:
     if stat.S_ISSOCK(look.st_mode) or stat.S_ISFIFO(look.st_mode):
         os.mknod(target, stat.S_IFMT(look.st_mode) | 0o600)
     else:
-        original = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)  # it may be another by now
+        # It may be another by now
+        original = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
         try:
             with open(target, "xb", buffering=0) as ours:
                 left = look.st_size
@@ -70,7 +77,9 @@ def copy(source: str, target: str, look: os.stat_result, *, user: bool) -> None:
 
 
 def little(path: str, budget: Budget) -> dict[str, os.stat_result] | None:
-    """List what is in a directory, by relative path, if it may all be copied and is little; else None."""
+    """List what is in a directory, by relative path, if it may all be copied and is little; else
+    None.
+    """
     found: dict[str, os.stat_result] = {}
     left, below = budget.bytes, [""]
     while below:
@@ -82,7 +91,9 @@ def little(path: str, budget: Budget) -> dict[str, os.stat_result] | None:
                     is_file = stat.S_ISREG(look.st_mode)
                     if stat.S_ISDIR(look.st_mode):
                         below.append(f"{start}{entry.name}/")
-                    elif not (is_file and os.access(entry.path, os.R_OK)) and not stat.S_ISLNK(look.st_mode):
+                    elif not (is_file and os.access(entry.path, os.R_OK)) and not stat.S_ISLNK(
+                        look.st_mode
+                    ):
                         return None
                     left -= look.st_size if is_file else 0
                     if left < 0 or len(found) > _LITTLE:
@@ -105,7 +116,10 @@ def remove(path: str) -> None:
 
 
 def tree(source: str, target: str, budget: Budget, *, user: bool, depth: int = 0) -> list[str]:
-    """Copy a directory with what the budget allows; what goes away meanwhile is left out. Gives the files that were too large."""
+    """Copy a directory with what the budget allows; what goes away meanwhile is left out.
+
+    Gives the files that were too large.
+    """
     left_out: list[str] = []
     os.mkdir(target)
     with os.scandir(source) as entries:
@@ -114,7 +128,9 @@ def tree(source: str, target: str, budget: Budget, *, user: bool, depth: int = 0
                 look = entry.stat(follow_symlinks=False)
                 if stat.S_ISDIR(look.st_mode):
                     if depth < _DEEPEST:
-                        left_out += tree(entry.path, f"{target}/{entry.name}", budget, user=user, depth=depth + 1)
+                        left_out += tree(
+                            entry.path, f"{target}/{entry.name}", budget, user=user, depth=depth + 1
+                        )
                 elif not stat.S_ISREG(look.st_mode) or budget.allows(look):
                     copy(entry.path, f"{target}/{entry.name}", look, user=user)
                     budget.take(look)

@@ -1,7 +1,9 @@
-"""Waiting for processes of ours to end: never for ever, and what would not end is said with what it waits for.
+"""Waiting for processes of ours to end: never for ever, and what would not end is said with what it
+waits for.
 
-SIGKILL ends everything but a process that stands in the kernel where nothing interrupts it, as at a file system that does not answer. A
-helper that somebody has stopped ends by it, but nothing told us that it was stopped.
+SIGKILL ends everything but a process that stands in the kernel where nothing interrupts it, as at a
+file system that does not answer. A helper that somebody has stopped ends by it, but nothing told us
+that it was stopped.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ import select
 import signal
 import time
 
-LONGEST = 10.0  # seconds that a process has to end by itself, where it should, and again after it was killed
+# Seconds that a process has to end by itself, where it should, and again after it was killed
+LONGEST = 10.0
 _LOOK_AGAIN = 0.01  # seconds, where no pidfd can be had
 
 TEST = "the process of a test, or its go-between, a helper process of pytest-isolate,"
@@ -29,7 +32,10 @@ _STATES = {
 
 
 def is_ready(fd: int, seconds: float | None) -> bool:
-    """Whether a descriptor becomes readable; of a pidfd: whether its process ends. None waits for it."""
+    """Whether a descriptor becomes readable; of a pidfd: whether its process ends.
+
+    None waits for it.
+    """
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(None if seconds is None else seconds * 1000))
@@ -44,7 +50,9 @@ def is_reaped(pid: int) -> bool:
 
 
 def state(pid: int) -> str:
-    """Say what a process does that should have ended, in words; nothing if it is gone or at work."""
+    """Say what a process does that should have ended, in words; nothing if it is gone
+    or at work.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
             letter = file.readall().rpartition(b")")[2].split()[0].decode()
@@ -68,9 +76,12 @@ def has_ended(found: str) -> bool:
 
 
 def reap(pid: int, what: str, longest: float = LONGEST) -> int | None:
-    """Wait until a child of ours ends, and reap it. One that has not ended within so many seconds is killed, and said.
+    """Wait until a child of ours ends, and reap it.
 
-    Its status, as of wait(2). None when somebody else in this process reaped it, or it cannot even be killed: then it is left.
+    One that has not ended within so many seconds is killed, and said.
+
+    Its status, as of wait(2). None when somebody else in this process reaped it, or it cannot even
+    be killed: then it is left.
     """
     for last in (False, True):
         until = time.monotonic() + longest

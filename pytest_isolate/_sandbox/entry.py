@@ -1,9 +1,10 @@
 """One warm fork of pytest into a ready sandbox.
 
-As root the fork happens with pytest's *future children's* pid namespace set to the sandbox's, so that the test
-is pytest's own child, pid 2 in there. Without root only a process that joined the user namespace may do that, and
-pytest must stay outside: there a first fork, the go-between, joins, forks the test and ends as the test ends.
-The child joins everything else by itself; whatever of that fails is a broken sandbox, told by a ``broken`` frame.
+As root the fork happens with pytest's *future children's* pid namespace set to the sandbox's, so
+that the test is pytest's own child, pid 2 in there. Without root only a process that joined the
+user namespace may do that, and pytest must stay outside: there a first fork, the go-between, joins,
+forks the test and ends as the test ends. The child joins everything else by itself; whatever of
+that fails is a broken sandbox, told by a ``broken`` frame.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ _CLEAN = frozenset({"PATH", "HOME", "LANG", "TERM"})
 
 @dataclass(frozen=True)
 class Identity:
-    """Who the test is, as numbers of its own user namespace. ``None`` for the ids: as the caller."""
+    """Who the test is, as numbers of its own user namespace.
+
+    ``None`` for the ids: as the caller.
+    """
 
     uid: int | None = None
     gid: int | None = None
@@ -42,12 +46,14 @@ class Identity:
     drop_capabilities: bool = False
     keep: frozenset[int] = frozenset()  # of them
     given: tuple[str, ...] = ()  # paths that a test under another user must own: its tmp_path base
-    opened: tuple[str, ...] = ()  # directories above it that such a user may not pass on the machine
+    # Directories above it that such a user may not pass on the machine
+    opened: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class MemoryLimit:
-    """A limit that the child sets itself: only it knows when what it has is the sandbox's cost and the test begins.
+    """A limit that the child sets itself: only it knows when what it has is the sandbox's cost and
+    the test begins.
 
     Opened before the fork, while the group's files are in sight and writable.
     """
@@ -65,7 +71,10 @@ class MemoryLimit:
     def open(cls, group: str, place: Hierarchy, above: int) -> MemoryLimit:
         """Open the files of a memory group. Raises ``StepFailedError``."""
         opened = []
-        for name, flags in [(place.memory_usage, os.O_RDONLY), *((limit, os.O_WRONLY) for limit in place.memory_limits)]:
+        for name, flags in [
+            (place.memory_usage, os.O_RDONLY),
+            *((limit, os.O_WRONLY) for limit in place.memory_limits),
+        ]:
             path = f"{group}/{name.removesuffix('?')}"
             try:
                 opened.append(os.open(path, flags | os.O_CLOEXEC))
@@ -87,7 +96,9 @@ class MemoryLimit:
 
 @dataclass(frozen=True)
 class MemoryLooked:
-    """A limit that looks from outside enforce: the child only knows what it holds before the test begins."""
+    """A limit that looks from outside enforce: the child only knows what it holds before the test
+    begins.
+    """
 
     above: int
 
@@ -116,7 +127,8 @@ class Entry:
     inheritance: Inheritance = field(default_factory=lambda: Inheritance([]))
     files: int | None = None
     memory: MemoryLimit | MemoryLooked | None = None
-    network: Callable[[], None] | None = None  # makes what the sandbox's network has besides a loopback; raises StepFailedError
+    # Makes what the sandbox's network has besides a loopback; raises StepFailedError
+    network: Callable[[], None] | None = None
     environment: dict[str, str | None] = field(default_factory=dict)
     clean_environment: bool = False
     wall: Wall | None = None  # where it has no file system of its own
@@ -125,7 +137,10 @@ class Entry:
 
 
 def fork(entry: Entry) -> int:
-    """Fork this process into the sandbox. Returns the child's pid, 0 in the child. Raises ``StepFailedError``."""
+    """Fork this process into the sandbox.
+
+    Returns the child's pid, 0 in the child. Raises ``StepFailedError``.
+    """
     if entry.namespaces & Clone.NEWUSER:
         return _fork_through_go_between(entry)
     with Step("open", "pytest's own pid namespace"):
@@ -147,12 +162,17 @@ def fork(entry: Entry) -> int:
 
 
 def _set_back(own: int, pid: int) -> None:
-    """Have pytest's further children in its own pid namespace again. A child that is there already must not run if that fails."""
+    """Have pytest's further children in its own pid namespace again.
+
+    A child that is there already must not run if that fails.
+    """
     for last in (False, True):
         try:
             with Step("setns back into", "pytest's own pid namespace"):
                 syscalls.setns(own, Clone.NEWPID)
-        except StepFailedError:  # once more: a machine short of memory may have some by now, and else pytest can start nothing any more
+        except StepFailedError:
+            # Once more: a machine short of memory may have some by now, and else pytest can start
+            # nothing any more
             if last:
                 if pid > 0:
                     end(pid)
@@ -170,14 +190,18 @@ def end(pid: int) -> None:
 
 def warm_fork() -> int:
     """fork(2) with nothing for the collector to write to in the child."""
-    with warnings.catch_warnings():  # Python 3.12 warns when threads are alive; we know, see docs/architecture.md
+    # Python 3.12 warns when threads are alive; we know, see docs/architecture.md
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
         collects = gc.isenabled()
         gc.disable()
         try:
             pid = os.fork()
-            if pid == 0:  # a collection would write to, and so copy, every page of what pytest holds
-                gc.freeze()  # not before the fork: that and thawing reset the collector's counts, and pytest would never collect again
+            # A collection would write to, and so copy, every page of what pytest holds
+            if pid == 0:
+                # Not before the fork: that and thawing reset the collector's counts, and pytest
+                # would never collect again
+                gc.freeze()
         finally:
             if collects:
                 gc.enable()
@@ -196,7 +220,9 @@ def _fork_through_go_between(entry: Entry) -> int:
         syscalls.setns(entry.pidfd, entry.namespaces)
         child = os.fork()
     except OSError as error:
-        say_broken(entry.frames, StepFailedError("join", "the sandbox's namespaces", error.errno or 0))
+        say_broken(
+            entry.frames, StepFailedError("join", "the sandbox's namespaces", error.errno or 0)
+        )
         os._exit(1)
     if child == 0:
         signal.signal(signal.SIGINT, on_interrupt)
@@ -207,7 +233,9 @@ def _fork_through_go_between(entry: Entry) -> int:
 
 
 def _end_as(status: int) -> None:
-    """End as the test ended, so that pytest reads one wait status, however many forks there were."""
+    """End as the test ended, so that pytest reads one wait status, however many forks
+    there were.
+    """
     if os.WIFEXITED(status):
         os._exit(os.WEXITSTATUS(status))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -222,18 +250,26 @@ def _end_as(status: int) -> None:
 def say_broken(frames: int, error: StepFailedError) -> None:
     """Tell pytest that the sandbox, not the test, is broken."""
     with contextlib.suppress(BrokenPipeError):  # it is not there any more
-        Writer(frames).send({"kind": "broken", "step": error.step, "path": error.path, "errno": error.errno})
+        Writer(frames).send(
+            {"kind": "broken", "step": error.step, "path": error.path, "errno": error.errno}
+        )
 
 
 @dataclass(frozen=True)
 class Before:
-    """What was charged to the sandbox's control groups before the test's own code: what the sandbox itself costs."""
+    """What was charged to the sandbox's control groups before the test's own code: what the sandbox
+    itself costs.
+    """
 
     memory: int  # bytes
-    joined: tuple[float, float]  # seconds that this process had used when its groups began to count, in user mode and in the kernel
+    # Seconds that this process had used when its groups began to count, in user mode and in the
+    # kernel
+    joined: tuple[float, float]
 
     def processor(self) -> tuple[float, float]:
-        """Seconds of processor time up to now, in user mode and in the kernel: while this process is the only one in there."""
+        """Seconds of processor time up to now, in user mode and in the kernel: while this process
+        is the only one in there.
+        """
         user, system = processor_time()
         return user - self.joined[0], system - self.joined[1]
 
@@ -241,19 +277,24 @@ class Before:
 def processor_time() -> tuple[float, float]:
     """Seconds of this process, in user mode and in the kernel.
 
-    Asking has the kernel account for what the process used since the last tick, up to this moment and in its control groups too.
+    Asking has the kernel account for what the process used since the last tick, up to this moment
+    and in its control groups too.
     """
     used = _getrusage(resource.RUSAGE_SELF)
     return used.ru_utime, used.ru_stime
 
 
 def become(entry: Entry) -> Before:
-    """In the child: join the sandbox, let go of pytest's things, be the asked user. Raises ``StepFailedError``."""
+    """In the child: join the sandbox, let go of pytest's things, be the asked user.
+
+    Raises ``StepFailedError``.
+    """
     joined = processor_time()
     with Step("join", "the sandbox's control groups"):
         for join in entry.joins:
             os.write(join, b"0")
-    if (rest := entry.namespaces & ~Clone.NEWPID) and not entry.namespaces & Clone.NEWUSER:  # else the go-between did it
+    # Else the go-between did it
+    if (rest := entry.namespaces & ~Clone.NEWPID) and not entry.namespaces & Clone.NEWUSER:
         with Step("setns into", "the sandbox's namespaces"):
             syscalls.setns(entry.pidfd, rest)
     if not entry.keeps_terminal:
@@ -267,7 +308,9 @@ def become(entry: Entry) -> Before:
         for number, source in entry.replace.items():
             os.dup2(source, number, inheritable=number <= _STDERR)
     ours = entry.memory.descriptors if entry.memory is not None else ()
-    close_all_but({*entry.keep, *entry.replace, *range(_STDERR + 1), *ours, *entry.inheritance.numbers})
+    close_all_but(
+        {*entry.keep, *entry.replace, *range(_STDERR + 1), *ours, *entry.inheritance.numbers}
+    )
     with Step("open anew", "what pytest has open"):
         inherited.take_over(entry.inheritance)
     if entry.network is not None:
@@ -300,7 +343,8 @@ def _close_walls(entry: Entry) -> None:
 def _limit_files(most: int) -> None:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    except ValueError as error:  # Python's word for EPERM: above what this user, or any process of this machine, may have
+    except ValueError as error:
+        # Python's word for EPERM: above what this user, or any process of this machine, may have
         raise OSError(errno.EPERM, os.strerror(errno.EPERM)) from error
 
 
@@ -331,7 +375,9 @@ def _take_identity(identity: Identity) -> None:
 
 def _set_environment(entry: Entry) -> None:
     if entry.clean_environment:
-        for name in [name for name in os.environ if name not in _CLEAN and not name.startswith("PYTEST")]:
+        for name in [
+            name for name in os.environ if name not in _CLEAN and not name.startswith("PYTEST")
+        ]:
             del os.environ[name]
     for name, value in entry.environment.items():
         if value is None:
@@ -342,4 +388,6 @@ def _set_environment(entry: Entry) -> None:
         for name, value in list(os.environ.items()):
             os.environ[name] = value  # setenv(3) copies it to where it is not overwritten
         with Step("overwrite", "what /proc/self/environ shows"):
-            syscalls.overwrite_first_environment([name + b"=" + value for name, value in os.environb.items()])
+            syscalls.overwrite_first_environment(
+                [name + b"=" + value for name, value in os.environb.items()]
+            )

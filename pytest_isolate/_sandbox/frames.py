@@ -1,7 +1,9 @@
-"""What a test's process says to pytest: length-prefixed JSON objects over a pipe, with an explicit end.
+"""What a test's process says to pytest: length-prefixed JSON objects over a pipe, with an explicit
+end.
 
-The writing end is in the hands of code that nobody trusts, so the reading end believes nothing: it caps each
-frame and their sum, decodes JSON only, and reports whatever else comes as garbled. Nothing is ever unpickled.
+The writing end is in the hands of code that nobody trusts, so the reading end believes nothing: it
+caps each frame and their sum, decodes JSON only, and reports whatever else comes as garbled.
+Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -14,25 +16,40 @@ from collections import deque
 from collections.abc import Sequence
 
 # Bound before a test can replace them: the child that the test runs in speaks by these.
-_write, _getpid, _encoded = os.write, os.getpid, json.JSONEncoder(ensure_ascii=True, allow_nan=True).encode
+_write, _getpid, _encoded = (
+    os.write,
+    os.getpid,
+    json.JSONEncoder(ensure_ascii=True, allow_nan=True).encode,
+)
 _LENGTH = struct.Struct(">I")
 LARGEST_FRAME = 32 << 20  # bytes
 LARGEST_TOTAL = 128 << 20  # bytes, of all frames of one test
-MOST_FRAMES = 100_000  # of one test; each costs the reading end some microseconds and some hundred bytes, however short it is
-MOST_VALUES = 1_000_000  # of one test, in all its frames: each is up to some 200 bytes in memory, however few it is here
-DEEPEST = 100  # lists and objects in each other; what reads them later, pytest and plugins, calls itself once a level
+# Of one test; each costs the reading end some microseconds and some hundred bytes, however short it
+# is
+MOST_FRAMES = 100_000
+# Of one test, in all its frames: each is up to some 200 bytes in memory, however few it is here
+MOST_VALUES = 1_000_000
+# Lists and objects in each other; what reads them later, pytest and plugins, calls itself once a
+# level
+DEEPEST = 100
 
 Frame = dict[str, object]
 
 
 class GarbledError(Exception):
-    """What came over the pipe is not a sequence of frames. ``before`` has the whole ones that came in the same bytes."""
+    """What came over the pipe is not a sequence of frames.
+
+    ``before`` has the whole ones that came in the same bytes.
+    """
 
     before: Sequence[Frame] = ()
 
 
 def encode(frame: Frame) -> bytes:
-    """One frame. Raises ``TypeError`` or ``ValueError`` for what JSON cannot say or what is too large to be read."""
+    """One frame.
+
+    Raises ``TypeError`` or ``ValueError`` for what JSON cannot say or what is too large to be read.
+    """
     payload = _encoded(frame).encode("ascii")
     if len(payload) > LARGEST_FRAME:
         raise ValueError(f"a frame of {len(payload)} bytes, the largest is {LARGEST_FRAME}")
@@ -40,19 +57,27 @@ def encode(frame: Frame) -> bytes:
 
 
 class Writer:
-    """The writing end. Speaks only in the process that it was made in, not in that one's forked children."""
+    """The writing end.
+
+    Speaks only in the process that it was made in, not in that one's forked children.
+    """
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._pid = _getpid()
-        self._lock = threading.RLock()  # another thread waits for its turn; a signal's handler, which would wait for ever, comes through
+        # Another thread waits for its turn; a signal's handler, which would wait for ever, comes
+        # through
+        self._lock = threading.RLock()
         self._waiting: deque[bytes] = deque()
         self._writes = False
 
     def send(self, frame: Frame) -> None:
-        """Write one frame, whole before the next one begins. Raises ``OSError`` when the pipe is gone.
+        """Write one frame, whole before the next one begins.
 
-        In a signal's handler that came in the middle of a frame it is left to the one interrupted, which writes it behind its own.
+        Raises ``OSError`` when the pipe is gone.
+
+        In a signal's handler that came in the middle of a frame it is left to the one interrupted,
+        which writes it behind its own.
         """
         if _getpid() != self._pid:
             return
@@ -87,7 +112,11 @@ class Decoder:
         self._values = MOST_VALUES
 
     def feed(self, data: bytes) -> list[Frame]:
-        """Take in more bytes. Returns the frames completed by them. Raises ``GarbledError``, after which it is of no more use."""
+        """Take in more bytes.
+
+        Returns the frames completed by them. Raises ``GarbledError``, after which it is of no more
+        use.
+        """
         self._buffer += data
         self._total += len(data)
         if self._total > LARGEST_TOTAL:
@@ -104,7 +133,9 @@ class Decoder:
         while len(self._buffer) >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._buffer)
             if length > LARGEST_FRAME:
-                raise GarbledError(f"a frame says that it has {length} bytes, the largest is {LARGEST_FRAME}")
+                raise GarbledError(
+                    f"a frame says that it has {length} bytes, the largest is {LARGEST_FRAME}"
+                )
             if len(self._buffer) < _LENGTH.size + length:
                 break
             payload = bytes(self._buffer[_LENGTH.size : _LENGTH.size + length])
@@ -122,16 +153,21 @@ class Decoder:
 
 
 def _count_values(payload: bytes, most: int) -> int:
-    """How many values JSON has, or somewhat more, before they are made. Raises ``GarbledError`` for more than ``most``.
+    """How many values JSON has, or somewhat more, before they are made.
 
-    What separates values may also stand in texts. Those are taken out where it matters, with the escapes of their own quotes before.
+    Raises ``GarbledError`` for more than ``most``.
+
+    What separates values may also stand in texts. Those are taken out where it matters, with the
+    escapes of their own quotes before.
     """
     count = sum(map(payload.count, _SEPARATORS))
     if count > most >> 3:
         outside = payload.replace(b"\\\\", b"").replace(b'\\"', b"")
         count = outside.count(b'"') >> 1  # texts
         if count <= most:
-            count = sum(part.count(each) for part in outside.split(b'"')[::2] for each in _SEPARATORS)
+            count = sum(
+                part.count(each) for part in outside.split(b'"')[::2] for each in _SEPARATORS
+            )
     if count > most:
         raise GarbledError(f"more than {MOST_VALUES} values came from one test")
     return count
@@ -153,7 +189,9 @@ def _decode(payload: bytes) -> Frame:
 
 
 def _is_deeper(value: object, levels: int) -> bool:
-    """Whether lists and objects lie in more levels than these; without calling itself, which is what the limit is for."""
+    """Whether lists and objects lie in more levels than these; without calling itself, which is
+    what the limit is for.
+    """
     level = [value]
     for _ in range(levels):
         inner: list[object] = []

@@ -1,10 +1,13 @@
-"""PID 1 of one sandbox and how it is made: in the builder's memory, by processes that end when they have done their part.
+"""PID 1 of one sandbox and how it is made: in the builder's memory, by processes that end when they
+have done their part.
 
-Theory of operation. Three children that share the builder's memory (``_linux/kin.py``) run one inside the other. The first is
-in the new namespaces. The second has nothing open and leaves a process behind that stays: PID 1, which does nothing at all, ignores
-SIGCHLD, by which the kernel reaps for it whoever is left to it, and is the builder's child. The third is a process of the new pid
-namespace, whose /proc only such a one can mount: it performs the steps of the recipe and shares the builder's descriptors, so
-that what it opened is there when it has ended. A recipe that waits is finished by a fourth, when pytest takes the sandbox.
+Theory of operation. Three children that share the builder's memory (``_linux/kin.py``) run one
+inside the other. The first is in the new namespaces. The second has nothing open and leaves a
+process behind that stays: PID 1, which does nothing at all, ignores SIGCHLD, by which the kernel
+reaps for it whoever is left to it, and is the builder's child. The third is a process of the new
+pid namespace, whose /proc only such a one can mount: it performs the steps of the recipe and shares
+the builder's descriptors, so that what it opened is there when it has ended. A recipe that waits is
+finished by a fourth, when pytest takes the sandbox.
 """
 
 from __future__ import annotations
@@ -24,13 +27,17 @@ from pytest_isolate._sandbox.steps import Write, perform
 
 
 class Holder:
-    """A PID 1 in a sandbox, which is built or half built. Everything here may raise ``StepFailedError``; ``kill`` it then."""
+    """A PID 1 in a sandbox, which is built or half built.
+
+    Everything here may raise ``StepFailedError``; ``kill`` it then.
+    """
 
     def __init__(self, kin: Kin, recipe: Recipe) -> None:
         self.pid = 0
         self.pidfd = -1
         self.proc = -1  # its /proc, the true one, whatever a test that is root mounts there
-        self.kept: list[int] = []  # what pytest gets: the private file system, two files for output, counters
+        # What pytest gets: the private file system, two files for output, counters
+        self.kept: list[int] = []
         self._kin = kin
         self._recipe = recipe
         self._rest = list(recipe.steps)
@@ -66,9 +73,12 @@ class Holder:
             self._kin.run(self._inside, FILES | PARENT)
 
     def _leave_first(self) -> None:
-        """Close everything, for a test that is root reaches whatever its PID 1 has open, through /proc/1/fd."""
-        # With all capabilities of a user namespace it can read and change PID 1's memory too, which then is a copy of the builder's: that
-        # acts outside, as the user. Root of the machine has other ways out.
+        """Close everything, for a test that is root reaches whatever its PID 1 has open, through
+        /proc/1/fd.
+        """
+        # With all capabilities of a user namespace it can read and change PID 1's memory too, which
+        # then is a copy of the builder's: that acts outside, as the user. Root of the machine has
+        # other ways out.
         user = self._recipe.user_map
         may_trace = user is not None and user[0] == 0
         self._kin.close_all_but_waiting()
@@ -97,7 +107,8 @@ class Holder:
         for _ in range(2):
             with Step("make an output file in", private):
                 self.kept.append(os.open(private, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        if self._recipe.namespaces & Clone.NEWNET:  # what the namespace counts can be read from these after its end too
+        # What the namespace counts can be read from these after its end too
+        if self._recipe.namespaces & Clone.NEWNET:
             with Step("open", f"the network's counters in {private}/root/proc"):
                 self.kept += NetworkCounters.open(f"{private}/root/proc").descriptors
         for directory in self._directories:
@@ -133,7 +144,10 @@ class Holder:
             os.close(self.kept.pop())
 
     def kill(self) -> None:
-        """End PID 1, and with it every process in there. It is not waited for: a test in there is another's child."""
+        """End PID 1, and with it every process in there.
+
+        It is not waited for: a test in there is another's child.
+        """
         self.let_go()
         if self.proc >= 0:
             os.close(self.proc)
@@ -149,10 +163,15 @@ class Holder:
 
 
 class Nobody(Holder):
-    """Where there are no namespaces there is no PID 1: only two files for output, which have a name nowhere."""
+    """Where there are no namespaces there is no PID 1: only two files for output, which have a name
+    nowhere.
+    """
 
     def build(self) -> None:
-        """Open them. What a sandbox has besides, a pidfd of PID 1 and its file system, the root stands for."""
+        """Open them.
+
+        What a sandbox has besides, a pidfd of PID 1 and its file system, the root stands for.
+        """
         with Step("open", "/"):
             self.pidfd = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self.kept.append(os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))

@@ -1,4 +1,5 @@
-"""The parent's side of the builder: its process, the sandboxes ordered from it, and those to be let go of.
+"""The parent's side of the builder: its process, the sandboxes ordered from it, and those to be let
+go of.
 
 Everything opened here is pytest's alone: close-on-exec, and never among what a test inherits.
 """
@@ -20,10 +21,20 @@ from pytest_isolate._sandbox import bootstrap, ending, wire
 from pytest_isolate._sandbox.bare import Bare
 from pytest_isolate._sandbox.ending import is_ready, is_reaped
 from pytest_isolate._sandbox.recipe import Recipe
-from pytest_isolate._sandbox.requests import Build, Failed, Learn, MakeGroups, Message, Release, receive
+from pytest_isolate._sandbox.requests import (
+    Build,
+    Failed,
+    Learn,
+    MakeGroups,
+    Message,
+    Release,
+    receive,
+)
 from pytest_isolate._sandbox.sandbox import BUILDING_LONGEST, Sandbox
 
-_LEAVING_LONGEST = 10.0  # seconds that the builder has to unmake everything before it is killed: it takes at most half of them
+# Seconds that the builder has to unmake everything before it is killed: it takes at most half of
+# them
+_LEAVING_LONGEST = 10.0
 
 
 class Keeper:
@@ -40,7 +51,8 @@ class Keeper:
         self.open: set[Sandbox] = set()  # all that have something open
         self.unreaped: list[int] = []  # tests that came to their end, whose exit nobody waited for
         self._learnt: dict[int, Recipe] = {}  # holds them, so that no other gets their id
-        with Step("use a pidfd of", "this process"):  # or the builder would die of it, with fewer words
+        # Or the builder would die of it, with fewer words
+        with Step("use a pidfd of", "this process"):
             own = os.pidfd_open(self._pid)
         try:
             with Step("use a pidfd of", "this process"):
@@ -56,7 +68,9 @@ class Keeper:
         try:
             with Step("start", "the builder process"):
                 self._builder = subprocess.Popen(
-                    bootstrap.command("pytest_isolate._sandbox.builder", [backend]), stdin=theirs.fileno(), start_new_session=True
+                    bootstrap.command("pytest_isolate._sandbox.builder", [backend]),
+                    stdin=theirs.fileno(),
+                    start_new_session=True,
                 )
                 self._pidfd = os.pidfd_open(self._builder.pid)
         except StepFailedError:
@@ -79,15 +93,24 @@ class Keeper:
             raise answer.error()
 
     def death(self, within: float = 0.0) -> str | None:
-        """How the builder died, in words; None while it lives. With it died its sandboxes, and every test in them.
+        """How the builder died, in words; None while it lives.
+
+        With it died its sandboxes, and every test in them.
 
         ``within`` so many seconds, where something looks as if it had.
         """
         if self._pidfd < 0 or not is_ready(self._pidfd, within):
             return None
         status = self._status()
-        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"left with exit status {status}"
-        return f"the builder, a helper process of pytest-isolate, {how} (if not by a person: the machine may be out of memory, see dmesg)"
+        how = (
+            f"was ended by {signal.Signals(-status).name}"
+            if status < 0
+            else f"left with exit status {status}"
+        )
+        return (
+            f"the builder, a helper process of pytest-isolate, {how} (if not by a person: the"
+            " machine may be out of memory, see dmesg)"
+        )
 
     @property
     def builder(self) -> int:
@@ -107,11 +130,17 @@ class Keeper:
             self._status()
 
     def _status(self) -> int:
-        """Wait for the builder's end. As of ``subprocess``, whose own lock a Ctrl-C in a wait of its leaves locked for ever."""
+        """Wait for the builder's end.
+
+        As of ``subprocess``, whose own lock a Ctrl-C in a wait of its leaves locked for ever.
+        """
         assert self._builder is not None
         if self._builder.returncode is None:
-            status = ending.reap(self._builder.pid, "the builder, a helper process of pytest-isolate,")
-            self._builder.returncode = 0 if status is None else os.waitstatus_to_exitcode(status)  # somebody else's to know, or nobody's
+            status = ending.reap(
+                self._builder.pid, "the builder, a helper process of pytest-isolate,"
+            )
+            # Somebody else's to know, or nobody's
+            self._builder.returncode = 0 if status is None else os.waitstatus_to_exitcode(status)
         return self._builder.returncode
 
     def _forget_builder(self) -> None:
@@ -120,7 +149,10 @@ class Keeper:
             os.close(pidfd)
 
     def revive(self) -> None:
-        """Put another builder in the place of one that died; it sweeps what that one left. Raises ``StepFailedError``."""
+        """Put another builder in the place of one that died; it sweeps what that one left.
+
+        Raises ``StepFailedError``.
+        """
         self._drop_spares()
         self._requests.close()
         self._forget_builder()
@@ -145,17 +177,22 @@ class Keeper:
         with Step("open a channel to", "the next sandbox"):
             ours, theirs = wire.pair()
         try:
-            if id(recipe) not in self._learnt:  # a recipe is long: it is said once, then only its number
+            # A recipe is long: it is said once, then only its number
+            if id(recipe) not in self._learnt:
                 Learn(id(recipe), recipe.pack()).send(self._requests)
                 self._learnt[id(recipe)] = recipe
             Build(self._number, id(recipe)).send(self._requests, (theirs.fileno(),))
         except ConnectionError as error:
             ours.close()
             self.death(_LEAVING_LONGEST)
-            raise StepFailedError("reach", "the builder process, which has died", error.errno or errno.EPIPE) from error
+            raise StepFailedError(
+                "reach", "the builder process, which has died", error.errno or errno.EPIPE
+            ) from error
         except OSError as error:
             ours.close()
-            raise StepFailedError("ask", "the builder process for a sandbox", error.errno or 0) from error
+            raise StepFailedError(
+                "ask", "the builder process for a sandbox", error.errno or 0
+            ) from error
         finally:
             theirs.close()
         sandbox = (Sandbox if recipe.namespaces else Bare)(self, self._number, recipe, ours)
@@ -170,13 +207,20 @@ class Keeper:
 
     def take_ready(self, recipe: Recipe) -> Sandbox | None:
         """Take the first sandbox ordered ahead, if it is of this recipe and there is an answer."""
-        if not self._spares or self._spares[0].recipe is not recipe or not self._spares[0].has_answer:
+        if (
+            not self._spares
+            or self._spares[0].recipe is not recipe
+            or not self._spares[0].has_answer
+        ):
             return None
         return self._spares.pop(0)
 
     def order_ahead(self, recipe: Recipe, most: int = 1) -> None:
-        """Have the sandboxes of the next tests built while the present one runs, ``most`` of them."""
-        while len(self._spares) < most and self.death() is None:  # a dead builder is the next test's to replace
+        """Have the sandboxes of the next tests built while the present one runs,
+        ``most`` of them.
+        """
+        # A dead builder is the next test's to replace
+        while len(self._spares) < most and self.death() is None:
             try:
                 self._spares.append(self.order(recipe))
             except StepFailedError:  # or one that died just now
@@ -214,6 +258,7 @@ class Keeper:
         self._requests.close()
         if self._pidfd >= 0:
             if not is_ready(self._pidfd, _LEAVING_LONGEST):  # stopped, or worse
-                self.kill()  # and the kernel its sandboxes with it; their groups are the next run's to sweep
+                # And the kernel its sandboxes with it; their groups are the next run's to sweep
+                self.kill()
             self._status()
             self._forget_builder()

@@ -1,4 +1,7 @@
-"""Enter a sandbox: pipes, a fork of this process into it, and a watch on the child. Whoever runs something in a sandbox does it by this."""
+"""Enter a sandbox: pipes, a fork of this process into it, and a watch on the child.
+
+Whoever runs something in a sandbox does it by this.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +20,30 @@ from pytest_isolate._sandbox.watch import Watch, wait_for_one
 
 
 def launch(
-    sandbox: Sandbox, entry: Entry, ends: Ends, *, relays: Sequence[Relay] = (), forked: float | None = None,
+    sandbox: Sandbox, entry: Entry, ends: Ends, *, relays: Sequence[Relay] = (),
+    forked: float | None = None,
     debuggable: bool = False, trusted: bool = True,
 ) -> Watch | None:  # fmt: skip
-    """Fork this process into a sandbox that is ready. Returns a watch on the child; in the child, which has yet to ``become``, None.
+    """Fork this process into a sandbox that is ready.
 
-    ``ends`` are pytest's, and the watch's from here on. Raises ``StepFailedError``, with no child left; the ends are the caller's then.
+    Returns a watch on the child; in the child, which has yet to ``become``, None.
+
+    ``ends`` are pytest's, and the watch's from here on. Raises ``StepFailedError``, with no child
+    left; the ends are the caller's then.
     """
     child = sandbox.fork(entry)
     if child is None:
         return None
     try:
-        return Watch(child, sandbox, ends, relays=relays, forked=forked, debuggable=debuggable, trusted=trusted)
+        return Watch(
+            child,
+            sandbox,
+            ends,
+            relays=relays,
+            forked=forked,
+            debuggable=debuggable,
+            trusted=trusted,
+        )
     except BaseException:  # Ctrl-C too
         sandbox.kill()
         child.end()
@@ -36,12 +51,16 @@ def launch(
 
 
 def run(
-    sandbox: Sandbox, entry_with: Callable[[Ends], Entry], body: Callable[[Entry], None], *, timeout: float | None = None,
+    sandbox: Sandbox, entry_with: Callable[[Ends], Entry], body: Callable[[Entry], None], *,
+    timeout: float | None = None,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> Exit:  # fmt: skip
-    """Run ``body`` in a fork of this process, inside, and wait for its end. ``entry_with`` gets the child's ends.
+    """Run ``body`` in a fork of this process, inside, and wait for its end.
 
-    ``body`` says what it has to by ``entry.frames``. Raises ``StepFailedError`` where there is no child.
+    ``entry_with`` gets the child's ends.
+
+    ``body`` says what it has to by ``entry.frames``. Raises ``StepFailedError`` where there is no
+    child.
     """
     (ours, theirs), entry = _open(), None
     try:

@@ -1,6 +1,8 @@
-"""Who is still alive in a sandbox, and a signal to somebody in there: by its own /proc, whose numbers mean nobody outside.
+"""Who is still alive in a sandbox, and a signal to somebody in there: by its own /proc, whose
+numbers mean nobody outside.
 
-Where it has none of its own the machine's is looked at, for those whom somebody names who knows that they are in there.
+Where it has none of its own the machine's is looked at, for those whom somebody names who knows
+that they are in there.
 
 Imported by the builder: only cheap modules of the standard library here.
 """
@@ -19,12 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 GRACE = 0.1  # seconds that a process which is about to end has before it counts as left behind
-LONGEST_GRACE = 2.0  # seconds, of which one that wants a processor and gets none has as many as it needs to run for a GRACE
+# Seconds, of which one that wants a processor and gets none has as many as it needs to run for a
+# GRACE
+LONGEST_GRACE = 2.0
 _LOOK_AGAIN, _SOON = GRACE / 10, GRACE / 100
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
-# What multiprocessing and joblib start once, for as long as their interpreter lives: a tracker of resources, which the end of its last
-# user's pipe ends, and loky's pool, which the next Parallel() takes; and ours, which captures packets. By (option, beginning of its
-# value) of a Python's command. A test can call a process of its own so: then nobody names it, and it is killed as all are.
+# What multiprocessing and joblib start once, for as long as their interpreter lives: a tracker of
+# resources, which the end of its last user's pipe ends, and loky's pool, which the next Parallel()
+# takes; and ours, which captures packets. By (option, beginning of its value) of a Python's
+# command. A test can call a process of its own so: then nobody names it, and it is killed as all
+# are.
 _HELPERS = (
     ("-c", "from multiprocessing.resource_tracker import main"),
     ("-c", "from loky.backend.resource_tracker import main"),
@@ -62,9 +68,11 @@ class _Process:
 
 
 class Question:
-    """Who is alive besides PID 1 and counts, after a grace in which every death is waited for; and whether really nobody is.
+    """Who is alive besides PID 1 and counts, after a grace in which every death is waited for; and
+    whether really nobody is.
 
-    One that sleeps when the grace is over stays. One that runs, or would if it were its turn, may be about to end on a machine that is
+    One that sleeps when the grace is over stays. One that runs, or would if it were its turn, may
+    be about to end on a machine that is
     busy: it has its grace in time of a processor.
     """
 
@@ -80,21 +88,32 @@ class Question:
         for each in found:
             self._first.setdefault((each.pid, each.born), each.used)
         waited = time.monotonic() - self._begin
-        ending = any(each.wants_processor and each.used - self._first[each.pid, each.born] < GRACE for each in found)
+        ending = any(
+            each.wants_processor and each.used - self._first[each.pid, each.born] < GRACE
+            for each in found
+        )
         if found and waited < (LONGEST_GRACE if ending else GRACE):
-            return None, min(waited + _SOON, _LOOK_AGAIN)  # most of those who are about to end do so at once
+            # Most of those who are about to end do so at once
+            return None, min(waited + _SOON, _LOOK_AGAIN)
         left = [each for each in found if not each.is_helper]
-        listed = tuple(field for each in left[:_MOST_LISTED] for field in (str(each.pid), each.command))
+        listed = tuple(
+            field for each in left[:_MOST_LISTED] for field in (str(each.pid), each.command)
+        )
         return Processes(len(left), not found, listed), 0.0
 
 
 def send_signal(proc: int, pid: int, number: int) -> None:
-    """Send a signal to one of them, but never to PID 1. Whatever the test said its pid was, it cannot aim outside."""
+    """Send a signal to one of them, but never to PID 1.
+
+    Whatever the test said its pid was, it cannot aim outside.
+    """
     if pid <= 1:
         return
     try:
         fd = os.open(str(pid), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=proc)
-    except OSError:  # it ended meanwhile, or a test of a group said that it is a process that cannot be, which pytest sees by itself
+    except OSError:
+        # It ended meanwhile, or a test of a group said that it is a process that cannot be, which
+        # pytest sees by itself
         return
     try:
         signals.pidfd_send_signal(fd, number)
@@ -111,7 +130,9 @@ def _but_first(proc: int) -> Iterator[str]:
 def _processes(proc: int, names: Iterable[str]) -> Iterator[_Process]:
     for name in names:
         try:
-            process = _Process(int(name), _read(proc, f"{name}/stat"), _read(proc, f"{name}/cmdline").split("\0"))
+            process = _Process(
+                int(name), _read(proc, f"{name}/stat"), _read(proc, f"{name}/cmdline").split("\0")
+            )
         except OSError as error:
             if error.errno not in {errno.ENOENT, errno.ESRCH}:
                 raise

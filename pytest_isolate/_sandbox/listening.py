@@ -1,6 +1,8 @@
-"""Hear what a test's process says, by its pipes: frames, stacks, a word that it is inside, a word that its end frame is there.
+"""Hear what a test's process says, by its pipes: frames, stacks, a word that it is inside, a word
+that its end frame is there.
 
-Whatever is read here is read from an open file that no test shares, so no test can have us wait for it.
+Whatever is read here is read from an open file that no test shares, so no test can have us wait for
+it.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from pytest_isolate._sandbox.relay import Relay
 from pytest_isolate._sandbox.result import Exit
 
 _READ = 1 << 18
-_MOST_READS = 16  # at each wake-up: a test that writes as fast as we read must not keep us from its deadline
+# At each wake-up: a test that writes as fast as we read must not keep us from its deadline
+_MOST_READS = 16
 _PIPE_SIZE = 1 << 20
 _F_SETPIPE_SZ = 1031  # in Python's fcntl since 3.10 only where libc's headers had it
 _MOST_STACKS = 1 << 16
@@ -36,14 +39,21 @@ class Listener:
         self._false_words = 0  # in the pipe for the last one
         for fd in ends.descriptors:
             os.set_blocking(fd, False)
-        with contextlib.suppress(OSError):  # the user's share of large pipes is used up, or memory: a small one does as well
+        # The user's share of large pipes is used up, or memory: a small one does as well
+        with contextlib.suppress(OSError):
             fcntl.fcntl(ends.frames, _F_SETPIPE_SZ, _PIPE_SIZE)
 
     @property
     def waking(self) -> list[int]:
-        """List what wakes whoever waits: the child's word that it sent its end frame, and its output."""
+        """List what wakes whoever waits: the child's word that it sent its end frame, and its
+        output.
+        """
         last_word = self.ends.ended if self._false_words <= 1 else -1
-        return [fd for fd in (last_word, *(relay.fd for relay in self.relays if not relay.at_end)) if fd >= 0]
+        return [
+            fd
+            for fd in (last_word, *(relay.fd for relay in self.relays if not relay.at_end))
+            if fd >= 0
+        ]
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -64,14 +74,16 @@ class Listener:
     def hear(self, ready: Container[int], exit_: Exit) -> None:
         """Take in what came, of ``ready`` descriptors or not."""
         has_spoken = self.ends.ended in ready
-        if has_spoken:  # a test may have been there first, or have closed it, which would wake us for ever
+        # A test may have been there first, or have closed it, which would wake us for ever
+        if has_spoken:
             try:
                 if not os.read(self.ends.ended, _READ):
                     self._false_words += 2
             except BlockingIOError:
                 pass
         self.drain(exit_)
-        if has_spoken and not exit_.ended:  # the word of the test before came late, or a test wrote there, to wake us for ever
+        # The word of the test before came late, or a test wrote there, to wake us for ever
+        if has_spoken and not exit_.ended:
             self._false_words += 1
 
     def drain(self, exit_: Exit) -> None:
@@ -97,17 +109,19 @@ class Listener:
             try:
                 exit_.frames += self._decoder.feed(data)
             except GarbledError as error:
-                exit_.frames += error.before  # by which it is known to have come inside, and how far it had come
+                # By which it is known to have come inside, and how far it had come
+                exit_.frames += error.before
                 exit_.garbled = str(error)
             if not data:
                 return
 
     def _hear_at_the_door(self, exit_: Exit) -> None:
-        """Hear that the child is inside: after its frames, for what is there by now came before any of them.
+        """Hear that the child is inside: after its frames, for what is there by now came before any
+        of them.
 
-        It has a pipe of its own, which our code closes before any of the test's. What lies in a pipe can be read by everybody who
-        has it open, whichever end: a test would take it back, and so had the whole time for getting inside, and looked as if its
-        sandbox had broken.
+        It has a pipe of its own, which our code closes before any of the test's. What lies in a
+        pipe can be read by everybody who has it open, whichever end: a test would take it back, and
+        so had the whole time for getting inside, and looked as if its sandbox had broken.
         """
         while self._waits_at_the_door:
             try:

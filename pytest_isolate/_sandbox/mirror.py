@@ -1,8 +1,10 @@
-"""What a test keeps in its own memory until somebody asks, written where it outlives its process: memory that pytest shares with it.
+"""What a test keeps in its own memory until somebody asks, written where it outlives its process:
+memory that pytest shares with it.
 
-Log records, and output that pytest captures without a file (``--capture=sys``). It costs a copy of each text and no system call; a test
-that closes every descriptor or fills its disk loses nothing. Only the end of a long text is there. The test may write into this memory
-whatever it likes, so nothing of it is believed but that it is bytes.
+Log records, and output that pytest captures without a file (``--capture=sys``). It costs a copy of
+each text and no system call; a test that closes every descriptor or fills its disk loses nothing.
+Only the end of a long text is there. The test may write into this memory whatever it likes, so
+nothing of it is believed but that it is bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ import struct
 from pytest_isolate._linux import syscalls
 
 _SIZE = 1 << 16
-_COUNT = struct.Struct("=Q")  # bytes since the beginning of the text, of which the last ones are there, in a ring behind this number
+# Bytes since the beginning of the text, of which the last ones are there, in a ring behind this
+# number
+_COUNT = struct.Struct("=Q")
 _ROOM = _SIZE - _COUNT.size
 LEFT_OUT = b"... what came before is left out ...\n"
 
@@ -29,7 +33,9 @@ def new_file() -> int:
     fd = os.memfd_create("text", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.ftruncate(fd, _SIZE)
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        fcntl.fcntl(
+            fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+        )
     except OSError:
         os.close(fd)
         raise
@@ -40,7 +46,10 @@ class Mirror:
     """One text, in the child that it was made for. No fork of that writes to it."""
 
     def __init__(self, fd: int) -> None:
-        """Of a file of ``new_file``, whose descriptor is not needed any more then. Raises ``OSError``."""
+        """Of a file of ``new_file``, whose descriptor is not needed any more then.
+
+        Raises ``OSError``.
+        """
         self._memory = syscalls.map_shared(fd, _SIZE)
         self._count = 0
         self._writer = 0

@@ -1,4 +1,7 @@
-"""Steps that show directories of the machine with a private layer over them. Imported by the builder: cheap modules only."""
+"""Steps that show directories of the machine with a private layer over them.
+
+Imported by the builder: cheap modules only.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,11 @@ class Hosts(Record):
 
     def write(self, source: str, target: str) -> None:
         """Write it to ``target``; the other names are those of ``source``."""
-        text = names.with_own(names.read(source), self.hostname, self.addresses) if self.text is None else self.text
+        text = (
+            names.with_own(names.read(source), self.hostname, self.addresses)
+            if self.text is None
+            else self.text
+        )
         fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         os.write(fd, text.encode("utf-8", "surrogateescape"))
         os.close(fd)
@@ -47,8 +54,8 @@ class OwnName(Step):
 class Overlay(Step):
     """Stack a private, writable layer on directories of the machine, the uppermost first.
 
-    The root of an overlay has the upper directory's owner and mode, so the upper one mirrors the lower one. What a mount forbids
-    (``flags``) an overlay over it would not.
+    The root of an overlay has the upper directory's owner and mode, so the upper one mirrors the
+    lower one. What a mount forbids (``flags``) an overlay over it would not.
     """
 
     path: str  # in the sandbox
@@ -56,7 +63,8 @@ class Overlay(Step):
     private: str  # what the names of its own directories begin with
     target: str
     user: bool
-    doors: tuple[str, ...] = ()  # directories in it to copy up beforehand, relative to it, outer ones first
+    # Directories in it to copy up beforehand, relative to it, outer ones first
+    doors: tuple[str, ...] = ()
     flags: int = 0
     hosts: Hosts | None = None  # of this directory, or one below it
     _where = "target"
@@ -73,19 +81,27 @@ class Overlay(Step):
         below = ":".join(map(_escaped, self.lowers))
         options = f"lowerdir={below},upperdir={_escaped(upper)},workdir={_escaped(work)},"
         syscalls.mount(
-            "overlay", self.target, "overlay", Flag.NODEV | self.flags, options + ("userxattr" if self.user else "redirect_dir=on")
+            "overlay",
+            self.target,
+            "overlay",
+            Flag.NODEV | self.flags,
+            options + ("userxattr" if self.user else "redirect_dir=on"),
         )
 
     def _lower(self, name: str) -> str:
         """Where a name in it is: in the uppermost directory that has it."""
         *over, last = self.lowers
-        return next((found for each in over if os.path.lexists(found := f"{each}/{name}")), f"{last}/{name}")
+        return next(
+            (found for each in over if os.path.lexists(found := f"{each}/{name}")), f"{last}/{name}"
+        )
 
     def _copy_up(self, directory: str) -> None:
         Mirror(self._lower(directory), f"{self.private}.upper/{directory}", self.user).perform()
 
     def _prepare(self, hosts: Hosts) -> None:
-        """Put an /etc/hosts with our own name into the upper layer, as if it had been copied up there."""
+        """Put an /etc/hosts with our own name into the upper layer, as if it had been copied up
+        there.
+        """
         relative = os.path.relpath(hosts.place, self.path)
         *way, _ = relative.split("/")
         for end in range(1, len(way) + 1):
@@ -100,7 +116,9 @@ class Overlay(Step):
 
 
 class OverlayOrReadOnly(Overlay):
-    """Stack a layer; on a file system that cannot be a lower layer (vfat, some network ones), show a read-only view of it."""
+    """Stack a layer; on a file system that cannot be a lower layer (vfat, some network ones), show
+    a read-only view of it.
+    """
 
     def perform(self) -> None:
         """Try the overlay first."""
@@ -113,21 +131,31 @@ class OverlayOrReadOnly(Overlay):
 
 
 class PrivateCopy(Overlay):
-    """Copy what is in a directory and not too large: old C libraries take no overlay for shared memory."""
+    """Copy what is in a directory and not too large: old C libraries take no overlay for shared
+    memory.
+    """
 
     def perform(self) -> None:
         """Copy it, and show the copy."""
         upper = self.private + ".upper"
         if left_out := copies.tree(self.lowers[-1], upper, copies.Budget(), user=self.user):
-            with open(f"{self.private}.left_out", "xb", buffering=0) as file:  # for pytest to say, which sees the private file system
+            # For pytest to say, which sees the private file system
+            with open(f"{self.private}.left_out", "xb", buffering=0) as file:
                 file.write(os.fsencode("\0".join(left_out[:_MOST_LEFT_OUT])))
         Bind(upper, self.target).perform()
         if self.flags:
-            syscalls.mount("", self.target, "", Flag.REMOUNT | Flag.BIND | Flag.NOSUID | Flag.NODEV | self.flags)
+            syscalls.mount(
+                "",
+                self.target,
+                "",
+                Flag.REMOUNT | Flag.BIND | Flag.NOSUID | Flag.NODEV | self.flags,
+            )
 
 
 class OverlayOrPrivateCopy(PrivateCopy):
-    """Stack a layer; where overlays are stacked too deep for one more, copy what is not too large."""
+    """Stack a layer; where overlays are stacked too deep for one more, copy what is not
+    too large.
+    """
 
     def perform(self) -> None:
         """Try the overlay first."""
@@ -141,7 +169,9 @@ class OverlayOrPrivateCopy(PrivateCopy):
 
 
 class TakeApart(Step):
-    """Make a private directory in which each directory of the machine's has an overlay of its own (``apart.Directory`` performs it)."""
+    """Make a private directory in which each directory of the machine's has an overlay of its own
+    (``apart.Directory`` performs it).
+    """
 
     path: str
     target: str

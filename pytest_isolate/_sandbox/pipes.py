@@ -1,4 +1,7 @@
-"""The pipes by which a test's process speaks to pytest. Owned by pytest alone: close-on-exec, and never among what a test inherits."""
+"""The pipes by which a test's process speaks to pytest.
+
+Owned by pytest alone: close-on-exec, and never among what a test inherits.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ from pytest_isolate._errors import Step, StepFailedError
 
 
 def open_pipes(count: int) -> list[tuple[int, int]]:
-    """Open reading and writing ends, close-on-exec. Raises ``StepFailedError``, with none left open."""
+    """Open reading and writing ends, close-on-exec.
+
+    Raises ``StepFailedError``, with none left open.
+    """
     pipes: list[tuple[int, int]] = []
     try:
         with Step("open", "the pipes of the test's process"):
@@ -23,7 +29,9 @@ def open_pipes(count: int) -> list[tuple[int, int]]:
 
 @dataclass
 class Ends:
-    """One side's ends of the pipes by which a child speaks: pytest reads, the child writes. -1: that pipe there is not."""
+    """One side's ends of the pipes by which a child speaks: pytest reads, the child writes. -1:
+    that pipe there is not.
+    """
 
     frames: int
     stacks: int

@@ -1,4 +1,6 @@
-"""What the builder needs to know of a sandbox, and where in its private file system directories are. Cheap modules only."""
+"""What the builder needs to know of a sandbox, and where in its private file system directories
+are. Cheap modules only.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,17 @@ class Recipe(Record):
     private: str  # where the private file system is mounted until the pivot
     steps: tuple[Step, ...]
     limits: dict[str, dict[str, str]]  # by controller: files and what is written to them
-    waits: bool = False  # whether PID 1 looks once more at the machine's directories when a test takes the sandbox
+    # Whether PID 1 looks once more at the machine's directories when a test takes the sandbox
+    waits: bool = False
 
 
 class Apart(Record):
-    """A directory that no overlay fits on, for there are mounts below it: a private one, with an overlay on each directory in it."""
+    """A directory that no overlay fits on, for there are mounts below it: a private one, with an
+    overlay on each directory in it.
+    """
 
     path: str
     place: str  # of it, in the private file system
-    layers: str  # of what is in it, ``NAME/.upper`` in there; and beside it ``.known``, what it had when the test began
+    # Of what is in it, ``NAME/.upper`` in there; and beside it ``.known``, what it had when the
+    # test began
+    layers: str

@@ -1,7 +1,9 @@
-"""Records with named fields for processes that are to start fast: importing ``dataclasses`` would double the builder's start.
+"""Records with named fields for processes that are to start fast: importing ``dataclasses`` would
+double the builder's start.
 
-A record is a class with annotated names, in the order in which they are given; a value in the class is a field's default. Records travel to
-the builder packed (``pack``), those within others too. Imported by the builder: cheap modules only.
+A record is a class with annotated names, in the order in which they are given; a value in the class
+is a field's default. Records travel to the builder packed (``pack``), those within others too.
+Imported by the builder: cheap modules only.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ class Record:
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.field_names = (*cls.field_names, *cls.__annotations__)
-        cls.field_types = (*cls.field_types, *map(str, cls.__annotations__.values()))  # as they are written: they are never evaluated
+        # As they are written: they are never evaluated
+        cls.field_types = (*cls.field_types, *map(str, cls.__annotations__.values()))
         cls._kinds[cls.__name__] = cls
 
     def __init__(self, *values: object, **named: object) -> None:
@@ -42,8 +45,15 @@ class Record:
         fields.update(zip(self.field_names, values))  # noqa: B905 - too many are counted below
         fields.update(named)
         known = {name for name in self.field_names if hasattr(self, name)}
-        if len(values) > len(self.field_names) or fields.keys() - known or len(known) < len(self.field_names):
-            raise TypeError(f"{type(self).__name__} takes {', '.join(self.field_names)}; there are {', '.join(fields)}")
+        if (
+            len(values) > len(self.field_names)
+            or fields.keys() - known
+            or len(known) < len(self.field_names)
+        ):
+            raise TypeError(
+                f"{type(self).__name__} takes {', '.join(self.field_names)}; there are"
+                f" {', '.join(fields)}"
+            )
 
     @staticmethod
     def kind(name: str) -> type[Record]:
@@ -59,7 +69,11 @@ class Record:
         return type(self)(**dict(zip(self.field_names, self.values())) | changes)  # noqa: B905 - of one length
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and isinstance(other, Record) and self.values() == other.values()
+        return (
+            type(self) is type(other)
+            and isinstance(other, Record)
+            and self.values() == other.values()
+        )
 
     def __hash__(self) -> int:
         return hash((type(self), self.values()))
@@ -83,12 +97,16 @@ class Record:
 
 def _encoded(value: object) -> object:
     if isinstance(value, Record):
-        return {_KIND: type(value).__name__, **{name: _encoded(getattr(value, name)) for name in value.field_names}}
+        return {
+            _KIND: type(value).__name__,
+            **{name: _encoded(getattr(value, name)) for name in value.field_names},
+        }
     if isinstance(value, dict):
         return {key: _encoded(each) for key, each in value.items()}
     if isinstance(value, (tuple, list)):
         return tuple(map(_encoded, value))
-    return int(value) if isinstance(value, int) and not isinstance(value, bool) else value  # a kernel's flag is a number
+    # A kernel's flag is a number
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _decoded(value: object) -> object:

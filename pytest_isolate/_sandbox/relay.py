@@ -1,8 +1,10 @@
-"""What tests write to pytest's own output, passed on by pytest: in a test the end of a pipe stands in its place.
+"""What tests write to pytest's own output, passed on by pytest: in a test the end of a pipe stands
+in its place.
 
-A copy of the descriptor itself would be the same open file for both: whoever sets O_NONBLOCK or O_DIRECT on it, moves its offset, takes a
-lease, stops the terminal's output or shuts the socket down does so to pytest, which would wait for ever or end the run by its next
-word. Of a pipe each end is its own, and pytest never waits for the other one.
+A copy of the descriptor itself would be the same open file for both: whoever sets O_NONBLOCK or
+O_DIRECT on it, moves its offset, takes a lease, stops the terminal's output or shuts the socket
+down does so to pytest, which would wait for ever or end the run by its next word. Of a pipe each
+end is its own, and pytest never waits for the other one.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ import stat
 from collections.abc import Iterable
 
 _READ = 1 << 16
-_MOST_READS = 16  # at each look: a test that writes as fast as we read must not keep us from its deadline
+# At each look: a test that writes as fast as we read must not keep us from its deadline
+_MOST_READS = 16
 _ACCESS = os.O_RDONLY | os.O_WRONLY | os.O_RDWR
 _NULL = os.makedev(1, 3)
 
@@ -31,7 +34,11 @@ class Relay:
         os.set_blocking(fd, False)
 
     def pass_on(self) -> None:
-        """Write what there is. The output's own failure is kept, and what comes behind it read and dropped, for the test to go on."""
+        """Write what there is.
+
+        The output's own failure is kept, and what comes behind it read and dropped, for the test to
+        go on.
+        """
         for _ in range(_MOST_READS):
             if self.at_end or self.fd < 0:
                 return
@@ -65,7 +72,8 @@ def _write(fd: int, data: bytes) -> None:
 
 
 def outputs(numbers: Iterable[int], *, but_terminals: bool) -> dict[Identity, int]:
-    """Those of the descriptors that something can be written to, one for each open file: the highest, which is no standard stream.
+    """Those of the descriptors that something can be written to, one for each open file: the
+    highest, which is no standard stream.
 
     Not /dev/null, which can be opened anew; ``but_terminals``: nor a person's terminal.
     """

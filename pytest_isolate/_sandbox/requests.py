@@ -1,7 +1,9 @@
-"""What pytest and its helper processes say to each other about sandboxes: a record for each message, read and written here only.
+"""What pytest and its helper processes say to each other about sandboxes: a record for each
+message, read and written here only.
 
-pytest asks the builder by one channel; what is said of one sandbox comes on a channel of its own. A warden has a channel for its
-one test. A message is text (``wire``), so that nothing but its fields can come of it. Imported by the builder: cheap modules only.
+pytest asks the builder by one channel; what is said of one sandbox comes on a channel of its own. A
+warden has a channel for its one test. A message is text (``wire``), so that nothing but its fields
+can come of it. Imported by the builder: cheap modules only.
 """
 
 from __future__ import annotations
@@ -19,13 +21,20 @@ if TYPE_CHECKING:
 
 
 class Message(Record):
-    """Base of all. Its fields are text and numbers; the last one may be a tuple of text, for as many as there are."""
+    """Base of all.
+
+    Its fields are text and numbers; the last one may be a tuple of text, for as many as there are.
+    """
 
     def send(self, channel: wire.Channel, descriptors: tuple[int, ...] = ()) -> None:
         """Say it. Raises ``OSError`` when the other end is gone."""
         words: list[str] = []
         for value in self.values():
-            words += value if isinstance(value, tuple) else [str(int(value) if isinstance(value, int) else value)]
+            words += (
+                value
+                if isinstance(value, tuple)
+                else [str(int(value) if isinstance(value, int) else value)]
+            )
         wire.send(channel, type(self).__name__, *words, descriptors=descriptors)
 
 
@@ -46,11 +55,13 @@ def _read(kind: type[Message], words: list[str]) -> Iterator[object]:
         yield (
             int(words[at])
             if what == "int"
-            else bool(int(words[at]))
-            if what == "bool"
-            else words[at]
-            if what == "str"
-            else tuple(words[at:])
+            else (
+                bool(int(words[at]))
+                if what == "bool"
+                else words[at]
+                if what == "str"
+                else tuple(words[at:])
+            )
         )
 
 
@@ -82,12 +93,21 @@ class MakeGroups(Message):
     @classmethod
     def of(cls, places: dict[str, Hierarchy]) -> MakeGroups:
         """Make it of hierarchies by controller."""
-        return cls(tuple(field for name, each in places.items() for field in (name, str(each.version), each.directory)))
+        return cls(
+            tuple(
+                field
+                for name, each in places.items()
+                for field in (name, str(each.version), each.directory)
+            )
+        )
 
     def places(self) -> dict[str, Hierarchy]:
         """Give the hierarchies by controller."""
         fields = self.fields
-        return {fields[at]: hierarchy.of(int(fields[at + 1]), fields[at + 2]) for at in range(0, len(fields), 3)}
+        return {
+            fields[at]: hierarchy.of(int(fields[at + 1]), fields[at + 2])
+            for at in range(0, len(fields), 3)
+        }
 
 
 class Learn(Message):
@@ -98,7 +118,9 @@ class Learn(Message):
 
 
 class Build(Message):
-    """Build a sandbox; a descriptor beside it is its channel, on which ``Ready`` or ``Failed`` comes."""
+    """Build a sandbox; a descriptor beside it is its channel, on which ``Ready`` or ``Failed``
+    comes.
+    """
 
     sandbox: int
     recipe: int
@@ -157,7 +179,14 @@ class Ready(Message):
     def of(cls, groups: dict[str, str], handles: Handles) -> tuple[Ready, tuple[int, ...]]:
         """Make it of groups by controller, and the descriptors that go beside it."""
         said = cls(len(handles.joins), tuple(field for group in groups.items() for field in group))
-        return said, (handles.pidfd, handles.private, handles.stdout, handles.stderr, *handles.joins, *handles.network)
+        return said, (
+            handles.pidfd,
+            handles.private,
+            handles.stdout,
+            handles.stderr,
+            *handles.joins,
+            *handles.network,
+        )
 
     def groups(self) -> dict[str, str]:
         """Give the groups by controller."""
@@ -166,7 +195,9 @@ class Ready(Message):
     def handles(self, descriptors: list[int]) -> Handles:
         """Name the descriptors that came beside it."""
         pidfd, private, stdout, stderr, *more = descriptors
-        return Handles(pidfd, private, stdout, stderr, tuple(more[: self.joins]), tuple(more[self.joins :]))
+        return Handles(
+            pidfd, private, stdout, stderr, tuple(more[: self.joins]), tuple(more[self.joins :])
+        )
 
 
 class Processes(Message):

@@ -18,21 +18,28 @@ class Exit:
     garbled: str | None = None
     timed_out: bool = False
     cpu_exceeded: bool = False
-    memory_exceeded: int | None = None  # bytes that a look found, above the limit, where looks alone limit it
+    # Bytes that a look found, above the limit, where looks alone limit it
+    memory_exceeded: int | None = None
     out_of_memory: bool = False
     killed_child: bool = False  # the kernel chose another process than the test's own
     stacks: str = ""
     native: str = ""  # stacks in C of one that was stopped, or why there are none
     left_over: list[tuple[int, str]] = field(default_factory=list)  # the first fifty
     left_count: int = 0
-    memory: list[tuple[float, int]] = field(default_factory=list)  # (seconds since the start, bytes), some of the way
-    largest: tuple[str, int] | None = None  # (command, bytes) of the process that held most when memory was at its highest
+    # (seconds since the start, bytes), some of the way
+    memory: list[tuple[float, int]] = field(default_factory=list)
+    # (command, bytes) of the process that held most when memory was at its highest
+    largest: tuple[str, int] | None = None
     wall_seconds: float = 0.0
-    processor: Processor | None = None  # seconds at the same moment; None if somebody used more until all was ended
+    # Seconds at the same moment; None if somebody used more until all was ended
+    processor: Processor | None = None
 
     @property
     def ended(self) -> bool:
-        """Whether the child said that it had come to its end. An exit status, of whatever number, means nothing without."""
+        """Whether the child said that it had come to its end.
+
+        An exit status, of whatever number, means nothing without.
+        """
         return any(frame["kind"] == "end" for frame in self.frames)
 
     @property
@@ -43,8 +50,12 @@ class Exit:
     @property
     def finished(self) -> bool:
         """Whether it said all that a test says; else how it leaves is worth waiting for."""
-        torn_down = any(frame["kind"] == "report" and frame.get("when") == "teardown" for frame in self.frames)
-        return self.ended and self.garbled is None and (torn_down or self.first("raised") is not None)
+        torn_down = any(
+            frame["kind"] == "report" and frame.get("when") == "teardown" for frame in self.frames
+        )
+        return (
+            self.ended and self.garbled is None and (torn_down or self.first("raised") is not None)
+        )
 
     def first(self, kind: str) -> Frame | None:
         """Find the first frame of a kind."""

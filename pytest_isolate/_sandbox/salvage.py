@@ -1,9 +1,13 @@
-"""Copy files out of a sandbox's private file system. What lies there was written by a test: nothing is believed.
+"""Copy files out of a sandbox's private file system.
 
-A test may still be at work there (``scope``), and may be no more than a user whom pytest, as root, is not. So everything is opened by
-descriptor, one name at a time, through no link and into no other mount; nothing is opened that can make the opener wait (FIFOs, leases);
-only directories and regular files are, and of those what the test itself could read. It is written by descriptor too: what came out before
-may be a link. Links come out as links, devices and sockets not at all, and there is a cap on how many files and bytes come out.
+What lies there was written by a test: nothing is believed.
+
+A test may still be at work there (``scope``), and may be no more than a user whom pytest, as root,
+is not. So everything is opened by descriptor, one name at a time, through no link and into no other
+mount; nothing is opened that can make the opener wait (FIFOs, leases); only directories and regular
+files are, and of those what the test itself could read. It is written by descriptor too: what came
+out before may be a link. Links come out as links, devices and sockets not at all, and there is a
+cap on how many files and bytes come out.
 """
 
 from __future__ import annotations
@@ -24,9 +28,11 @@ _MOST_BYTES = 1 << 30
 DEEPEST = 64  # directories: each level holds a descriptor open
 _SAFELY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-#: What says that there is nothing for us: it is gone, a link, of another mount or not ours to read, has a lease on it or nobody behind it.
+#: What says that there is nothing for us: it is gone, a link, of another mount or not ours to read,
+#: has a lease on it or nobody behind it.
 _NOT_FOR_US = {
-    errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EWOULDBLOCK, errno.ENXIO, errno.ENODEV,
+    errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.EACCES, errno.EPERM,
+    errno.EWOULDBLOCK, errno.ENXIO, errno.ENODEV,
 }  # fmt: skip
 
 
@@ -52,10 +58,12 @@ class Budget:
     spent: bool = False  # whether something had to stay inside
     among: bool = False  # whether directories may be there already
     without: Container[str] = frozenset()  # paths, below where it begins, of what stays inside
-    other: str = ""  # the first name of what is a directory on one side and another thing on the other
+    # The first name of what is a directory on one side and another thing on the other
+    other: str = ""
     reader: Reader | None = None
     to: int = -1  # the directory that all is copied to
-    linked: dict[tuple[int, int], str] = field(default_factory=dict)  # what has several names: its copy, below ``to``
+    # What has several names: its copy, below ``to``
+    linked: dict[tuple[int, int], str] = field(default_factory=dict)
 
     def take_file(self) -> bool:
         """One more file, if there may be one."""
@@ -72,7 +80,11 @@ class Budget:
 def private_path(uppers: tuple[tuple[str, str], ...], path: str) -> str | None:
     """Where in the private file system the written files of an absolute path of the sandbox are."""
     best = max(
-        (upper for upper in uppers if path == upper[0] or path.startswith(upper[0].rstrip("/") + "/")),
+        (
+            upper
+            for upper in uppers
+            if path == upper[0] or path.startswith(upper[0].rstrip("/") + "/")
+        ),
         key=lambda upper: len(upper[0]),
         default=None,
     )
@@ -85,7 +97,9 @@ def open_directory(below: int, path: str, reader: Reader | None = None) -> int |
 
 
 def open_file(below: int, path: str, reader: Reader | None = None) -> int | None:
-    """Open a regular file that a test could have put there, to read; None when there is none for us."""
+    """Open a regular file that a test could have put there, to read; None when there is none for
+    us.
+    """
     return _opened(below, path, 0, reader)
 
 
@@ -105,16 +119,18 @@ def _opened(below: int, path: str, flags: int, reader: Reader | None) -> int | N
 
 
 def copy_out(
-    private: int, relative: str, folder: Path, below: str, *, among: bool = False, without: Container[str] = frozenset(),
+    private: int, relative: str, folder: Path, below: str, *, among: bool = False,
+    without: Container[str] = frozenset(),
     reader: Reader | None = None,
 ) -> Budget | None:  # fmt: skip
-    """Copy the directory ``relative`` of the private file system to ``below``, in a ``folder`` that is there.
+    """Copy the directory ``relative`` of the private file system to ``below``, in a ``folder`` that
+    is there.
 
-    ``below`` must not be there. ``among``: it may, and in it directories that this call copies files into: layers of one tree are put
-    together. ``without`` these paths, relative to it.
+    ``below`` must not be there. ``among``: it may, and in it directories that this call copies
+    files into: layers of one tree are put together. ``without`` these paths, relative to it.
 
-    Returns what was left of the caps; None when there is no such directory. Raises ``OSError`` if the machine's disk
-    refuses.
+    Returns what was left of the caps; None when there is no such directory. Raises ``OSError`` if
+    the machine's disk refuses.
     """
     if (fd := open_directory(private, relative)) is None:
         return None
@@ -138,7 +154,9 @@ def copy_out(
 
 
 def _make_directory(to: int, name: str, budget: Budget) -> int | None:
-    """Make a directory of ours; None where something else stands, of another layer, as a link does in whose place a directory was."""
+    """Make a directory of ours; None where something else stands, of another layer, as a link does
+    in whose place a directory was.
+    """
     try:
         os.mkdir(name, 0o700, dir_fd=to)
     except FileExistsError:
@@ -199,7 +217,8 @@ def _copy_below(fd: int, to: int, budget: Budget, path: str, depth: int) -> None
 
 def _copy_file(fd: int, to: int, path: str, budget: Budget) -> None:
     name = os.path.basename(path)
-    if (source := open_file(fd, name, budget.reader)) is None:  # its own author may not read it: its neighbours come out
+    # Its own author may not read it: its neighbours come out
+    if (source := open_file(fd, name, budget.reader)) is None:
         budget.spent = True
         return
     try:
@@ -223,13 +242,22 @@ def _copy_file(fd: int, to: int, path: str, budget: Budget) -> None:
 
 
 def _has_linked(to: int, path: str, identity: tuple[int, int], budget: Budget) -> bool:
-    """Whether a file with several names is there, and has one more now: thousands of names cost the sandbox the space of one file."""
+    """Whether a file with several names is there, and has one more now: thousands of names cost the
+    sandbox the space of one file.
+    """
     first = budget.linked.setdefault(identity, path)
     if first == path:
         return False
     try:
-        os.link(first, os.path.basename(path), src_dir_fd=budget.to, dst_dir_fd=to, follow_symlinks=False)
-    except OSError:  # a file system without links, or a path that is too long: then it is copied once more
+        os.link(
+            first,
+            os.path.basename(path),
+            src_dir_fd=budget.to,
+            dst_dir_fd=to,
+            follow_symlinks=False,
+        )
+    except OSError:
+        # A file system without links, or a path that is too long: then it is copied once more
         return False
     return True
 
@@ -245,17 +273,20 @@ def _copy_data(source: int, copy: int, budget: Budget) -> bool:
 
 
 def merge_out(private: int, relative: str, target: Path, reader: Reader | None = None) -> str:
-    """Bring regular files written to, and removed from, the directory ``relative`` of the private file system into ``target``.
+    """Bring regular files written to, and removed from, the directory ``relative`` of the private
+    file system into ``target``.
 
-    For directories of the machine that a test may write as if it were not isolated; ``target`` and the ways to it are made if
-    missing. Other things than directories and files stay inside, and so does what is a directory only on one of the two sides: its name
-    is returned. Raises ``OSError`` if the machine's disk refuses.
+    For directories of the machine that a test may write as if it were not isolated; ``target`` and
+    the ways to it are made if missing. Other things than directories and files stay inside, and so
+    does what is a directory only on one of the two sides: its name is returned. Raises ``OSError``
+    if the machine's disk refuses.
     """
     budget = Budget(among=True, reader=reader)
     if (fd := open_directory(private, relative)) is None:
         return ""
     try:
-        target.mkdir(parents=True, exist_ok=True)  # .hypothesis/examples: nothing is there before the first run
+        # .hypothesis/examples: nothing is there before the first run
+        target.mkdir(parents=True, exist_ok=True)
         to = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             _merge_directory(fd, to, budget)
@@ -277,10 +308,14 @@ def _merge_directory(fd: int, to: int, budget: Budget, depth: int = 0) -> None:
                 continue
             if stat.S_ISDIR(look.st_mode):
                 _merge_below(fd, to, entry.name, budget, depth)
-            elif stat.S_ISCHR(look.st_mode) and look.st_rdev == 0:  # overlayfs's whiteout: removed by the test
+            elif stat.S_ISCHR(look.st_mode) and look.st_rdev == 0:
+                # overlayfs's whiteout: removed by the test
                 with contextlib.suppress(FileNotFoundError, IsADirectoryError):
                     os.unlink(entry.name, dir_fd=to)
-            elif stat.S_ISREG(look.st_mode) and (source := open_file(fd, entry.name, budget.reader)) is not None:
+            elif (
+                stat.S_ISREG(look.st_mode)
+                and (source := open_file(fd, entry.name, budget.reader)) is not None
+            ):
                 try:
                     _merge_file(source, to, entry.name, budget)
                 finally:

@@ -25,12 +25,22 @@ from pytest_isolate._sandbox.child import Child
 from pytest_isolate._sandbox.ending import is_ready
 from pytest_isolate._sandbox.entry import Entry
 from pytest_isolate._sandbox.recipe import Recipe
-from pytest_isolate._sandbox.requests import Failed, Finish, ListProcesses, Message, Processes, Ready, SendSignal, receive
+from pytest_isolate._sandbox.requests import (
+    Failed,
+    Finish,
+    ListProcesses,
+    Message,
+    Processes,
+    Ready,
+    SendSignal,
+    receive,
+)
 
 _LOOK_AT_BUILDER = 1.0  # seconds after which one that says nothing is looked at
 _STOPPED = 3  # looks that find it stopped, which a debugger does for a moment too
 BUILDING_LONGEST = 30.0  # seconds; a mount that hangs (a dead NFS server) must not hang pytest
-DYING_LONGEST = 0.05  # seconds from the death of a builder's sandboxes and sockets to its own, which come first
+# Seconds from the death of a builder's sandboxes and sockets to its own, which come first
+DYING_LONGEST = 0.05
 
 
 class BuildersSide(Protocol):
@@ -61,7 +71,9 @@ class BuildersSide(Protocol):
 class Sandbox:
     """One sandbox, ordered or ready. Close it to let the builder unmake it."""
 
-    def __init__(self, keeper: BuildersSide, number: int, recipe: Recipe, channel: wire.Channel) -> None:
+    def __init__(
+        self, keeper: BuildersSide, number: int, recipe: Recipe, channel: wire.Channel
+    ) -> None:
         self.recipe = recipe
         self.groups: dict[str, str] = {}
         self.joins: tuple[int, ...] = ()
@@ -69,12 +81,16 @@ class Sandbox:
         self.pidfd = self.private = self.stdout = self.stderr = self.oom_event = -1
         self.relayed = 0  # its number with the relay, where it has servers to reach
         self._disk_base = 0  # bytes in the private file system that are not the test's
-        self.beside: list[Callable[[], Iterable[int]]] = []  # what else is open for the sake of its tests
+        # What else is open for the sake of its tests
+        self.beside: list[Callable[[], Iterable[int]]] = []
         self._keeper, self._number, self._channel = keeper, number, channel
         channel.settimeout(BUILDING_LONGEST)
 
     def wait_ready(self) -> None:
-        """Wait for the builder's answer. Raises ``StepFailedError``: the sandbox could not be built."""
+        """Wait for the builder's answer.
+
+        Raises ``StepFailedError``: the sandbox could not be built.
+        """
         if self.recipe.waits:
             with contextlib.suppress(ConnectionError):  # the builder died, which the answer says
                 self._keeper.tell(Finish(self._number))
@@ -88,11 +104,18 @@ class Sandbox:
         assert isinstance(ready, Ready)
         self.groups, handles = ready.groups(), ready.handles(descriptors)
         self.joins, self.network = handles.joins, NetworkCounters(handles.network)
-        self.pidfd, self.private, self.stdout, self.stderr = handles.pidfd, handles.private, handles.stdout, handles.stderr
+        self.pidfd, self.private, self.stdout, self.stderr = (
+            handles.pidfd,
+            handles.private,
+            handles.stdout,
+            handles.stderr,
+        )
         self._disk_base = self._disk_blocks()
 
     def fork(self, entry: Entry) -> Child | None:
-        """Fork this process into it. None in the child, which has yet to ``become`` what its entry says.
+        """Fork this process into it.
+
+        None in the child, which has yet to ``become`` what its entry says.
 
         Raises ``StepFailedError``, with no child left.
         """
@@ -107,16 +130,25 @@ class Sandbox:
             raise
 
     def _hear(self, what: str) -> tuple[Message, list[int]] | None:
-        """Wait for the builder's answer; None when it is gone. One that says nothing is killed. Raises ``StepFailedError``."""
+        """Wait for the builder's answer; None when it is gone.
+
+        One that says nothing is killed. Raises ``StepFailedError``.
+        """
         until = time.monotonic() + BUILDING_LONGEST
         stopped = 0  # looks in a row
-        while not is_ready(self._channel.fileno(), min(_LOOK_AT_BUILDER, max(0.0, until - time.monotonic()))):
+        while not is_ready(
+            self._channel.fileno(), min(_LOOK_AT_BUILDER, max(0.0, until - time.monotonic()))
+        ):
             found = ending.state(self._keeper.builder)
             stopped = stopped + 1 if found and ending.is_stopped(found) else 0
             if stopped >= _STOPPED or time.monotonic() >= until:
                 self._keeper.kill()
-                builder = f"the builder, a helper process of pytest-isolate, {found or 'said nothing'}"
-                raise StepFailedError("wait for", f"{what} (at most {BUILDING_LONGEST:.0f} s): {builder}", 110)
+                builder = (
+                    f"the builder, a helper process of pytest-isolate, {found or 'said nothing'}"
+                )
+                raise StepFailedError(
+                    "wait for", f"{what} (at most {BUILDING_LONGEST:.0f} s): {builder}", 110
+                )
         return receive(self._channel)
 
     @property
@@ -125,7 +157,9 @@ class Sandbox:
         return is_ready(self._channel.fileno(), 0)
 
     def watch_memory(self) -> None:
-        """Ask cgroup v1 to say when the limit is hit; v2 kills the whole group by itself (memory.oom.group). Raises ``StepFailedError``."""
+        """Ask cgroup v1 to say when the limit is hit; v2 kills the whole group by itself
+        (memory.oom.group). Raises ``StepFailedError``.
+        """
         if "memory" not in self.groups or self._keeper.places["memory"].kills_whole_groups:
             return
         group = self.groups["memory"]
@@ -139,12 +173,17 @@ class Sandbox:
             os.close(control)
 
     def hear_oom(self) -> None:
-        """Take the event that came. It comes before the kernel has chosen a victim: there may be a kill, or not."""
+        """Take the event that came.
+
+        It comes before the kernel has chosen a victim: there may be a kill, or not.
+        """
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self.oom_event)
 
     def out_of_memory(self) -> bool:
-        """Whether somebody in there was killed for the limit of memory: the kernel's counter says so."""
+        """Whether somebody in there was killed for the limit of memory: the kernel's counter says
+        so.
+        """
         return bool(self._keeper.places["memory"].oom_kills(self.groups["memory"]))
 
     @property
@@ -153,13 +192,19 @@ class Sandbox:
         return f"{self.groups['memory']}/{self._keeper.places['memory'].oom_counter}"
 
     def counters(self, processor: Processor | None = None) -> counters.Counters:
-        """Read what was used and denied so far; ``processor`` seconds as they were read when the test was over."""
+        """Read what was used and denied so far; ``processor`` seconds as they were read when the
+        test was over.
+        """
         return counters.read(self.groups, self._keeper.places, processor)
 
     def memory_now(self) -> int | None:
         """Bytes charged to the sandbox now; None where that is not counted."""
         group = self.groups.get("memory")
-        return None if group is None else number(f"{group}/{self._keeper.places['memory'].memory_usage}")
+        return (
+            None
+            if group is None
+            else number(f"{group}/{self._keeper.places['memory'].memory_usage}")
+        )
 
     def largest_process(self) -> tuple[str, int] | None:
         """Who holds most of it now: command and bytes; None where that is not counted."""
@@ -175,7 +220,9 @@ class Sandbox:
         return counters.cpu_seconds(self.groups, self._keeper.places) or 0.0
 
     def disk_used(self) -> int | None:
-        """Bytes that the test has in the sandbox's private file system now; None where it has none."""
+        """Bytes that the test has in the sandbox's private file system now; None where
+        it has none.
+        """
         return max(0, self._disk_blocks() - self._disk_base)
 
     def _disk_blocks(self) -> int:
@@ -183,16 +230,21 @@ class Sandbox:
         return (look.f_blocks - look.f_bfree) * look.f_frsize
 
     def disk_full(self) -> str:
-        """Of what not one more can be had on the private file system: ``"bytes"``, ``"files"``, or nothing."""
+        """Of what not one more can be had on the private file system: ``"bytes"``, ``"files"``, or
+        nothing.
+        """
         look = os.statvfs(self.private)
         return "bytes" if look.f_bfree == 0 else "files" if look.f_ffree == 0 else ""
 
     def is_empty(self, but: int | None = None) -> bool:
-        """Whether surely nobody is alive in there besides PID 1 and ``but``; False where that takes a question."""
+        """Whether surely nobody is alive in there besides PID 1 and ``but``; False where that takes
+        a question.
+        """
         return "pids" in self.groups and counters.is_empty(self.groups["pids"], but)
 
     def left_over(self) -> tuple[list[tuple[int, str]], int, bool]:
-        """Who is still alive besides PID 1 once the test itself is over: some as (pid inside, command), how many, and whether nobody is.
+        """Who is still alive besides PID 1 once the test itself is over: some as (pid inside,
+        command), how many, and whether nobody is.
 
         Helpers that end with their interpreter are not counted, but they are alive.
         """
@@ -204,7 +256,9 @@ class Sandbox:
         except ConnectionError:
             received = None
         except StepFailedError as error:
-            ending.troubles.append(f"isolate: nobody knows who was left behind by this test: {error.step} {error.path}")
+            ending.troubles.append(
+                f"isolate: nobody knows who was left behind by this test: {error.step} {error.path}"
+            )
             received = None
         if received is None:
             return [], 0, True  # the builder is dead, and with it every process in there
@@ -231,33 +285,47 @@ class Sandbox:
                 return  # dead already
 
     def reap_strays(self) -> None:
-        """Reap what ``_strays`` finds: before that PID 1 does not end, and pytest might wait for it."""
+        """Reap what ``_strays`` finds: before that PID 1 does not end, and pytest might wait for
+        it.
+        """
         while strays := self._strays():
             self.kill()  # one of them may be alive, and wait for ever
             for pid in strays:
                 ending.reap(pid, "a process that a test made pytest's child")
 
     def _strays(self) -> list[int]:
-        """Children of this thread that are processes of the sandbox: siblings that a test made itself by clone(2) with CLONE_PARENT."""
+        """Children of this thread that are processes of the sandbox: siblings that a test made
+        itself by clone(2) with CLONE_PARENT.
+        """
         if self.recipe.namespaces & Clone.NEWUSER:
-            return []  # there they are the go-between's, and after it the machine's PID 1 reaps them
+            # There they are the go-between's, and after it the machine's PID 1 reaps them
+            return []
         found = []
-        # PID 1 is gone, and it goes last; or this kernel has no such file, or a security module lets nobody look
+        # PID 1 is gone, and it goes last; or this kernel has no such file, or a security module
+        # lets nobody look
         with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-            with open("/proc/thread-self/children", "rb", buffering=0) as file:  # as text each of the two costs twice the kernel's part
+            # As text each of the two costs twice the kernel's part
+            with open("/proc/thread-self/children", "rb", buffering=0) as file:
                 children = file.readall()
             with open(f"/proc/self/fdinfo/{self.pidfd}", "rb", buffering=0) as file:
-                first = next(int(line.split()[1]) for line in file.readall().splitlines() if line.startswith(b"Pid:"))
+                first = next(
+                    int(line.split()[1])
+                    for line in file.readall().splitlines()
+                    if line.startswith(b"Pid:")
+                )
             inside = os.stat(f"/proc/{first}/ns/pid").st_ino
             for child in map(int, children.split()):
-                # somebody else's: reaped meanwhile, or of one whom this process may not look at, as it may at ours
+                # somebody else's: reaped meanwhile, or of one whom this process may not look at, as
+                # it may at ours
                 with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
                     if os.stat(f"/proc/{child}/ns/pid").st_ino == inside:
                         found.append(child)
         return found
 
     def wait_dead(self) -> None:
-        """Wait until not one process of the sandbox is alive; the test itself must be reaped before."""
+        """Wait until not one process of the sandbox is alive; the test itself must be reaped
+        before.
+        """
         ending.wait_dead(self.pidfd, "a process of a sandbox")
 
     def descriptors(self) -> tuple[int, ...]:
@@ -279,16 +347,21 @@ class Sandbox:
         self._keeper.unreaped.append(pid)
 
     def close_later(self) -> None:
-        """Let go of everything while the next test runs: some of it wakes the builder or PID 1, which then want a processor."""
+        """Let go of everything while the next test runs: some of it wakes the builder or PID 1,
+        which then want a processor.
+        """
         self._keeper.closing.append(self)
 
     def close(self) -> None:
-        """Let go of everything; the builder unmakes the rest behind our back, as soon as the test is reaped."""
+        """Let go of everything; the builder unmakes the rest behind our back, as soon as the test
+        is reaped.
+        """
         if self.pidfd >= 0:
             self.reap_strays()
         self.beside.clear()
         held = self.descriptors()[1:]
-        self.pidfd = self.private = self.stdout = self.stderr = self.oom_event = -1  # first: a Ctrl-C may have it closed once more
+        # First: a Ctrl-C may have it closed once more
+        self.pidfd = self.private = self.stdout = self.stderr = self.oom_event = -1
         self.joins, self.network = (), NetworkCounters()
         for fd in held:
             if fd >= 0:

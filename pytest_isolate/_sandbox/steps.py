@@ -1,8 +1,10 @@
-"""The steps that build a sandbox: records that say what is to be done, written by a plan and performed in order by its future PID 1.
+"""The steps that build a sandbox: records that say what is to be done, written by a plan and
+performed in order by its future PID 1.
 
-A step that fails raises ``StepFailedError`` with its name and path, and ends the sandbox; nothing here goes on with less than was asked.
-A further step is a class with its fields and ``perform``: its name in errors is that of the class. Those with layers are in ``overlays``.
-Imported by the builder: only cheap modules of the standard library here.
+A step that fails raises ``StepFailedError`` with its name and path, and ends the sandbox; nothing
+here goes on with less than was asked. A further step is a class with its fields and ``perform``:
+its name in errors is that of the class. Those with layers are in ``overlays``. Imported by the
+builder: only cheap modules of the standard library here.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ class Step(Record):
     @property
     def said(self) -> str:
         """What errors call it: ``OverlayOrReadOnly`` is "overlay or read only"."""
-        return "".join(f" {each.lower()}" if each.isupper() else each for each in type(self).__name__).strip()
+        return "".join(
+            f" {each.lower()}" if each.isupper() else each for each in type(self).__name__
+        ).strip()
 
     @property
     def path_said(self) -> str:
@@ -106,7 +110,10 @@ class BindWithoutLinks(Bind):
 
 
 class Device(Step):
-    """Show a device of the machine in a directory that we have just made. Read-only, for its mode and times are the machine's."""
+    """Show a device of the machine in a directory that we have just made.
+
+    Read-only, for its mode and times are the machine's.
+    """
 
     source: str
     target: str
@@ -130,7 +137,10 @@ class ReadOnly(Step):
 
 
 class Protect(Step):
-    """Bind a path of /proc on itself, read-only, but for what the sandbox has of its own. Not every kernel has every one of them."""
+    """Bind a path of /proc on itself, read-only, but for what the sandbox has of its own.
+
+    Not every kernel has every one of them.
+    """
 
     path: str
     own: tuple[str, ...] = ()
@@ -158,7 +168,9 @@ class Mask(Step):
     def perform(self) -> None:
         """Mount nothing over it."""
         if os.path.isdir(self.path):
-            syscalls.mount("tmpfs", self.path, "tmpfs", Flag.RDONLY | Flag.NOSUID | Flag.NODEV | Flag.NOEXEC)
+            syscalls.mount(
+                "tmpfs", self.path, "tmpfs", Flag.RDONLY | Flag.NOSUID | Flag.NODEV | Flag.NOEXEC
+            )
         elif os.path.exists(self.path):
             syscalls.mount("/dev/null", self.path, "", Flag.BIND)
 
@@ -202,7 +214,9 @@ class Touch(Step):
 
 
 class Copy(Step):
-    """Make a private copy of a small file, for where no overlay fits: a file that is a mount point itself."""
+    """Make a private copy of a small file, for where no overlay fits: a file that is a mount point
+    itself.
+    """
 
     source: str
     target: str
@@ -215,7 +229,9 @@ class Copy(Step):
 
 
 class Mirror(Step):
-    """Make a directory that looks like ``source``; where its owner has no name in our user namespace, with our own rights."""
+    """Make a directory that looks like ``source``; where its owner has no name in our user
+    namespace, with our own rights.
+    """
 
     source: str
     target: str
@@ -241,7 +257,13 @@ class LimitDisk(Step):
         look = os.statvfs(self.path)
         size = self.size + (look.f_blocks - look.f_bfree) * look.f_frsize
         files = self.files + look.f_files - look.f_ffree
-        syscalls.mount("", self.path, "", Flag.REMOUNT | Flag.NOSUID | Flag.NODEV, f"size={size},nr_inodes={files}")
+        syscalls.mount(
+            "",
+            self.path,
+            "",
+            Flag.REMOUNT | Flag.NOSUID | Flag.NODEV,
+            f"size={size},nr_inodes={files}",
+        )
 
 
 class Write(Step):
@@ -257,7 +279,10 @@ class Write(Step):
 
 
 class CountFrom(Step):
-    """Have the next process of this pid namespace take the number behind one. A kernel without CHECKPOINT_RESTORE counts on."""
+    """Have the next process of this pid namespace take the number behind one.
+
+    A kernel without CHECKPOINT_RESTORE counts on.
+    """
 
     path: str
     number: int
@@ -288,15 +313,19 @@ class Hostname(Step):
 class Loopback(Step):
     """Bring the loopback interface up; the kernel then gives it 127.0.0.1 and ::1 by itself.
 
-    By ioctl(2) on any socket, as ifconfig does: a message of rtnetlink would have to be encoded by pyroute2 in another process, whose
-    start takes longer than a whole sandbox.
+    By ioctl(2) on any socket, as ifconfig does: a message of rtnetlink would have to be encoded by
+    pyroute2 in another process, whose start takes longer than a whole sandbox.
     """
 
     def perform(self) -> None:
         """Set its flag."""
         any_socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC, 0)
         try:
-            fcntl.ioctl(any_socket, _SIOCSIFFLAGS, b"lo".ljust(_IFNAMSIZ, b"\0") + _IFF_UP.to_bytes(2, sys.byteorder).ljust(24, b"\0"))
+            fcntl.ioctl(
+                any_socket,
+                _SIOCSIFFLAGS,
+                b"lo".ljust(_IFNAMSIZ, b"\0") + _IFF_UP.to_bytes(2, sys.byteorder).ljust(24, b"\0"),
+            )
         finally:
             any_socket.close()
 
@@ -307,7 +336,9 @@ class Loopback(Step):
 
 
 class Pivot(Step):
-    """Make ``path`` the root of this mount namespace and let go of the old one: pivot_root(2), its last example."""
+    """Make ``path`` the root of this mount namespace and let go of the old one: pivot_root(2), its
+    last example.
+    """
 
     path: str
     is_last = True

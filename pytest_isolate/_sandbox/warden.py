@@ -1,7 +1,9 @@
-"""Where there is no PID 1: a fork of pytest above a test, to which the kernel gives whom the test leaves behind, and who ends them.
+"""Where there is no PID 1: a fork of pytest above a test, to which the kernel gives whom the test
+leaves behind, and who ends them.
 
-It forks the test, tells pytest of it and of its end, says who is left, and kills whoever is. No test's code runs in it. When pytest
-says so, or is gone, it kills everybody below itself and leaves. Its own end, by whatever death, is the test's.
+It forks the test, tells pytest of it and of its end, says who is left, and kills whoever is. No
+test's code runs in it. When pytest says so, or is gone, it kills everybody below itself and leaves.
+Its own end, by whatever death, is the test's.
 """
 
 from __future__ import annotations
@@ -19,13 +21,16 @@ from pytest_isolate._sandbox.entry import Entry, close_all_but
 from pytest_isolate._sandbox.left_over import Question
 from pytest_isolate._sandbox.requests import Ended, Failed, Forked, KillAll, Message, receive
 
-_KILLING_LONGEST = 5.0  # seconds; who is still there then is not ours to kill, as a program with more rights is not
+# Seconds; who is still there then is not ours to kill, as a program with more rights is not
+_KILLING_LONGEST = 5.0
 _LOOK_AGAIN = 10  # milliseconds, while they die
 _DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
 
 
 def fork(entry: Entry, channel: wire.Channel, pytest: int) -> None:
-    """In a new fork of pytest: fork the test, which comes back from here. This process stays above it and never does.
+    """In a new fork of pytest: fork the test, which comes back from here.
+
+    This process stays above it and never does.
 
     ``pytest`` is a pidfd of it.
     """
@@ -77,7 +82,8 @@ class Warden:
         self._end_all()
 
     def _say(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
-        with contextlib.suppress(OSError):  # pytest is gone, or wants no more of it: the next look sees that
+        # pytest is gone, or wants no more of it: the next look sees that
+        with contextlib.suppress(OSError):
             message.send(self._channel, descriptors)
 
     def _look(self) -> bool:
@@ -128,7 +134,8 @@ class Warden:
         while self._has_children and time.monotonic() < until:
             below = tree.descendants(self._pid)
             for pid in below:
-                with contextlib.suppress(OSError):  # it ended meanwhile, or is a program with more rights than we have
+                # It ended meanwhile, or is a program with more rights than we have
+                with contextlib.suppress(OSError):
                     self._kill(pid, {self._pid, *below})
             poll = select.poll()
             poll.register(self._wake, select.POLLIN)
@@ -137,7 +144,9 @@ class Warden:
 
     def _kill(self, pid: int, ours: set[int]) -> None:
         """Kill a process if it still is one of ours, whose number may be another's by now."""
-        directory = os.open(str(pid), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._proc)
+        directory = os.open(
+            str(pid), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._proc
+        )
         try:
             if tree.parent(directory) in ours:
                 signal.pidfd_send_signal(directory, signal.SIGKILL)

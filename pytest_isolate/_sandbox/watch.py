@@ -1,10 +1,12 @@
-"""The parent's side of one running sandbox: wait on events until a test is over, by its own end or by ours.
+"""The parent's side of one running sandbox: wait on events until a test is over, by its own end or
+by ours.
 
-A test is over by its end frame, which a byte in a pipe of its own announces, the child's exit (pidfd), garbled frames, an OOM event of
-cgroup v1, or for what it has used up: processor time, memory where only looks limit it, its deadline (``Watch._is_over``). An end of the
-pipe proves nothing, for a grandchild may hold a copy, so nothing here waits for one. Nor is the exit of a child waited for that came to
-its end and left nobody behind: the kernel takes its memory apart while pytest goes on. One loop looks after any number of tests
-(``wait_for_one``).
+A test is over by its end frame, which a byte in a pipe of its own announces, the child's exit
+(pidfd), garbled frames, an OOM event of cgroup v1, or for what it has used up: processor time,
+memory where only looks limit it, its deadline (``Watch._is_over``). An end of the pipe proves
+nothing, for a grandchild may hold a copy, so nothing here waits for one. Nor is the exit of a child
+waited for that came to its end and left nobody behind: the kernel takes its memory apart while
+pytest goes on. One loop looks after any number of tests (``wait_for_one``).
 """
 
 from __future__ import annotations
@@ -33,10 +35,16 @@ STACK_SIGNAL = int(signal.SIGRTMAX)
 _LOOK_AT_BETWEEN = 1.0
 _LOOK_CLOSELY = 0.001
 _STACKS_LONGEST = 1.0
-_KILL_LONGEST = 0.05  # seconds from the count of an OOM kill to the end of its victim, or to where it can be seen on its way there
-_COUNT_LONGEST = 1.0  # seconds from an OOM event in which its kill is looked for closely; later ones are seen at the usual looks
+# Seconds from the count of an OOM kill to the end of its victim, or to where it can be seen on its
+# way there
+_KILL_LONGEST = 0.05
+# Seconds from an OOM event in which its kill is looked for closely; later ones are seen at the
+# usual looks
+_COUNT_LONGEST = 1.0
 _PF_EXITING = 0x4  # of include/linux/sched.h, in the flags of proc(5)'s stat
-ENTERING_LONGEST = 30.0  # seconds from the fork to the test's own code, before which a lock held by a thread of the parent can hang it
+# Seconds from the fork to the test's own code, before which a lock held by a thread of the parent
+# can hang it
+ENTERING_LONGEST = 30.0
 _LAST_WORDS = 2.0  # seconds from the end frame to the exit
 
 
@@ -63,32 +71,39 @@ def wait_for_one(watches: Sequence[Watch]) -> None:
 
 
 class Watch:
-    """Waits for the tests of one forked child, one after the other. Owns its pidfd and the reading ends of its pipes."""
+    """Waits for the tests of one forked child, one after the other.
+
+    Owns its pidfd and the reading ends of its pipes.
+    """
 
     def __init__(
-        self, child: Child, sandbox: Sandbox, ends: Ends, *, relays: Sequence[Relay] = (), forked: float | None = None,
+        self, child: Child, sandbox: Sandbox, ends: Ends, *, relays: Sequence[Relay] = (),
+        forked: float | None = None,
         debuggable: bool = False, trusted: bool = True,
     ) -> None:  # fmt: skip
         self._child, self.pid, self._pidfd = child, child.pid, child.pidfd
         self._sandbox = sandbox
         self._listener = Listener(ends, relays)
-        self._debuggable = debuggable  # whether a person can sit in front of it: then a debugger stops the clock
+        # Whether a person can sit in front of it: then a debugger stops the clock
+        self._debuggable = debuggable
         self._trusted = trusted  # else no tool of ours reads its memory for native stacks
         self._forked = forked  # None from the first of the test's own code on
         self._on_interrupt: Any = None  # what Ctrl-C did before a pause
-        self._oom_heard: float | None = None  # when the kernel last said that the limit of memory was hit
+        # When the kernel last said that the limit of memory was hit
+        self._oom_heard: float | None = None
         sandbox.beside.append(self._held)
         self.start(None)
 
     def start(
-        self, timeout: float | None, cpu_time: float | None = None, *, alarm: tuple[int, int] | None = None, goes_on: bool = False,
+        self, timeout: float | None, cpu_time: float | None = None, *,
+        alarm: tuple[int, int] | None = None, goes_on: bool = False,
         memory: int | None = None,
     ) -> None:  # fmt: skip
         """Begin to watch the child's test.
 
-        ``timeout`` is in seconds of wall time, ``cpu_time`` is the sandbox's total of processor time to stop at; ``alarm`` and
-        ``memory`` are as of ``Sampler``. With ``goes_on`` a child that came to the end of its test stays, for the next one; ``alive``
-        says whether it did.
+        ``timeout`` is in seconds of wall time, ``cpu_time`` is the sandbox's total of processor
+        time to stop at; ``alarm`` and ``memory`` are as of ``Sampler``. With ``goes_on`` a child
+        that came to the end of its test stays, for the next one; ``alive`` says whether it did.
         """
         self._exit = Exit(self.pid)
         self._phase = Phase.ENTERING
@@ -111,8 +126,12 @@ class Watch:
         return self._phase in {Phase.OVER, Phase.GONE}
 
     def descriptors(self) -> list[int]:
-        """List what wakes whoever waits: the child's exit, an OOM event, what it says of its end and on pytest's own output."""
-        return [fd for fd in (self._pidfd, self._sandbox.oom_event) if fd >= 0] + self._listener.waking
+        """List what wakes whoever waits: the child's exit, an OOM event, what it says of its end
+        and on pytest's own output.
+        """
+        return [
+            fd for fd in (self._pidfd, self._sandbox.oom_event) if fd >= 0
+        ] + self._listener.waking
 
     def _held(self) -> tuple[int, ...]:
         return (*([self._pidfd] if self._pidfd >= 0 else ()), *self._listener.descriptors)
@@ -130,12 +149,17 @@ class Watch:
         self._listener.hear(ready, self._exit)
         if self._phase is Phase.ENTERING and self._exit.frames:
             self._enter()
-        if self._debuggable and self._phase is Phase.RUNNING and self._exit.first("debugger") is not None:
+        if (
+            self._debuggable
+            and self._phase is Phase.RUNNING
+            and self._exit.first("debugger") is not None
+        ):
             self._pause()
         if self._is_over(ready):
             self._phase = Phase.OVER
             if not self._exit.wall_seconds:
-                # processor time first: what its process and our own look at it use from here on is not the test's
+                # processor time first: what its process and our own look at it use from here on is
+                # not the test's
                 self._exit.processor = self._sandbox.processor_seconds()
                 self._exit.wall_seconds = time.monotonic() - self._began
         elif (now := time.monotonic()) >= self._look_at_between_at:
@@ -145,8 +169,8 @@ class Watch:
     def _enter(self) -> None:
         """Begin the test's time, for it is inside.
 
-        When that was, its process says in a frame that our own code writes before any of the test's, by the clock that all share; it has
-        no say in the deadline.
+        When that was, its process says in a frame that our own code writes before any of the
+        test's, by the clock that all share; it has no say in the deadline.
         """
         now, entered = time.monotonic(), self._exit.frames[0]
         at = entered.get("at")
@@ -154,7 +178,10 @@ class Watch:
             self._began = at
         self._forked = None
         self._sampler.begin(traces=entered.get("traces") is True)
-        self._phase, self._deadline = Phase.RUNNING, None if self._timeout is None else now + self._timeout
+        self._phase, self._deadline = (
+            Phase.RUNNING,
+            (None if self._timeout is None else now + self._timeout),
+        )
 
     def _pause(self) -> None:
         self._phase, self._deadline = Phase.PAUSED, None
@@ -170,30 +197,46 @@ class Watch:
             exit_.cpu_exceeded = self._sandbox.cpu_seconds() > self._cpu_time
         if not exit_.cpu_exceeded:
             self._sampler.look(now, exit_)
-        exit_.timed_out = not exit_.was_stopped and self._deadline is not None and now >= self._deadline
+        exit_.timed_out = (
+            not exit_.was_stopped and self._deadline is not None and now >= self._deadline
+        )
         if exit_.was_stopped:
             self._stop()
         return exit_.was_stopped
 
     def _see_to_oom(self, ready: Container[int]) -> None:
-        """v1 says that it kills before it counts and before it has killed: the event is remembered, the counter alone is believed."""
+        """v1 says that it kills before it counts and before it has killed: the event is remembered,
+        the counter alone is believed.
+        """
         if self._sandbox.oom_event in ready:
             self._sandbox.hear_oom()
             self._oom_heard = time.monotonic()
         if self._oom_heard is not None and self._sandbox.out_of_memory():
             self._exit.out_of_memory = True
-            self._exit.killed_child = not is_ready(self._pidfd, _KILL_LONGEST) and not self._is_dying()
+            self._exit.killed_child = (
+                not is_ready(self._pidfd, _KILL_LONGEST) and not self._is_dying()
+            )
 
     def finish(self) -> Exit:
-        """End a child that has no further test, list the processes that it left behind, and tell all that is known.
+        """End a child that has no further test, list the processes that it left behind, and tell
+        all that is known.
 
         Also of a test that is not over: it ends here.
         """
         stays, exit_ = False, self._exit
         try:
             whole = self.over and exit_.ended and exit_.garbled is None
-            stays = self._goes_on and whole and not exit_.out_of_memory and exit_.first("raised") is None
-            if whole and not stays and not (exit_.finished and self._sandbox.is_empty(but=self.pid)):
+            stays = (
+                self._goes_on
+                and whole
+                and not exit_.out_of_memory
+                and exit_.first("raised") is None
+            )
+            if (
+                whole
+                and not stays
+                and not (exit_.finished and self._sandbox.is_empty(but=self.pid))
+            ):
                 is_ready(self._pidfd, _LAST_WORDS)
                 exit_.left_over, exit_.left_count, self._alone = self._sandbox.left_over()
         finally:
@@ -214,13 +257,17 @@ class Watch:
                 self._ask_for_stacks()
 
     def where(self, longest: float) -> str:
-        """Give what a test that was asked has written, waiting for it for at most so many seconds."""
+        """Give what a test that was asked has written, waiting for it for at most so
+        many seconds.
+        """
         if not self.over:
             self._listener.wait_for_stacks(longest)
         return self._listener.stacks
 
     def has_ended(self) -> bool:
-        """Whether there is nothing left to interrupt, by its own word or because it is gone, whether anybody has looked since or not."""
+        """Whether there is nothing left to interrupt, by its own word or because it is gone,
+        whether anybody has looked since or not.
+        """
         if not self.over:
             self._listener.drain(self._exit)
         return self.over or self._exit.ended or not self.alive
@@ -236,7 +283,10 @@ class Watch:
         return self._pidfd >= 0 and not is_ready(self._pidfd, 0)
 
     def leave(self) -> None:
-        """End a child that stayed. It was told to go, by the end of its commands, and may have shared fixtures to take down."""
+        """End a child that stayed.
+
+        It was told to go, by the end of its commands, and may have shared fixtures to take down.
+        """
         if self._pidfd >= 0:
             is_ready(self._pidfd, _LAST_WORDS)
             self._end()
@@ -246,17 +296,22 @@ class Watch:
             return  # a Ctrl-C came while it was ended
         self._listener.drain(self._exit)  # whether it is inside
         alone = self._exit.finished and self._alone
-        if not alone:  # else PID 1 is the builder's to kill, once we let go of its mounts: whoever is the last of them takes them apart
+        # Else PID 1 is the builder's to kill, once we let go of its mounts: whoever is the last of
+        # them takes them apart
+        if not alone:
             self._exit.processor = None
             self._sandbox.kill()
-        rootless = self._sandbox.recipe.namespaces & Clone.NEWUSER  # the go-between is the test's parent, and should be there to reap it
+        # The go-between is the test's parent, and should be there to reap it
+        rootless = self._sandbox.recipe.namespaces & Clone.NEWUSER
         inside = self._exit.frames or (rootless and is_ready(self._pidfd, _KILL_LONGEST))
-        if not inside or (alone and not rootless):  # a go-between that hangs on its way dies with nobody, and nobody with it
+        # A go-between that hangs on its way dies with nobody, and nobody with it
+        if not inside or (alone and not rootless):
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         self._exit.wall_seconds = self._exit.wall_seconds or time.monotonic() - self._began
         if alone:
-            self._child.reap_later(self._sandbox.reap_later)  # its status says no more than its end frame did
+            # Its status says no more than its end frame did
+            self._child.reap_later(self._sandbox.reap_later)
         else:
             self._exit.status = self._child.reap()
             self._sandbox.reap_strays()
@@ -268,25 +323,35 @@ class Watch:
         self._listener.close()
 
     def _look_at_between(self) -> None:
-        """End a go-between that somebody has stopped and whose test has ended: it is the one who would say so."""
-        if not self._sandbox.recipe.namespaces & Clone.NEWUSER or not ending.is_stopped(found := ending.state(self.pid)):
+        """End a go-between that somebody has stopped and whose test has ended: it is the one who
+        would say so.
+        """
+        if not self._sandbox.recipe.namespaces & Clone.NEWUSER or not ending.is_stopped(
+            found := ending.state(self.pid)
+        ):
             return
         if (test := self._test()) is not None and ending.has_ended(ending.state(test)):
-            ending.troubles.append(f"isolate: {ending.TEST} (pid {self.pid}) {found} behind its test: it was killed")
+            ending.troubles.append(
+                f"isolate: {ending.TEST} (pid {self.pid}) {found} behind its test: it was killed"
+            )
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def _stop(self) -> None:
         """Its time is over; what follows is ours: see where it stands, in Python and below."""
         self._exit.wall_seconds = time.monotonic() - self._began
         if not self._trusted:
-            self._exit.native = "none under profile='strict': to read them is to parse what a hostile test wrote"
+            self._exit.native = (
+                "none under profile='strict': to read them is to parse what a hostile test wrote"
+            )
         elif (pid := self._test()) is not None:
             self._exit.native = native.stacks(pid)
         self._ask_for_stacks()  # the signal for it ends many a call in C, so it comes last
         self._listener.wait_for_stacks(_STACKS_LONGEST)
 
     def _is_dying(self) -> bool:
-        """Whether the test's own process is on its way out, which takes longer the more memory it holds."""
+        """Whether the test's own process is on its way out, which takes longer the more memory it
+        holds.
+        """
         try:
             with open(f"/proc/{self._test()}/stat", "rb", buffering=0) as file:
                 fields = file.readall().rpartition(b")")[2].split()
@@ -302,7 +367,9 @@ class Watch:
             return next(map(int, file.read().split()), None)
 
     def _ask_for_stacks(self) -> None:
-        """Have faulthandler, in the child's signal handler, write every thread's stack; it needs no interpreter lock."""
+        """Have faulthandler, in the child's signal handler, write every thread's stack; it needs no
+        interpreter lock.
+        """
         entered = self._exit.first("entered")
         if entered is None:  # not yet inside: our own child, or the go-between, hangs
             signal.pidfd_send_signal(self._pidfd, STACK_SIGNAL)

@@ -1,7 +1,8 @@
-"""Messages between pytest and the builder: a kind and fields of text in one packet, descriptors beside it.
+"""Messages between pytest and the builder: a kind and fields of text in one packet, descriptors
+beside it.
 
-These two trust each other: no test's code runs in them. Imported by the builder, which is to start fast: this does without ``json``,
-``socket`` and what these import.
+These two trust each other: no test's code runs in them. Imported by the builder, which is to start
+fast: this does without ``json``, ``socket`` and what these import.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ TYPE_CHECKING = False  # importing typing for it would make the builder larger
 if TYPE_CHECKING:
     Message = list[str]  # what it is, then its fields
 
-# Not socket.socket, in whose place pytest-socket puts a class that refuses and gevent one that switches greenlets.
+# Not socket.socket, in whose place pytest-socket puts a class that refuses and gevent one that
+# switches greenlets.
 Channel = _socket.socket
 
 LARGEST = 1 << 20  # bytes; a sandbox's steps with hundreds of mounts are a fifth of it
@@ -24,7 +26,9 @@ _ROOM = _socket.CMSG_SPACE(MOST_DESCRIPTORS * _INT)
 
 
 def requests() -> Channel:
-    """In a process of ours, at its beginning: the channel that it was started with as standard input, which is /dev/null from here on."""
+    """In a process of ours, at its beginning: the channel that it was started with as standard
+    input, which is /dev/null from here on.
+    """
     channel = Channel(fileno=os.dup(0))
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
@@ -32,7 +36,9 @@ def requests() -> Channel:
     return channel
 
 
-def send(channel: Channel, kind: str, *fields: str | int, descriptors: tuple[int, ...] = ()) -> None:
+def send(
+    channel: Channel, kind: str, *fields: str | int, descriptors: tuple[int, ...] = ()
+) -> None:
     """Send one message. Raises ``OSError`` when the other end is gone."""
     data = "\0".join([kind, *map(str, fields)]).encode("utf-8", "surrogateescape")
     numbers = b"".join(fd.to_bytes(_INT, sys.byteorder) for fd in descriptors)
@@ -43,7 +49,9 @@ def receive(channel: Channel) -> tuple[Message, list[int]] | None:
     """Wait for one message; None when the other end is gone. The descriptors come close-on-exec."""
     try:
         data, ancillary, *_ = channel.recvmsg(LARGEST, _ROOM, _socket.MSG_CMSG_CLOEXEC)
-    except ConnectionResetError:  # it left without reading what we had said, which the kernel tells once, before what it had said itself
+    except ConnectionResetError:
+        # It left without reading what we had said, which the kernel tells once, before what it had
+        # said itself
         data, ancillary, *_ = channel.recvmsg(LARGEST, _ROOM, _socket.MSG_CMSG_CLOEXEC)
     descriptors = [
         int.from_bytes(numbers[at : at + _INT], sys.byteorder)

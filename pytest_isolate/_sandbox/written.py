@@ -22,15 +22,19 @@ _COPIED = "/dev/shm"  # where some machines have no overlay
 class Known:
     """What a directory that is taken apart had when the test began, as PID 1 wrote it down.
 
-    A test that is root can reach the private file system by a file handle, so this is believed no more than what a test wrote.
+    A test that is root can reach the private file system by a file handle, so this is believed no
+    more than what a test wrote.
     """
 
-    copies: dict[str, tuple[int, int]] = field(default_factory=dict)  # relative path -> inode and change time of the copy
+    # Relative path -> inode and change time of the copy
+    copies: dict[str, tuple[int, int]] = field(default_factory=dict)
     others: frozenset[str] = frozenset()  # names of all other things
     read_only: tuple[str, ...] = ()  # files that were too large to copy, or unreadable
 
     def unwritten(self, private: int, relative: str) -> Iterator[str]:
-        """Relative paths in the directory that are as they were, or of which a layer of its own tells."""
+        """Relative paths in the directory that are as they were, or of which a layer of its own
+        tells.
+        """
         yield from self.others
         changed = set()
         for path in self.copies:
@@ -65,17 +69,25 @@ class Written:
         return private_path(self.uppers, path) is not None
 
     def find(self, private: int, path: str) -> str | None:
-        """Where in the private file system the written files of an absolute path of the sandbox are."""
+        """Where in the private file system the written files of an absolute path of the sandbox
+        are.
+        """
         relative = private_path(self.uppers, path)
         for each in self.apart:
-            if relative is not None and relative == os.path.join(each.place, below := os.path.relpath(path, each.path)) and below != ".":
+            if (
+                relative is not None
+                and relative == os.path.join(each.place, below := os.path.relpath(path, each.path))
+                and below != "."
+            ):
                 name, _, rest = below.partition("/")
                 if _is_directory(private, layer := f"{each.layers}/{name}{_UPPER}"):
                     return os.path.join(layer, rest) if rest else layer
         return relative
 
     def layers(self, private: int) -> Iterator[tuple[str, str, Known | None]]:
-        """Each private directory: its path inside, where it is, and of one that is taken apart what it had."""
+        """Each private directory: its path inside, where it is, and of one that is taken apart what
+        it had.
+        """
         apart = {each.place: each for each in self.apart}
         for path, relative in self.uppers:
             if (each := apart.get(relative)) is None:
@@ -90,7 +102,8 @@ class Written:
         for path, relative in self.uppers:
             if path != _COPIED:
                 continue
-            if (fd := open_file(private, f"{relative.removesuffix('.upper')}.left_out")) is None:  # nothing was, as nearly always
+            # Nothing was, as nearly always
+            if (fd := open_file(private, f"{relative.removesuffix('.upper')}.left_out")) is None:
                 continue
             with open(fd, "rb", buffering=0) as file:
                 names = os.fsdecode(file.read(_LARGEST_NAMES) or b"").split("\0")
@@ -99,7 +112,11 @@ class Written:
 
     def too_large(self, private: int) -> list[str]:
         """Files that could not be written because they were too large to copy."""
-        return [os.path.join(each.path, name) for each in self.apart for name in _known(private, each).read_only]
+        return [
+            os.path.join(each.path, name)
+            for each in self.apart
+            for name in _known(private, each).read_only
+        ]
 
 
 def _is_directory(private: int, relative: str) -> bool:
@@ -124,9 +141,14 @@ def _known(private: int, apart: Apart) -> Known:
     try:
         with open(fd, "rb") as file:
             text = os.fsdecode(file.read(_LARGEST))
-        lines = [(kind, int(inode), int(changed), name) for kind, inode, changed, name in (line.split(" ", 3) for line in text.split("\0"))]
+        lines = [
+            (kind, int(inode), int(changed), name)
+            for kind, inode, changed, name in (line.split(" ", 3) for line in text.split("\0"))
+        ]
         copies = {name: (inode, changed) for kind, inode, changed, name in lines if kind == "copy"}
-        others, read_only = ([name for kind, _, _, name in lines if kind == what] for what in ("other", "read_only"))
+        others, read_only = (
+            [name for kind, _, _, name in lines if kind == what] for what in ("other", "read_only")
+        )
         return Known(copies, frozenset(others), tuple(read_only))
     except (OSError, ValueError):  # not as PID 1 wrote it
         return Known()

@@ -1,4 +1,6 @@
-"""What of a run needs the kernel: the machine as it is, the keeper of sandboxes, the plans made so far."""
+"""What of a run needs the kernel: the machine as it is, the keeper of sandboxes, the plans made so
+far.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ class Machine:
             self.host: Host = host.look(self.seen_mounts)
         try:
             self.kernel_log: KernelLog | None = KernelLog()
-        except OSError:  # not for this caller: then a memory violation says less, as docs/limitations.md has it
+        except OSError:
+            # Not for this caller: then a memory violation says less, as docs/limitations.md has it
             self.kernel_log = None
         self.children: Children = Children()
         self.parent: Parent = Parent()
@@ -44,7 +47,8 @@ class Machine:
         self.plans: dict[tuple[object, ...], Plan] = {}
         self.huge_pages: Exchange = Exchange()
         self.openmp: OpenMP = OpenMP()
-        self.network_kernel: Kernel | None = None  # what it has for networks of hosts, if a test has asked for one
+        # What it has for networks of hosts, if a test has asked for one
+        self.network_kernel: Kernel | None = None
 
     def let_go(self) -> None:
         """Let go of everything besides the keeper."""
@@ -61,7 +65,9 @@ class Machine:
 
     def look_again(self) -> None:
         """Forget the plans if the machine's mounts or its /etc/hosts changed."""
-        if (mounts := self.table.visible()) is not self.seen_mounts or names.seen() != self.host.hosts:
+        if (
+            mounts := self.table.visible()
+        ) is not self.seen_mounts or names.seen() != self.host.hosts:
             self.seen_mounts = mounts
             self.host = host.look(mounts)
             self.plans.clear()

@@ -1,4 +1,6 @@
-"""The plans of a run's sandboxes: each is made once, and again when the machine, or what tests reach, has changed."""
+"""The plans of a run's sandboxes: each is made once, and again when the machine, or what tests
+reach, has changed.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,10 @@ from pytest_isolate._session.run import Run, working_directory
 
 
 def _servers(run: Run, spec: Spec) -> tuple[Server, ...]:
-    """Find what a test with these keywords reaches now. Raises ``StepFailedError`` and ``BadValueError``."""
+    """Find what a test with these keywords reaches now.
+
+    Raises ``StepFailedError`` and ``BadValueError``.
+    """
     found: tuple[Server, ...] = ()
     if spec.reaches_fixtures:
         found = run.forwarding.servers(run.changes, run.foreign_children(), spec.named_fresh)
@@ -34,22 +39,38 @@ def _servers(run: Run, spec: Spec) -> tuple[Server, ...]:
     try:
         return tuple(dict.fromkeys((*found, *run.forwarding.others(spec.forward.others))))
     except NobodyThereError as error:
-        raise BadValueError(f"isolate: forward={spec.forward} ({spec.origin('forward')}): {error}") from None
+        raise BadValueError(
+            f"isolate: forward={spec.forward} ({spec.origin('forward')}): {error}"
+        ) from None
 
 
 def plan_for(run: Run, spec: Spec, session: pytest.Session) -> Plan:
-    """Make the plan for a spec, once. Raises ``StepFailedError``, and ``BadValueError`` where nobody is where it forwards to."""
+    """Make the plan for a spec, once.
+
+    Raises ``StepFailedError``, and ``BadValueError`` where nobody is where it forwards to.
+    """
     machine = run.machine
     machine.look_again()
     servers = _servers(run, spec)
     sockets = tuple(server for server in servers if server.place.kind == UNIX)
-    hosts = tuple((str(server.place.address), server.name) for server in servers if server.name is not None and spec.networking.is_own)
+    hosts = tuple(
+        (str(server.place.address), server.name)
+        for server in servers
+        if server.name is not None and spec.networking.is_own
+    )
     if (topology := spec.networking.topology) is not None:
         hosts += topology.names
         _check_mover(run, spec)
     key = (*spec.recipe_key, sockets, hosts)
     if key not in machine.plans:
-        plan = planning.plan(spec, machine.host, Root(), likely_places(run, session.items), sockets=sockets, hosts=hosts)
+        plan = planning.plan(
+            spec,
+            machine.host,
+            Root(),
+            likely_places(run, session.items),
+            sockets=sockets,
+            hosts=hosts,
+        )
         if (lacking := strictness.missing(spec)) is not None:
             plan.missing += (lacking,)
             plan.walls = tuple(each for each in plan.walls if each != "strict")
@@ -58,20 +79,26 @@ def plan_for(run: Run, spec: Spec, session: pytest.Session) -> Plan:
         if topology is not None and (lacking := _lacks_for(run, topology)) is not None:
             plan.missing += (lacking,)
         machine.plans[key] = plan
-    relayed = tuple(server for server in servers if spec.networking.is_own and server.place.kind != UNIX)
+    relayed = tuple(
+        server for server in servers if spec.networking.is_own and server.place.kind != UNIX
+    )
     if not relayed:
         return machine.plans[key]
-    if (with_servers := (*key, relayed)) not in machine.plans:  # the same recipe: what is reached is no part of the sandbox
+    # The same recipe: what is reached is no part of the sandbox
+    if (with_servers := (*key, relayed)) not in machine.plans:
         machine.plans[with_servers] = replace(machine.plans[key], servers=relayed)
     return machine.plans[with_servers]
 
 
 def _check_mover(run: Run, spec: Spec) -> None:
-    """Refuse another user: who goes from host to host has rights for it, which as root of the machine only root may have."""
+    """Refuse another user: who goes from host to host has rights for it, which as root of the
+    machine only root may have.
+    """
     if spec.user is not None and not run.machine.host.rootless and resolve_user(spec.user)[0] != 0:
         raise BadValueError(
-            f"isolate: user={spec.user!r} ({spec.origin('user')}): with net={spec.net!r} a test has the right to go from host to host "
-            "(CAP_SYS_ADMIN), which as root of the machine no other user may have: run pytest as that user"
+            f"isolate: user={spec.user!r} ({spec.origin('user')}): with net={spec.net!r} a test has"
+            " the right to go from host to host (CAP_SYS_ADMIN), which as root of the machine no"
+            " other user may have: run pytest as that user"
         )
 
 
@@ -80,7 +107,9 @@ def _lacks_for(run: Run, topology: Topology) -> Missing | None:
 
     machine = run.machine
     if machine.network_kernel is None:
-        machine.network_kernel = needs.Kernel((machine.host.uid, machine.host.gid) if machine.host.rootless else None)
+        machine.network_kernel = needs.Kernel(
+            (machine.host.uid, machine.host.gid) if machine.host.rootless else None
+        )
     return machine.network_kernel.missing(topology)
 
 
@@ -94,8 +123,17 @@ def bare_plan_for(run: Run, spec: Spec) -> Plan:
 
 
 def likely_places(run: Run, items: Sequence[pytest.Item] = ()) -> list[str]:
-    """Name directories that tests are likely to write in or below, the one for temporary files first."""
-    found = [tempfile.gettempdir(), working_directory(), str(run.config.rootpath), os.path.expanduser("~"), "/var/tmp", sys.prefix]
+    """Name directories that tests are likely to write in or below, the one for temporary files
+    first.
+    """
+    found = [
+        tempfile.gettempdir(),
+        working_directory(),
+        str(run.config.rootpath),
+        os.path.expanduser("~"),
+        "/var/tmp",
+        sys.prefix,
+    ]
     found += dict.fromkeys(str(item.path.parent) for item in items)
     told = (
         run.config.getoption("basetemp", None),

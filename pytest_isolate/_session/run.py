@@ -1,4 +1,6 @@
-"""What the isolated tests of one pytest run share: defaults, the machine, the keeper, and their results."""
+"""What the isolated tests of one pytest run share: defaults, the machine, the keeper, and their
+results.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ def _rules_of(config: pytest.Config) -> Rules | None:
 
 def working_directory() -> str:
     """Where pytest stands. Raises ``StepFailedError``."""
-    with Step("find", "the directory in which pytest stands, which a fixture or a test may have removed"):
+    with Step(
+        "find", "the directory in which pytest stands, which a fixture or a test may have removed"
+    ):
         return os.getcwd()
 
 
@@ -66,40 +70,54 @@ class Run:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.all = bool(config.getoption("isolate_all"))
-        self.reports = bool(config.getoption("isolate_report") or config.getoption("isolate_html"))  # whether details are for anybody
+        # Whether details are for anybody
+        self.reports = bool(config.getoption("isolate_report") or config.getoption("isolate_html"))
         self._defaults: Defaults | None = None
         self._rules = _rules_of(config)
-        if self._rules is not None or options.given(config):  # a bad value there ends the run before it starts
+        # A bad value there ends the run before it starts
+        if self._rules is not None or options.given(config):
             self.defaults.check()
         self._reporting: Reporting | None = None
-        if any(config.getoption(name) for name in options.REPORTING):  # what cannot be read or written is said at the start
+        # What cannot be read or written is said at the start
+        if any(config.getoption(name) for name in options.REPORTING):
             self._reporting = self.reporting
         self.entries: list[Entry] = []
-        self.foreign_entries: dict[tuple[object, ...], dict[str, object]] = {}  # of xdist's workers, as JSON
+        # Of xdist's workers, as JSON
+        self.foreign_entries: dict[tuple[object, ...], dict[str, object]] = {}
         self._inherited: Inherited | None = None
         self._played: Played | None = None
         self._forwarding: Forwarding | None = None
-        self.stream_flags: dict[int, int] = {}  # of pytest's standard streams, as fcntl(2) says, before a test could change them
-        self.wider: set[pytest.FixtureDef[Any]] = set()  # fixtures that pytest has set up, now or before
+        # Of pytest's standard streams, as fcntl(2) says, before a test could change them
+        self.stream_flags: dict[int, int] = {}
+        # Fixtures that pytest has set up, now or before
+        self.wider: set[pytest.FixtureDef[Any]] = set()
         self.fixture_threads: dict[str, Started] = {}
         self.forked: set[int] = set()  # tests' processes, of which some may still be there
-        self.held: list[Callable[[], Iterable[int]]] = []  # what else is open for tests that no test may inherit
-        self.changes = 0  # how often pytest has run code of fixtures, tests or hooks that a later test may find the traces of
+        # What else is open for tests that no test may inherit
+        self.held: list[Callable[[], Iterable[int]]] = []
+        # How often pytest has run code of fixtures, tests or hooks that a later test may find the
+        # traces of
+        self.changes = 0
         self.before_change: list[Callable[[], None]] = []  # who has to be out of the way of that
         self._indexes: dict[int, int] = {}  # of the session's tests, by id
-        #: Kinds of sandboxes that were built before: what of those fails from then on is broken, not missing.
+        #: Kinds of sandboxes that were built before: what of those fails from then on is broken,
+        #: not missing.
         self.worked: set[tuple[object, ...]] = set()
-        self.refused: set[tuple[object, ...]] = set()  # those that were tried in the place of others, and could not be built
+        # Those that were tried in the place of others, and could not be built
+        self.refused: set[tuple[object, ...]] = set()
         self._any_isolated: bool | None = None
         self._machine: Machine | None = None
         self.on_terminate: OnTerminate | None = None
         self.said_of_plugins: set[str] = set()
         self.said_of_copies = False  # what sandboxes lack of shared memory
         self.said_of_output = False  # that pytest's own cannot be written to
-        self.said_remedies: dict[str, str] = {}  # what helps -> the first test that it would have helped
+        # What helps -> the first test that it would have helped
+        self.said_remedies: dict[str, str] = {}
 
     def change(self) -> None:
-        """While no test runs: somebody's code is to run in pytest, of which a later test may find the traces."""
+        """While no test runs: somebody's code is to run in pytest, of which a later test may find
+        the traces.
+        """
         self.changes += 1
         for each in self.before_change:
             each()
@@ -124,7 +142,9 @@ class Run:
             self._keep(text, str(report.nodeid))
 
     def to_controller(self, output: dict[str, object]) -> None:
-        """Under xdist, at a worker's end: what went with no report, such as the entry of a test that ended the run."""
+        """Under xdist, at a worker's end: what went with no report, such as the entry of a test
+        that ended the run.
+        """
         from pytest_isolate._report import travel  # noqa: PLC0415
 
         output[_REST] = [travel.pack(each) for each in self.entries]
@@ -143,18 +163,31 @@ class Run:
         try:
             key, entry = travel.unpack(text)
         except ValueError as error:  # a worker on another machine may have another version
-            said = pytest.PytestWarning(f"isolate: the entry of {nodeid or 'a test'} that a worker sent is none: {error}")
-            message = warnings.WarningMessage(said, pytest.PytestWarning, nodeid.partition("::")[0], 1)
-            kwargs = {"warning_message": message, "nodeid": nodeid, "when": "runtest", "location": None}
+            said = pytest.PytestWarning(
+                f"isolate: the entry of {nodeid or 'a test'} that a worker sent is none: {error}"
+            )
+            message = warnings.WarningMessage(
+                said, pytest.PytestWarning, nodeid.partition("::")[0], 1
+            )
+            kwargs = {
+                "warning_message": message,
+                "nodeid": nodeid,
+                "when": "runtest",
+                "location": None,
+            }
             self.config.hook.pytest_warning_recorded.call_historic(kwargs=kwargs)
         else:
             self.foreign_entries[key] = entry
 
     @property
     def reporting(self) -> Reporting:
-        """What is told of the run. Raises ``pytest.UsageError`` for what cannot be read or written."""
+        """What is told of the run.
+
+        Raises ``pytest.UsageError`` for what cannot be read or written.
+        """
         if self._reporting is None:
-            from pytest_isolate._report.reporting import Reporting  # noqa: PLC0415 - a run without isolated tests does without
+            # A run without isolated tests does without
+            from pytest_isolate._report.reporting import Reporting  # noqa: PLC0415
 
             self._reporting = Reporting(self.config)
         return self._reporting
@@ -163,7 +196,8 @@ class Run:
     def defaults(self) -> Defaults:
         """Command line and ini file, read when they are needed."""
         if self._defaults is None:
-            from pytest_isolate._config.spec import Defaults  # noqa: PLC0415 - for isolated tests only
+            # For isolated tests only
+            from pytest_isolate._config.spec import Defaults  # noqa: PLC0415
 
             self._defaults = Defaults(self.config, self._rules)
         return self._defaults
@@ -177,7 +211,9 @@ class Run:
         return self.all
 
     def unmatched_rules(self, items: Sequence[pytest.Item]) -> Iterator[str]:
-        """Yield a sentence for each rule that names something in a collected file which is not in it."""
+        """Yield a sentence for each rule that names something in a collected file which is not in
+        it.
+        """
         if self._rules is not None:
             yield from self._rules.unmatched([str(item.nodeid) for item in items])
 
@@ -188,21 +224,33 @@ class Run:
         return self._any_isolated
 
     @contextlib.contextmanager
-    def noting(self, definition: pytest.FixtureDef[object], session: pytest.Session) -> Iterator[None]:
-        """Remember which memory a fixture of a wider scope shares, and which threads it starts, which a copy of it lacks."""
+    def noting(
+        self, definition: pytest.FixtureDef[object], session: pytest.Session
+    ) -> Iterator[None]:
+        """Remember which memory a fixture of a wider scope shares, and which threads it starts,
+        which a copy of it lacks.
+        """
         if not self.any_isolated(session):
             yield
             return
         self.inherited.before_fixture()
-        before, threads, started_before = sockets(), set(threading.enumerate()), self.forwarding.before_fixture()
+        before, threads, started_before = (
+            sockets(),
+            set(threading.enumerate()),
+            self.forwarding.before_fixture(),
+        )
         try:
             yield
         finally:
             opened = sockets() - before
             self.forwarding.after_fixture(definition.argname, started_before, opened)
-            self.inherited.look_for_mappings(f"made by the {definition.scope}-scoped fixture {definition.argname!r}")
+            self.inherited.look_for_mappings(
+                f"made by the {definition.scope}-scoped fixture {definition.argname!r}"
+            )
             if started := set(threading.enumerate()) - threads:
-                self.fixture_threads[definition.argname] = Started(definition.scope, tuple(started), bool(opened))
+                self.fixture_threads[definition.argname] = Started(
+                    definition.scope, tuple(started), bool(opened)
+                )
 
     @property
     def machine(self) -> Machine:
@@ -211,8 +259,10 @@ class Run:
             from pytest_isolate._session.machine import Machine  # noqa: PLC0415 - knows the kernel
 
             self._machine = Machine()
-            if not hasattr(self.config, "workerinput"):  # xdist's workers are ended by their controller
-                from pytest_isolate._session.interruption import OnTerminate  # noqa: PLC0415 - knows the kernel
+            # xdist's workers are ended by their controller
+            if not hasattr(self.config, "workerinput"):
+                # Knows the kernel
+                from pytest_isolate._session.interruption import OnTerminate  # noqa: PLC0415
 
                 self.on_terminate = OnTerminate()
         return self._machine
@@ -221,7 +271,8 @@ class Run:
     def inherited(self) -> Inherited:
         """What tests inherit of what is open."""
         if self._inherited is None:
-            from pytest_isolate._session.inherited import Inherited  # noqa: PLC0415 - knows the kernel
+            # Knows the kernel
+            from pytest_isolate._session.inherited import Inherited  # noqa: PLC0415
 
             self._inherited = Inherited()
         return self._inherited
@@ -230,7 +281,8 @@ class Run:
     def forwarding(self) -> Forwarding:
         """The servers that tests reach."""
         if self._forwarding is None:
-            from pytest_isolate._forward.forwarding import Forwarding  # noqa: PLC0415 - knows the kernel
+            # Knows the kernel
+            from pytest_isolate._forward.forwarding import Forwarding  # noqa: PLC0415
             from pytest_isolate._pytest import plugins  # noqa: PLC0415
 
             self._forwarding = Forwarding(plugins.listeners(self.config))
@@ -240,7 +292,8 @@ class Run:
     def played(self) -> Played:
         """Hooks that are called here too for tests that run elsewhere."""
         if self._played is None:
-            from pytest_isolate._messages.played import Played  # noqa: PLC0415 - for isolated tests only
+            # For isolated tests only
+            from pytest_isolate._messages.played import Played  # noqa: PLC0415
 
             self._played = Played(self.config)
         return self._played
@@ -253,11 +306,16 @@ class Run:
         return environment.look() if self._machine is None else self._machine.host.here
 
     def builders_death(self, *, died: bool = False) -> str | None:
-        """How the builder died; None if it lives. ``died``: a test did in the way that tests die by that."""
+        """How the builder died; None if it lives.
+
+        ``died``: a test did in the way that tests die by that.
+        """
         return None if self._machine is None else self._machine.keeper.death(0.05 if died else 0.0)
 
     def index_of(self, item: pytest.Item | None) -> int:
-        """Where a test stands among the session's; -1 for none, and for one that somebody's loop made."""
+        """Where a test stands among the session's; -1 for none, and for one that somebody's loop
+        made.
+        """
         if item is None:
             return -1
         if not self._indexes:
@@ -265,11 +323,15 @@ class Run:
         return self._indexes.get(id(item), -1)
 
     def knows(self, item: pytest.Item) -> bool:
-        """Whether a test is one of the session's, so that a child can be told by number which it is."""
+        """Whether a test is one of the session's, so that a child can be told by number which it
+        is.
+        """
         return self.index_of(item) >= 0
 
     def processes(self) -> Stats:
-        """Return the children of pytest when a test is forked, as ``own_processes.stats`` has them: not our helper, nor other tests."""
+        """Return the children of pytest when a test is forked, as ``own_processes.stats`` has them:
+        not our helper, nor other tests.
+        """
         from pytest_isolate._forking import own_processes  # noqa: PLC0415 - for isolated tests only
 
         return own_processes.stats(self.foreign_children())
@@ -292,7 +354,14 @@ class Run:
         machine = self.machine
         log = set() if machine.kernel_log is None else {machine.kernel_log.fd}
         held = {fd for each in self.held for fd in each()}
-        return {machine.table.fd, machine.children.fd, *log, *held, *machine.keeper.descriptors(), *self.forwarding.descriptors()}
+        return {
+            machine.table.fd,
+            machine.children.fd,
+            *log,
+            *held,
+            *machine.keeper.descriptors(),
+            *self.forwarding.descriptors(),
+        }
 
     def close(self) -> list[str]:
         """Unmake everything. Gives sentences on what would not end."""

@@ -1,7 +1,8 @@
-"""What outlives a sandbox: pytest's cache, Hypothesis's examples, JUnit's properties, a failing test's ``tmp_path``.
+"""What outlives a sandbox: pytest's cache, Hypothesis's examples, JUnit's properties, a failing
+test's ``tmp_path``.
 
-Everything here was written by a test, so nothing is believed: files are copied by descriptor, capped, never through a link
-(``_sandbox.salvage``), texts are checked to be texts.
+Everything here was written by a test, so nothing is believed: files are copied by descriptor,
+capped, never through a link (``_sandbox.salvage``), texts are checked to be texts.
 """
 
 from __future__ import annotations
@@ -24,14 +25,20 @@ from pytest_isolate._test.states import Finished, Refused, reader_of
 _MOST_PROPERTIES = 10_000
 _LONGEST_NAME = 150
 _LONGEST_FILE_NAME = 255  # bytes, to Linux
-_NOT_ALL = " (not all of it: some is too large, not the test's to read, or below what is a link by now)"
+_NOT_ALL = (
+    " (not all of it: some is too large, not the test's to read, or below what is a link by now)"
+)
 _MOST_LEFT_OUT = 3  # that are named
-_WHOSE = frozenset({"name", "classname", "file", "line", "time"})  # what says in JUnit's file which test it was, and pytest's own figure
+# What says in JUnit's file which test it was, and pytest's own figure
+_WHOSE = frozenset({"name", "classname", "file", "line", "time"})
 _OWN_BASE = re.compile(r"pytest-\d+")
 
 
 def bring_back(ended: Finished) -> Iterator[str]:
-    """Put what a test wrote to the places that plain pytest would have written. Yields a sentence for what could not be."""
+    """Put what a test wrote to the places that plain pytest would have written.
+
+    Yields a sentence for what could not be.
+    """
     sandbox, plan, item = ended.sandbox, ended.plan, ended.test.item
     frame = ended.first("junit") or {}
     properties, attributes = _pairs(frame.get("properties")), _pairs(frame.get("attributes"))
@@ -40,8 +47,9 @@ def bring_back(ended: Finished) -> Iterator[str]:
         junit.say_again(item, [], own)
         if properties or len(own) < len(attributes):
             yield (
-                f"isolate: {item.nodeid} of profile='strict' set a property of the whole suite, or which test it is, in JUnit's file; "
-                "that is left out (record_property is for a test's own)"
+                f"isolate: {item.nodeid} of profile='strict' set a property of the whole suite, or"
+                " which test it is, in JUnit's file; that is left out (record_property is for a"
+                " test's own)"
             )
         return  # what a hostile test writes to the cache, later runs would read
     junit.say_again(item, properties, attributes)
@@ -49,10 +57,18 @@ def bring_back(ended: Finished) -> Iterator[str]:
     for place in places(item.config):
         try:
             relative = plan.written.find(sandbox.private, str(place))
-            if relative is not None and (other := merge_out(sandbox.private, relative, place, reader)):
-                yield f"isolate: what the test wrote to {place} could not be brought back: only one of the two {other!r} is a directory"
+            if relative is not None and (
+                other := merge_out(sandbox.private, relative, place, reader)
+            ):
+                yield (
+                    f"isolate: what the test wrote to {place} could not be brought back: only one"
+                    f" of the two {other!r} is a directory"
+                )
         except OSError as error:
-            yield f"isolate: what the test wrote to {place} could not be brought back: {error.strerror} ({error.filename})"
+            yield (
+                f"isolate: what the test wrote to {place} could not be brought back:"
+                f" {error.strerror} ({error.filename})"
+            )
 
 
 def _pairs(value: object) -> list[tuple[str, str]]:
@@ -62,7 +78,9 @@ def _pairs(value: object) -> list[tuple[str, str]]:
 
 
 def changes_of(ended: Finished | Refused) -> Changes:
-    """Read what the test did to the file system; of tests that share a sandbox, what was not there before it."""
+    """Read what the test did to the file system; of tests that share a sandbox, what was not there
+    before it.
+    """
     if isinstance(ended, Refused):
         return Changes()
     if ended.changes is None:
@@ -73,21 +91,43 @@ def changes_of(ended: Finished | Refused) -> Changes:
 
 
 def keep_all(ended: Finished, *, failed: bool) -> str | None:
-    """``--isolate-keep``: copy everything that the test wrote below ``--isolate-artifacts``. Returns a line that says where."""
+    """``--isolate-keep``: copy everything that the test wrote below ``--isolate-artifacts``.
+
+    Returns a line that says where.
+    """
     config, sandbox, plan = ended.test.item.config, ended.sandbox, ended.plan
     keep = config.getoption("isolate_keep")
     if not (keep == "all" or (keep == "failed" and failed)):
         return None
     if plan.is_bare:
-        return "what the test wrote is where it wrote it, for it had no file system of its own: nothing is kept"
-    folder, whole, reader = config.rootpath / config.getoption("isolate_artifacts"), True, reader_of(ended.test.run, ended.spec)
+        return (
+            "what the test wrote is where it wrote it, for it had no file system of its own:"
+            " nothing is kept"
+        )
+    folder, whole, reader = (
+        config.rootpath / config.getoption("isolate_artifacts"),
+        True,
+        reader_of(ended.test.run, ended.spec),
+    )
     target = folder / _file_name(ended)
     try:
         target = _free(folder, target.name)
         target.mkdir(parents=True)
         for path, relative, known in plan.written.layers(sandbox.private):
-            unwritten = frozenset() if known is None else frozenset(known.unwritten(sandbox.private, relative))
-            budget = copy_out(sandbox.private, relative, target, path.lstrip("/"), among=True, without=unwritten, reader=reader)
+            unwritten = (
+                frozenset()
+                if known is None
+                else frozenset(known.unwritten(sandbox.private, relative))
+            )
+            budget = copy_out(
+                sandbox.private,
+                relative,
+                target,
+                path.lstrip("/"),
+                among=True,
+                without=unwritten,
+                reader=reader,
+            )
             whole = whole and not (budget is not None and budget.spent)
     except OSError as error:
         return f"what the test wrote could not be kept in {target}: {error.strerror}"
@@ -95,18 +135,33 @@ def keep_all(ended: Finished, *, failed: bool) -> str | None:
 
 
 def keep_capture(ended: Finished, *, failed: bool) -> str | None:
-    """Copy what was captured of a failing test's network below ``--isolate-artifacts``. Returns a line that says where."""
-    sandbox, plan, topology, config = ended.sandbox, ended.plan, ended.spec.networking.topology, ended.test.item.config
+    """Copy what was captured of a failing test's network below ``--isolate-artifacts``.
+
+    Returns a line that says where.
+    """
+    sandbox, plan, topology, config = (
+        ended.sandbox,
+        ended.plan,
+        ended.spec.networking.topology,
+        ended.test.item.config,
+    )
     if not failed or topology is None or not topology.captures or plan.is_bare:
         return None
     from pytest_isolate._network import capture  # noqa: PLC0415 - for those who have one
 
-    folder, reader = config.rootpath / config.getoption("isolate_artifacts"), reader_of(ended.test.run, ended.spec)
+    folder, reader = (
+        config.rootpath / config.getoption("isolate_artifacts"),
+        reader_of(ended.test.run, ended.spec),
+    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         target = _free(folder, f"{_file_name(ended)}.capture")
         relative = plan.written.find(sandbox.private, capture.directory())
-        budget = None if relative is None else copy_out(sandbox.private, relative, folder, target.name, reader=reader)
+        budget = (
+            None
+            if relative is None
+            else copy_out(sandbox.private, relative, folder, target.name, reader=reader)
+        )
     except OSError as error:
         return f"the capture could not be kept in {folder}: {error.strerror}"
     if budget is None:
@@ -127,7 +182,9 @@ def _free(folder: Path, name: str) -> Path:
 
 
 def lost_files(ended: Finished) -> Iterator[str]:
-    """Yield a sentence for everything open that this test had not as it should; each is said once a run."""
+    """Yield a sentence for everything open that this test had not as it should; each is said once a
+    run.
+    """
     run = ended.test.run
     if (entered := ended.first("entered")) is not None:
         lost: Any = entered.get("lost") or ()
@@ -138,45 +195,68 @@ def lost_files(ended: Finished) -> Iterator[str]:
 
 
 def _left_out(paths: list[str]) -> str:
-    shown = ", ".join(path.encode("utf-8", "backslashreplace").decode() for path in paths[:_MOST_LEFT_OUT])
+    shown = ", ".join(
+        path.encode("utf-8", "backslashreplace").decode() for path in paths[:_MOST_LEFT_OUT]
+    )
     more = f" and {len(paths) - _MOST_LEFT_OUT} more" if len(paths) > _MOST_LEFT_OUT else ""
     return (
-        f"isolate: no sandbox has {shown}{more}: this machine takes no overlay for /dev/shm, so it is copied for each test, and files "
-        f'above {format_size(LARGEST)} (or {format_size(MOST)} in all) are not; bind=["/dev/shm"] shares the machine\'s'
+        f"isolate: no sandbox has {shown}{more}: this machine takes no overlay for /dev/shm, so it"
+        " is copied for each test, and files "
+        f'above {format_size(LARGEST)} (or {format_size(MOST)} in all) are not; bind=["/dev/shm"]'
+        " shares the machine's"
     )
 
 
 def lost_threads(ended: Finished) -> Iterator[str]:
-    """Yield a sentence for each shared fixture of this test whose threads its copy does not have; each is said once a run."""
+    """Yield a sentence for each shared fixture of this test whose threads its copy does not have;
+    each is said once a run.
+    """
     spec, requested = ended.spec, ended.requested
     if spec.fixtures == "fresh":
         return
     threads = ended.test.run.fixture_threads
-    for name in threads.keys() & {*getattr(ended.test.item, "fixturenames", ()), *requested.set_up.asked} - requested.fresh:
+    for name in (
+        threads.keys()
+        & {*getattr(ended.test.item, "fixturenames", ()), *requested.set_up.asked} - requested.fresh
+    ):
         started = threads.pop(name)
         alive = ", ".join(repr(thread.name) for thread in started.threads if thread.is_alive())
-        if alive and not (started.sockets and (not spec.networking.is_own or spec.reaches_fixtures)):  # a server, and the test can reach it
+        # A server, and the test can reach it
+        if alive and not (
+            started.sockets and (not spec.networking.is_own or spec.reaches_fixtures)
+        ):
             yield (
-                f"isolate: the {started.scope}-scoped fixture {name!r} started the thread {alive}, which runs in pytest and not in a "
-                f"sandbox's copy of it: if tests talk to it over the network, mark them net='host'; else "
-                f"fixtures=[{name!r}] starts it inside"
+                f"isolate: the {started.scope}-scoped fixture {name!r} started the thread {alive},"
+                " which runs in pytest and not in a sandbox's copy of it: if tests talk to it over"
+                f" the network, mark them net='host'; else fixtures=[{name!r}] starts it inside"
             )
 
 
 def _is_base(inside: Path, base: Path) -> bool:
-    """Whether it is the base of all ``tmp_path``, or one that the test made by itself, as it asked for a ``tmp_path`` while it ran."""
-    return inside == base or (inside.parent == base.parent and _OWN_BASE.fullmatch(inside.name) is not None)
+    """Whether it is the base of all ``tmp_path``, or one that the test made by itself, as it asked
+    for a ``tmp_path`` while it ran.
+    """
+    return inside == base or (
+        inside.parent == base.parent and _OWN_BASE.fullmatch(inside.name) is not None
+    )
 
 
 def keep_tmp_path(ended: Finished) -> str | None:
-    """Copy a failing test's ``tmp_path`` to where pytest would have left it. Returns a line that says where."""
+    """Copy a failing test's ``tmp_path`` to where pytest would have left it.
+
+    Returns a line that says where.
+    """
     sandbox, plan, config = ended.sandbox, ended.plan, ended.test.item.config
     frame = ended.first("tmp_path")
     if frame is None or not directories.keeps_failed_temporary(config):
         return None
     inside = Path(str(frame["path"]))
     base = directories.temporary_base(config)
-    if not _is_base(inside.parent, base) or inside.name in {"", ".", ".."} or len(os.fsencode(inside.name)) > _LONGEST_FILE_NAME:
+    if (
+        not _is_base(inside.parent, base)
+        or inside.name in {"", ".", ".."}
+        or len(os.fsencode(inside.name)) > _LONGEST_FILE_NAME
+    ):
         return None
     target, number, reader = base / inside.name, 0, reader_of(ended.test.run, ended.spec)
     try:
@@ -184,7 +264,15 @@ def keep_tmp_path(ended: Finished) -> str | None:
             number += 1
             target = base / f"{inside.name.rstrip('0123456789')}{number}"
         relative = plan.written.find(sandbox.private, str(inside))
-        budget = None if relative is None else copy_out(sandbox.private, relative, base, target.name, reader=reader)
+        budget = (
+            None
+            if relative is None
+            else copy_out(sandbox.private, relative, base, target.name, reader=reader)
+        )
     except OSError as error:
         return f"tmp_path could not be copied to {plain(str(target))}: {error.strerror}"
-    return None if budget is None else f"tmp_path is kept in {plain(str(target))}" + (_NOT_ALL if budget.spent else "")
+    return (
+        None
+        if budget is None
+        else f"tmp_path is kept in {plain(str(target))}" + (_NOT_ALL if budget.spent else "")
+    )

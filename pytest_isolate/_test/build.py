@@ -27,10 +27,16 @@ class Ready:
 
 
 def build(test: IsolatedTest, spec: Spec) -> Ready | Refused:
-    """Get a ready sandbox, or settle by ``on_missing`` what this machine cannot give. Raises ``StepFailedError``."""
+    """Get a ready sandbox, or settle by ``on_missing`` what this machine cannot give.
+
+    Raises ``StepFailedError``.
+    """
     run = test.run
     try:
-        refused = [_settle(test, spec, missing) for missing in plan_for(run, spec, test.item.session).missing]
+        refused = [
+            _settle(test, spec, missing)
+            for missing in plan_for(run, spec, test.item.session).missing
+        ]
         for each in reversed(refused):
             if each is not None:
                 return each
@@ -39,16 +45,24 @@ def build(test: IsolatedTest, spec: Spec) -> Ready | Refused:
     except BadValueError as error:  # nobody is where it forwards to
         return Refused(test, str(error), "keyword", spec)
     except StepFailedError as error:
-        if spec.kind in run.worked or error.errno in PASSING:  # not what this machine cannot give: no on_missing covers it
+        # Not what this machine cannot give: no on_missing covers it
+        if spec.kind in run.worked or error.errno in PASSING:
             raise
         reason = explain(error, run.here)
-        without = None if spec.on_missing == "warn" else _settle(test, spec, Missing("sandbox", reason, ""))
+        without = (
+            None
+            if spec.on_missing == "warn"
+            else _settle(test, spec, Missing("sandbox", reason, ""))
+        )
         return without or _do_with_less(test, spec, reason) or _do_without(test, spec, reason)
     return ready
 
 
 def _take(test: IsolatedTest, spec: Spec) -> Ready:
-    """Take or order a sandbox. When it fails and the machine's mounts changed meanwhile, or the builder died, do it once more."""
+    """Take or order a sandbox.
+
+    When it fails and the machine's mounts changed meanwhile, or the builder died, do it once more.
+    """
     run = test.run
     _have_temporary_base(test)  # before PID 1 looks what there is
     plan = plan_for(run, spec, test.item.session)
@@ -62,7 +76,10 @@ def _take(test: IsolatedTest, spec: Spec) -> Ready:
 
 
 def _taken(test: IsolatedTest, plan: Plan) -> Sandbox:
-    """Wait for a sandbox and for the ways to the servers that its test reaches. Raises ``StepFailedError``, with nothing left open."""
+    """Wait for a sandbox and for the ways to the servers that its test reaches.
+
+    Raises ``StepFailedError``, with nothing left open.
+    """
     machine = test.run.machine
     machine.revive()
     sandbox = machine.keeper.take(plan.recipe)
@@ -76,7 +93,10 @@ def _taken(test: IsolatedTest, plan: Plan) -> Sandbox:
 
 
 def _do_with_less(test: IsolatedTest, spec: Spec, reason: str) -> Ready | None:
-    """Get a sandbox that leaves out the one thing that cannot be had. None if nothing of the kind can. Raises ``StepFailedError``."""
+    """Get a sandbox that leaves out the one thing that cannot be had.
+
+    None if nothing of the kind can. Raises ``StepFailedError``.
+    """
     run = test.run
     for less in bare.less(spec):
         if less.kind in run.refused:
@@ -94,7 +114,9 @@ def _do_with_less(test: IsolatedTest, spec: Spec, reason: str) -> Ready | None:
 
 
 def _do_without(test: IsolatedTest, spec: Spec, reason: str) -> Ready:
-    """Get a sandbox without namespaces: the test has a process of its own, and what else needs no privilege. Raises ``StepFailedError``."""
+    """Get a sandbox without namespaces: the test has a process of its own, and what else needs no
+    privilege. Raises ``StepFailedError``.
+    """
     run = test.run
     plan = bare_plan_for(run, spec)
     test.troubles[:] = [_said(test, bare.sentence(spec, run.machine.host, plan, reason))]
@@ -120,5 +142,6 @@ def _said(test: IsolatedTest, sentence: str) -> str:
 def _have_temporary_base(test: IsolatedTest) -> None:
     """Make the base of all ``tmp_path``, or each child makes one of its own."""
     if "tmp_path_factory" in getattr(test.item, "fixturenames", ()):
-        with contextlib.suppress(OSError):  # somebody else's directory: pytest's own fixture says so, inside
+        # Somebody else's directory: pytest's own fixture says so, inside
+        with contextlib.suppress(OSError):
             directories.temporary_base(test.item.config)

@@ -39,7 +39,11 @@ def entry(state: Requested | Skipped | Refused | Finished | Judged) -> Entry:
         getattr(test.item.config, "workerinput", {}).get("workerid"),
         None if test.item.location[1] is None else test.item.location[1] + 1,
         _output(test.reports) if verdict is not None and verdict.violations else None,
-        None if verdict is None or verdict.broken is None else verdict.broken.removeprefix("isolate: "),
+        (
+            None
+            if verdict is None or verdict.broken is None
+            else verdict.broken.removeprefix("isolate: ")
+        ),
         () if plan is None else plan.walls,
         () if plan is None else plan.looked,
         () if facts is None else facts.servers,
@@ -48,8 +52,11 @@ def entry(state: Requested | Skipped | Refused | Finished | Judged) -> Entry:
 
 
 def _output(reports: list[pytest.TestReport]) -> str:
-    """Return what a test said, for whoever reads of its violations elsewhere than in the terminal."""
-    said = {text: name for report in reports for name, text in report.sections}  # later phases repeat what earlier ones said
+    """Return what a test said, for whoever reads of its violations elsewhere than in
+    the terminal.
+    """
+    # Later phases repeat what earlier ones said
+    said = {text: name for report in reports for name, text in report.sections}
     return "\n".join(f"{name}:\n{text.rstrip()}" for text, name in said.items())[:_OUTPUT_LARGEST]
 
 

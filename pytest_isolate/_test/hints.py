@@ -1,6 +1,8 @@
-"""What a failing test's words say it missed of the machine: a device, a file that could not be written, memory that could not be copied.
+"""What a failing test's words say it missed of the machine: a device, a file that could not be
+written, memory that could not be copied.
 
-The words are a test's: they are searched for paths, and what is said of those is what this process sees on the machine.
+The words are a test's: they are searched for paths, and what is said of those is what this process
+sees on the machine.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ _MOST_TEXT = 1 << 18  # characters that are searched, the last ones
 _MOST_HINTS = 3
 _DEVICE = re.compile(r"/dev(?:/[\w.+-]{1,64}){1,4}")
 _MISSED = re.compile(
-    r"No such file or directory|ENOENT|exists\(|is_char_device\(|is_block_device\(|does not exist|not found", re.IGNORECASE
+    r"No such file or directory|ENOENT|exists\(|is_char_device\(|is_block_device\(|does not"
+    r" exist|not found",
+    re.IGNORECASE,
 )
 _NO_NAME = os.strerror(errno.EOVERFLOW)
 _QUOTED = re.compile(r"""['"]([^'"]{1,4096})['"]""")
@@ -29,14 +33,19 @@ _READ_ONLY = re.compile(r"read-?only (?:file ?system|database)|EROFS", re.IGNORE
 
 
 def devices(text: str) -> Iterator[str]:
-    """Yield a sentence for each device of the machine that a line names as one that is not there: for Python and sub-processes alike."""
+    """Yield a sentence for each device of the machine that a line names as one that is not there:
+    for Python and sub-processes alike.
+    """
     named: dict[str, None] = {}
     for line in text[-_MOST_TEXT:].splitlines():
         if "/dev/" in line and _MISSED.search(line):
             named |= dict.fromkeys(_DEVICE.findall(line))
     found = [path for path in named if ".." not in path and is_device(path)]
     for path in found[:_MOST_HINTS]:
-        yield f'device: the machine has {path}, a sandbox has it only if it is asked for: bind=["{path}"]'
+        yield (
+            f"device: the machine has {path}, a sandbox has it only if it is asked for:"
+            f' bind=["{path}"]'
+        )
 
 
 def is_device(path: str) -> bool:
@@ -45,35 +54,64 @@ def is_device(path: str) -> bool:
         look = os.stat(path)
     except OSError:  # the machine has none either, or this user may not know
         return False
-    inside = {"shm", "mqueue", "pts", "fd", "null", "zero", "full", "random", "urandom", "tty", "stdin", "stdout", "stderr", "ptmx"}
-    return path.split("/")[2] not in inside and (stat.S_ISCHR(look.st_mode) or stat.S_ISBLK(look.st_mode) or stat.S_ISDIR(look.st_mode))
+    inside = {
+        "shm",
+        "mqueue",
+        "pts",
+        "fd",
+        "null",
+        "zero",
+        "full",
+        "random",
+        "urandom",
+        "tty",
+        "stdin",
+        "stdout",
+        "stderr",
+        "ptmx",
+    }
+    return path.split("/")[2] not in inside and (
+        stat.S_ISCHR(look.st_mode) or stat.S_ISBLK(look.st_mode) or stat.S_ISDIR(look.st_mode)
+    )
 
 
 def refused(text: str, writable: Sequence[str]) -> Iterator[str]:
-    """Yield a sentence where a write may have been refused because the test has no file system of its own."""
+    """Yield a sentence where a write may have been refused because the test has no file system of
+    its own.
+    """
     if _NO_PERMISSION.search(text[-_MOST_TEXT:]):
         yield (
-            f"files: a test without namespaces writes to {', '.join(writable)} only: anywhere else it would be real, "
-            "and Landlock refuses it (EACCES); bind= names further places where it may be"
+            f"files: a test without namespaces writes to {', '.join(writable)} only: anywhere else"
+            " it would be real, and Landlock refuses it (EACCES); bind= names further places where"
+            " it may be"
         )
 
 
 def unnamed(text: str) -> Iterator[str]:
-    """Yield a sentence for each directory below which a write failed because its owner has no name in a sandbox without root."""
+    """Yield a sentence for each directory below which a write failed because its owner has no name
+    in a sandbox without root.
+    """
     named: dict[str, None] = {}
     for line in text[-_MOST_TEXT:].splitlines():
         if _NO_NAME in line:
             named |= dict.fromkeys(_QUOTED.findall(line))
-    found = dict.fromkeys(theirs for path in named if "\0" not in path and (theirs := _foreign(os.path.abspath(path))) is not None)
+    found = dict.fromkeys(
+        theirs
+        for path in named
+        if "\0" not in path and (theirs := _foreign(os.path.abspath(path))) is not None
+    )
     for directory, owner in list(found)[:_MOST_HINTS]:
         yield (
-            f"owner: {directory} belongs to {owner}, who has no name in a sandbox without root, so nothing below it can be written "
+            f"owner: {directory} belongs to {owner}, who has no name in a sandbox without root, so"
+            " nothing below it can be written "
             f'(EOVERFLOW); bind=["{directory}"] has the test write to the machine\'s own'
         )
 
 
 def _foreign(path: str) -> tuple[str, str] | None:
-    """Return the nearest directory above a path that is another user's or group's, and whose; none that an overlay begins with."""
+    """Return the nearest directory above a path that is another user's or group's, and whose; none
+    that an overlay begins with.
+    """
     while (path := os.path.dirname(path)).count("/") > 1:
         try:
             look = os.stat(path)
@@ -103,7 +141,8 @@ def too_large(text: str, files: Sequence[str], mounts: Sequence[str]) -> Iterato
         folder = os.path.dirname(path).rstrip("/") + "/"
         beside = next((mount for mount in mounts if mount.startswith(folder)), "a mount")
         yield (
-            f"files: {path} is read-only in the sandbox: without root files beside a mount ({beside}) are copied for each test, and "
+            f"files: {path} is read-only in the sandbox: without root files beside a mount"
+            f" ({beside}) are copied for each test, and "
             f"those above {format_size(LARGEST)} (or {format_size(MOST)} in all) are not; "
             f'bind=["{path}"] shares it, in a directory of its own it is private'
         )

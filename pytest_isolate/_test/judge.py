@@ -1,4 +1,7 @@
-"""A test is over: its verdict, and its reports as pytest is to have them. Nobody has heard of them yet."""
+"""A test is over: its verdict, and its reports as pytest is to have them.
+
+Nobody has heard of them yet.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +34,15 @@ def judge(ended: Finished | Refused) -> Judged:
     if isinstance(ended, Finished):
         return _of_finished(ended, behind)
     if ended.kind == "skip":
-        skip = pytest.CallInfo.from_call(partial(marks.skip_where_the_test_is, ended.why), when="setup")
-        return Judged(ended, Verdict("ok", (), Usage()), [made_here(ended.test, behind, skip)], behind)
-    message = ended.why if ended.kind == "keyword" else f"the sandbox could not be built: {ended.why}"
+        skip = pytest.CallInfo.from_call(
+            partial(marks.skip_where_the_test_is, ended.why), when="setup"
+        )
+        return Judged(
+            ended, Verdict("ok", (), Usage()), [made_here(ended.test, behind, skip)], behind
+        )
+    message = (
+        ended.why if ended.kind == "keyword" else f"the sandbox could not be built: {ended.why}"
+    )
     verdict = Verdict("sandbox_error", (), Usage(), broken=message)
     return Judged(ended, verdict, [_error_report(ended, behind, verdict, message)], behind)
 
@@ -44,18 +53,29 @@ def _of_finished(ended: Finished, behind: Behind) -> Judged:
     verdict = judging.judge(ended.spec, ended.facts)
     if verdict.broken is not None:
         message = f"the sandbox broke: {verdict.broken}"
-        return Judged(ended, replace(verdict, broken=message), [_error_report(ended, behind, verdict, message)], behind)
-    if not verdict.violations and (over := ended.test.run.reporting.over_budget(ended.test.name, verdict.usage, reports)):
+        return Judged(
+            ended,
+            replace(verdict, broken=message),
+            [_error_report(ended, behind, verdict, message)],
+            behind,
+        )
+    if not verdict.violations and (
+        over := ended.test.run.reporting.over_budget(ended.test.name, verdict.usage, reports)
+    ):
         verdict = replace(verdict, kind="violation", violations=tuple(over))
     for phase in PHASES:
         if violations := [each for each in verdict.violations if each.phase == phase]:
-            reports = _with_violations(ended, behind, reports, violations, dead=verdict.dead_in == phase)
+            reports = _with_violations(
+                ended, behind, reports, violations, dead=verdict.dead_in == phase
+            )
     _complete(ended, verdict, reports)
     return Judged(ended, verdict, reports, behind)
 
 
 def _read(ended: Finished, behind: Behind) -> list[pytest.TestReport]:
-    """Read the child's reports, up to the first that cannot be read, and with them what it measured."""
+    """Read the child's reports, up to the first that cannot be read, and with them what it
+    measured.
+    """
     facts, measuring = ended.facts, ended.group.measuring
     reports: list[pytest.TestReport] = []
     try:
@@ -63,16 +83,23 @@ def _read(ended: Finished, behind: Behind) -> list[pytest.TestReport]:
             if frame["kind"] == "report":
                 reports.append(reading.report(ended.test.item, frame, strict=ended.spec.strict))
                 carried.put_beside(reports[-1], frame)
-                behind.raised[id(reports[-1])], behind.unsaid[id(reports[-1])] = frame.get("raised"), frame.get("unsaid")
+                behind.raised[id(reports[-1])], behind.unsaid[id(reports[-1])] = (
+                    frame.get("raised"),
+                    frame.get("unsaid"),
+                )
         if measuring is not None:
-            measuring.add([coverage.read(frame) for frame in facts.exit.frames if frame["kind"] == "coverage"])
+            measuring.add(
+                [coverage.read(frame) for frame in facts.exit.frames if frame["kind"] == "coverage"]
+            )
     except GarbledError as error:
         facts.unreadable = f"{reading.UNREADABLE}{error}"
     return reports
 
 
 def _complete(ended: Finished, verdict: Verdict, reports: list[pytest.TestReport]) -> None:
-    """Add what pytest knows of the test to its reports: its own part of the set-up, what its threads said, figures, the section."""
+    """Add what pytest knows of the test to its reports: its own part of the set-up, what its
+    threads said, figures, the section.
+    """
     failed = any(report.failed for report in reports)
     kept = [keep_all(ended, failed=failed), keep_capture(ended, failed=failed)]
     tmp_path = keep_tmp_path(ended) if failed else None
@@ -85,7 +112,9 @@ def _complete(ended: Finished, verdict: Verdict, reports: list[pytest.TestReport
         report.user_properties += figures
         if report.failed:
             lines = [tmp_path if report.when != "teardown" or not is_said else None, *kept]
-            report.sections.append(("isolate", section(ended, verdict, report, list(filter(None, lines)))))
+            report.sections.append(
+                ("isolate", section(ended, verdict, report, list(filter(None, lines))))
+            )
             is_said = True
 
 
@@ -97,22 +126,36 @@ def _add_shared_seconds(ended: Finished, reports: list[pytest.TestReport]) -> No
         first.duration += set_up.seconds
         if first.start is not None:
             first.start -= set_up.seconds
-    if set_up.asked_seconds and (call := next((report for report in reports if report.when == "call"), None)) is not None:
+    if (
+        set_up.asked_seconds
+        and (call := next((report for report in reports if report.when == "call"), None))
+        is not None
+    ):
         call.duration += set_up.asked_seconds
 
 
-def _error_report(ended: Finished | Refused, behind: Behind, verdict: Verdict, message: str) -> pytest.TestReport:
-    """Report a sandbox that could not be built, without pytest_runtest_makereport, so that no xfail covers it."""
+def _error_report(
+    ended: Finished | Refused, behind: Behind, verdict: Verdict, message: str
+) -> pytest.TestReport:
+    """Report a sandbox that could not be built, without pytest_runtest_makereport, so that no xfail
+    covers it.
+    """
     test, item = ended.test, ended.test.item
     message = said_once(test.run.said_remedies, message, test.name)
     text = f"isolate: {message}" if not message.startswith("isolate: ") else message
-    stacks = [_stacks_section(ended.facts)] if isinstance(ended, Finished) and ended.facts.exit.stacks else []
+    stacks = (
+        [_stacks_section(ended.facts)]
+        if isinstance(ended, Finished) and ended.facts.exit.stacks
+        else []
+    )
     report = pytest.TestReport(
         item.nodeid, item.location, dict.fromkeys(item.keywords, 1), "failed", text, "setup",
         sections=[*stacks, ("isolate", asked(ended))] if ended.spec is not None else [],
     )  # fmt: skip
     report.user_properties += _figures(verdict)
-    behind.calls[id(report)] = pytest.CallInfo.from_call(lambda: _raise_plainly(message), when="setup")
+    behind.calls[id(report)] = pytest.CallInfo.from_call(
+        lambda: _raise_plainly(message), when="setup"
+    )
     return report
 
 
@@ -121,19 +164,35 @@ def _raise_plainly(message: str) -> NoReturn:
 
 
 def _with_violations(
-    ended: Finished, behind: Behind, reports: list[pytest.TestReport], violations: list[Violation], *, dead: bool
+    ended: Finished,
+    behind: Behind,
+    reports: list[pytest.TestReport],
+    violations: list[Violation],
+    *,
+    dead: bool,
 ) -> list[pytest.TestReport]:
-    """Fail a phase by what it overstepped: the phase's own report, or a new one where the test died before it made one."""
+    """Fail a phase by what it overstepped: the phase's own report, or a new one where the test died
+    before it made one.
+    """
     phase, start = violations[0].phase, last_attempt(reports)
     facts = ended.facts
     unsaid = unsaid_of(facts.exit.frames) if dead else None
     if dead and (facts.again or unsaid is not None):
         start = len(reports)
     attempt = reports[start:]
-    before = next((report for report in reversed(attempt) if report.when == phase and type(report) is pytest.TestReport), None)
+    before = next(
+        (
+            report
+            for report in reversed(attempt)
+            if report.when == phase and type(report) is pytest.TestReport
+        ),
+        None,
+    )
     failed = _report_of(ended.test, behind, violations[0])
     if len(violations) > 1:
-        failed.sections.append(("isolate: also", "\n".join(each.message for each in violations[1:])))
+        failed.sections.append(
+            ("isolate: also", "\n".join(each.message for each in violations[1:]))
+        )
     if before is None:
         spoken = sum(report.duration for report in reports)
         failed.duration = max(0.0, facts.exit.wall_seconds - spoken)
@@ -143,8 +202,12 @@ def _with_violations(
         else:
             before_it = sections_so_far(reports) if reports else _unheard(ended.test, last)
         failed.sections = [*mend.joined(before_it, last), *failed.sections]
-        failed.user_properties = list(reports[-1].user_properties) if reports else failed.user_properties
-        at = start + sum(PHASES.index(report.when or "") < PHASES.index(phase) for report in attempt)
+        failed.user_properties = (
+            list(reports[-1].user_properties) if reports else failed.user_properties
+        )
+        at = start + sum(
+            PHASES.index(report.when or "") < PHASES.index(phase) for report in attempt
+        )
         return [*reports[:at], failed, *reports[at:]]
     failed.duration, failed.start, failed.stop = before.duration, before.start, before.stop
     failed.user_properties = before.user_properties
@@ -152,7 +215,8 @@ def _with_violations(
     failed.sections = [*before.sections, *failed.sections]
     if before.failed:
         failed.sections.append(("isolate: what the test itself said", before.longreprtext))
-    if phase == "setup":  # after a failed set-up there is no call, also if the child did not know yet that it had failed
+    # After a failed set-up there is no call, also if the child did not know yet that it had failed
+    if phase == "setup":
         reports = [*reports[:start], *(report for report in attempt if report.when != "call")]
     return [failed if report is before else report for report in reports]
 
@@ -173,12 +237,16 @@ def _report_of(test: IsolatedTest, behind: Behind, violation: Violation) -> pyte
     kept, sections[:] = list(sections), []  # the child's reports have them, and more
     report = made_here(test, behind, call)
     sections[:] = kept
-    violation.__traceback__ = None  # the test's entry keeps it until the end of the run, and this would keep every frame above
+    # The test's entry keeps it until the end of the run, and this would keep every frame above
+    violation.__traceback__ = None
     return report
 
 
 def made_here(test: IsolatedTest, behind: Behind, call: pytest.CallInfo[None]) -> pytest.TestReport:
-    """Make a report by pytest's own hooks. Those of others wait for a protocol of theirs that was in the child, or are played."""
+    """Make a report by pytest's own hooks.
+
+    Those of others wait for a protocol of theirs that was in the child, or are played.
+    """
     report: pytest.TestReport = hook_calls.own_makereport(test.item)(item=test.item, call=call)
     behind.calls[id(report)] = call
     test.run.changes += 1
@@ -190,8 +258,13 @@ def sections_so_far(reports: list[pytest.TestReport]) -> list[tuple[str, str]]:
 
 
 def _unheard(test: IsolatedTest, last: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return what was captured of pytest's part of a set-up, unless the child came so far as to say it again."""
-    said = [(f"Captured {kind} {phase}", text) for phase, kind, text in capture.report_sections(test.item)]
+    """Return what was captured of pytest's part of a set-up, unless the child came so far as to say
+    it again.
+    """
+    said = [
+        (f"Captured {kind} {phase}", text)
+        for phase, kind, text in capture.report_sections(test.item)
+    ]
     return [(name, text) for name, text in said if text not in dict(last).get(name, "")]
 
 
@@ -211,6 +284,12 @@ def _stacks_section(facts: Facts) -> tuple[str, str]:
 
 
 def _figures(verdict: Verdict) -> list[tuple[str, object]]:
-    """Properties for every report of a test, the same objects for all: pytest keeps each report until the end of the run."""
-    used = [(sys.intern(f"isolate.{name}"), value) for name, value in vars(verdict.usage).items() if value is not None]
+    """Properties for every report of a test, the same objects for all: pytest keeps each report
+    until the end of the run.
+    """
+    used = [
+        (sys.intern(f"isolate.{name}"), value)
+        for name, value in vars(verdict.usage).items()
+        if value is not None
+    ]
     return [*used, ("isolate.verdict", verdict.kind)]

@@ -1,7 +1,9 @@
-"""Servers of the machine that a failing test did not reach: who has the port or the socket that was refused, and what to write.
+"""Servers of the machine that a failing test did not reach: who has the port or the socket that was
+refused, and what to write.
 
-By what the test's own Python tried, by its words, as those of C libraries and sub-processes come, and by the kernel's count of connections
-that were refused in its network, which is there for everybody, killed tests too.
+By what the test's own Python tried, by its words, as those of C libraries and sub-processes come,
+and by the kernel's count of connections that were refused in its network, which is there for
+everybody, killed tests too.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from pytest_isolate._verdict.facts import Facts
 
 _MOST_TEXT = 1 << 18  # characters that are searched, the last ones
 _MOST = 3
-_REFUSED = re.compile(r"refused|No such file or directory|could not connect|failed to connect", re.IGNORECASE)
+_REFUSED = re.compile(
+    r"refused|No such file or directory|could not connect|failed to connect", re.IGNORECASE
+)
 _PORT = re.compile(r"(?:\bport[ =:]+|[\w.\]]:|/dev/tcp/[\w.:]+/)(\d{2,5})\b", re.IGNORECASE)
 _PATH = re.compile(r"(/[\w.+@/-]{2,106})")
 
@@ -50,14 +54,20 @@ def _at_ports(missed: Missed, ports: list[int], sure: list[int]) -> Iterator[str
         said = f"network: a connection to port {port} of localhost was refused"
         if (owner := missed.at_port(port)) is not None:
             yield (
-                f"{said}: {owner} has it on the machine, and a sandbox has a localhost of its own; forward=[{port}] reaches that server, "
-                "net='host' shares the machine's network"
+                f"{said}: {owner} has it on the machine, and a sandbox has a localhost of its own;"
+                f" forward=[{port}] reaches that server, net='host' shares the machine's network"
             )
         elif port in sure:
-            yield f"{said}: nobody listens there, neither in the sandbox, which has a localhost of its own, nor on the machine"
+            yield (
+                f"{said}: nobody listens there, neither in the sandbox, which has a localhost of"
+                " its own, nor on the machine"
+            )
 
 
 def _at_paths(missed: Missed, paths: list[str]) -> Iterator[str]:
     for path in paths:
         if (owner := missed.at_path(path)) is not None:
-            yield f'network: at the socket {path} {owner} listens on the machine; forward=["{path}"] reaches that server'
+            yield (
+                f'network: at the socket {path} {owner} listens on the machine; forward=["{path}"]'
+                " reaches that server"
+            )

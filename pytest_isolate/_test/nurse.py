@@ -49,7 +49,9 @@ class Ward(Child):
 class Place:
     """What pytest has of a child that was asked for: ready when the nursery has said who it is."""
 
-    def __init__(self, spec: Spec, plan: Plan, sandbox: Sandbox, prepared: preparation.Prepared) -> None:
+    def __init__(
+        self, spec: Spec, plan: Plan, sandbox: Sandbox, prepared: preparation.Prepared
+    ) -> None:
         self.spec, self.plan, self.sandbox, self.prepared = spec, plan, sandbox, prepared
         self.child: Ward | None = None
         self.failed: StepFailedError | None = None
@@ -82,7 +84,8 @@ class Nurse:
         self.is_alive = True
         self.died = ""  # what it said of its own failure
         self._number = 0
-        self._places: dict[int, Place] = {}  # asked for, and not handed over, by number: a Ctrl-C may come between any two lines
+        # Asked for, and not handed over, by number: a Ctrl-C may come between any two lines
+        self._places: dict[int, Place] = {}
         self._kinds: list[Spec] = []
         self._statuses: dict[int, int] = {}
         self._unasked: set[int] = set()  # whose status is not kept
@@ -90,21 +93,34 @@ class Nurse:
         channel.settimeout(_ANSWER_LONGEST)
 
     def ask(self, place: Place, test: int) -> None:
-        """Have a child forked for a test, or for any other with the same keywords. Raises ``StepFailedError``."""
+        """Have a child forked for a test, or for any other with the same keywords.
+
+        Raises ``StepFailedError``.
+        """
         if place.spec not in self._kinds:
             self._kinds.append(place.spec)
         fields, descriptors = place.prepared.given.packed()
         self._number += 1
         self._places[self._number] = place
         with Step("ask", "the nursery, a helper process of pytest-isolate, for a fork"):
-            wire.send(self.channel, "fork", self._number, self._kinds.index(place.spec), test, *fields, descriptors=descriptors)
+            wire.send(
+                self.channel,
+                "fork",
+                self._number,
+                self._kinds.index(place.spec),
+                test,
+                *fields,
+                descriptors=descriptors,
+            )
 
     def wait(self, place: Place) -> Ward:
         """Wait for the child, which is the caller's then. Raises ``StepFailedError``."""
         while place.is_awaited and self.is_alive:
             self._hear()
         if place.child is None:
-            raise place.failed or StepFailedError("fork", "from the nursery, a helper process of pytest-isolate, which is gone", 32)
+            raise place.failed or StepFailedError(
+                "fork", "from the nursery, a helper process of pytest-isolate, which is gone", 32
+            )
         self._places = {number: each for number, each in self._places.items() if each is not place}
         return place.child
 
@@ -162,16 +178,24 @@ class Nurse:
         self._forget_dropped()
 
     def _forget_dropped(self) -> None:
-        self._places = {number: place for number, place in self._places.items() if place.is_awaited or not place.dropped}
+        self._places = {
+            number: place
+            for number, place in self._places.items()
+            if place.is_awaited or not place.dropped
+        }
 
     @property
     def is_needed(self) -> bool:
         """Whether somebody may ask how a child of it ended."""
         self.hear()
-        return self.is_alive and (bool(self._running) or any(place.is_awaited for place in self._places.values()))
+        return self.is_alive and (
+            bool(self._running) or any(place.is_awaited for place in self._places.values())
+        )
 
     def leave(self) -> None:
-        """End it when it has reaped its children, which are on their way out: nobody else is sure to, and before that no sandbox ends."""
+        """End it when it has reaped its children, which are on their way out: nobody else is sure
+        to, and before that no sandbox ends.
+        """
         until = time.monotonic() + _LEAVING_LONGEST
         while self.is_needed and (left := until - time.monotonic()) > 0:
             is_ready(self.channel.fileno(), left)

@@ -1,11 +1,15 @@
-"""The nursery: a fork of pytest that does nothing but fork the children of tests, some of them ahead of their turn.
+"""The nursery: a fork of pytest that does nothing but fork the children of tests, some of them
+ahead of their turn.
 
-A fork of pytest itself leaves pytest with a page fault for each page that it writes to next, and every test would pay that again. The
-nursery writes to nothing. It is made for a stretch of tests that find pytest's state the same, and thrown away when that
-changes: its children are copies of pytest as it was when the nursery was forked. A child forked ahead is inside its sandbox, has run
-nothing of its test, and waits for the command that says which test that is; without one it leaves.
+A fork of pytest itself leaves pytest with a page fault for each page that it writes to next, and
+every test would pay that again. The nursery writes to nothing. It is made for a stretch of tests
+that find pytest's state the same, and thrown away when that
+changes: its children are copies of pytest as it was when the nursery was forked. A child forked
+    ahead is inside its sandbox, has run nothing of its test, and waits for the command that says
+    which test that is; without one it leaves.
 
-pytest opens what a child needs and passes it on (``nurse``). The nursery runs no test's code and reads nothing that one wrote.
+pytest opens what a child needs and passes it on (``nurse``). The nursery runs no test's code and
+reads nothing that one wrote.
 """
 
 from __future__ import annotations
@@ -41,7 +45,8 @@ from pytest_isolate._test.nurse import Nurse, Place
 
 _STEADY = 2  # forks that found pytest's state the same, after which a nursery is worth its own fork
 _TOLD = (  # hooks that are called in pytest between the fork of one test and that of the next
-    "pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish", "pytest_warning_recorded",
+    "pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish",
+    "pytest_warning_recorded",
     "pytest_report_teststatus", "pytest_report_to_serializable", "pytest_report_from_serializable",
 )  # fmt: skip
 
@@ -59,10 +64,15 @@ class Nursery:
         self.troubles: list[str] = []  # to be warned of
         run.held.append(self._descriptors)
         run.before_change.append(self.leave)
-        self._never = settings.why_one(run.config) is not None or preparation.wants_debugger(run.config)
+        self._never = settings.why_one(run.config) is not None or preparation.wants_debugger(
+            run.config
+        )
 
     def take(self, item: pytest.Item, nextitem: pytest.Item | None, spec: Spec) -> Group | None:
-        """Take a child for this test, which waits for its command. None where pytest has to fork it itself."""
+        """Take a child for this test, which waits for its command.
+
+        None where pytest has to fork it itself.
+        """
         if not self._run.worked:  # what this machine cannot do is to be said of the first test
             return None
         if nextitem is not None and not self._run.knows(nextitem):
@@ -76,22 +86,38 @@ class Nursery:
             nurse = self._nurse
             place = self._next(nurse, spec, plan) or self._ask(nurse, item, spec, plan)
             child = nurse.wait(place)
-        except (StepFailedError, BadValueError):  # pytest's own fork meets it too, and says it, or does without
+        except (StepFailedError, BadValueError):
+            # pytest's own fork meets it too, and says it, or does without
             self.forget()
             return None
         place.sandbox.beside.clear()
         prepared = place.prepared
         watch = Watch(
             child, place.sandbox, prepared.ends, relays=prepared.relays,
-            forked=time.monotonic(), debuggable=capture.has_terminal(self._run.config) and not spec.strict, trusted=not spec.strict,
+            forked=time.monotonic(),
+            debuggable=capture.has_terminal(self._run.config) and not spec.strict,
+            trusted=not spec.strict,
         )  # fmt: skip
         if self._run.machine.huge_pages.before_fork():  # the next nursery shares them
             self.forget()
         measuring = coverage.measuring(plan.written.covers)
-        return Group(None, spec, place.sandbox, plan, watch, prepared.commands, measuring, prepared.given.mirrors, nurse.threads)
+        return Group(
+            None,
+            spec,
+            place.sandbox,
+            plan,
+            watch,
+            prepared.commands,
+            measuring,
+            prepared.given.mirrors,
+            nurse.threads,
+        )
 
-    def look_ahead(self, item: pytest.Item | None, foreseen: tuple[Spec, Plan] | None, timers: Stopped) -> int:
-        """While a test runs: fork a nursery, if it pays now, and children for the next tests, if their sandboxes are ready.
+    def look_ahead(
+        self, item: pytest.Item | None, foreseen: tuple[Spec, Plan] | None, timers: Stopped
+    ) -> int:
+        """While a test runs: fork a nursery, if it pays now, and children for the next tests, if
+        their sandboxes are ready.
 
         Returns how many more could be ahead.
         """
@@ -110,7 +136,10 @@ class Nursery:
         if plan.recipe.waits:
             return 0
         try:
-            while len(self._ahead) < self._most and (sandbox := self._run.machine.keeper.take_ready(plan.recipe)) is not None:
+            while (
+                len(self._ahead) < self._most
+                and (sandbox := self._run.machine.keeper.take_ready(plan.recipe)) is not None
+            ):
                 self._ahead.append(self._ask(nurse, item, spec, plan, sandbox))
         except StepFailedError:  # as in take()
             self.forget()
@@ -124,7 +153,14 @@ class Nursery:
             return None
         return self._ahead.popleft() if self._ahead else None
 
-    def _ask(self, nurse: Nurse, item: pytest.Item, spec: Spec, plan: Plan, sandbox: Sandbox | None = None) -> Place:
+    def _ask(
+        self,
+        nurse: Nurse,
+        item: pytest.Item,
+        spec: Spec,
+        plan: Plan,
+        sandbox: Sandbox | None = None,
+    ) -> Place:
         if sandbox is None:
             sandbox = self._run.machine.keeper.take(plan.recipe)
         try:
@@ -148,14 +184,22 @@ class Nursery:
 
     def _is_for(self, item: pytest.Item, spec: Spec) -> bool:
         """Whether nothing of this test needs pytest's own fork."""
-        if self._never or spec.user is not None or spec.scope != "function" or not self._run.knows(item):
+        if (
+            self._never
+            or spec.user is not None
+            or spec.scope != "function"
+            or not self._run.knows(item)
+        ):
             return False
         if threading.active_count() > 1:  # which may change at any moment what a test finds
             return False
         return not self._run.played.is_wanted(item) and _is_told_nothing(item)
 
     def _is_steady(self, item: pytest.Item) -> bool:
-        """Whether pytest's state is what it was at the last fork. What was forked from another state is thrown away."""
+        """Whether pytest's state is what it was at the last fork.
+
+        What was forked from another state is thrown away.
+        """
         measuring = coverage.measuring(lambda _: False)
         if measuring is not None and measuring.begins_anew:
             return False
@@ -183,7 +227,10 @@ class Nursery:
             self._nurse.forget()
             self._retired.append(self._nurse)
             if self._nurse.died:
-                self.troubles.append(f"pytest forks every test itself, for its helper, the nursery, failed:\n{self._nurse.died}")
+                self.troubles.append(
+                    "pytest forks every test itself, for its helper, the nursery,"
+                    f" failed:\n{self._nurse.died}"
+                )
                 self._never = True
             self._nurse = None
         self._steady = 0
@@ -196,17 +243,21 @@ class Nursery:
             nurse.end()
 
     def leave(self) -> None:
-        """Have nothing left of it, while no test runs: it has a copy of all that pytest has open, and of its memory.
+        """Have nothing left of it, while no test runs: it has a copy of all that pytest has open,
+        and of its memory.
 
-        Before shared fixtures change, who may wait for the end of a pipe, bind a port anew or unmount what they mounted, before a test
-        that is not isolated, and before the end of the run.
+        Before shared fixtures change, who may wait for the end of a pipe, bind a port anew or
+        unmount what they mounted, before a test that is not isolated, and before the end of the
+        run.
         """
         self.forget()
         while self._retired:
             self._retired.pop().leave()
 
     def _descriptors(self) -> tuple[int, ...]:
-        return tuple(nurse.channel.fileno() for nurse in (self._nurse, *self._retired) if nurse is not None)
+        return tuple(
+            nurse.channel.fileno() for nurse in (self._nurse, *self._retired) if nurse is not None
+        )
 
     def _bear(self, timers: Stopped) -> None:
         """Fork a nursery. What it cannot have is no fault: pytest forks the tests then."""
@@ -222,8 +273,12 @@ class Nursery:
                     if pid == 0:
                         try:
                             ours.close()
-                            Nursing(self._run, self._session.items, warm, self._arrive).nurse(parent, theirs, mask)
-                        finally:  # it never returns into pytest, where it would take itself for the parent
+                            Nursing(self._run, self._session.items, warm, self._arrive).nurse(
+                                parent, theirs, mask
+                            )
+                        finally:
+                            # It never returns into pytest, where it would take itself for the
+                            # parent
                             os._exit(1)
                     self._nurse = Nurse(pid, ours, warm.threads)
                     self._run.forked.add(pid)

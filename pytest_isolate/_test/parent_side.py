@@ -1,6 +1,8 @@
-"""pytest's hooks in pytest itself: which tests run elsewhere, and what becomes of each hook there (``_child.child_side``: in a test).
+"""pytest's hooks in pytest itself: which tests run elsewhere, and what becomes of each hook there
+(``_child.child_side``: in a test).
 
-Imports nothing that knows the kernel: what only isolated tests need is imported when the first of them comes.
+Imports nothing that knows the kernel: what only isolated tests need is imported when the first of
+them comes.
 """
 
 from __future__ import annotations
@@ -22,7 +24,15 @@ if TYPE_CHECKING:
     from pytest_isolate._child.group import Group
     from pytest_isolate._test.nursery import Nursery
     from pytest_isolate._test.scheduler import Scheduler
-    from pytest_isolate._test.states import Finished, Hooks, IsolatedTest, Judged, Refused, Requested, Skipped
+    from pytest_isolate._test.states import (
+        Finished,
+        Hooks,
+        IsolatedTest,
+        Judged,
+        Refused,
+        Requested,
+        Skipped,
+    )
 
 
 class ParentSide:
@@ -30,8 +40,10 @@ class ParentSide:
 
     def __init__(self, run: Run, hooks: Hooks) -> None:
         self._run, self._hooks = run, hooks
-        self._state: Requested | Skipped | Finished | Refused | Judged | None = None  # of the test that pytest is at, or which it reports
-        self._shared: Group | None = None  # the sandbox of the test before, if it goes on with the next
+        # Of the test that pytest is at, or which it reports
+        self._state: Requested | Skipped | Finished | Refused | Judged | None = None
+        # The sandbox of the test before, if it goes on with the next
+        self._shared: Group | None = None
         self._scheduler: Scheduler | None = None  # with --isolate-jobs
         self._nursery: Nursery | None = None  # from the first isolated test on
         self._jobs = 1
@@ -44,11 +56,16 @@ class ParentSide:
             from pytest_isolate._test import scheduler  # noqa: PLC0415
 
             if (jobs := scheduler.jobs_of(run.config)) > 1:
-                self._scheduler, self._jobs = scheduler.Scheduler(jobs, self._report, self._begin_again), jobs
+                self._scheduler, self._jobs = (
+                    scheduler.Scheduler(jobs, self._report, self._begin_again),
+                    jobs,
+                )
 
     @contextlib.contextmanager
     def running(self, session: pytest.Session) -> Iterator[None]:
-        """Have every test's protocol begin here, or step aside when none is isolated: then they cost what they cost without the plugin."""
+        """Have every test's protocol begin here, or step aside when none is isolated: then they
+        cost what they cost without the plugin.
+        """
         if session.items and not self._run.any_isolated(session):  # xdist's controller has no items
             if not self._run.has_to_tell:
                 session.config.pluginmanager.unregister(self._hooks)
@@ -67,19 +84,25 @@ class ParentSide:
         if self._scheduler is not None and self._state is None:
             self._scheduler.report_all()
             if self._run.stops(item.session):
-                return True  # a test before this one has just ended the run, which pytest looks for after it
+                # A test before this one has just ended the run, which pytest looks for after it
+                return True
         self._run.change()
         return self._plain_protocol(item=item, nextitem=nextitem)
 
     def run_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> object:
-        """Run an isolated test elsewhere for whoever has found a way around ``_begin_protocol``: pytest itself never runs one."""
+        """Run an isolated test elsewhere for whoever has found a way around ``_begin_protocol``:
+        pytest itself never runs one.
+        """
         if self._state is None and self._run.is_isolated(item):
             return self._run_isolated(item, nextitem)
         return None
 
-    def _run_isolated(self, item: pytest.Item, nextitem: pytest.Item | None, after: IsolatedTest | None = None) -> object:
+    def _run_isolated(
+        self, item: pytest.Item, nextitem: pytest.Item | None, after: IsolatedTest | None = None
+    ) -> object:
         """Run a test in a child; ``after`` an attempt that is to be followed by another."""
-        from pytest_isolate._test import report, start  # noqa: PLC0415 - nothing of it is imported for unmarked tests
+        # Nothing of it is imported for unmarked tests
+        from pytest_isolate._test import report, start  # noqa: PLC0415
         from pytest_isolate._test.states import Requested, Running, Skipped  # noqa: PLC0415
 
         scheduler, state = self._scheduler, self._request(item, nextitem, after)
@@ -118,7 +141,9 @@ class ParentSide:
         scheduler.take_in(test, ended)
         return True
 
-    def _request(self, item: pytest.Item, nextitem: pytest.Item | None, after: IsolatedTest | None) -> Requested | Refused | Skipped:
+    def _request(
+        self, item: pytest.Item, nextitem: pytest.Item | None, after: IsolatedTest | None
+    ) -> Requested | Refused | Skipped:
         from pytest_isolate._pytest import marks, setup_state  # noqa: PLC0415 - as above
         from pytest_isolate._test import request, warn  # noqa: PLC0415 - as above
         from pytest_isolate._test.states import IsolatedTest, Requested  # noqa: PLC0415 - as above
@@ -137,8 +162,14 @@ class ParentSide:
             test.is_left, test.attempts = after.is_left, after.attempts
         elif self._scheduler is not None:
             test.concurrent = self._scheduler.prepare(state)
-            if test.concurrent and isinstance(state, Requested) and state.shares and not setup_state.has_shared(item, state.fresh):
-                self._scheduler.report_all()  # before shared fixtures change everything before that is told
+            if (
+                test.concurrent
+                and isinstance(state, Requested)
+                and state.shares
+                and not setup_state.has_shared(item, state.fresh)
+            ):
+                # Before shared fixtures change everything before that is told
+                self._scheduler.report_all()
         return state
 
     def _nursery_of(self, session: pytest.Session) -> Nursery:
@@ -146,7 +177,9 @@ class ParentSide:
 
         def arrive(arrival: Arrival) -> Callable[[], NoReturn]:
             """In a child that was forked ahead: be the test that it is told to be."""
-            inside, nextitem = start.arrive(self._run, self._hooks, session, arrival, concurrent=self._scheduler is not None)
+            inside, nextitem = start.arrive(
+                self._run, self._hooks, session, arrival, concurrent=self._scheduler is not None
+            )
             return partial(inside.run, nextitem)
 
         if self._nursery is None:
@@ -163,7 +196,9 @@ class ParentSide:
             self._state = None
             self._add_entry(state)
 
-    def _report(self, ended: Requested | Finished | Refused, raised: BaseException | None = None) -> None:
+    def _report(
+        self, ended: Requested | Finished | Refused, raised: BaseException | None = None
+    ) -> None:
         """Report a test, or raise what was raised in pytest on its way to an end."""
         from pytest_isolate._test import judge, report  # noqa: PLC0415 - as above
         from pytest_isolate._test.states import Requested  # noqa: PLC0415 - as above
@@ -202,14 +237,19 @@ class ParentSide:
             self._begin_again(test)
 
     def _begin_again(self, test: IsolatedTest) -> None:
-        """Make another attempt of a test; the one before loses its entry, which is the last, for nobody was reported since."""
+        """Make another attempt of a test; the one before loses its entry, which is the last, for
+        nobody was reported since.
+        """
         if not test.entry_travels:
             self._run.entries.pop()
         self._run_isolated(test.item, test.nextitem, after=test)
 
-    def set_up_fixture(self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest) -> Generator[None, object, object]:
+    def set_up_fixture(
+        self, fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
         """Set up a wider fixture, which is pytest's to see to."""
-        __tracebackhide__ = True  # or an error that pytest itself raises in a fixture would seem to be ours
+        # Or an error that pytest itself raises in a fixture would seem to be ours
+        __tracebackhide__ = True
         if fixturedef.scope == "function":
             return (yield)
         self._run.wider.add(fixturedef)
@@ -227,10 +267,14 @@ class ParentSide:
 
         if isinstance(self._state, Skipped):
             pytest.fail(
-                "isolate: a mark skips this test and a plugin wants to run it, in pytest itself: no isolated test runs there", pytrace=False
+                "isolate: a mark skips this test and a plugin wants to run it, in pytest itself: no"
+                " isolated test runs there",
+                pytrace=False,
             )
 
-    def make_report(self, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    def make_report(
+        self, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Leave the report of a test that runs here to pytest."""
         del call
         return (yield)
@@ -264,12 +308,20 @@ class ParentSide:
             self._state.test.reports.append(report)
 
     def record_warning(
-        self, warning_message: warnings.WarningMessage, when: str, nodeid: str, location: tuple[str, int, str] | None
+        self,
+        warning_message: warnings.WarningMessage,
+        when: str,
+        nodeid: str,
+        location: tuple[str, int, str] | None,
     ) -> None:
         """Leave a warning to pytest."""
 
-    def complete_serialized(self, config: pytest.Config, report: object, data: dict[str, Any]) -> None:
-        """Under xdist, in a worker: have a test's entry travel with its last report, so that a worker's death costs no test before it."""
+    def complete_serialized(
+        self, config: pytest.Config, report: object, data: dict[str, Any]
+    ) -> None:
+        """Under xdist, in a worker: have a test's entry travel with its last report, so that a
+        worker's death costs no test before it.
+        """
         if not hasattr(config, "workerinput"):
             return
         from pytest_isolate._report import travel  # noqa: PLC0415 - for workers only
@@ -282,12 +334,18 @@ class ParentSide:
             self._state.test.entry_travels = True
 
     def refuse(self, session: pytest.Session) -> None:
-        """Refuse what would do harm, and a debugger that nobody could talk to, before the first test. Raises ``pytest.UsageError``."""
+        """Refuse what would do harm, and a debugger that nobody could talk to, before the first
+        test. Raises ``pytest.UsageError``.
+        """
         config = session.config
         if config.pluginmanager.hasplugin("syrupy"):
             from pytest_isolate._pytest import plugins  # noqa: PLC0415
 
-            if (why := plugins.refusal([item for item in session.items if self._run.is_isolated(item)], config)) is not None:
+            if (
+                why := plugins.refusal(
+                    [item for item in session.items if self._run.is_isolated(item)], config
+                )
+            ) is not None:
                 raise pytest.UsageError(f"isolate: {why}")
         if not (config.getoption("usepdb", False) or config.getoption("trace", False)):
             return
@@ -295,8 +353,8 @@ class ParentSide:
 
         if any(map(self._run.is_isolated, session.items)) and not capture.has_terminal(config):
             raise pytest.UsageError(
-                "--pdb and --trace need a terminal for isolated tests, and the standard input of this pytest is none: "
-                "run it in a terminal, or plain with --isolate-off"
+                "--pdb and --trace need a terminal for isolated tests, and the standard input of"
+                " this pytest is none: run it in a terminal, or plain with --isolate-off"
             )
 
     def place_interruption(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
@@ -305,10 +363,13 @@ class ParentSide:
             self._scheduler.place(excinfo, None if self._state is None else self._state.test)
 
     def end_tests(self) -> None:
-        """End the tests that run, before pytest tears down what a run that stopped had left, and before anybody's own end."""
+        """End the tests that run, before pytest tears down what a run that stopped had left, and
+        before anybody's own end.
+        """
         if self._scheduler is not None:
             self._scheduler.abandon()
-        if self._state is not None:  # a Ctrl-C came between its fork and whoever was to look after it
+        # A Ctrl-C came between its fork and whoever was to look after it
+        if self._state is not None:
             if self._state.test.running is not None:
                 self._state.test.running.abandon()
             self._state = None
@@ -318,10 +379,17 @@ class ParentSide:
         if self._nursery is not None:
             self._nursery.leave()
 
-    def end_run(self, session: pytest.Session, capabilities: Callable[[pytest.Config], dict[str, dict[str, object]]]) -> None:
-        """Unmake everything; write the report, with what this machine can do, or hand it to the process that does."""
+    def end_run(
+        self,
+        session: pytest.Session,
+        capabilities: Callable[[pytest.Config], dict[str, dict[str, object]]],
+    ) -> None:
+        """Unmake everything; write the report, with what this machine can do, or hand it to the
+        process that does.
+        """
         if texts := self._run.close():
-            from pytest_isolate._test.warn import warn_of_run  # noqa: PLC0415 - for isolated tests only
+            # For isolated tests only
+            from pytest_isolate._test.warn import warn_of_run  # noqa: PLC0415
 
             warn_of_run(session.config, texts)
         if not self._run.has_to_tell:
@@ -329,5 +397,7 @@ class ParentSide:
         workeroutput = getattr(session.config, "workeroutput", None)
         if workeroutput is not None:
             self._run.to_controller(workeroutput)
-        elif not self._run.reporting.write(self._run.entries_as_json(), lambda: capabilities(session.config)):
+        elif not self._run.reporting.write(
+            self._run.entries_as_json(), lambda: capabilities(session.config)
+        ):
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR

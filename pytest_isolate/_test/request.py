@@ -10,7 +10,9 @@ from pytest_isolate._test.states import Hooks, IsolatedTest, Refused, Requested,
 
 
 def skip(test: IsolatedTest) -> Skipped:
-    """Give the state of a test that a mark skips; what is wrong with its keywords matters to nobody."""
+    """Give the state of a test that a mark skips; what is wrong with its keywords matters to
+    nobody.
+    """
     try:
         return Skipped(test, test.run.defaults.spec_of(test.item))
     except BadValueError:
@@ -18,9 +20,12 @@ def skip(test: IsolatedTest) -> Skipped:
 
 
 def request(test: IsolatedTest, hooks: Hooks, before: Group | None) -> Requested | Refused:
-    """Resolve a test's marker. What is wrong with it is said when the test's turn to be reported comes.
+    """Resolve a test's marker.
 
-    ``before`` is the sandbox of the test before, if that goes on; it ends here when this test is not one of its own.
+    What is wrong with it is said when the test's turn to be reported comes.
+
+    ``before`` is the sandbox of the test before, if that goes on; it ends here when this test is
+    not one of its own.
     """
     try:
         spec = test.run.defaults.spec_of(test.item)
@@ -39,8 +44,11 @@ def request(test: IsolatedTest, hooks: Hooks, before: Group | None) -> Requested
             requested.close()
             named = f"fixtures={list(spec.named_fresh)!r}, set {spec.origin('fixtures')}"
             return Refused(test, f"isolate: {named}: there is no fixture {name!r}", "keyword")
-    if names := {*spec.named_fresh, *plugins.fresh_fixtures(test.item)}:  # those of whose plugins it is known, and what stands on them
+    # Those of whose plugins it is known, and what stands on them
+    if names := {*spec.named_fresh, *plugins.fresh_fixtures(test.item)}:
         requested.fresh = fixtures.with_dependents(test.item, names, test.run.wider)
     if requested.shares:
-        requested.rehearses = not setup_state.has_shared(test.item, requested.fresh) and not shared.is_foreseeable(test.item)
+        requested.rehearses = not setup_state.has_shared(
+            test.item, requested.fresh
+        ) and not shared.is_foreseeable(test.item)
     return requested

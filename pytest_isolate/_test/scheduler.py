@@ -1,12 +1,15 @@
 """Several isolated tests that run at once (``--isolate-jobs``).
 
-pytest's own loop stays as it is: it takes up one test after the other. A test that may run beside others leaves the loop at its fork, and
-the loop goes on. Its start and its reports come in the order of the tests, when everything before them has come. So at most one test waits
-to begin again, for a delay of pytest-rerunfailures: the loop goes on meanwhile, those behind it wait with their reports.
+pytest's own loop stays as it is: it takes up one test after the other. A test that may run beside
+others leaves the loop at its fork, and the loop goes on. Its start and its reports come in the
+order of the tests, when everything before them has come. So at most one test waits to begin again,
+for a delay of pytest-rerunfailures: the loop goes on meanwhile, those behind it wait with their
+reports.
 
-Nobody may run while shared fixtures change: before one is set up or torn down everybody is waited for (``drain``), so that a
-test never sees less, or more, than in a run without jobs. Tests that are not isolated, that are ``serial`` or share a sandbox run alone;
-one about which hooks may decide by the tests before it begins when those have been reported.
+Nobody may run while shared fixtures change: before one is set up or torn down everybody is waited
+for (``drain``), so that a test never sees less, or more, than in a run without jobs. Tests that are
+not isolated, that are ``serial`` or share a sandbox run alone; one about which hooks may decide by
+the tests before it begins when those have been reported.
 """
 
 from __future__ import annotations
@@ -33,9 +36,18 @@ from pytest_isolate._sandbox.watch import Watch, wait_for_one
 from pytest_isolate._session.run import Run
 from pytest_isolate._test import report, supervise
 from pytest_isolate._test.interrupted import is_between, raise_where
-from pytest_isolate._test.states import Finished, IsolatedTest, Refused, Requested, Running, Skipped, reader_of
+from pytest_isolate._test.states import (
+    Finished,
+    IsolatedTest,
+    Refused,
+    Requested,
+    Running,
+    Skipped,
+    reader_of,
+)
 
-_MOST_WAITING = 8  # tests per job that are over and wait for one before them; each holds its sandbox's files
+# Tests per job that are over and wait for one before them; each holds its sandbox's files
+_MOST_WAITING = 8
 _MEMORY_AVAILABLE = re.compile(r"^MemAvailable: +(\d+) kB", re.MULTILINE)
 
 
@@ -43,9 +55,16 @@ def jobs_of(config: pytest.Config) -> int:
     """How many may run at once. Raises ``pytest.UsageError`` for a value that is no number."""
     value = str(config.getoption("isolate_jobs"))
     if value != "auto" and not (value.isascii() and value.isdecimal() and int(value)):
-        raise pytest.UsageError(f"--isolate-jobs={value}: it must be a whole number, at least 1, or auto: one for each processor")
+        raise pytest.UsageError(
+            f"--isolate-jobs={value}: it must be a whole number, at least 1, or auto: one for each"
+            " processor"
+        )
     return (
-        1 if hasattr(config, "workerinput") or settings.why_one(config) else len(os.sched_getaffinity(0)) if value == "auto" else int(value)
+        1
+        if hasattr(config, "workerinput") or settings.why_one(config)
+        else len(os.sched_getaffinity(0))
+        if value == "auto"
+        else int(value)
     )
 
 
@@ -78,28 +97,43 @@ class _Turn:
 
 
 class Scheduler:
-    """The tests of one run that run beside others or wait for their turn to be reported, in their order."""
+    """The tests of one run that run beside others or wait for their turn to be reported, in their
+    order.
+    """
 
-    def __init__(self, jobs: int, report: Callable[[Finished | Refused], None], begin_again: Callable[[IsolatedTest], None]) -> None:
+    def __init__(
+        self,
+        jobs: int,
+        report: Callable[[Finished | Refused], None],
+        begin_again: Callable[[IsolatedTest], None],
+    ) -> None:
         self._jobs = jobs
         self._report = report
         self._begin_again = begin_again
         self._turns: deque[_Turn] = deque()
-        self._later: tuple[IsolatedTest, float] | None = None  # who begins again, before all of those, and not before when
+        # Who begins again, before all of those, and not before when
+        self._later: tuple[IsolatedTest, float] | None = None
         self._stands_on: object = None
         self._available = 0  # bytes, when nobody ran
 
     def prepare(self, state: Requested | Refused | Skipped) -> bool:
         """Whether this test may run beside others; if not, all before it have been reported."""
         item = state.test.item
-        if not isinstance(state, Requested) or state.asked.serial or state.key is not None or state.rehearses:
+        if (
+            not isinstance(state, Requested)
+            or state.asked.serial
+            or state.key is not None
+            or state.rehearses
+        ):
             self.report_all()
             return False
         stands_on = (fixtures.wide_parameters(item), item.getparent(pytest.Package))
-        if stands_on != self._stands_on:  # pytest tears down what another parameter had set up without telling anybody
+        # pytest tears down what another parameter had set up without telling anybody
+        if stands_on != self._stands_on:
             self.report_all()
             self._stands_on = stands_on
-        if state.test.run.played.deciders(item):  # they are in the fork, and have to have heard of all before it
+        # They are in the fork, and have to have heard of all before it
+        if state.test.run.played.deciders(item):
             self.report_all()
         if self._later is not None and len(self._turns) > _MOST_WAITING * self._jobs:
             self.report_all()
@@ -109,15 +143,20 @@ class Scheduler:
         return True
 
     def admit(self, spec: Spec) -> None:
-        """Wait until one more may run: by number, and by the memory that those with a limit may use."""
-        while (running := self._running()) and not (len(running) < self._jobs and self._fits(running, spec)):
+        """Wait until one more may run: by number, and by the memory that those with a limit may
+        use.
+        """
+        while (running := self._running()) and not (
+            len(running) < self._jobs and self._fits(running, spec)
+        ):
             self._wait()
         if not running and spec.memory is not None:
             self._available = _available_memory()
 
     def take_in(self, test: IsolatedTest, state: Running | Finished | Refused) -> None:
         """Keep a test that has left pytest's protocol at its fork, or because it was refused."""
-        self._turns.append(_Turn(state))  # before all that a Ctrl-C may interrupt: who is in here does not stay
+        # Before all that a Ctrl-C may interrupt: who is in here does not stay
+        self._turns.append(_Turn(state))
         test.is_left = setup_state.leaves_nothing(test.item, test.nextitem)
         if test.is_left:
             self.report_ready(test.item.session)
@@ -125,14 +164,19 @@ class Scheduler:
             self.report_all()
 
     def begin_again_later(self, test: IsolatedTest, delay: float) -> None:
-        """Have a test that was just reported begin again, at the earliest after so many seconds; the loop goes on if it has left it."""
+        """Have a test that was just reported begin again, at the earliest after so many seconds;
+        the loop goes on if it has left it.
+        """
         self._later = (test, time.monotonic() + delay)
         if not test.is_left:
             self.report_all()
 
     def raise_interrupted(self, test: IsolatedTest, error: KeyboardInterrupt) -> NoReturn:
-        """Raise a person's Ctrl-C that came between two waits: nobody is waited for, this test neither, if it was just forked."""
-        if test.running is None:  # it came before that; if nobody has said where the others stand, the end of the run does
+        """Raise a person's Ctrl-C that came between two waits: nobody is waited for, this test
+        neither, if it was just forked.
+        """
+        # It came before that; if nobody has said where the others stand, the end of the run does
+        if test.running is None:
             raise error
         try:
             raise_where(_places([*self._running(), test.running]), error)
@@ -140,11 +184,20 @@ class Scheduler:
             self.abandon()
             test.running.abandon()
 
-    def place(self, interrupted: pytest.ExceptionInfo[BaseException], latest: IsolatedTest | None) -> None:
-        """Have a Ctrl-C that met pytest's code or ours name the tests that run meanwhile. ``latest`` may have been forked just now."""
+    def place(
+        self, interrupted: pytest.ExceptionInfo[BaseException], latest: IsolatedTest | None
+    ) -> None:
+        """Have a Ctrl-C that met pytest's code or ours name the tests that run meanwhile.
+
+        ``latest`` may have been forked just now.
+        """
         error = interrupted.value
         running = self._running()
-        if latest is not None and latest.running is not None and all(each is not latest.running for each in running):
+        if (
+            latest is not None
+            and latest.running is not None
+            and all(each is not latest.running for each in running)
+        ):
             running.append(latest.running)
         if isinstance(error, KeyboardInterrupt) and is_between(error):
             try:
@@ -155,7 +208,9 @@ class Scheduler:
                     interrupted.traceback = type(interrupted.traceback)(placed.__traceback__)
 
     def drain_before_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
-        """Wait until nobody runs if that teardown is of shared fixtures too; a run that stops waits for nobody."""
+        """Wait until nobody runs if that teardown is of shared fixtures too; a run that stops waits
+        for nobody.
+        """
         if Run.stops(item.session):
             self.abandon()
         elif self._running() and setup_state.leaves_shared_fixtures(item, nextitem):
@@ -175,7 +230,9 @@ class Scheduler:
         """Wait until everybody has been reported."""
         self.drain()
         while self._later is not None or self._turns:
-            session = (self._turns[0].state.test if self._later is None else self._later[0]).item.session
+            session = (
+                self._turns[0].state.test if self._later is None else self._later[0]
+            ).item.session
             if Run.stops(session):
                 return
             if self._later is not None:
@@ -198,7 +255,9 @@ class Scheduler:
             report.say_start(self._turns[0].state.test)
 
     def _go_again(self, test: IsolatedTest, at: float) -> None:
-        """Make another attempt of a test, when it is time and nobody runs, who would be looked after by nobody."""
+        """Make another attempt of a test, when it is time and nobody runs, who would be looked
+        after by nobody.
+        """
         self._later = None
         self.drain()
         time.sleep(max(0.0, at - time.monotonic()))
@@ -237,7 +296,9 @@ class Scheduler:
 
 
 def _places(running: list[Running]) -> list[tuple[str, Watch, Reader | None]]:
-    return [(each.test.name, each.group.watch, reader_of(each.test.run, each.spec)) for each in running]
+    return [
+        (each.test.name, each.group.watch, reader_of(each.test.run, each.spec)) for each in running
+    ]
 
 
 def _available_memory() -> int:

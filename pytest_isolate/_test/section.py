@@ -1,4 +1,6 @@
-"""The ``isolate`` section of a failing report: what was asked for, what was used, and what of it may be why the test failed."""
+"""The ``isolate`` section of a failing report: what was asked for, what was used, and what of it
+may be why the test failed.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ _MOST_LINKS = 12  # ends that are shown
 _MOST_PATHS = 5  # of each kind, shown to people
 
 
-def section(ended: Finished, verdict: Verdict, report: pytest.TestReport, kept: Sequence[str]) -> str:
+def section(
+    ended: Finished, verdict: Verdict, report: pytest.TestReport, kept: Sequence[str]
+) -> str:
     """Its lines, the last of them those that say what is ``kept`` of the test."""
     facts = ended.facts
     lines = [asked(ended), _used(verdict)]
@@ -31,7 +35,9 @@ def section(ended: Finished, verdict: Verdict, report: pytest.TestReport, kept: 
         lines.append(rules.leak_sentence(ended.spec, facts.exit))
     if facts.kill is not None:
         lines.append(rules.held(facts.kill))
-    elif facts.exit.largest is not None and any("memory" in each.resource for each in verdict.violations):
+    elif facts.exit.largest is not None and any(
+        "memory" in each.resource for each in verdict.violations
+    ):
         command, held = facts.exit.largest
         lines.append(f"memory held when it was highest: {format_size(held)} by {command!r}")
     if facts.counters.oom_kills and (frame := facts.exit.last("allocations")) is not None:
@@ -44,7 +50,9 @@ def section(ended: Finished, verdict: Verdict, report: pytest.TestReport, kept: 
 
 
 def links_of(ended: Finished) -> tuple[Carried, ...]:
-    """Tell what each end of a link of the test's network sent, by the word of the test's process."""
+    """Tell what each end of a link of the test's network sent, by the word of the
+    test's process.
+    """
     topology, frame = ended.spec.networking.topology, ended.facts.exit.last("links")
     if frame is None or topology is None:
         return ()
@@ -56,8 +64,8 @@ def links_of(ended: Finished) -> tuple[Carried, ...]:
 def _links(ended: Finished) -> str:
     found = [each for each in links_of(ended) if each.packets or each.dropped]
     shown = [
-        f"{each.sender} to {each.receiver} {counted(each.packets, 'packet')}, {format_size(each.bytes)}"
-        + (f", {each.dropped} dropped" if each.dropped else "")
+        f"{each.sender} to {each.receiver} {counted(each.packets, 'packet')},"
+        f" {format_size(each.bytes)}" + (f", {each.dropped} dropped" if each.dropped else "")
         for each in found[:_MOST_LINKS]
     ]
     more = f"; and {len(found) - _MOST_LINKS} more" if len(found) > _MOST_LINKS else ""
@@ -66,20 +74,32 @@ def _links(ended: Finished) -> str:
 
 def _server(used: Used) -> str:
     """Which server a test used."""
-    fixture = f", started by the fixture {used.server.fixture!r}" if used.server.fixture is not None else ""
+    fixture = (
+        f", started by the fixture {used.server.fixture!r}"
+        if used.server.fixture is not None
+        else ""
+    )
     refused = f"; it refused: {os.strerror(used.refused)}" if used.refused else ""
     carried = f"{format_size(used.sent or 0)} to it, {format_size(used.received or 0)} back"
-    return f"{used.server.place} of {used.server.process}{fixture}: {counted(used.connections or 0, 'connection')}, {carried}{refused}"
+    return (
+        f"{used.server.place} of {used.server.process}{fixture}:"
+        f" {counted(used.connections or 0, 'connection')}, {carried}{refused}"
+    )
 
 
 def _left(ended: Finished, text: str) -> str:
     """Say what the test wanted of a network that it does not have."""
     spec, facts, shown = ended.spec, ended.facts, []
     if facts.attempts and not spec.networking.denies:  # else it is the violation's sentence
-        shown.append(f"network: {network_attempts.sentence(facts.attempts)}; net='host' shares the machine's network")
+        shown.append(
+            f"network: {network_attempts.sentence(facts.attempts)}; net='host' shares the machine's"
+            " network"
+        )
     if spec.networking.is_own:
         shown += missed_servers.sentences(ended.test.run, facts, text)
-    shown += [f"server: {_server(each)}" for each in facts.servers if each.connections or each.refused]
+    shown += [
+        f"server: {_server(each)}" for each in facts.servers if each.connections or each.refused
+    ]
     return "\n".join(shown)
 
 
@@ -93,21 +113,30 @@ def _missed(ended: Finished, text: str) -> Iterator[str]:
     if plan.writable is not None:
         yield from hints.refused(text, plan.writable)
     if plan.apart:
-        yield from hints.too_large(text, plan.written.too_large(ended.sandbox.private), [mount.path for mount in host.mounts])
+        yield from hints.too_large(
+            text,
+            plan.written.too_large(ended.sandbox.private),
+            [mount.path for mount in host.mounts],
+        )
 
 
 def _changed(ended: Finished) -> str:
     """Say what the test did to the machine's files, outside of its ``tmp_path``."""
     changes, temporary = changes_of(ended), ended.first("tmp_path")
     base = "\0" if temporary is None else os.path.dirname(str(temporary["path"]))
-    kept = tuple(f"{place}{os.sep}" for place in places(ended.test.item.config))  # brought back, not discarded
+    # Brought back, not discarded
+    kept = tuple(f"{place}{os.sep}" for place in places(ended.test.item.config))
     if (topology := ended.spec.networking.topology) is not None and topology.captures:
         from pytest_isolate._network import capture  # noqa: PLC0415 - for those who have one
 
         kept += (capture.directory(),)  # ours
     shown = []
     for kind in ("created", "modified", "deleted"):
-        paths = [path for path in getattr(changes, kind) if not path.startswith((base, *kept)) and not path.endswith("__pycache__")]
+        paths = [
+            path
+            for path in getattr(changes, kind)
+            if not path.startswith((base, *kept)) and not path.endswith("__pycache__")
+        ]
         if paths:
             more = f" and {len(paths) - _MOST_PATHS} more" if len(paths) > _MOST_PATHS else ""
             shown.append(f"{kind} {', '.join(map(repr, paths[:_MOST_PATHS]))}{more}")
@@ -118,7 +147,10 @@ def asked(ended: Finished | Refused) -> str:
     """Say what a test had, or would have had, in a line."""
     spec, plan = ended.spec, ended.plan
     assert spec is not None
-    limits = ", ".join(f"{name} {KEYWORDS[name].show(value)}" for name, value in spec.limits().items()) or "none"
+    limits = (
+        ", ".join(f"{name} {KEYWORDS[name].show(value)}" for name, value in spec.limits().items())
+        or "none"
+    )
     without = ""
     if plan is not None and plan.is_bare:
         without = f"; no namespaces, which this machine does not give: {', '.join(plan.walls)} only"

@@ -1,7 +1,8 @@
 """One test's fork: from the point where its protocol would begin to its process's end.
 
-``run`` is called there. The child never returns from it: it runs the whole protocol of its test, as a worker of pytest-xdist does, and
-ends. In pytest it returns when the test is over, or runs beside others.
+``run`` is called there. The child never returns from it: it runs the whole protocol of its test, as
+a worker of pytest-xdist does, and ends. In pytest it returns when the test is over, or runs beside
+others.
 """
 
 from __future__ import annotations
@@ -35,12 +36,24 @@ from pytest_isolate._test import shared
 from pytest_isolate._test.build import Ready, build
 from pytest_isolate._test.interrupted import raise_where
 from pytest_isolate._test.request import request
-from pytest_isolate._test.states import Finished, Hooks, IsolatedTest, Refused, Requested, Running, may_ask, reader_of
+from pytest_isolate._test.states import (
+    Finished,
+    Hooks,
+    IsolatedTest,
+    Refused,
+    Requested,
+    Running,
+    may_ask,
+    reader_of,
+)
 from pytest_isolate._test.supervise import supervise, wait
 
 
 def run(requested: Requested) -> Running | Finished | Refused:
-    """Run a test in a child. What is given is ``Running`` for a test that may run beside others, if it was not refused."""
+    """Run a test in a child.
+
+    What is given is ``Running`` for a test that may run beside others, if it was not refused.
+    """
     if requested.shares and not requested.rehearses:
         _set_up_shared(requested)
     state = _start(requested)
@@ -67,7 +80,9 @@ def _set_up_shared(requested: Requested) -> None:
 
 
 def _set_up_asked(requested: Requested, name: str, when: str) -> None:
-    """Have pytest set up a wider fixture that the test asked for while it ran, as plain pytest would have there."""
+    """Have pytest set up a wider fixture that the test asked for while it ran, as plain pytest
+    would have there.
+    """
     run, item, set_up = requested.test.run, requested.test.item, requested.set_up
     run.change()
 
@@ -85,7 +100,9 @@ def _set_up_asked(requested: Requested, name: str, when: str) -> None:
 
 
 def _start(requested: Requested) -> Running | Finished | Refused:
-    """Have a process that waits for a test run it, or fork one; then wait for it, unless the test may run beside others."""
+    """Have a process that waits for a test run it, or fork one; then wait for it, unless the test
+    may run beside others.
+    """
     test, ready = requested.test, None
     try:
         if (state := _go_on_or_from_nursery(requested)) is not None:
@@ -95,7 +112,8 @@ def _start(requested: Requested) -> Running | Finished | Refused:
         return ready if isinstance(ready, Refused) else _fork(requested, ready)
     except StepFailedError as error:
         why = test.run.builders_death(died=True) or explain(error, test.run.here)
-    except KeyboardInterrupt as error:  # at any moment since the fork, or since a child was told to go on
+    except KeyboardInterrupt as error:
+        # At any moment since the fork, or since a child was told to go on
         _interrupted(test, error)
     except Exception:  # noqa: BLE001 - ours, not the test's: it must not look like the test's failure
         why = f"pytest-isolate itself failed:\n{traceback.format_exc()}"
@@ -109,14 +127,23 @@ def _go_on_or_from_nursery(requested: Requested) -> Running | Finished | None:
     """Have a process that waits run this test. None if pytest is to fork: then nothing has run."""
     test, asked, group = requested.test, requested.asked, requested.shared
     if group is not None:
-        if (state := _go_on(requested, replace(group.spec, origins=asked.origins), group)) is not None:
+        if (
+            state := _go_on(requested, replace(group.spec, origins=asked.origins), group)
+        ) is not None:
             return state
         requested.shared = None
         if asked.fixtures != "fresh":
             _set_up_shared(requested)
         return None
     set_up = requested.set_up
-    if requested.nursery is None or requested.rehearses or test.attempts or set_up.error is not None or set_up.seconds or set_up.asked:
+    if (
+        requested.nursery is None
+        or requested.rehearses
+        or test.attempts
+        or set_up.error is not None
+        or set_up.seconds
+        or set_up.asked
+    ):
         return None  # something of this test is in this process alone
     with standing_still():
         group = requested.nursery.take(test.item, test.nextitem, asked)
@@ -124,7 +151,10 @@ def _go_on_or_from_nursery(requested: Requested) -> Running | Finished | None:
 
 
 def _go_on(requested: Requested, spec: Spec, group: Group) -> Running | Finished | None:
-    """Have a child that waits run this test. None if it turns out to have died in between: then nothing has run."""
+    """Have a child that waits run this test.
+
+    None if it turns out to have died in between: then nothing has run.
+    """
     test, state = requested.test, None
     run, item = test.run, test.item
     further = goes_on(run, requested.key, test.nextitem)
@@ -132,9 +162,18 @@ def _go_on(requested: Requested, spec: Spec, group: Group) -> Running | Finished
     test.begun = time.time()
     test.running = running = Running(requested, spec, group)
     try:
-        supervise(spec, group, further=further)  # first: whoever interrupts a test that was told to run is told where it stands
+        # First: whoever interrupts a test that was told to run is told where it stands
+        supervise(spec, group, further=further)
         owns_files = group.measuring is not None and group.measuring.owns_files
-        group.command(Command(run.index_of(item), run.index_of(test.nextitem), item.session.testsfailed, further, owns_files))
+        group.command(
+            Command(
+                run.index_of(item),
+                run.index_of(test.nextitem),
+                item.session.testsfailed,
+                further,
+                owns_files,
+            )
+        )
         if not further:
             _look_ahead(requested, timers)
         state = wait(running)
@@ -150,7 +189,10 @@ def _go_on(requested: Requested, spec: Spec, group: Group) -> Running | Finished
 
 
 def _interrupted(test: IsolatedTest, error: KeyboardInterrupt) -> NoReturn:
-    """Say where the test stands, and end it: nobody will report it. With jobs that is the scheduler's to do, for all of them."""
+    """Say where the test stands, and end it: nobody will report it.
+
+    With jobs that is the scheduler's to do, for all of them.
+    """
     running = test.running
     if running is None or test.concurrent:
         raise error
@@ -161,7 +203,10 @@ def _interrupted(test: IsolatedTest, error: KeyboardInterrupt) -> NoReturn:
 
 
 def _fork(requested: Requested, ready: Ready) -> Running | Finished:
-    """Fork pytest. The child runs its test, and ends. Raises ``StepFailedError``, with nothing left open."""
+    """Fork pytest.
+
+    The child runs its test, and ends. Raises ``StepFailedError``, with nothing left open.
+    """
     test, spec = requested.test, ready.spec
     further = goes_on(test.run, requested.key, test.nextitem)
     timers = Stopped.here()
@@ -182,8 +227,8 @@ def _fork(requested: Requested, ready: Ready) -> Running | Finished:
 def _fork_into(requested: Requested, ready: Ready, timers: Stopped, *, further: bool) -> Running:
     """Fork into a sandbox. The child never returns from here.
 
-    Raises ``StepFailedError``, with no child and nothing left open but the sandbox; a Ctrl-C leaves ``test.running``, which can be asked
-    where it stands.
+    Raises ``StepFailedError``, with no child and nothing left open but the sandbox; a Ctrl-C leaves
+    ``test.running``, which can be asked where it stands.
     """
     test, spec, sandbox, plan = requested.test, ready.spec, ready.sandbox, ready.plan
     run, item = test.run, test.item
@@ -195,11 +240,20 @@ def _fork_into(requested: Requested, ready: Ready, timers: Stopped, *, further: 
         warm = Warm.of(run, timers, repairing)
         ours = {*prepared.ours, *run.descriptors_of_ours()}
         entry = preparation.entry(
-            run, item, spec, given, timers=timers, repairing=repairing, ours=ours, goes_on=further, writable=plan.writable
+            run,
+            item,
+            spec,
+            given,
+            timers=timers,
+            repairing=repairing,
+            ours=ours,
+            goes_on=further,
+            writable=plan.writable,
         )
         hook_calls.prepared_callers(item.config, requested.hooks, FORWARDED)
         measuring = coverage.measuring(plan.written.covers)
-        if not test.concurrent or not run.stream_flags:  # another test that runs may have changed them
+        # Another test that runs may have changed them
+        if not test.concurrent or not run.stream_flags:
             run.stream_flags = preparation.status_flags(item.config)
         forked = time.monotonic()
         departing = Departing(given.stacks)
@@ -207,7 +261,8 @@ def _fork_into(requested: Requested, ready: Ready, timers: Stopped, *, further: 
             test.begun = time.time()
             watch = launch(
                 sandbox, entry, prepared.ends, relays=prepared.relays, forked=forked,
-                debuggable=capture.has_terminal(item.config) and not spec.strict, trusted=not spec.strict,
+                debuggable=capture.has_terminal(item.config) and not spec.strict,
+                trusted=not spec.strict,
             )  # fmt: skip
             if watch is None:
                 departing.is_inside = True
@@ -215,7 +270,17 @@ def _fork_into(requested: Requested, ready: Ready, timers: Stopped, *, further: 
                     arrival = Arrival(given, entry, warm, warm.become(entry))
                     inside = _arrive(requested, spec, plan, arrival, measuring, further=further)
             else:
-                group = Group(requested.key, spec, sandbox, plan, watch, prepared.commands, measuring, given.mirrors, warm.threads)
+                group = Group(
+                    requested.key,
+                    spec,
+                    sandbox,
+                    plan,
+                    watch,
+                    prepared.commands,
+                    measuring,
+                    given.mirrors,
+                    warm.threads,
+                )
                 test.running = Running(requested, spec, group)
         if inside is not None:
             inside.run(test.nextitem)
@@ -232,39 +297,63 @@ def _fork_into(requested: Requested, ready: Ready, timers: Stopped, *, further: 
 
 
 def _arrive(
-    requested: Requested, spec: Spec, plan: Plan | None, arrival: Arrival, measuring: coverage.Measuring | None, *, further: bool = False
+    requested: Requested,
+    spec: Spec,
+    plan: Plan | None,
+    arrival: Arrival,
+    measuring: coverage.Measuring | None,
+    *,
+    further: bool = False,
 ) -> Inside:
     """In the child, inside its sandbox: report to pytest from here on."""
     given, warm, test = arrival.given, arrival.warm, requested.test
-    inside = Inside(test.item, Writer(given.frames), given.stdout, given.events, given.commands if further else -1)
+    inside = Inside(
+        test.item,
+        Writer(given.frames),
+        given.stdout,
+        given.events,
+        given.commands if further else -1,
+    )
     inside.ended, inside.door, inside.measuring = given.ended, Writer(given.door), measuring
     inside.mirrors = {name: Mirror(fd) for name, fd in given.mirrors.items()}
     preparation.close(*given.mirrors.values())
     _tell(requested, spec, plan, arrival.entry, inside)
-    if requested.set_up.seconds and test.item.config.pluginmanager.hasplugin("randomly"):  # which seeds in its hooks of each phase
+    # Which seeds in its hooks of each phase
+    if requested.set_up.seconds and test.item.config.pluginmanager.hasplugin("randomly"):
         inside.random = warm.random
     inside.begin(
         requested.hooks, given.stacks, arrival.before, warm.timers,
-        fresh=spec.fixtures == "fresh", watches_denials=spec.disk is not None or spec.files is not None, networking=spec.networking,
+        fresh=spec.fixtures == "fresh",
+        watches_denials=spec.disk is not None or spec.files is not None, networking=spec.networking,
     )  # fmt: skip
     requested.hooks.become(ChildSide(inside, test.item.config))
     return inside
 
 
-def _tell(requested: Requested, spec: Spec, plan: Plan | None, entry: Entry, inside: Inside) -> None:
+def _tell(
+    requested: Requested, spec: Spec, plan: Plan | None, entry: Entry, inside: Inside
+) -> None:
     """In the child: what it has to know of the test besides its descriptors."""
     test, set_up = requested.test, requested.set_up
     inside.debuggable = not spec.strict
     inside.lost = entry.inheritance.lost
     inside.shared_seconds, inside.shared_error = set_up.seconds, set_up.error
-    inside.rehearses, inside.attempts, inside.fresh = requested.rehearses, test.attempts, requested.fresh
+    inside.rehearses, inside.attempts, inside.fresh = (
+        requested.rehearses,
+        test.attempts,
+        requested.fresh,
+    )
     inside.wider = test.run.wider
     inside.asks, inside.requested = may_ask(requested, spec, plan), set_up.asked
     inside.played = test.run.played if test.run.played.is_wanted(test.item) else None
 
 
-def arrive(run: Run, hooks: Hooks, session: pytest.Session, arrival: Arrival, *, concurrent: bool) -> tuple[Inside, pytest.Item | None]:
-    """In a child that was forked ahead: be the test that it is told to be, which is followed by the given one."""
+def arrive(
+    run: Run, hooks: Hooks, session: pytest.Session, arrival: Arrival, *, concurrent: bool
+) -> tuple[Inside, pytest.Item | None]:
+    """In a child that was forked ahead: be the test that it is told to be, which is followed by the
+    given one.
+    """
     command = arrival.command
     session.testsfailed = command.failed
     items = session.items
@@ -277,7 +366,9 @@ def arrive(run: Run, hooks: Hooks, session: pytest.Session, arrival: Arrival, *,
 
 
 def _look_ahead(requested: Requested, timers: Stopped, *, further: bool = False) -> None:
-    """While the test runs, have the next one's child or sandbox made ready, and what earlier ones held let go."""
+    """While the test runs, have the next one's child or sandbox made ready, and what earlier ones
+    held let go.
+    """
     test, nursery = requested.test, requested.nursery
     item = None if further else test.nextitem
     keeper, lacks = test.run.machine.keeper, 0

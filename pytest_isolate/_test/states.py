@@ -1,16 +1,20 @@
-"""The states of one isolated test, as pytest has it. A function takes one of them and returns the next.
+"""The states of one isolated test, as pytest has it.
+
+A function takes one of them and returns the next.
 
 ::
 
     request ──► Requested ── start ──► Running ── finish ──► Finished ──┐
-       │            │                                                   ├── judge ──► Judged ── report
-       ├────────────┴───────────────────────────────────► Refused ──────┘
-       └──► Skipped                                  pytest itself runs its protocol, which says why
+       │            │                                                   ├── judge ──► Judged ──
+       report ├────────────┴───────────────────────────────────► Refused ──────┘ └──► Skipped
+       pytest itself runs its protocol, which says why
 
-``Requested``: its turn in pytest's loop has come, and nothing of it has run. ``Running``: its process is there; with jobs pytest goes
-on with further tests meanwhile. ``Finished``: all is known that ever will be. ``Refused``: it has had no sandbox, or could not have what
-it asks for. ``Judged``: its reports are there, and nobody has heard of them. A test that needs a shared fixture goes from ``Finished``
-back to ``Requested``, one that pytest-rerunfailures repeats after a death goes there from ``Judged``.
+``Requested``: its turn in pytest's loop has come, and nothing of it has run. ``Running``: its
+process is there; with jobs pytest goes on with further tests meanwhile. ``Finished``: all is known
+that ever will be. ``Refused``: it has had no sandbox, or could not have what it asks for.
+``Judged``: its reports are there, and nobody has heard of them. A test that needs a shared fixture
+goes from ``Finished`` back to ``Requested``, one that pytest-rerunfailures repeats after a death
+goes there from ``Judged``.
 """
 
 from __future__ import annotations
@@ -56,12 +60,17 @@ class IsolatedTest:
     concurrent: bool = False  # whether pytest may go on with further tests while it runs
     attempts: int = 0  # that pytest-rerunfailures has had of it, and that ended in a death
     has_begun: bool = False  # whether the hooks heard that it has
-    is_left: bool = False  # the loop has gone on from it, and its collectors are no more pytest's than the next test needs
+    # The loop has gone on from it, and its collectors are no more pytest's than the next test needs
+    is_left: bool = False
     entry_travels: bool = False  # to the controller of pytest-xdist, which keeps it
-    begun: float = field(default_factory=time.time)  # when pytest took it up, and from the fork on, when that was
-    troubles: list[str] = field(default_factory=list)  # what the machine could not give, to be warned of
+    # When pytest took it up, and from the fork on, when that was
+    begun: float = field(default_factory=time.time)
+    # What the machine could not give, to be warned of
+    troubles: list[str] = field(default_factory=list)
     reports: list[pytest.TestReport] = field(default_factory=list)  # of which the hooks have heard
-    running: Running | None = None  # its process, until its sandbox is let go of: whoever interrupts pytest between two lines finds it here
+    # Its process, until its sandbox is let go of: whoever interrupts pytest between two lines finds
+    # it here
+    running: Running | None = None
 
     @property
     def name(self) -> str:
@@ -74,8 +83,10 @@ class SetUp:
     """What pytest has set up for a test: wider fixtures, which tests share."""
 
     seconds: float = 0.0
-    error: BaseException | None = None  # what one of them raised now, and this test is the first to meet
-    asked: dict[str, setup_output.Said] = field(default_factory=dict)  # those that it has asked for while it ran
+    # What one of them raised now, and this test is the first to meet
+    error: BaseException | None = None
+    # Those that it has asked for while it ran
+    asked: dict[str, setup_output.Said] = field(default_factory=dict)
     asked_seconds: float = 0.0  # that pytest set those up in its call
 
 
@@ -89,14 +100,18 @@ class Requested:
     key: Key | None  # what it has in common with the tests that share its sandbox
     shared: Group | None = None  # that sandbox, if the test before has left it for this one
     nursery: Nursery | None = None  # where its child may be forked
-    fresh: frozenset[str] = frozenset()  # names of wider fixtures that are set up inside, though others are shared
-    rehearses: bool = False  # it runs up to the first wider fixture that is not there, if it comes to one, and tells
+    # Names of wider fixtures that are set up inside, though others are shared
+    fresh: frozenset[str] = frozenset()
+    # It runs up to the first wider fixture that is not there, if it comes to one, and tells
+    rehearses: bool = False
     begun: int = 0  # how often it has begun anew
     set_up: SetUp = field(default_factory=SetUp)
 
     @property
     def shares(self) -> bool:
-        """Whether pytest sets up wider fixtures for it: in a sandbox that goes on they are set up inside."""
+        """Whether pytest sets up wider fixtures for it: in a sandbox that goes on they are set up
+        inside.
+        """
         return self.asked.fixtures != "fresh" and self.shared is None
 
     @property
@@ -105,7 +120,9 @@ class Requested:
         return self.asked
 
     def close(self) -> None:
-        """Let go of the sandbox that it would have gone on with, or of what was left when it was interrupted."""
+        """Let go of the sandbox that it would have gone on with, or of what was left when it was
+        interrupted.
+        """
         if self.test.running is not None:
             self.test.running.group.close()
         elif self.shared is not None:
@@ -151,13 +168,17 @@ class Running:
 
 @dataclass
 class Finished:
-    """A test that is over, with all that is known of it. Its sandbox is still there, or its remains."""
+    """A test that is over, with all that is known of it.
+
+    Its sandbox is still there, or its remains.
+    """
 
     requested: Requested
     spec: Spec
     group: Group
     facts: Facts
-    output: tuple[tuple[str, bytes], ...]  # what it wrote and logged, as far as its process keeps that in files
+    # What it wrote and logged, as far as its process keeps that in files
+    output: tuple[tuple[str, bytes], ...]
     overheard: dict[str, str]
     changes: Changes | None = None  # of the file system, read when somebody asks
 
@@ -181,9 +202,12 @@ class Finished:
         return self.facts.exit.first(kind)
 
     def close(self, *, healthy: bool = False) -> Group | None:
-        """Let go of the sandbox, which the builder unmakes, unless it goes on: then give it to the next test."""
+        """Let go of the sandbox, which the builder unmakes, unless it goes on: then give it to the
+        next test.
+        """
         group, test = self.group, self.test
-        self.facts.exit.frames.clear()  # megabytes of reports, which a traceback's cycle would keep until some far collection
+        # Megabytes of reports, which a traceback's cycle would keep until some far collection
+        self.facts.exit.frames.clear()
         self.output, self.requested.set_up.error, test.running = (), None, None
         if group.watch.alive and healthy and not Run.stops(test.item.session):
             return group
@@ -214,7 +238,8 @@ class Behind:
 
     raised: dict[int, Any] = field(default_factory=dict)  # what the child said of an exception
     unsaid: dict[int, Any] = field(default_factory=dict)  # attributes that JSON cannot say
-    calls: dict[int, pytest.CallInfo[None]] = field(default_factory=dict)  # of those that were made in pytest
+    # Of those that were made in pytest
+    calls: dict[int, pytest.CallInfo[None]] = field(default_factory=dict)
 
 
 @dataclass
@@ -249,19 +274,34 @@ class Judged:
 
 
 def may_ask(requested: Requested, spec: Spec, plan: Plan | None) -> bool:
-    """Whether a test begins anew, for a wider fixture that it asked for while it ran: where nothing can be seen of what it did until then.
+    """Whether a test begins anew, for a wider fixture that it asked for while it ran: where nothing
+    can be seen of what it did until then.
 
-    What a strict test says is no reason for pytest to do anything, and tests in flight have others behind them that do not wait.
+    What a strict test says is no reason for pytest to do anything, and tests in flight have others
+    behind them that do not wait.
     """
-    if spec.strict or not spec.networking.is_sealed or spec.fs == "host" or spec.bind or spec.fixtures == "fresh":
+    if (
+        spec.strict
+        or not spec.networking.is_sealed
+        or spec.fs == "host"
+        or spec.bind
+        or spec.fixtures == "fresh"
+    ):
         return False
     if plan is not None and plan.missing:  # and it runs without that
         return False
-    return requested.key is None and not requested.test.concurrent and not requested.test.attempts and requested.begun < _MOST_BEGUN
+    return (
+        requested.key is None
+        and not requested.test.concurrent
+        and not requested.test.attempts
+        and requested.begun < _MOST_BEGUN
+    )
 
 
 def reader_of(run: Run, spec: Spec | None) -> Reader | None:
-    """Whose rights count for what pytest reads for a test: a user's that pytest, as root, is not; None where they are its own."""
+    """Whose rights count for what pytest reads for a test: a user's that pytest, as root, is not;
+    None where they are its own.
+    """
     host = run.machine.host
     if spec is None or host.rootless:
         return None

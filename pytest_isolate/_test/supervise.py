@@ -1,4 +1,6 @@
-"""A test runs in its process: have it watched, wait for it, and read what is known of it when it is over."""
+"""A test runs in its process: have it watched, wait for it, and read what is known of it when it is
+over.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,13 @@ _MOST_OUTPUT = 1 << 20  # bytes of a dead test's output that are shown, the last
 
 def supervise(spec: Spec, group: Group, *, further: bool) -> None:
     """Have the next test of a process watched."""
-    cpu_time = None if spec.cpu_time is None else spec.cpu_time + (group.counters.cpu_seconds or 0.0)
+    cpu_time = (
+        None if spec.cpu_time is None else spec.cpu_time + (group.counters.cpu_seconds or 0.0)
+    )
     memory = spec.memory if "memory" in group.plan.looked else None
-    alarm = None if spec.memory is None else (int(spec.memory * allocations.SHARE), allocations.ALARM)
+    alarm = (
+        None if spec.memory is None else (int(spec.memory * allocations.SHARE), allocations.ALARM)
+    )
     group.watch.start(spec.timeout, cpu_time, alarm=alarm, goes_on=further, memory=memory)
 
 
@@ -49,7 +55,10 @@ def wait(running: Running) -> Running | Finished:
 
 
 def finish(running: Running) -> Finished:
-    """End the process of a test that is over, and read what the kernel counted. Raises ``StepFailedError``."""
+    """End the process of a test that is over, and read what the kernel counted.
+
+    Raises ``StepFailedError``.
+    """
     test, spec, group = running.test, running.spec, running.group
     run = test.run
     exit_, sandbox = group.watch.finish(), group.sandbox
@@ -58,10 +67,16 @@ def finish(running: Running) -> Finished:
     preparation.restore_flags(run.stream_flags)
     if hasattr(test.item.config, "workerinput"):
         exit_.frames = reading.sendable(exit_.frames)
-    exit_.frames, unreadable = reading.checked(exit_.frames, strict=spec.strict, may_need=running.may_need())
+    exit_.frames, unreadable = reading.checked(
+        exit_.frames, strict=spec.strict, may_need=running.may_need()
+    )
     entered = exit_.first("entered") or {}
     base = entered.get("base")
-    counters, disk_used, unroutable = sandbox.counters(exit_.processor), sandbox.disk_used(), sandbox.network.unroutable()
+    counters, disk_used, unroutable = (
+        sandbox.counters(exit_.processor),
+        sandbox.disk_used(),
+        sandbox.network.unroutable(),
+    )
     left = None if unroutable is None else unroutable - group.unroutable
     facts = Facts(
         exit_,
@@ -69,17 +84,26 @@ def finish(running: Running) -> Finished:
         disk_used,
         sandbox.disk_full(),
         base if isinstance(base, int) else 0,
-        base_cpu=_base_cpu(entered.get("processor"), counters) if group.counters.cpu_seconds is None else (0.0, 0.0),
+        base_cpu=(
+            _base_cpu(entered.get("processor"), counters)
+            if group.counters.cpu_seconds is None
+            else (0.0, 0.0)
+        ),
         disk_before=group.disk_used,
         unroutable=left,
         kill=_kill(run, sandbox, counters.oom_kills),
         attempts=_attempts(spec, exit_, left),
         refused=sandbox.network.refused() if _has_failed(exit_) else 0,
-        servers=tuple(run.forwarding.used(sandbox, group.plan.servers, group.plan.sockets, group.reached)),
+        servers=tuple(
+            run.forwarding.used(sandbox, group.plan.servers, group.plan.sockets, group.reached)
+        ),
         unreadable=unreadable,
         threads=group.threads,
         here=run.here,
-        builder=run.builders_death(died=exit_.first("broken") is not None or (exit_.status == signal.SIGKILL and not exit_.ended)),
+        builder=run.builders_death(
+            died=exit_.first("broken") is not None
+            or (exit_.status == signal.SIGKILL and not exit_.ended)
+        ),
     )
     group.counters, group.disk_used, group.unroutable = counters, disk_used, unroutable or 0
     streams = (("stdout", _tail(sandbox.stdout)), ("stderr", _tail(sandbox.stderr)))
@@ -92,13 +116,19 @@ def _attempts(spec: Spec, exit_: Exit, left: int | None) -> tuple[network_attemp
     if not spec.networking.is_own:
         return ()
     found = network_attempts.read((exit_.last("network") or {}).get("attempts"), left)
-    own = set() if spec.networking.topology is None else {each for line in spec.networking.topology.names for each in line}
+    own = (
+        set()
+        if spec.networking.topology is None
+        else {each for line in spec.networking.topology.names for each in line}
+    )
     return tuple(each for each in found if each.address not in own)
 
 
 def _has_failed(exit_: Exit) -> bool:
     """Whether somebody may want to know why."""
-    return not exit_.ended or any(frame["kind"] in {"refused", "refused_path", "tries"} for frame in exit_.frames)
+    return not exit_.ended or any(
+        frame["kind"] in {"refused", "refused_path", "tries"} for frame in exit_.frames
+    )
 
 
 def _tell_of_output(test: IsolatedTest, watch: Watch) -> None:
@@ -106,13 +136,18 @@ def _tell_of_output(test: IsolatedTest, watch: Watch) -> None:
     failed = next((relay.failed for relay in watch.relays if relay.failed is not None), None)
     if failed is not None and not test.run.said_of_output:
         test.run.said_of_output = True
-        test.troubles.append(f"what tests write to pytest's own output or log cannot be written there: {failed.strerror}")
+        test.troubles.append(
+            "what tests write to pytest's own output or log cannot be written there:"
+            f" {failed.strerror}"
+        )
 
 
 def _base_cpu(said: object, counters: Counters) -> tuple[float, float]:
-    """Seconds of processor time, in user mode and in the kernel, that went by before the test's own code; no more than the kernel counted.
+    """Seconds of processor time, in user mode and in the kernel, that went by before the test's own
+    code; no more than the kernel counted.
 
-    Only of the first test in a sandbox: what its process says before it runs any of the test's code is our own word.
+    Only of the first test in a sandbox: what its process says before it runs any of the test's code
+    is our own word.
     """
     if not isinstance(said, list) or counters.cpu_seconds is None:
         return 0.0, 0.0

@@ -1,4 +1,6 @@
-"""What a run says of itself: a line when it has collected, how many tests were isolated at its end, or that none was."""
+"""What a run says of itself: a line when it has collected, how many tests were isolated at its end,
+or that none was.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,11 @@ class Off:
     """Marked tests run as plain tests: said first and last, also with -q."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self._why = "--isolate-off" if "--isolate-off" in _typed(config) else f"isolate_off in {settings.place(config)}"
+        self._why = (
+            "--isolate-off"
+            if "--isolate-off" in _typed(config)
+            else f"isolate_off in {settings.place(config)}"
+        )
 
     def pytest_report_header(self) -> str:
         """In the header."""
@@ -36,7 +42,9 @@ class Off:
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         """In the last line, behind pytest's own."""
         result = yield
-        reporter: pytest.TerminalReporter | None = session.config.pluginmanager.get_plugin("terminalreporter")
+        reporter: pytest.TerminalReporter | None = session.config.pluginmanager.get_plugin(
+            "terminalreporter"
+        )
         if reporter is not None and not session.config.option.collectonly:
             reporter.write_line(f"isolate: off ({self._why}), nothing was isolated", yellow=True)
         return result
@@ -60,15 +68,27 @@ class Telling:
     def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> str | None:
         """How many tests are isolated, where this is, and what cannot be had here."""
         run = self._run
-        if run is None or self._config.get_verbosity() < 0 or not (isolated := [item for item in items if run.is_isolated(item)]):
+        if (
+            run is None
+            or self._config.get_verbosity() < 0
+            or not (isolated := [item for item in items if run.is_isolated(item)])
+        ):
             return None
         return "isolate: " + "; ".join(
-            [f"{len(isolated)} of {len(items)} tests", *_machine(), *_jobs(self._config), *_held_up(run, isolated)]
+            [
+                f"{len(isolated)} of {len(items)} tests",
+                *_machine(),
+                *_jobs(self._config),
+                *_held_up(run, isolated),
+            ]
         )
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
-        """Before anything is deselected: a rule for a test that is not there. Where pytest collects parts of files, nobody can know."""
+        """Before anything is deselected: a rule for a test that is not there.
+
+        Where pytest collects parts of files, nobody can know.
+        """
         parts = any("::" in arg for arg in self._config.args) or self._config.getoption("lf", False)
         if self._run is not None and not parts and _is_first(self._config):
             for text in self._run.unmatched_rules(items):
@@ -84,19 +104,34 @@ class Telling:
         entries = run.entries_as_json()
         isolated = {each["nodeid"] for each in entries if each["usage"]["wall_seconds"] is not None}  # type: ignore[index]
         if entries:
-            from pytest_isolate._report.unbuilt import is_bare  # noqa: PLC0415 - for runs with isolated tests
+            # For runs with isolated tests
+            from pytest_isolate._report.unbuilt import is_bare  # noqa: PLC0415
 
             bare = sum(map(is_bare, entries))
             without = f", {bare} of them without namespaces" if bare else ""
-            terminalreporter.write_line(f"isolate: {len(isolated)} of {len(ran | isolated)} tests isolated{without}", yellow=bool(bare))
-        elif ran and (typed := [each.partition("=")[0] for each in _typed(self._config) if each.startswith("--isolate-")]):
+            terminalreporter.write_line(
+                f"isolate: {len(isolated)} of {len(ran | isolated)} tests isolated{without}",
+                yellow=bool(bare),
+            )
+        elif ran and (
+            typed := [
+                each.partition("=")[0]
+                for each in _typed(self._config)
+                if each.startswith("--isolate-")
+            ]
+        ):
             options = ", ".join(dict.fromkeys(typed))
-            why = f"no test of this run is marked, and {options} alone isolates none (--isolate-all: every test)"
+            why = (
+                f"no test of this run is marked, and {options} alone isolates none (--isolate-all:"
+                " every test)"
+            )
             terminalreporter.write_line(f"isolate: nothing was isolated: {why}", yellow=True)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
-        """Name what pytest ignores: not before, because it imports an ``__init__`` when the first test below is set up."""
+        """Name what pytest ignores: not before, because it imports an ``__init__`` when the first
+        test below is set up.
+        """
         if _is_first(self._config):
             for file in _ignored(self._config):
                 _warn(self._config, _ignored_mark(self._config, file), file)
@@ -126,27 +161,42 @@ def _jobs(config: pytest.Config) -> list[str]:
     if _has_workers(config):
         return [f"one test at a time in each worker of pytest-xdist, not --isolate-jobs={asked}"]
     if (option := settings.why_one(config)) is not None:
-        return [f"one test at a time, not --isolate-jobs={asked}: with {option} tests talk to the terminal"]
+        return [
+            (
+                f"one test at a time, not --isolate-jobs={asked}: with {option} tests talk to the"
+                " terminal"
+            )
+        ]
     return [f"up to {scheduler.jobs_of(config)} tests at a time"]
 
 
 def _held_up(run: Run, isolated: Sequence[pytest.Item]) -> Iterator[str]:
     """How many of them, of several at a time, wait for all before them."""
     config = run.config
-    if config.getoption("isolate_jobs") == "1" or sys.platform != "linux" or _has_workers(config) or settings.why_one(config):
+    if (
+        config.getoption("isolate_jobs") == "1"
+        or sys.platform != "linux"
+        or _has_workers(config)
+        or settings.why_one(config)
+    ):
         return
     deciders = [found for item in isolated if (found := run.played.deciders(item))]
     if deciders:
         who = ", ".join(sorted({name for found in deciders for name in found}))
-        yield f"{len(deciders)} of them one at a time, for hooks ({who}) may decide by how the tests before ended"
+        yield (
+            f"{len(deciders)} of them one at a time, for hooks ({who}) may decide by how the tests"
+            " before ended"
+        )
 
 
 def _machine() -> Iterator[str]:
-    """Where this is, and which limits cannot be had: without a sandbox, from what the kernel shows of its control groups."""
+    """Where this is, and which limits cannot be had: without a sandbox, from what the kernel shows
+    of its control groups.
+    """
     if sys.platform != "linux":
         yield (
-            f"{sys.platform} has nothing to isolate with, for all of it is Linux's: they are skipped, or errors with on_missing='error' "
-            "and 'warn'; --isolate-off runs them plain"
+            f"{sys.platform} has nothing to isolate with, for all of it is Linux's: they are"
+            " skipped, or errors with on_missing='error' and 'warn'; --isolate-off runs them plain"
         )
         return
     from pytest_isolate._linux import host  # noqa: PLC0415 - knows the kernel
@@ -171,15 +221,27 @@ def _reports(reporter: pytest.TerminalReporter) -> Iterator[pytest.TestReport]:
 
 
 def _ignored(config: pytest.Config) -> Iterable[str]:
-    """Conftests and ``__init__`` files whose ``pytestmark`` would isolate, if pytest read it there."""
+    """Conftests and ``__init__`` files whose ``pytestmark`` would isolate, if pytest
+    read it there.
+    """
     modules: list[Any] = [*config.pluginmanager.get_plugins(), *sys.modules.values()]
-    marked = {vars(each).get("__file__") for each in modules if hasattr(each, "__dict__") and _isolates(vars(each).get("pytestmark"))}
-    return sorted(file for file in marked if isinstance(file, str) and os.path.basename(file) in {"conftest.py", "__init__.py"})
+    marked = {
+        vars(each).get("__file__")
+        for each in modules
+        if hasattr(each, "__dict__") and _isolates(vars(each).get("pytestmark"))
+    }
+    return sorted(
+        file
+        for file in marked
+        if isinstance(file, str) and os.path.basename(file) in {"conftest.py", "__init__.py"}
+    )
 
 
 def _isolates(marks: object) -> bool:
     return any(
-        getattr(each, "name", None) == "isolate" for each in (marks if isinstance(marks, list | tuple) else [marks]) if each is not None
+        getattr(each, "name", None) == "isolate"
+        for each in (marks if isinstance(marks, list | tuple) else [marks])
+        if each is not None
     )
 
 
@@ -187,13 +249,18 @@ def _ignored_mark(config: pytest.Config, file: str) -> str:
     folder = os.path.relpath(os.path.dirname(file), config.rootpath)
     tests = "**" if folder == "." else f"{folder}/**"
     return (
-        f"pytest ignores the pytestmark of {os.path.relpath(file, config.rootpath)}, so it isolates nothing: "
+        f"pytest ignores the pytestmark of {os.path.relpath(file, config.rootpath)}, so it isolates"
+        " nothing: "
         f'write [[tool.pytest_isolate.rules]] with tests = "{tests}" into pyproject.toml'
     )
 
 
 def _warn(config: pytest.Config, text: str, file: str) -> None:
-    """Record a warning, never raise it: with -W error a hook that raises would end the run in INTERNALERROR."""
-    message = warnings.WarningMessage(pytest.PytestWarning(f"isolate: {text}"), pytest.PytestWarning, file, 1)
+    """Record a warning, never raise it: with -W error a hook that raises would end the run in
+    INTERNALERROR.
+    """
+    message = warnings.WarningMessage(
+        pytest.PytestWarning(f"isolate: {text}"), pytest.PytestWarning, file, 1
+    )
     kwargs = {"warning_message": message, "nodeid": "", "when": "collect", "location": None}
     config.hook.pytest_warning_recorded.call_historic(kwargs=kwargs)

@@ -1,4 +1,6 @@
-"""Warnings of ours and of children: recorded, never raised, so that ``-W error`` makes no failure of ours."""
+"""Warnings of ours and of children: recorded, never raised, so that ``-W error`` makes no failure
+of ours.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def warn(item: pytest.Item, text: str) -> None:
 
 
 def warn_of_plugins(run: Run, item: pytest.Item) -> None:
-    """Say, before a test can hang for it, what of other plugins will not work in it; each is said once a run."""
+    """Say, before a test can hang for it, what of other plugins will not work in it; each is said
+    once a run.
+    """
     for text in plugins.troubles(item, run.said_of_plugins):
         warn(item, text)
 
@@ -30,7 +34,9 @@ def warn_of_plugins(run: Run, item: pytest.Item) -> None:
 def warn_of_run(config: pytest.Config, texts: Iterable[str]) -> None:
     """Say what of ours went wrong behind the last test."""
     for text in texts:
-        message = warnings.WarningMessage(text, pytest.PytestWarning, str(config.rootpath), 1, line="")
+        message = warnings.WarningMessage(
+            text, pytest.PytestWarning, str(config.rootpath), 1, line=""
+        )
         config.hook.pytest_warning_recorded.call_historic(
             kwargs={"warning_message": message, "nodeid": "", "when": "config", "location": None}
         )
@@ -41,21 +47,35 @@ def replay_warnings(ended: Finished) -> None:
     item, reader = ended.test.item, reader_of(ended.test.run, ended.spec)
     for frame in [frame for frame in ended.facts.exit.frames if frame["kind"] == "warning"]:
         filename = str(frame.get("filename"))
-        line = reading.shown_line(filename, reader)  # else Python reads it from the file, whatever a child said that is
-        _record(item, str(frame.get("message")), _category(frame), (filename, frame.get("lineno"), line))
+        # Else Python reads it from the file, whatever a child said that is
+        line = reading.shown_line(filename, reader)
+        _record(
+            item, str(frame.get("message")), _category(frame), (filename, frame.get("lineno"), line)
+        )
     if ended.facts.exit.left_over and ended.spec.leaks == "warn":
         warn(item, rules.leak_sentence(ended.spec, ended.facts.exit))
 
 
 def _category(frame: Frame) -> type[Warning]:
-    """Return the class that a child named, if it is one that this process knows: nothing is imported for a child."""
+    """Return the class that a child named, if it is one that this process knows: nothing is
+    imported for a child.
+    """
     found = getattr(sys.modules.get(str(frame.get("module"))), str(frame.get("category")), None)
     return found if isinstance(found, type) and issubclass(found, Warning) else UserWarning
 
 
-def _record(item: pytest.Item, text: str, category: type[Warning], where: tuple[str, object, str | None]) -> None:
+def _record(
+    item: pytest.Item, text: str, category: type[Warning], where: tuple[str, object, str | None]
+) -> None:
     filename, lineno, line = where
-    message = warnings.WarningMessage(text, category, filename, lineno if isinstance(lineno, int) else 1, line=line)
+    message = warnings.WarningMessage(
+        text, category, filename, lineno if isinstance(lineno, int) else 1, line=line
+    )
     item.ihook.pytest_warning_recorded.call_historic(
-        kwargs={"warning_message": message, "nodeid": item.nodeid, "when": "runtest", "location": None}
+        kwargs={
+            "warning_message": message,
+            "nodeid": item.nodeid,
+            "when": "runtest",
+            "location": None,
+        }
     )

@@ -1,7 +1,9 @@
-"""Which lines of Python hold the memory, where ``tracemalloc`` is switched on: asked for shortly before the limit is hit.
+"""Which lines of Python hold the memory, where ``tracemalloc`` is switched on: asked for shortly
+before the limit is hit.
 
-A process that the kernel kills for memory can say nothing any more. So pytest looks at the usage of the group every millisecond
-and, once, at three quarters of the limit, sends a signal; Python's handler takes a snapshot between two instructions of the test.
+A process that the kernel kills for memory can say nothing any more. So pytest looks at the usage of
+the group every millisecond and, once, at three quarters of the limit, sends a signal; Python's
+handler takes a snapshot between two instructions of the test.
 """
 
 from __future__ import annotations
@@ -23,12 +25,16 @@ def answer_alarm(send: Callable[[dict[str, object]], None]) -> bool:
     """In the child: be ready to answer, if there is something to say. ``send`` writes a frame."""
     if not tracemalloc.is_tracing():
         return False
-    tracemalloc.clear_traces()  # pytest's own, which count for no limit and would make the snapshot larger than the rest of it
+    # pytest's own, which count for no limit and would make the snapshot larger than the rest of it
+    tracemalloc.clear_traces()
 
     def handle(number: int, frame: object) -> None:
         del number, frame
         statistics = tracemalloc.take_snapshot().statistics("lineno")[:_MOST_LINES]
-        lines = [[each.traceback[0].filename, each.traceback[0].lineno, each.size, each.count] for each in statistics]
+        lines = [
+            [each.traceback[0].filename, each.traceback[0].lineno, each.size, each.count]
+            for each in statistics
+        ]
         send({"kind": "allocations", "lines": lines})
 
     signal.signal(ALARM, handle)

@@ -30,12 +30,22 @@ class Verdict:
 
 
 def judge(spec: Spec, facts: Facts) -> Verdict:
-    """Judge one test. What broke the sandbox and what broke the test never meet here: a broken sandbox has no violations."""
+    """Judge one test.
+
+    What broke the sandbox and what broke the test never meet here: a broken sandbox has no
+    violations.
+    """
     usage = _usage(facts)
     if (broken := _broken(facts)) is not None:
         return Verdict("sandbox_error", (), usage, broken=broken)
-    dead_in = None if _is_whole(facts) else facts.unsaid or _phase_after(() if facts.again else facts.reported)
-    violations = [found for rule in RULES if (found := rule.violation(spec, facts, dead_in)) is not None]
+    dead_in = (
+        None
+        if _is_whole(facts)
+        else facts.unsaid or _phase_after(() if facts.again else facts.reported)
+    )
+    violations = [
+        found for rule in RULES if (found := rule.violation(spec, facts, dead_in)) is not None
+    ]
     kind = "timeout" if facts.exit.timed_out else "violation" if violations else "ok"
     if dead_in is not None and not violations:
         violations.append(_crash(facts, dead_in))
@@ -47,49 +57,75 @@ def judge(spec: Spec, facts: Facts) -> Verdict:
 
 
 def _broken(facts: Facts) -> str | None:
-    if facts.builder is not None and not _is_whole(facts):  # whatever else was seen to fail may have failed for that
-        when = "before the test's own code ran" if facts.exit.first("entered") is None else "while the test ran"
+    # Whatever else was seen to fail may have failed for that
+    if facts.builder is not None and not _is_whole(facts):
+        when = (
+            "before the test's own code ran"
+            if facts.exit.first("entered") is None
+            else "while the test ran"
+        )
         return f"{facts.builder} {when}, and every sandbox with it"
     frame = facts.exit.first("broken")
     if frame is not None:
         code = frame.get("errno")
-        error = StepFailedError(str(frame.get("step")), str(frame.get("path")), code if isinstance(code, int) else 0)
+        error = StepFailedError(
+            str(frame.get("step")), str(frame.get("path")), code if isinstance(code, int) else 0
+        )
         return explain(error, facts.here)
     if facts.exit.first("entered") is None and facts.exit.timed_out:
-        return f"the forked process did not get inside within {format_duration(ENTERING_LONGEST)} and was killed{_threads(facts)}"
+        return (
+            f"the forked process did not get inside within {format_duration(ENTERING_LONGEST)} and"
+            f" was killed{_threads(facts)}"
+        )
     if facts.exit.first("entered") is None:
         return f"the forked process {_ending(facts.exit.status)} before the test's own code ran"
     return None
 
 
 def _threads(facts: Facts) -> str:
-    """Name what may have hung a fork: a lock that a thread held which the fork does not have is never released in it."""
+    """Name what may have hung a fork: a lock that a thread held which the fork does not have is
+    never released in it.
+    """
     if not facts.threads:
         return ""
-    return f"; a lock held by a thread of pytest at the fork hangs it for ever: alive were {_names(facts.threads)}"
+    return (
+        "; a lock held by a thread of pytest at the fork hangs it for ever: alive were"
+        f" {_names(facts.threads)}"
+    )
 
 
 def missing_threads(facts: Facts) -> str | None:
-    """For whom a test may have waited until its time was over: a fork has one thread, the one that forks."""
+    """For whom a test may have waited until its time was over: a fork has one thread, the one that
+    forks.
+    """
     if not (facts.exit.timed_out and facts.threads):
         return None
     return (
-        f"threads: pytest had {_names(facts.threads)} at the fork, which the test's copy of it lacks: what waits there for one of them, "
-        "or for a lock that it held, waits for ever; fixtures='fresh' starts those of fixtures inside"
+        f"threads: pytest had {_names(facts.threads)} at the fork, which the test's copy of it"
+        " lacks: what waits there for one of them, or for a lock that it held, waits for ever;"
+        " fixtures='fresh' starts those of fixtures inside"
     )
 
 
 def _names(threads: tuple[str, ...]) -> str:
-    return ", ".join(map(repr, threads[:_MOST_THREADS])) + (f" and {len(threads) - _MOST_THREADS} more" * (len(threads) > _MOST_THREADS))
+    return ", ".join(map(repr, threads[:_MOST_THREADS])) + (
+        f" and {len(threads) - _MOST_THREADS} more" * (len(threads) > _MOST_THREADS)
+    )
 
 
 _MOST_THREADS = 10  # named in one sentence
 
 
 def _is_whole(facts: Facts) -> bool:
-    """Whether everything was said that a test says: an end with its teardown before it, or with what ended the whole run."""
+    """Whether everything was said that a test says: an end with its teardown before it, or with
+    what ended the whole run.
+    """
     finished = PHASES[-1] in facts.reported or facts.exit.first("raised") is not None
-    readable = facts.exit.garbled is None and facts.unreadable is None and not any(map(facts.exit.first, ("oversized", "lost")))
+    readable = (
+        facts.exit.garbled is None
+        and facts.unreadable is None
+        and not any(map(facts.exit.first, ("oversized", "lost")))
+    )
     return facts.exit.ended and finished and readable
 
 
@@ -106,7 +142,9 @@ def _usage(facts: Facts) -> Usage:
         cpu_seconds=_above(facts.counters.cpu_seconds, sum(facts.base_cpu)),
         memory_peak_bytes=None if peak is None else max(0, peak - facts.base_memory),
         pids_peak=facts.counters.pids_peak,
-        disk_bytes=None if facts.disk_used is None else max(0, facts.disk_used - (facts.disk_before or 0)),
+        disk_bytes=(
+            None if facts.disk_used is None else max(0, facts.disk_used - (facts.disk_before or 0))
+        ),
         io_read_bytes=facts.counters.io_read,
         io_write_bytes=facts.counters.io_write,
         cpu_user_seconds=_above(facts.counters.cpu_user_seconds, facts.base_cpu[0]),
@@ -115,22 +153,34 @@ def _usage(facts: Facts) -> Usage:
 
 
 def _above(seconds: float | None, base: float) -> float | None:
-    """Subtract a base: of a kernel that tells user mode and kernel apart by its ticks one of the two may be less than that."""
+    """Subtract a base: of a kernel that tells user mode and kernel apart by its ticks one of the
+    two may be less than that.
+    """
     return None if seconds is None else max(0.0, seconds - base)
 
 
 def _leak(spec: Spec, facts: Facts) -> Violation:
     phase = facts.reported[-1] if facts.reported else PHASES[-1]
     return _violations.ProcessesLeaked(
-        "processes", leak_sentence(spec, facts.exit), phase, 0, max(facts.exit.left_count, len(facts.exit.left_over))
+        "processes",
+        leak_sentence(spec, facts.exit),
+        phase,
+        0,
+        max(facts.exit.left_count, len(facts.exit.left_over)),
     )
 
 
 def _crash(facts: Facts, phase: str) -> Violation:
     if (oversized := facts.exit.first("oversized")) is not None:
-        why = f"a report of it was lost because it was too large to come over: {plain(str(oversized.get('message')))}"
+        why = (
+            "a report of it was lost because it was too large to come over:"
+            f" {plain(str(oversized.get('message')))}"
+        )
     elif (lost := facts.exit.first("lost")) is not None:
-        why = f"a report of it was lost, because the test replaced or closed what the child speaks by: {plain(str(lost.get('message')))}"
+        why = (
+            "a report of it was lost, because the test replaced or closed what the child speaks"
+            f" by: {plain(str(lost.get('message')))}"
+        )
     elif facts.unreadable is not None:
         return _violations.Crashed("crash", f"crash: the test's process {facts.unreadable}", phase)
     elif facts.exit.garbled is not None:
@@ -144,12 +194,21 @@ def _crash(facts: Facts, phase: str) -> Violation:
 
 def _ending(status: int | None) -> str:
     if status is None:
-        return "ended (how is not known: its status was reaped by another part of this pytest, or by a helper of ours that was killed)"
+        return (
+            "ended (how is not known: its status was reaped by another part of this pytest, or by a"
+            " helper of ours that was killed)"
+        )
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         try:
-            return f"was ended by signal {number} ({signal.Signals(number).name}, {signal.strsignal(number)})"
+            return (
+                f"was ended by signal {number} ({signal.Signals(number).name},"
+                f" {signal.strsignal(number)})"
+            )
         except ValueError:
             return f"was ended by signal {number}"
     code = os.waitstatus_to_exitcode(status)
-    return f"left by itself with exit status {code} (os._exit, another program run in its place, or its descriptors closed)"
+    return (
+        f"left by itself with exit status {code} (os._exit, another program run in its place, or"
+        " its descriptors closed)"
+    )

@@ -1,7 +1,9 @@
-"""Attempts to leave a network namespace that has loopback only: who was to be reached, from which line.
+"""Attempts to leave a network namespace that has loopback only: who was to be reached, from which
+line.
 
-That there were attempts is the kernel's to say: it counts, for Python, C and sub-processes alike, what had no route
-(``_linux.counters.unroutable``). Who was meant and which line did it, only the child's own Python can tell, by audit events.
+That there were attempts is the kernel's to say: it counts, for Python, C and sub-processes alike,
+what had no route (``_linux.counters.unroutable``). Who was meant and which line did it, only the
+child's own Python can tell, by audit events.
 """
 
 from __future__ import annotations
@@ -18,13 +20,17 @@ from pytest_isolate._forking.own_ports import claim
 _MOST = 100  # different destinations of one test
 _LONGEST = 300  # characters of a name or a place
 _LARGEST = 1 << 32  # numbers that a child may say: pytest adds and writes them
-_OFTEN = 5  # connections to one port of loopback, which a client makes that does not get through; or one that does
+# Connections to one port of loopback, which a client makes that does not get through; or one that
+# does
+_OFTEN = 5
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost", ""})
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """``address`` is a number or, for a look-up, a name; ``None`` for what no Python code of the test's own process did."""
+    """``address`` is a number or, for a look-up, a name; ``None`` for what no Python code of the
+    test's own process did.
+    """
 
     address: str | None
     port: int | None
@@ -39,14 +45,18 @@ class Attempt:
 
 
 class Recorder:
-    """In the child: listens to audit events (docs.python.org, "Audit events table"). They cannot be unheard, so one is made per child."""
+    """In the child: listens to audit events (docs.python.org, "Audit events table").
+
+    They cannot be unheard, so one is made per child.
+    """
 
     def __init__(self, root: str) -> None:
         self._root = root
         self._found: dict[tuple[str, int | None, bool], list[object]] = {}
         self.refused_port: int | None = None  # of the last connection to loopback that was tried
         self.refused_path: str | None = None  # the same of a Unix socket, if that was later
-        self.tell_tries: Callable[[int], None] | None = None  # of a port that is tried again and again
+        # Of a port that is tried again and again
+        self.tell_tries: Callable[[int], None] | None = None
         self._tries: dict[int, int] = {}
         handlers: dict[str, Callable[..., None]] = {
             "socket.connect": self._socket,
@@ -58,7 +68,8 @@ class Recorder:
         }
         find = handlers.get
 
-        def hear(event: str, arguments: tuple[object, ...]) -> None:  # every open and import comes by: no look at self for those
+        # Every open and import comes by: no look at self for those
+        def hear(event: str, arguments: tuple[object, ...]) -> None:
             if (handler := find(event)) is not None:
                 handler(*arguments)
 
@@ -75,8 +86,14 @@ class Recorder:
         return [[*key, *value] for key, value in list(self._found.items())]
 
     def _socket(self, _socket: object, address: object = None, *_: object) -> None:
-        if isinstance(address, tuple) and len(address) >= 2 and isinstance(address[0], str) and isinstance(address[1], int):
-            if not _is_number(address[0]):  # a name: connect(2) looks it up without an event of its own
+        if (
+            isinstance(address, tuple)
+            and len(address) >= 2
+            and isinstance(address[0], str)
+            and isinstance(address[1], int)
+        ):
+            # A name: connect(2) looks it up without an event of its own
+            if not _is_number(address[0]):
                 self._look_up(*address[:2])
             elif _is_local(address[0]):
                 self._try(address[1])
@@ -94,7 +111,12 @@ class Recorder:
     def _look_up(self, host: object, port: object = None, *_: object) -> None:
         if isinstance(host, bytes):
             host = host.decode("ascii", "replace")
-        if isinstance(host, str) and host.lower() not in _LOCAL_NAMES and not _is_number(host) and not _is_own(host):
+        if (
+            isinstance(host, str)
+            and host.lower() not in _LOCAL_NAMES
+            and not _is_number(host)
+            and not _is_own(host)
+        ):
             self._note(host, port if isinstance(port, int) else None, is_name=True)
 
     def _note(self, address: str, port: int | None, *, is_name: bool) -> None:
@@ -135,15 +157,18 @@ def _is_local(address: str) -> bool:
 
 
 def read(frame: object, unroutable: int | None) -> tuple[Attempt, ...]:
-    """In the parent: what a child named, as far as it has the form and the kernel bears it out, and what nobody named.
+    """In the parent: what a child named, as far as it has the form and the kernel bears it out, and
+    what nobody named.
 
-    A look-up counts without the kernel's word too: a resolver on the machine's own loopback is refused, not unroutable.
+    A look-up counts without the kernel's word too: a resolver on the machine's own loopback is
+    refused, not unroutable.
     """
     named = list(_valid(frame))
     if not unroutable:
         return tuple(attempt for attempt in named if attempt.is_name)
     rest = unroutable - sum(attempt.count for attempt in named)
-    if rest > 0 and not any(attempt.is_name for attempt in named):  # one look-up asks several servers several times
+    # One look-up asks several servers several times
+    if rest > 0 and not any(attempt.is_name for attempt in named):
         named.append(Attempt(None, None, rest))
     return tuple(named)
 
@@ -171,5 +196,12 @@ def sentence(attempts: tuple[Attempt, ...]) -> str:
     hidden = len([attempt for attempt in attempts if attempt.address is not None]) - len(shown)
     if hidden:
         shown.append(f"{hidden} more destinations")
-    shown += [f"{attempt.count} by sub-processes or C code" for attempt in attempts if attempt.address is None]
-    return f"{count} attempt{'s' if count != 1 else ''} to leave {'were' if count != 1 else 'was'} made: {', '.join(shown)}"
+    shown += [
+        f"{attempt.count} by sub-processes or C code"
+        for attempt in attempts
+        if attempt.address is None
+    ]
+    return (
+        f"{count} attempt{'s' if count != 1 else ''} to leave {'were' if count != 1 else 'was'}"
+        f" made: {', '.join(shown)}"
+    )

@@ -1,6 +1,9 @@
-"""The rules: for each limit its evidence, its exception and its sentence, in one record. Touches nothing.
+"""The rules: for each limit its evidence, its exception and its sentence, in one record.
 
-A further violation is an exception in ``_violations``, a function that finds it, and a row in ``RULES``.
+Touches nothing.
+
+A further violation is an exception in ``_violations``, a function that finds it, and a row in
+``RULES``.
 """
 
 from __future__ import annotations
@@ -52,9 +55,19 @@ class Rule:
         found = None if limit is None else self.find(spec, facts, dead_in)
         if found is None:
             return None
-        what = f"{self.keyword}: limit {keyword.show(limit)}{self.of}" if keyword.is_limit else f"{self.resource}: {self.keyword}={limit!r}"
+        what = (
+            f"{self.keyword}: limit {keyword.show(limit)}{self.of}"
+            if keyword.is_limit
+            else f"{self.resource}: {self.keyword}={limit!r}"
+        )
         message = f"{what}, set {spec.origin(self.keyword)}; {found.sentence}"
-        return self.kind(self.resource or self.keyword, message, found.phase, limit if keyword.is_limit else None, found.used)
+        return self.kind(
+            self.resource or self.keyword,
+            message,
+            found.phase,
+            limit if keyword.is_limit else None,
+            found.used,
+        )
 
 
 def _stacks(exit_: Exit) -> str:
@@ -65,7 +78,9 @@ def _killed_for_memory(_: Spec, facts: Facts, dead_in: str | None) -> Found | No
     if not facts.counters.oom_kills:
         return None
     used = max(0, (facts.counters.memory_peak or 0) - facts.base_memory)
-    sentence = f"used {format_size(used)} and wanted more: the kernel killed {_victim(facts, dead_in)}"
+    sentence = (
+        f"used {format_size(used)} and wanted more: the kernel killed {_victim(facts, dead_in)}"
+    )
     return Found(sentence, facts.phase_of("oom", dead_in), used)
 
 
@@ -74,17 +89,23 @@ def _seen_with_memory(_: Spec, facts: Facts, dead_in: str | None) -> Found | Non
         return None
     phase = dead_in or PHASES[-1]
     return Found(
-        f"sampled, for no control group limits it here: the process tree held {format_size(held_)} at one look and was killed in "
-        f"{phase}{_stacks(facts.exit)}",
-        phase, held_,
-    )  # fmt: skip
+        "sampled, for no control group limits it here: the process tree held "
+        f"{format_size(held_)} at one look and was killed in {phase}{_stacks(facts.exit)}",
+        phase,
+        held_,
+    )
 
 
 def _refused_processes(_: Spec, facts: Facts, dead_in: str | None) -> Found | None:
     if not facts.counters.pids_denied:
         return None
-    peak = "" if facts.counters.pids_peak is None else f"{facts.counters.pids_peak} ran at once and "
-    sentence = f"{peak}the kernel refused {facts.counters.pids_denied} more to the process tree of the test"
+    peak = (
+        "" if facts.counters.pids_peak is None else f"{facts.counters.pids_peak} ran at once and "
+    )
+    sentence = (
+        f"{peak}the kernel refused {facts.counters.pids_denied} more to the process tree of the"
+        " test"
+    )
     return Found(sentence, facts.phase_of("pids", dead_in), facts.counters.pids_peak)
 
 
@@ -92,8 +113,16 @@ def _used_processor(spec: Spec, facts: Facts, dead_in: str | None) -> Found | No
     spent = facts.counters.cpu_seconds
     if spent is None or spec.cpu_time is None or spent <= spec.cpu_time:
         return None
-    end = f"it was killed in {dead_in}{_stacks(facts.exit)}" if facts.exit.cpu_exceeded else "it was over before that was seen"
-    return Found(f"the process tree used {format_duration(spent)} of processor time, {end}", dead_in or facts.busiest(), spent)
+    end = (
+        f"it was killed in {dead_in}{_stacks(facts.exit)}"
+        if facts.exit.cpu_exceeded
+        else "it was over before that was seen"
+    )
+    return Found(
+        f"the process tree used {format_duration(spent)} of processor time, {end}",
+        dead_in or facts.busiest(),
+        spent,
+    )
 
 
 def _refused_disk(spec: Spec, facts: Facts, dead_in: str | None) -> Found | None:
@@ -107,25 +136,41 @@ def _disk(limit: int, facts: Facts) -> str:
     used, files = format_size(written), most_files(limit)
     if facts.disk_full == "files":
         return (
-            f"the {files} files and directories that it allows (one for each KiB and 1024) were there when the test was over, with {used} "
-            "in them, and the kernel refused one more to a process of it"
+            f"the {files} files and directories that it allows (one for each KiB and 1024) were"
+            f" there when the test was over, with {used} in them, and the kernel refused one more"
+            " to a process of it"
         )
-    said = f"{used} were written when the test was over and the kernel refused more to a process of it"
+    said = (
+        f"{used} were written when the test was over and the kernel refused more to a process of it"
+    )
     unclear = not facts.disk_full and written <= limit // 2
-    return f"{said}: bytes, what it printed among them, or one of the {files} files and directories that it allows" if unclear else said
+    return (
+        f"{said}: bytes, what it printed among them, or one of the {files} files and directories"
+        " that it allows"
+        if unclear
+        else said
+    )
 
 
 def _left_network(spec: Spec, facts: Facts, dead_in: str | None) -> Found | None:
     if not (spec.networking.denies and facts.attempts):
         return None
     sentence = f"{attempts.sentence(facts.attempts)}; the sandbox has loopback only"
-    return Found(sentence, facts.phase_of("network", dead_in), sum(attempt.count for attempt in facts.attempts))
+    return Found(
+        sentence,
+        facts.phase_of("network", dead_in),
+        sum(attempt.count for attempt in facts.attempts),
+    )
 
 
 def _refused_files(spec: Spec, facts: Facts, dead_in: str | None) -> Found | None:
     if not facts.saw("EMFILE"):
         return None
-    return Found("the kernel refused one more to the test's process", facts.phase_of("EMFILE", dead_in), spec.files)
+    return Found(
+        "the kernel refused one more to the test's process",
+        facts.phase_of("EMFILE", dead_in),
+        spec.files,
+    )
 
 
 def _took_too_long(_: Spec, facts: Facts, dead_in: str | None) -> Found | None:
@@ -134,11 +179,15 @@ def _took_too_long(_: Spec, facts: Facts, dead_in: str | None) -> Found | None:
         return None
     phase = dead_in or PHASES[-1]
     stacks = _stacks(exit_) or "; no stack could be had: the process blocks signals or was stopped"
-    sentence = f"the test was still in {phase} after {format_duration(exit_.wall_seconds)} and its process tree was killed{stacks}"
+    sentence = (
+        f"the test was still in {phase} after {format_duration(exit_.wall_seconds)} and its process"
+        f" tree was killed{stacks}"
+    )
     return Found(sentence, phase, exit_.wall_seconds)
 
 
-#: In the order in which they are told. What a process is killed for comes before what it was refused; a crash stands where there is none.
+#: In the order in which they are told. What a process is killed for comes before what it was
+#: refused; a crash stands where there is none.
 RULES = (
     Rule("memory", _violations.MemoryExceeded, _killed_for_memory),
     Rule("memory", _violations.MemoryExceeded, _seen_with_memory),
@@ -157,14 +206,28 @@ def _victim(facts: Facts, dead_in: str | None) -> str:
     if facts.kill is None:
         return "the test's own process" if itself else "a process that the test had started"
     victim, tasks = facts.kill.victim, facts.kill.tasks
-    who = "the test's own process" if victim == facts.exit.pid else "a process that the test had started"
-    name = next((f"{task.name} (pid {task.pid}, {format_size(task.resident)}), " for task in tasks if task.pid == victim), "")
+    who = (
+        "the test's own process"
+        if victim == facts.exit.pid
+        else "a process that the test had started"
+    )
+    name = next(
+        (
+            f"{task.name} (pid {task.pid}, {format_size(task.resident)}), "
+            for task in tasks
+            if task.pid == victim
+        ),
+        "",
+    )
     return f"{name}{who}"
 
 
 def held(kill: Kill) -> str:
     """Who held memory when the limit was hit, the largest first."""
-    shown = [f"{task.name} (pid {task.pid}) {format_size(task.resident)}" for task in kill.tasks[:_MOST_TASKS]]
+    shown = [
+        f"{task.name} (pid {task.pid}) {format_size(task.resident)}"
+        for task in kill.tasks[:_MOST_TASKS]
+    ]
     more = f" and {len(kill.tasks) - _MOST_TASKS} more" if len(kill.tasks) > _MOST_TASKS else ""
     return f"memory held when the limit was hit: {', '.join(shown)}{more}"
 
@@ -175,4 +238,7 @@ def leak_sentence(spec: Spec, exit_: Exit) -> str:
     shown = "; ".join(f"{plain(command)} (pid {pid})" for pid, command in exit_.left_over[:5])
     more = f" and {count - 5} more" if count > 5 else ""
     noun = "process was" if count == 1 else "processes were"
-    return f"{count} {noun} left behind when the test was over and killed: {shown}{more} (leaks={spec.leaks!r}, set {spec.origin('leaks')})"
+    return (
+        f"{count} {noun} left behind when the test was over and killed: {shown}{more}"
+        f" (leaks={spec.leaks!r}, set {spec.origin('leaks')})"
+    )

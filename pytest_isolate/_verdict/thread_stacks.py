@@ -1,4 +1,6 @@
-"""What faulthandler wrote of a test's threads, read as text that the test may have written: shown, and never acted upon."""
+"""What faulthandler wrote of a test's threads, read as text that the test may have written: shown,
+and never acted upon.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,16 @@ from pytest_isolate._config.values import plain
 
 _FRAME = '  File "'
 _PYTESTS_OWN = (
-    "/_pytest/", "/pluggy/", "/pytest/__main__.py", "<frozen runpy>", "/pytest_isolate/plugin.py", "/pytest_isolate/_child/",
-    "/pytest_isolate/_pytest/", "/pytest_isolate/_test/", "/xdist/remote.py", "/execnet/gateway_base.py",
+    "/_pytest/", "/pluggy/", "/pytest/__main__.py", "<frozen runpy>", "/pytest_isolate/plugin.py",
+    "/pytest_isolate/_child/",
+    "/pytest_isolate/_pytest/", "/pytest_isolate/_test/", "/xdist/remote.py",
+    "/execnet/gateway_base.py",
 )  # fmt: skip
 MOST_FRAMES = 100  # of one stack, the innermost, as faulthandler has it
 _PLACE = re.compile(r' {2}File "(.+)", line (\d{1,7}) in (.+)')
-_THREAD = re.compile(r"(?:Current t|T)hread 0x[0-9a-f]{1,16}(?![0-9a-f]).* \(most recent call first\):")
+_THREAD = re.compile(
+    r"(?:Current t|T)hread 0x[0-9a-f]{1,16}(?![0-9a-f]).* \(most recent call first\):"
+)
 _RUNS_TESTS = "/_pytest/runner.py"
 _ESCAPED = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
 
@@ -31,7 +37,9 @@ class Place(NamedTuple):
 
 
 def readable(stacks: str) -> str:
-    """Faulthandler's dump without the frames of pytest and pluggy, which are the same for every test."""
+    """Faulthandler's dump without the frames of pytest and pluggy, which are the same for every
+    test.
+    """
     lines: list[str] = []
     for line in stacks.splitlines():
         ours = _is_own(line)
@@ -42,9 +50,14 @@ def readable(stacks: str) -> str:
 
 
 def places(stacks: str) -> list[Place]:
-    """Where the thread stands that runs the test, the innermost last, without pytest's own frames if there are others."""
+    """Where the thread stands that runs the test, the innermost last, without pytest's own frames
+    if there are others.
+    """
     threads = list(_threads(stacks.splitlines()))
-    lines = next((lines for lines in threads if any(_RUNS_TESTS in line for line in lines)), threads[0] if threads else [])
+    lines = next(
+        (lines for lines in threads if any(_RUNS_TESTS in line for line in lines)),
+        threads[0] if threads else [],
+    )
     found = [line for line in lines if not _is_own(line)] or lines[:1]
     return [place for line in reversed(found) if (place := _place(line)) is not None]
 
@@ -57,14 +70,20 @@ def _threads(lines: list[str]) -> Iterator[list[str]]:
 
 def _place(line: str) -> Place | None:
     found = _PLACE.fullmatch(line)
-    return None if found is None else Place(_unescaped(found[1]), int(found[2]), _unescaped(found[3]))
+    return (
+        None if found is None else Place(_unescaped(found[1]), int(found[2]), _unescaped(found[3]))
+    )
 
 
 def _unescaped(name: str) -> str:
-    """Faulthandler writes ASCII, and a backslash as it is: whether one begins an escape only the file system can say."""
+    """Faulthandler writes ASCII, and a backslash as it is: whether one begins an escape only the
+    file system can say.
+    """
     if os.path.exists(name):
         return name
-    return _ESCAPED.sub(lambda match: _character(int(match[1] or match[2] or match[3], 16), match[0]), name)
+    return _ESCAPED.sub(
+        lambda match: _character(int(match[1] or match[2] or match[3], 16), match[0]), name
+    )
 
 
 def _character(number: int, otherwise: str) -> str:
@@ -76,5 +95,7 @@ def _is_own(line: str) -> bool:
 
 
 def is_pytests_own(path: str) -> bool:
-    """Whether the file is of pytest, pluggy or ours: below every test of a run there are the same frames."""
+    """Whether the file is of pytest, pluggy or ours: below every test of a run there are the same
+    frames.
+    """
     return any(part in path for part in _PYTESTS_OWN)

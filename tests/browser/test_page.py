@@ -1,6 +1,8 @@
-"""The page in a real browser: Debian's chromium, headless, in a network namespace without any way out.
+"""The page in a real browser: Debian's chromium, headless, in a network namespace without any way
+out.
 
-A script beside the page's own plays the reader: it clicks and types, and leaves what it saw in the document, which chromium prints.
+A script beside the page's own plays the reader: it clicks and types, and leaves what it saw in the
+document, which chromium prints.
 """
 
 from __future__ import annotations
@@ -16,11 +18,20 @@ import pytest
 
 from pytest_isolate._report import html
 
-NAMES = ("wall_seconds", "cpu_seconds", "memory_peak_bytes", "pids_peak", "disk_bytes", "io_read_bytes", "io_write_bytes")
+NAMES = (
+    "wall_seconds",
+    "cpu_seconds",
+    "memory_peak_bytes",
+    "pids_peak",
+    "disk_bytes",
+    "io_read_bytes",
+    "io_write_bytes",
+)
 WORKERS = 4
 LONGEST = 120  # seconds, on a busy machine with two cores
 
-# Before anything of the page: every complaint that it could make, to the console or of the browser itself.
+# Before anything of the page: every complaint that it could make, to the console or of the browser
+# itself.
 LISTENER = """<script>
 const complaints = [];
 addEventListener("error", event => complaints.push("error: " + (event.message || event.target.outerHTML)), true);
@@ -29,7 +40,8 @@ addEventListener("securitypolicyviolation", event => complaints.push("policy: " 
 for (const kind of ["error", "warn"]) { console[kind] = (...said) => complaints.push(kind + ": " + said.join(" ")) }
 </script>"""
 
-# After it: the reader. Charts are drawn a while after the page is loaded, so it waits for ink on their canvases.
+# After it: the reader. Charts are drawn a while after the page is loaded, so it waits for ink on
+# their canvases.
 READER = """<script>
 const names = () => [...document.querySelectorAll("#rows tr")].map(row => row.firstChild.textContent);
 const click = title => [...document.querySelectorAll("#heads button")].find(each => each.textContent.startsWith(title)).click();
@@ -62,12 +74,18 @@ addEventListener("load", () => read_all(100));
 
 def entry(number):
     """Test ``number``: the higher, the heavier, in every figure; every tenth one failed."""
-    usage = dict.fromkeys(NAMES, number) | {"wall_seconds": number / 100, "cpu_seconds": number / 200, "memory_peak_bytes": number << 20}
+    usage = dict.fromkeys(NAMES, number) | {
+        "wall_seconds": number / 100,
+        "cpu_seconds": number / 200,
+        "memory_peak_bytes": number << 20,
+    }
     samples = [[0.02 * n, (number << 20) // 5 * n] for n in range(1, 6)]
     violation = {"resource": "memory", "message": f"memory: limit 1 MiB <b>{number}</b>"}
     return {
-        "nodeid": f"tests/test_page.py::test_number[{number}]", "outcome": "failed" if number % 10 == 0 else "passed", "usage": usage,
-        "violations": [violation] if number % 10 == 0 else [], "output": "said <script>alert(1)</script>", "started": 1e9 + number / 7,
+        "nodeid": f"tests/test_page.py::test_number[{number}]",
+        "outcome": "failed" if number % 10 == 0 else "passed", "usage": usage,
+        "violations": [violation] if number % 10 == 0 else [],
+        "output": "said <script>alert(1)</script>", "started": 1e9 + number / 7,
         "worker": f"gw{number % WORKERS}", "memory_samples": samples if number > 3 else [],
     }  # fmt: skip
 
@@ -75,27 +93,50 @@ def entry(number):
 @pytest.fixture
 def browse(tmp_path):
     """Open a page and give back what the reader saw."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    chromium = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if chromium is None:
         reason = "there is no chromium here: apt-get install chromium"
-        pytest.fail(reason) if os.environ.get("PYTEST_ISOLATE_MUST_WORK", "") in {"1", "chromium"} else pytest.skip(reason)
+        (
+            pytest.fail(reason)
+            if os.environ.get("PYTEST_ISOLATE_MUST_WORK", "") in {"1", "chromium"}
+            else pytest.skip(reason)
+        )
     alone = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--net", "--map-root-user"]
 
     def see(page, scheme, words):
         path = tmp_path / "page.html"
         reader = READER.replace("WORDS", json.dumps(words))
-        path.write_text(page.replace("<head>", f"<head>{LISTENER}", 1).replace("</body>", f"{reader}</body>"), "utf-8")
+        path.write_text(
+            page.replace("<head>", f"<head>{LISTENER}", 1).replace("</body>", f"{reader}</body>"),
+            "utf-8",
+        )
         command = [
-            *alone, chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}",
-            f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}", "--virtual-time-budget=30000", "--dump-dom",
+            *alone, chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+            "--no-first-run", "--disable-dev-shm-usage",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}",
+            "--virtual-time-budget=30000", "--dump-dom",
             path.as_uri(),
         ]  # fmt: skip
         done = subprocess.run(
-            command, env={**os.environ, "HOME": str(tmp_path)}, capture_output=True, text=True, check=False, timeout=LONGEST
+            command,
+            env={**os.environ, "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LONGEST,
         )
-        found = re.search(r'<script type="application/json" id="seen">(.*?)</script>', done.stdout, re.DOTALL)
-        assert found is not None, f"chromium ended with {done.returncode}, its reader never:\n{done.stderr[-3000:]}"
+        found = re.search(
+            r'<script type="application/json" id="seen">(.*?)</script>', done.stdout, re.DOTALL
+        )
+        assert found is not None, (
+            f"chromium ended with {done.returncode}, its reader never:\n{done.stderr[-3000:]}"
+        )
         return json.loads(html_module.unescape(found[1]))
 
     return see
@@ -104,7 +145,9 @@ def browse(tmp_path):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("count", [10, 5000])
 def test_the_page_works_in_a_browser_that_has_no_network(browse, count, scheme):
-    """Charts, sorting and searching by every figure, no complaint and nothing loaded, in both colour schemes, small and large."""
+    """Charts, sorting and searching by every figure, no complaint and nothing loaded, in both
+    colour schemes, small and large.
+    """
     entries = [entry(number) for number in range(1, count + 1)]
     page = html.page({"net": {"available": True, "reason": ""}}, entries)
     half, last = count // 2, f"tests/test_page.py::test_number[{count}]"
@@ -122,11 +165,14 @@ def test_the_page_works_in_a_browser_that_has_no_network(browse, count, scheme):
     assert seen["complaints"] == []
     assert seen["loaded"] == []
     assert seen["painted"] == [True, True]
-    assert seen["first"] == [last, f"tests/test_page.py::test_number[{count - 1}]"]  # heaviest by memory
+    # Heaviest by memory
+    assert seen["first"] == [last, f"tests/test_page.py::test_number[{count - 1}]"]
     for title in ("memory", "cpu", "wall", "pids", "disk", "read", "written"):
         assert set(seen["sorted"][title]) == {last, "tests/test_page.py::test_number[1]"}, title
     assert seen["sorted"]["test"][0] < seen["sorted"]["test"][1]
     found = [count - half + 1, count - half, 1, half - 1, count // 10, 1, 0, 0]
-    assert [seen["searched"][word] for word in words] == [[min(200, n), f"{min(200, n)} of {n} shown"] for n in found]
+    assert [seen["searched"][word] for word in words] == [
+        [min(200, n), f"{min(200, n)} of {n} shown"] for n in found
+    ]
     assert seen["more"] == min(count, 1200)
     assert (sum(map(int, re.findall(r"\d+", seen["paper"]))) > 3 * 128) == (scheme == "light")

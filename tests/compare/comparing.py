@@ -1,7 +1,8 @@
-"""The same project run plain and isolated, with the same arguments: nothing may differ but what is ours to say.
+"""The same project run plain and isolated, with the same arguments: nothing may differ but what is
+ours to say.
 
-A comparison can only fail if there is something to compare, so each case names lines that the plain run must show.
-``test_harness.py`` proves that differences are seen.
+A comparison can only fail if there is something to compare, so each case names lines that the plain
+run must show. ``test_harness.py`` proves that differences are seen.
 """
 
 from __future__ import annotations
@@ -31,11 +32,16 @@ class Case:
 
     claim: str
     project: str
-    runs: tuple[tuple[str, ...], ...]  # arguments of runs in one copy of the project, one after the other; the last is compared
-    says: tuple[str, ...]  # regular expressions that the plain run's last output, its JUnit file or another file must contain
+    # Arguments of runs in one copy of the project, one after the other; the last is compared
+    runs: tuple[tuple[str, ...], ...]
+    # Regular expressions that the plain run's last output, its JUnit file or another file must
+    # contain
+    says: tuple[str, ...]
     status: int
     cwd: str
-    late: bool  # uncaptured, where an isolated test is told of when it is over: without words and letters of outcomes
+    # Uncaptured, where an isolated test is told of when it is over: without words and letters of
+    # outcomes
+    late: bool
     files: tuple[str, ...]  # written by the run, compared as well
 
 
@@ -55,18 +61,26 @@ def case(
 ) -> object:
     """A row.
 
-    ``first`` has the arguments of an earlier run in the same copy (for caches). ``in_flight`` says what two tests in flight at once are
-    documented to do otherwise.
+    ``first`` has the arguments of an earlier run in the same copy (for caches). ``in_flight`` says
+    what two tests in flight at once are documented to do otherwise.
     """
     says = (says,) if isinstance(says, str) else says
     runs = (*(() if first is None else (tuple(shlex.split(first)),)), tuple(shlex.split(args)))
-    differs = [pytest.mark.xfail(reason=in_flight, strict=False)] if in_flight is not None and JOBS != "1" else []
-    return pytest.param(Case(claim, project, runs, says, status, cwd, late, files), id=name, marks=differs)
+    differs = (
+        [pytest.mark.xfail(reason=in_flight, strict=False)]
+        if in_flight is not None and JOBS != "1"
+        else []
+    )
+    return pytest.param(
+        Case(claim, project, runs, says, status, cwd, late, files), id=name, marks=differs
+    )
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a run left for people and machines to read, without what differs from one run to the next."""
+    """What a run left for people and machines to read, without what differs from one run to the
+    next.
+    """
 
     status: int
     cases: tuple[str, ...]
@@ -75,7 +89,9 @@ class Seen:
 
     def differences(self, other: Seen) -> str:
         """A unified diff of everything; empty when nothing differs."""
-        return "\n".join(difflib.unified_diff(self._all(), other._all(), "plain", "isolated", lineterm="", n=3))
+        return "\n".join(
+            difflib.unified_diff(self._all(), other._all(), "plain", "isolated", lineterm="", n=3)
+        )
 
     @property
     def text(self) -> str:
@@ -86,7 +102,8 @@ class Seen:
         return [f"exit status {self.status}", *self.cases, *self.lines, *self.files]
 
 
-_OF_TIME_OR_OURS = ("isolate.", "hypothesis-statistics")  # properties: the second has run times in it
+# Properties: the second has run times in it
+_OF_TIME_OR_OURS = ("isolate.", "hypothesis-statistics")
 
 
 class Comparison:
@@ -100,7 +117,11 @@ class Comparison:
         """Run a case and read what came of it."""
         for left_over in (self._project, self._pytester.path / "tmp"):
             shutil.rmtree(left_over, ignore_errors=True)
-        shutil.copytree(PROJECTS / case.project, self._project, ignore=shutil.ignore_patterns("__pycache__", ".pytest_cache"))
+        shutil.copytree(
+            PROJECTS / case.project,
+            self._project,
+            ignore=shutil.ignore_patterns("__pycache__", ".pytest_cache"),
+        )
         (self._pytester.path / "tmp").mkdir()
         for args in case.runs:
             seen = self._once(case, (*how, *args))
@@ -111,17 +132,27 @@ class Comparison:
         junit.unlink(missing_ok=True)
         environment = {
             **{
-                name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV", "TOX", "CI"))
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("PYTEST", "COV", "TOX", "CI"))
             },  # Hypothesis keeps nothing in CI
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "PYTEST_DEBUG_TEMPROOT": str(self._pytester.path / "tmp"),
             "HOME": str(self._pytester.path),
             "COLUMNS": "120",
-            "PYTHONUNBUFFERED": "1",  # as on a terminal: a pipe's buffer is emptied before the fork, in a plain run at its end
+            # As on a terminal: a pipe's buffer is emptied before the fork, in a plain run at its
+            # end
+            "PYTHONUNBUFFERED": "1",
             "PYTHONHASHSEED": "0",  # pytest colours levels of logs by sets
         }
-        status, output, errors = warm.run([f"--junitxml={junit}", *args], str(self._project / case.cwd), environment, 120)
-        text = output.decode("utf-8", "surrogateescape") + "stderr:\n" + errors.decode("utf-8", "surrogateescape")
+        status, output, errors = warm.run(
+            [f"--junitxml={junit}", *args], str(self._project / case.cwd), environment, 120
+        )
+        text = (
+            output.decode("utf-8", "surrogateescape")
+            + "stderr:\n"
+            + errors.decode("utf-8", "surrogateescape")
+        )
         lines = _without_outcomes(normal(text)) if case.late else normal(text)
         return Seen(status, _cases(junit), tuple(lines), tuple(self._files(case)))
 
@@ -129,11 +160,15 @@ class Comparison:
         found = []
         for name in case.files:
             path = self._project / name
-            found += [f"file {name}:", *(normal(path.read_text()) if path.exists() else ["is not there"])]
+            found += [
+                f"file {name}:",
+                *(normal(path.read_text()) if path.exists() else ["is not there"]),
+            ]
         return found
 
     def same(self, case: Case) -> int:
-        """Assert that a case's plain run is what the case says it is, and that the isolated one does not differ.
+        """Assert that a case's plain run is what the case says it is, and that the isolated one
+        does not differ.
 
         Returns how many test cases were found the same.
         """
@@ -141,7 +176,9 @@ class Comparison:
         shown = plain.text
         assert plain.status == case.status, shown
         for pattern in case.says:
-            assert re.search(pattern, shown, re.MULTILINE), f"the plain run does not say {pattern!r}:\n{shown}"
+            assert re.search(pattern, shown, re.MULTILINE), (
+                f"the plain run does not say {pattern!r}:\n{shown}"
+            )
         isolated = self.run(case, *ISOLATED, f"--isolate-jobs={JOBS}")
         assert not (found := plain.differences(isolated)), f"not true: {case.claim}\n{found}"
         return max(1, len(plain.cases))
@@ -154,14 +191,17 @@ _MASKS = (
     (re.compile(r"0x[0-9a-f]{4,}"), "0xADDRESS"),
     (re.compile(r"\bpid[ =]\d+"), "pid PID"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "HEX"),
-    (re.compile(r"^(\x1b\[\d+m)*=+ (.*TIMEs.*?) =+(\x1b\[\d+m)*$"), r"=== \2 ==="),  # as wide as the time is long
+    # As wide as the time is long
+    (re.compile(r"^(\x1b\[\d+m)*=+ (.*TIMEs.*?) =+(\x1b\[\d+m)*$"), r"=== \2 ==="),
 )
 _SECTION = re.compile(r"^(\x1b\[\d+m)*-{3,} (?P<name>.*?) -{3,}")
 _OF_THE_RUN = re.compile(r"isolate: (\d+ of \d+ tests|off |every test)")
 
 
 def normal(text: str) -> list[str]:
-    """Lines without what differs between any two runs, and without the sections that only isolated tests have."""
+    """Lines without what differs between any two runs, and without the sections that only isolated
+    tests have.
+    """
     lines: list[str] = []
     ours = False
     for line in text.split("\n"):
@@ -170,7 +210,11 @@ def normal(text: str) -> list[str]:
             ours = section["name"] == "isolate"
             if ours:
                 continue
-        ours = ours and re.match(r"(limits|used|files \(discarded\)): |tmp_path is kept in ", line) is not None
+        ours = (
+            ours
+            and re.match(r"(limits|used|files \(discarded\)): |tmp_path is kept in ", line)
+            is not None
+        )
         if ours or line.startswith("plugins: ") or _OF_THE_RUN.match(line):
             continue
         masked = line
@@ -189,7 +233,9 @@ def _without_outcomes(lines: list[str]) -> list[str]:
 
 
 def _durations(lines: list[str]) -> list[tuple[int, int]]:
-    found = [index for index, line in enumerate(lines) if re.match(r"TIMEs (setup|call|teardown) ", line)]
+    found = [
+        index for index, line in enumerate(lines) if re.match(r"TIMEs (setup|call|teardown) ", line)
+    ]
     return [(found[0], found[-1] + 1)] if found else []
 
 
@@ -201,15 +247,25 @@ def _cases(junit: Path) -> tuple[str, ...]:
     for element in ET.parse(junit).getroot().iter():
         if element.tag not in {"testcase", "testsuite"}:
             continue
-        names = ("classname", "name") if element.tag == "testcase" else ("tests", "errors", "failures", "skipped")
-        extra = {name: value for name, value in element.attrib.items() if name not in {"time", "timestamp", "hostname"}}
+        names = (
+            ("classname", "name")
+            if element.tag == "testcase"
+            else ("tests", "errors", "failures", "skipped")
+        )
+        extra = {
+            name: value
+            for name, value in element.attrib.items()
+            if name not in {"time", "timestamp", "hostname"}
+        }
         said = [f"{element.tag} {[element.get(name) for name in names]} {sorted(extra.items())}"]
         for child in element:
             if child.tag == "testcase":
                 continue
             if child.tag == "properties":
                 said += [
-                    f"{each.get('name')}={each.get('value')}" for each in child if not str(each.get("name")).startswith(_OF_TIME_OR_OURS)
+                    f"{each.get('name')}={each.get('value')}"
+                    for each in child
+                    if not str(each.get("name")).startswith(_OF_TIME_OR_OURS)
                 ]
             else:
                 said += [child.tag, *normal(f"{child.get('message')}"), *normal(child.text or "")]

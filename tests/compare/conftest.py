@@ -19,14 +19,23 @@ def comparison(pytester: pytest.Pytester) -> Comparison:
 
 
 @pytest.fixture
-def same(comparison: Comparison, record_property: Callable[[str, object], None]) -> Callable[[Case], None]:
-    """Assert that a case is the same plain and isolated. The count is a property of the test, so it also comes from xdist's workers."""
+def same(
+    comparison: Comparison, record_property: Callable[[str, object], None]
+) -> Callable[[Case], None]:
+    """Assert that a case is the same plain and isolated.
+
+    The count is a property of the test, so it also comes from xdist's workers.
+    """
     return lambda case: record_property("compared", comparison.same(case))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The count by group."""
-    reports = [each for each in terminalreporter.getreports("passed") if "tests/compare/test_" in str(each.nodeid)]
+    reports = [
+        each
+        for each in terminalreporter.getreports("passed")
+        if "tests/compare/test_" in str(each.nodeid)
+    ]
     comparisons, cases = Counter[str](), Counter[str]()
     for report in reports:
         for compared in (value for name, value in report.user_properties if name == "compared"):
@@ -34,4 +43,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             comparisons[group] += 1
             cases[group] += compared
     for group, count in comparisons.items():
-        terminalreporter.write_line(f"compared, plain and isolated: {group}: {count} comparisons of {cases[group]} test cases")
+        terminalreporter.write_line(
+            f"compared, plain and isolated: {group}: {count} comparisons of {cases[group]} test"
+            " cases"
+        )

@@ -17,8 +17,12 @@ from comparing import PLAIN, case, normal
     ],
 )
 def test_what_differs_is_seen(comparison, left, right, seen):
-    """Exit status, test cases, sections, styles and properties of two really different runs differ."""
-    one, two = (comparison.run(case("", "", *each, says="").values[0], *PLAIN) for each in (left, right))
+    """Exit status, test cases, sections, styles and properties of two really different
+    runs differ.
+    """
+    one, two = (
+        comparison.run(case("", "", *each, says="").values[0], *PLAIN) for each in (left, right)
+    )
     assert seen in one.differences(two).replace("\n  ", "\n+") or seen in one.differences(two)
 
 
@@ -29,7 +33,9 @@ def test_the_same_twice_is_the_same(comparison):
 
 
 def test_a_case_that_compares_nothing_fails(comparison):
-    """A row whose plain run is not what the row says fails, so that two broken runs are not equal."""
+    """A row whose plain run is not what the row says fails, so that two broken runs are
+    not equal.
+    """
     with pytest.raises(AssertionError, match="the plain run does not say 'no such line'"):
         comparison.same(case("", "", "marks", "-k other", says="no such line").values[0])
     with pytest.raises(AssertionError, match="test session starts"):

@@ -1,8 +1,9 @@
 """A Docker daemon that leaves nothing, and an image with the plugin in it.
 
-The daemon lives in mount and pid namespaces of its own: when its first process dies, everything of it does, and with the namespace go
-containers' mounts, the image and the daemon's data, which lie on a tmpfs in there. What the kernel does not take away are empty control
-groups, which ``stop`` removes.
+The daemon lives in mount and pid namespaces of its own: when its first process dies, everything of
+it does, and with the namespace go containers' mounts, the image and the daemon's data, which lie on
+a tmpfs in there. What the kernel does not take away are empty control groups, which ``stop``
+removes.
 """
 
 from __future__ import annotations
@@ -26,8 +27,15 @@ IMAGE = "isolate-test"
 SUITE = "bookworm"
 SECONDS = 400  # for Debian's packages, on a slow line
 #: Program -> Debian's package.
-PROGRAMS = {"dockerd": "docker.io", "docker": "docker.io", "debootstrap": "debootstrap", "unshare": "util-linux", "setpriv": "util-linux"}
-#: In the new namespaces: a Debian with Python on a tmpfs, then the daemon in the place of this shell, its own sockets out of sight.
+PROGRAMS = {
+    "dockerd": "docker.io",
+    "docker": "docker.io",
+    "debootstrap": "debootstrap",
+    "unshare": "util-linux",
+    "setpriv": "util-linux",
+}
+#: In the new namespaces: a Debian with Python on a tmpfs, then the daemon in the place of this
+#: shell, its own sockets out of sight.
 BEGIN = """
 set -e
 work=$1 group=$2 suite=$3
@@ -47,7 +55,9 @@ def obstacle() -> str | None:
     """Why there can be no daemon of ours here; None when there can."""
     if os.geteuid() != 0:
         return "only root can start one"
-    missing = sorted({package for program, package in PROGRAMS.items() if shutil.which(program) is None})
+    missing = sorted(
+        {package for program, package in PROGRAMS.items() if shutil.which(program) is None}
+    )
     return f"apt-get install {' '.join(missing)}" if missing else None
 
 
@@ -63,13 +73,29 @@ class Docker:
     def start(self) -> None:
         """Make everything; ``stop`` has to follow, whatever comes of it."""
         (self._work / "private").mkdir()
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, (self._work / "log").open("wb") as log:
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify,
+            (self._work / "log").open("wb") as log,
+        ):
             notify.bind(str(self._work / "notify"))
-            namespaces = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]
+            namespaces = [
+                "unshare",
+                "--mount",
+                "--propagation",
+                "private",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--mount-proc",
+            ]
             script = ["sh", "-c", BEGIN, "sh", str(self._work), self._work.name, SUITE]
             self._daemon = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *namespaces, *script],
-                env={**os.environ, "NOTIFY_SOCKET": str(self._work / "notify"), "DEBIAN_FRONTEND": "noninteractive"},
+                env={
+                    **os.environ,
+                    "NOTIFY_SOCKET": str(self._work / "notify"),
+                    "DEBIAN_FRONTEND": "noninteractive",
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -81,7 +107,11 @@ class Docker:
         """PID 1 of the namespaces, by its number here."""
         assert self._daemon is not None
         try:
-            children = Path(f"/proc/{self._daemon.pid}/task/{self._daemon.pid}/children").read_text("ascii").split()
+            children = (
+                Path(f"/proc/{self._daemon.pid}/task/{self._daemon.pid}/children")
+                .read_text("ascii")
+                .split()
+            )
         except OSError:  # unshare has ended, and so has PID 1
             return None
         return int(children[0]) if children else None
@@ -92,27 +122,55 @@ class Docker:
         return Path(f"/proc/{self._first()}/root{self._work}/private")
 
     def _fill(self) -> None:
-        """The plugin as it is installed here, what it needs, and the example project; then the image."""
+        """The plugin as it is installed here, what it needs, and the example project; then the
+        image.
+        """
         root = self._private / "root"
         version = subprocess.run(
-            ["chroot", str(root), "python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+            ["chroot", str(root), "python3", "-c",
+             "import sys; print('%d.%d' % sys.version_info[:2])"],
             capture_output=True, text=True, check=True,
         ).stdout.strip()  # fmt: skip
         packages = root / f"usr/local/lib/python{version}/dist-packages"
         ours = metadata.distribution("pytest-isolate-ns")
         needs = [each for each in ours.requires or [] if "extra" not in each]
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--root-user-action=ignore",
+        ]
         subprocess.run(
-            [*pip, "--target", str(packages), "--python-version", version, "--only-binary=:all:", *needs, "pyseccomp"], check=True
+            [
+                *pip,
+                "--target",
+                str(packages),
+                "--python-version",
+                version,
+                "--only-binary=:all:",
+                *needs,
+                "pyseccomp",
+            ],
+            check=True,
         )
         ignored = shutil.ignore_patterns("__pycache__", ".*")
-        shutil.copytree(Path(pytest_isolate.__file__).parent, packages / "pytest_isolate", ignore=ignored)
+        shutil.copytree(
+            Path(pytest_isolate.__file__).parent, packages / "pytest_isolate", ignore=ignored
+        )
         about = packages / f"pytest_isolate_ns-{ours.version}.dist-info"
         about.mkdir()
         for name in ("METADATA", "entry_points.txt"):
             (about / name).write_text(ours.read_text(name) or "", "utf-8")
         shutil.copytree(PROJECT / "example_project", root / "example", ignore=ignored)
-        for superfluous in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale"):
+        for superfluous in (
+            "var/cache/apt",
+            "var/lib/apt/lists",
+            "usr/share/doc",
+            "usr/share/locale",
+        ):
             shutil.rmtree(root / superfluous, ignore_errors=True)
         with subprocess.Popen(["tar", "-C", str(root), "-c", "."], stdout=subprocess.PIPE) as tar:
             self._docker("import", "-", IMAGE, stdin=tar.stdout)
@@ -120,20 +178,41 @@ class Docker:
 
     def _docker(self, *args: str, **how: object) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "DOCKER_HOST": f"unix://{self._work}/socket"}
-        result = subprocess.run(["docker", *args], env=environment, capture_output=True, text=True, check=False, timeout=120, **how)  # type: ignore[call-overload]
+        result = subprocess.run(
+            ["docker", *args],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            **how,
+        )  # type: ignore[call-overload]
         if result.returncode >= 125:  # Docker's own, not the command's
             raise DockerError(f"docker {' '.join(args)}: {result.stderr.strip()}")
         return result  # type: ignore[no-any-return]
 
     def run(self, options: list[str], command: list[str]) -> str:
-        """Run a command in a container in the example project. Returns its output, whatever its status."""
+        """Run a command in a container in the example project.
+
+        Returns its output, whatever its status.
+        """
         result = self._docker(
-            "run", "--rm", "--network=none", "--workdir=/example", "--env=PYTHONDONTWRITEBYTECODE=1", *options, IMAGE, *command
+            "run",
+            "--rm",
+            "--network=none",
+            "--workdir=/example",
+            "--env=PYTHONDONTWRITEBYTECODE=1",
+            *options,
+            IMAGE,
+            *command,
         )
         return result.stdout + result.stderr
 
     def volume(self, name: str, owner: int) -> str:
-        """Make a directory that a container can have as a volume. Returns its path for the daemon."""
+        """Make a directory that a container can have as a volume.
+
+        Returns its path for the daemon.
+        """
         directory = self._private / name
         directory.mkdir()
         os.chown(directory, owner, owner)
@@ -145,7 +224,8 @@ class Docker:
         """Kill everything, wait until it is gone, and remove what the kernel leaves."""
         if self._daemon is not None:
             if (first := self._first()) is not None:
-                os.kill(first, signal.SIGKILL)  # it ends when everybody in its namespace has ended, and unshare then
+                # It ends when everybody in its namespace has ended, and unshare then
+                os.kill(first, signal.SIGKILL)
             elif self._daemon.poll() is None:
                 self._daemon.kill()
             self._daemon.wait()
@@ -166,4 +246,8 @@ def _wait_ready(notify: socket.socket, daemon: subprocess.Popen[bytes], log: Pat
         os.close(ended)
     if notify not in ready:
         last = log.read_text(errors="replace").splitlines()[-10:]
-        raise DockerError("\n".join(["the daemon did not begin" if ready else f"no daemon within {SECONDS} s", *last]))
+        raise DockerError(
+            "\n".join(
+                ["the daemon did not begin" if ready else f"no daemon within {SECONDS} s", *last]
+            )
+        )

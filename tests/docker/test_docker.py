@@ -1,7 +1,8 @@
-"""In a real container: the doctor's list, what its remedies give when they are typed, and the example project.
+"""In a real container: the doctor's list, what its remedies give when they are typed, and the
+example project.
 
-``environments.py`` of tests/kernel imitates Docker, here it is Docker. Containers have no network; control groups are read-only in all of
-them but privileged ones.
+``environments.py`` of tests/kernel imitates Docker, here it is Docker. Containers have no network;
+control groups are read-only in all of them but privileged ones.
 """
 
 from __future__ import annotations
@@ -16,8 +17,14 @@ pytestmark = [pytest.mark.docker, pytest.mark.needs("docker")]
 
 BUILDING = {"namespaces", "net", "readonly", "overlay", "disk", "strict"}
 LIMITS = {"memory", "pids", "cpu"}
-ROOT = "--cap-add SYS_ADMIN --cap-add NET_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
-USER = "--security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined"
+ROOT = (
+    "--cap-add SYS_ADMIN --cap-add NET_ADMIN --security-opt seccomp=unconfined --security-opt"
+    " apparmor=unconfined"
+)
+USER = (
+    "--security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt"
+    " systempaths=unconfined"
+)
 #: Tests of the example that ask for memory or pids, and say on_missing="skip".
 ASK_FOR_LIMITS = {
     "tests/test_report.py::test_reads_a_log_that_does_not_fit_into_memory",
@@ -33,9 +40,16 @@ _OPTIONS = re.compile(r"docker run ([^,;]*)")
 
 
 def doctor(daemon: Docker, options: str) -> tuple[dict[str, str], str]:
-    """What is missing, with the fix, and all that was said. Landlock is the kernel's, so it is left out."""
+    """What is missing, with the fix, and all that was said.
+
+    Landlock is the kernel's, so it is left out.
+    """
     said = daemon.run(shlex.split(options), [*PYTEST, "--isolate-doctor"])
-    found = {name: (word, fix) for word, name, fix in _FOUND.findall(said) if name not in {"landlock", "process", "hosts", "netem"}}
+    found = {
+        name: (word, fix)
+        for word, name, fix in _FOUND.findall(said)
+        if name not in {"landlock", "process", "hosts", "netem"}
+    }
     assert found.keys() == BUILDING | LIMITS, said
     return {name: fix for name, (word, fix) in found.items() if word != "PASS"}, said
 
@@ -45,7 +59,10 @@ def example(daemon: Docker, options: str) -> None:
     said = daemon.run(shlex.split(options), [*PYTEST, "-v", "-rs"])
     ran = _RAN.findall(said)
     assert len({name for name, _ in ran}) > 30, said
-    other = {(name, outcome) for name, outcome in ran if outcome != "PASSED"} - {(NEEDS_NETEM, "SKIPPED")}  # the kernel's, as Landlock
+    # The kernel's, as Landlock
+    other = {(name, outcome) for name, outcome in ran if outcome != "PASSED"} - {
+        (NEEDS_NETEM, "SKIPPED")
+    }
     assert other == {(name, "SKIPPED") for name in ASK_FOR_LIMITS}, said
 
 
@@ -58,9 +75,14 @@ def test_as_root_with_what_the_doctor_names(daemon):
 
 
 def test_as_a_user_with_a_volume_below_tmp_and_a_file_below_etc(daemon):
-    """Mounts below the directories where tests write and read: the sandbox shows those directories as they are."""
+    """Mounts below the directories where tests write and read: the sandbox shows those directories
+    as they are.
+    """
     volume = daemon.volume("of-the-user", owner=1000)
-    options = f"{USER} --user 1000:1000 --volume {volume}:/tmp/volume --volume {volume}/file:/etc/pantry.conf"
+    options = (
+        f"{USER} --user 1000:1000 --volume {volume}:/tmp/volume --volume"
+        f" {volume}/file:/etc/pantry.conf"
+    )
     missing, said = doctor(daemon, options)
     assert missing.keys() == LIMITS, said
     assert "5 of 8 capabilities are available here" in said
@@ -79,10 +101,14 @@ def test_as_a_user_with_a_volume_below_tmp_and_a_file_below_etc(daemon):
     ],
 )
 def test_a_container_with_the_options_of_the_remedy_has_what_was_missing(daemon, given):
-    """Typed as the doctor writes it, behind what was there: everything that it was said to help against."""
+    """Typed as the doctor writes it, behind what was there: everything that it was said to help
+    against.
+    """
     missing, said = doctor(daemon, given)
     assert missing.keys() == BUILDING | LIMITS, said
-    (options,) = {match[1] for name in BUILDING if (match := _OPTIONS.search(missing[name])) is not None}
+    (options,) = {
+        match[1] for name in BUILDING if (match := _OPTIONS.search(missing[name])) is not None
+    }
     missing, said = doctor(daemon, f"{given} {options}")
     assert missing.keys() == LIMITS, said
 
@@ -90,13 +116,18 @@ def test_a_container_with_the_options_of_the_remedy_has_what_was_missing(daemon,
 def test_a_privileged_container_has_limits(daemon):
     """The remedy for them, typed."""
     missing, _ = doctor(daemon, ROOT)
-    (options,) = {match[1] for name in LIMITS if (match := _OPTIONS.search(missing[name])) is not None}
+    (options,) = {
+        match[1] for name in LIMITS if (match := _OPTIONS.search(missing[name])) is not None
+    }
     try:
         missing, said = doctor(daemon, options)
     except DockerError as error:
         if "operation not permitted" not in str(error):
             raise
-        pytest.skip(f"this machine's root has not every capability, so that no container of it can be privileged: {error}")
+        pytest.skip(
+            "this machine's root has not every capability, so that no container of it can be"
+            f" privileged: {error}"
+        )
     assert missing == {}, said
 
 

@@ -1,8 +1,10 @@
-"""A coverage-guided fuzzer of what reads strangers' bytes: ``python tests/fuzz/fuzz.py CORPUS -max_total_time=600``.
+"""A coverage-guided fuzzer of what reads strangers' bytes: ``python tests/fuzz/fuzz.py CORPUS
+-max_total_time=600``.
 
-Not part of CI. Needs ``pip install atheris hypothesis`` beside the package; ``CORPUS`` is a directory that exists, and the options are
-libFuzzer's. The last byte of an input chooses who reads the rest. A reader may answer or refuse in its own words;
-all else is a finding: the run stops, and its input is in a file ``crash-...``.
+Not part of CI. Needs ``pip install atheris hypothesis`` beside the package; ``CORPUS`` is a
+directory that exists, and the options are libFuzzer's. The last byte of an input chooses who reads
+the rest. A reader may answer or refuse in its own words; all else is a finding: the run stops, and
+its input is in a file ``crash-...``.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["pytest_isolate", "json", "_pytest.reports", "_pytest._code", "_pytest.junitxml"]):
+with atheris.instrument_imports(
+    include=["pytest_isolate", "json", "_pytest.reports", "_pytest._code", "_pytest.junitxml"]
+):
     import _pytest.junitxml  # noqa: F401 - so that it is instrumented, before anybody else imports it
     import pytest
 
@@ -33,10 +37,24 @@ from test_reading import PLACES, TRUE, changed, show
 
 _LONGEST_LIST = 3
 _PARSERS = (
-    values.size(1), values.duration, values.count(1, "why"), values.cores, values.boolean, networking.parse, values.hostname,
+    values.size(1), values.duration, values.count(1, "why"), values.cores, values.boolean,
+    networking.parse, values.hostname,
     values.user, values.environment,
 )  # fmt: skip
-_WORDS = sorted({*reading._OF_PYTEST, *reading._FRAMES, "failed", "passed", "skipped", "call", "setup", "TestReport", "ReprEntry", "data"})
+_WORDS = sorted(
+    {
+        *reading._OF_PYTEST,
+        *reading._FRAMES,
+        "failed",
+        "passed",
+        "skipped",
+        "call",
+        "setup",
+        "TestReport",
+        "ReprEntry",
+        "data",
+    }
+)
 
 
 def stream(data: atheris.FuzzedDataProvider) -> None:
@@ -54,7 +72,12 @@ def stream(data: atheris.FuzzedDataProvider) -> None:
 def payloads(data: atheris.FuzzedDataProvider) -> None:
     """The same, each line in a frame."""
     try:
-        frames = Decoder().feed(b"".join(struct.pack(">I", len(line)) + line for line in data.ConsumeBytes(1 << 16).split(b"\n")))
+        frames = Decoder().feed(
+            b"".join(
+                struct.pack(">I", len(line)) + line
+                for line in data.ConsumeBytes(1 << 16).split(b"\n")
+            )
+        )
     except GarbledError:
         return
     judge(frames)
@@ -68,19 +91,26 @@ def mutations(data: atheris.FuzzedDataProvider) -> None:
         _, path = PLACES[data.ConsumeIntInRange(0, len(PLACES) - 1)]
         try:
             report = changed(report, path, value(data, 3))
-        except (KeyError, IndexError, TypeError):  # a place that this report does not have, or has no longer
+        except (KeyError, IndexError, TypeError):
+            # A place that this report does not have, or has no longer
             continue
     if isinstance(report, dict) and data.ConsumeBool():
         report = {**report, word(data): value(data, 3)}
     frame = {"kind": "report", "when": "call", "seen": [], "report": report}
     if data.ConsumeBool():
         kind = data.PickValueInList(sorted(reading._FRAMES))
-        frame = {key: value(data, 2) for key in [*reading._FRAMES[kind], word(data)]} | {"kind": kind}
+        frame = {key: value(data, 2) for key in [*reading._FRAMES[kind], word(data)]} | {
+            "kind": kind
+        }
     judge([json.loads(json.dumps(frame))])
 
 
 def word(data: atheris.FuzzedDataProvider) -> str:
-    return data.PickValueInList(_WORDS) if data.ConsumeBool() else data.ConsumeUnicode(data.ConsumeIntInRange(0, 12))
+    return (
+        data.PickValueInList(_WORDS)
+        if data.ConsumeBool()
+        else data.ConsumeUnicode(data.ConsumeIntInRange(0, 12))
+    )
 
 
 def value(data: atheris.FuzzedDataProvider, depth: int) -> object:
@@ -91,8 +121,13 @@ def value(data: atheris.FuzzedDataProvider, depth: int) -> object:
     if what == 7:
         return [value(data, depth - 1) for _ in range(data.ConsumeIntInRange(0, _LONGEST_LIST))]
     if what == 8:
-        return {word(data): value(data, depth - 1) for _ in range(data.ConsumeIntInRange(0, _LONGEST_LIST))}
-    return (None, data.ConsumeBool(), data.ConsumeInt(8), data.ConsumeInt(40), data.ConsumeFloat())[what - 2]
+        return {
+            word(data): value(data, depth - 1)
+            for _ in range(data.ConsumeIntInRange(0, _LONGEST_LIST))
+        }
+    return (None, data.ConsumeBool(), data.ConsumeInt(8), data.ConsumeInt(40), data.ConsumeFloat())[
+        what - 2
+    ]
 
 
 def judge(frames: list[dict[str, object]]) -> None:
@@ -118,7 +153,9 @@ def judge(frames: list[dict[str, object]]) -> None:
 
 
 def tables(data: atheris.FuzzedDataProvider) -> None:
-    """Files of /proc and the kernel's log, which containers and mount points' names make strange."""
+    """Files of /proc and the kernel's log, which containers and mount points' names
+    make strange.
+    """
     own, text = data.ConsumeUnicode(data.ConsumeIntInRange(0, 64)), data.ConsumeUnicode(1 << 12)
     for mount in mounts.parse_mountinfo(text):
         assert mount.id >= 0, mount
@@ -130,7 +167,9 @@ def tables(data: atheris.FuzzedDataProvider) -> None:
 
 
 def budgets(data: atheris.FuzzedDataProvider) -> None:
-    """A budget file, which people edit and merge: what can be read can be written, and read again with the same lines."""
+    """A budget file, which people edit and merge: what can be read can be written, and read again
+    with the same lines.
+    """
     try:
         read = budget_file.parse("budgets.toml", data.ConsumeUnicode(1 << 12))
     except budget_file.BudgetFileError:
@@ -144,10 +183,17 @@ def reports(data: atheris.FuzzedDataProvider) -> None:
     found = []
     for _ in range(2):
         entries = [
-            {"nodeid": "a", "outcome": "passed" if data.ConsumeBool() else word(data), "violations": value(data, 2), "usage": usage(data)}
+            {
+                "nodeid": "a",
+                "outcome": "passed" if data.ConsumeBool() else word(data),
+                "violations": value(data, 2),
+                "usage": usage(data),
+            }
             for _ in range(data.ConsumeIntInRange(0, 2))
         ]
-        text = json.dumps({"schema": 1, "tests": entries if data.ConsumeBool() else value(data, 3)}).encode()
+        text = json.dumps(
+            {"schema": 1, "tests": entries if data.ConsumeBool() else value(data, 3)}
+        ).encode()
         REPORT.seek(0)
         REPORT.truncate()
         REPORT.write(text if data.ConsumeBool() else text + data.ConsumeBytes(8))
@@ -164,14 +210,25 @@ def reports(data: atheris.FuzzedDataProvider) -> None:
 
 
 def usage(data: atheris.FuzzedDataProvider) -> object:
-    figures = (None, data.ConsumeInt(1 << data.ConsumeIntInRange(0, 10)), data.ConsumeFloat(), value(data, 1))
-    return {key.usage: figures[data.ConsumeIntInRange(0, 3)] for key in budget_file.KEYS.values()} if data.ConsumeBool() else value(data, 2)
+    figures = (
+        None,
+        data.ConsumeInt(1 << data.ConsumeIntInRange(0, 10)),
+        data.ConsumeFloat(),
+        value(data, 1),
+    )
+    return (
+        {key.usage: figures[data.ConsumeIntInRange(0, 3)] for key in budget_file.KEYS.values()}
+        if data.ConsumeBool()
+        else value(data, 2)
+    )
 
 
 def options(data: atheris.FuzzedDataProvider) -> None:
     """What users type, and what a worker of another version sends."""
     parse = _PARSERS[data.ConsumeIntInRange(0, len(_PARSERS) - 1)]
-    given = data.ConsumeUnicode(data.ConsumeIntInRange(0, 64)) if data.ConsumeBool() else value(data, 2)
+    given = (
+        data.ConsumeUnicode(data.ConsumeIntInRange(0, 64)) if data.ConsumeBool() else value(data, 2)
+    )
     try:
         parse(given)
     except ValueError as error:
@@ -211,21 +268,31 @@ def read(given: bytes) -> None:
 
 
 def sow(corpus: Path) -> None:
-    """Inputs to begin with: what a child truly writes, and what a machine's /proc says. Numbers are taken from an input's end."""
+    """Inputs to begin with: what a child truly writes, and what a machine's /proc says.
+
+    Numbers are taken from an input's end.
+    """
     for name, report in TRUE.items():
         frames = [
             {"kind": "entered", "pid": 2, "base": 0, "traces": False},
             {"kind": "report", "when": "call", "seen": [], "report": report},
         ]
         lines = [json.dumps(frame).encode() for frame in [*frames, {"kind": "end"}]]
-        (corpus / f"payloads-{name}").write_bytes(b"\n".join(lines) + bytes([READERS.index(payloads)]))
+        (corpus / f"payloads-{name}").write_bytes(
+            b"\n".join(lines) + bytes([READERS.index(payloads)])
+        )
         framed = b"".join(struct.pack(">I", len(line)) + line for line in lines)
         (corpus / f"stream-{name}").write_bytes(framed + bytes([30, READERS.index(stream)]))
     own = Path("/proc/self/cgroup").read_bytes()[:64]
     mountinfo = Path("/proc/self/mountinfo").read_bytes()[: 1 << 11]
-    own_budgets = '# A comment.\n[tolerance]\nmemory = "10% or 1M"\n\n[tests]\n"a.py::test_[1]" = { memory = "12M", cpu = "250ms" }\n'
+    own_budgets = (
+        '# A comment.\n[tolerance]\nmemory = "10% or 1M"\n\n[tests]\n"a.py::test_[1]" = { memory ='
+        ' "12M", cpu = "250ms" }\n'
+    )
     (corpus / "budgets").write_bytes(b"\1" + own_budgets.encode() + bytes([READERS.index(budgets)]))
-    (corpus / "tables").write_bytes(b"\1" + own + b"\1" + mountinfo + bytes([len(own), READERS.index(tables)]))
+    (corpus / "tables").write_bytes(
+        b"\1" + own + b"\1" + mountinfo + bytes([len(own), READERS.index(tables)])
+    )
 
 
 ITEM = Item(configured())

@@ -1,6 +1,8 @@
-"""A test that plays a whole child, badly: ``play(request, seed)`` does what a random number says, through everything that it can reach.
+"""A test that plays a whole child, badly: ``play(request, seed)`` does what a random number says,
+through everything that it can reach.
 
-Imported by tests of the project that ``play.py`` makes. Nothing of what it does may matter to pytest or to the test after it.
+Imported by tests of the project that ``play.py`` makes. Nothing of what it does may matter to
+pytest or to the test after it.
 """
 
 from __future__ import annotations
@@ -32,13 +34,20 @@ from pytest_isolate._messages import reading
 _MOST_ACTIONS = 12
 _KINDS = [*sorted(reading._FRAMES), "surprise"]
 _TEXTS = [
-    "", "a", "call", "setup", "teardown", "passed", "failed", "skipped", "\0", "\ud800", "\n::error::x", "\x1b[2J", "../..", "/etc/shadow",
+    "", "a", "call", "setup", "teardown", "passed", "failed", "skipped", "\0", "\ud800",
+    "\n::error::x", "\x1b[2J", "../..", "/etc/shadow",
     "x" * 70_000,
 ]  # fmt: skip
 _NAMES = ["a", "x" * 255, "\u00e9" * 100, "n\n::error::x", "v", "cache"]
 _STOPPING = {signal.SIGKILL, signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
 _SIGNALS = sorted(signal.valid_signals() - _STOPPING)
-_LIMITS = [resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_AS, resource.RLIMIT_NPROC, resource.RLIMIT_CORE]
+_LIMITS = [
+    resource.RLIMIT_NOFILE,
+    resource.RLIMIT_FSIZE,
+    resource.RLIMIT_AS,
+    resource.RLIMIT_NPROC,
+    resource.RLIMIT_CORE,
+]
 
 
 class Hostile:
@@ -67,16 +76,25 @@ class Hostile:
         if pick == 7:
             return [self.value(depth - 1) for _ in range(self.random.randint(0, 4))]
         if pick >= 8:
-            return {self.random.choice(_TEXTS): self.value(depth - 1) for _ in range(self.random.randint(0, 4))}
+            return {
+                self.random.choice(_TEXTS): self.value(depth - 1)
+                for _ in range(self.random.randint(0, 4))
+            }
         return (
-            None, True, self.random.choice(_TEXTS), self.random.randint(-3, 3), self.random.choice([1 << 70, 10**300, -1]),
-            self.random.choice([float("nan"), float("inf"), 1e300, 0.5]), self.random.choice(_TEXTS),
+            None, True, self.random.choice(_TEXTS), self.random.randint(-3, 3),
+            self.random.choice([1 << 70, 10**300, -1]),
+            self.random.choice([float("nan"), float("inf"), 1e300, 0.5]),
+            self.random.choice(_TEXTS),
         )[pick]  # fmt: skip
 
     def true_report(self) -> dict[str, Any]:
         item = self.request.node
-        report = pytest.TestReport(item.nodeid, item.location, {}, self.random.choice(["passed", "failed"]), "why", "call")  # type: ignore[arg-type]
-        found = self.request.config.hook.pytest_report_to_serializable(config=self.request.config, report=report)
+        report = pytest.TestReport(
+            item.nodeid, item.location, {}, self.random.choice(["passed", "failed"]), "why", "call"
+        )  # type: ignore[arg-type]
+        found = self.request.config.hook.pytest_report_to_serializable(
+            config=self.request.config, report=report
+        )
         return {"kind": "report", "when": "call", "report": found, "seen": []}
 
     def frame(self) -> dict[str, Any]:
@@ -84,7 +102,9 @@ class Hostile:
         if kind == "report" or self.random.random() < 0.3:
             made = self.true_report()
         else:
-            made = {name: self.value(2) for name in reading._FRAMES.get(kind, {"x": None})} | {"kind": kind}
+            made = {name: self.value(2) for name in reading._FRAMES.get(kind, {"x": None})} | {
+                "kind": kind
+            }
         for _ in range(self.random.randint(0, 2)):  # at some place another value
             where: Any = made
             while isinstance(where, dict) and where:
@@ -109,7 +129,13 @@ class Hostile:
             self.say_frame()
 
     def say_end(self) -> None:
-        payload = self.random.choice([b'{"kind":"end","live":false}', b'{"kind":"need","fixture":"x"}', b'{"kind":"entered","pid":1}'])
+        payload = self.random.choice(
+            [
+                b'{"kind":"end","live":false}',
+                b'{"kind":"need","fixture":"x"}',
+                b'{"kind":"entered","pid":1}',
+            ]
+        )
         self.send(struct.pack(">I", len(payload)) + payload)
         if self.random.random() < 0.5:
             os.write(self.inside.ended, b"x" * self.random.randint(1, 70_000))
@@ -118,7 +144,9 @@ class Hostile:
         self.send(self.random.randbytes(self.random.choice([1, 3, 4, 5, 100, 100_000])))
 
     def say_half(self) -> None:
-        self.send(struct.pack(">I", self.random.choice([0, 5, 1 << 20, 33 << 20, 0xFFFFFFFF])) + b"{")
+        self.send(
+            struct.pack(">I", self.random.choice([0, 5, 1 << 20, 33 << 20, 0xFFFFFFFF])) + b"{"
+        )
 
     def say_much(self) -> None:
         payload = b'{"kind":"warning","x":[' + b"{}," * (self.random.randint(1, 4) << 19) + b"{}]}"
@@ -137,7 +165,9 @@ class Hostile:
 
     def flip_flags(self) -> None:
         fd = self.number()
-        flags = self.random.choice([os.O_NONBLOCK, os.O_APPEND, os.O_DIRECT, getattr(os, "O_ASYNC", 0x2000), os.O_NOATIME])
+        flags = self.random.choice(
+            [os.O_NONBLOCK, os.O_APPEND, os.O_DIRECT, getattr(os, "O_ASYNC", 0x2000), os.O_NOATIME]
+        )
         fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) ^ flags)
 
     def own(self) -> None:
@@ -146,7 +176,9 @@ class Hostile:
         fcntl.fcntl(fd, fcntl.F_SETSIG, self.random.choice(_SIGNALS))
 
     def lease(self) -> None:
-        fcntl.fcntl(self.number(), fcntl.F_SETLEASE, self.random.choice([fcntl.F_RDLCK, fcntl.F_WRLCK]))
+        fcntl.fcntl(
+            self.number(), fcntl.F_SETLEASE, self.random.choice([fcntl.F_RDLCK, fcntl.F_WRLCK])
+        )
 
     def lock(self) -> None:
         fcntl.flock(self.number(), fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -194,27 +226,44 @@ class Hostile:
         os.kill(self.random.choice([os.getpid(), os.getppid(), 1]), self.random.choice(_SIGNALS))
 
     def signal_all(self) -> None:
-        os.kill(self.random.choice([0, -1]), self.random.choice([signal.SIGCONT, signal.SIGWINCH, signal.SIGURG, signal.SIGCHLD]))
+        os.kill(
+            self.random.choice([0, -1]),
+            self.random.choice([signal.SIGCONT, signal.SIGWINCH, signal.SIGURG, signal.SIGCHLD]),
+        )
 
     def ignore(self) -> None:
-        signal.signal(self.random.choice(_SIGNALS), self.random.choice([signal.SIG_IGN, signal.SIG_DFL, lambda *_: time.sleep(0.01)]))
+        signal.signal(
+            self.random.choice(_SIGNALS),
+            self.random.choice([signal.SIG_IGN, signal.SIG_DFL, lambda *_: time.sleep(0.01)]),
+        )
 
     def block(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, self.random.sample(_SIGNALS, 10))
 
     def alarm(self) -> None:
-        signal.setitimer(self.random.choice([signal.ITIMER_REAL, signal.ITIMER_PROF]), self.random.random() / 10)
+        signal.setitimer(
+            self.random.choice([signal.ITIMER_REAL, signal.ITIMER_PROF]), self.random.random() / 10
+        )
 
     def limit(self) -> None:
         kind = self.random.choice(_LIMITS)
-        resource.setrlimit(kind, (self.random.choice([0, 10, 1 << 20]), resource.getrlimit(kind)[1]))
+        resource.setrlimit(
+            kind, (self.random.choice([0, 10, 1 << 20]), resource.getrlimit(kind)[1])
+        )
 
     def fork(self) -> None:
         if os.fork() == 0:
             if self.random.random() < 0.5:
                 os.setsid()
             what = self.random.choice(
-                [lambda: time.sleep(100), self.say_bytes, self.say_end, lambda: None, self.fill, lambda: os.kill(os.getppid(), 9)]
+                [
+                    lambda: time.sleep(100),
+                    self.say_bytes,
+                    self.say_end,
+                    lambda: None,
+                    self.fill,
+                    lambda: os.kill(os.getppid(), 9),
+                ]
             )
             with contextlib.suppress(BaseException):
                 what()
@@ -225,7 +274,11 @@ class Hostile:
             self.fork()
 
     def program(self) -> None:
-        subprocess.Popen(["\x1b[31m\n::error::x", "100"], executable="/bin/sleep", close_fds=self.random.random() < 0.5)
+        subprocess.Popen(
+            ["\x1b[31m\n::error::x", "100"],
+            executable="/bin/sleep",
+            close_fds=self.random.random() < 0.5,
+        )
 
     def thread(self) -> None:
         what = self.random.choice([self.say_frames, lambda: time.sleep(100), self.fill])
@@ -248,16 +301,30 @@ class Hostile:
 
     def place(self) -> str:
         cache = f"{os.getcwd()}/.pytest_cache"
-        return str(self.random.choice([self.tmp_path, os.getcwd(), os.path.dirname(self.tmp_path), "/tmp", "/dev/shm", cache]))
+        return str(
+            self.random.choice(
+                [
+                    self.tmp_path,
+                    os.getcwd(),
+                    os.path.dirname(self.tmp_path),
+                    "/tmp",
+                    "/dev/shm",
+                    cache,
+                ]
+            )
+        )
 
     def make(self) -> None:
         os.makedirs(self.place(), exist_ok=True)
         path = f"{self.place()}/{self.random.choice(_NAMES)}"
         self.random.choice(
             [
-                lambda: os.mkfifo(path), lambda: os.mkdir(path), lambda: os.symlink("/etc", path), lambda: os.symlink(path, path),
-                lambda: os.truncate(os.open(path, os.O_CREAT | os.O_RDWR), 1 << 40), lambda: open(path, "w").write("x" * 1000),
-                lambda: os.link("/etc/hostname", path), lambda: socket.socket(socket.AF_UNIX).bind(path),
+                lambda: os.mkfifo(path), lambda: os.mkdir(path), lambda: os.symlink("/etc", path),
+                lambda: os.symlink(path, path),
+                lambda: os.truncate(os.open(path, os.O_CREAT | os.O_RDWR), 1 << 40),
+                lambda: open(path, "w").write("x" * 1000),
+                lambda: os.link("/etc/hostname", path),
+                lambda: socket.socket(socket.AF_UNIX).bind(path),
             ]
         )()  # fmt: skip
 
@@ -295,21 +362,31 @@ class Hostile:
 
     def report(self) -> None:
         self.request.node.user_properties.append((self.random.choice(_TEXTS), self.value()))
-        when, kind, text = self.random.choice(["setup", "call", ""]), self.random.choice(_TEXTS), self.random.choice(_TEXTS)
+        when, kind, text = (
+            self.random.choice(["setup", "call", ""]),
+            self.random.choice(_TEXTS),
+            self.random.choice(_TEXTS),
+        )
         self.request.node.add_report_section(when, kind, text)
 
     def rename(self) -> None:
         self.request.node._nodeid = self.random.choice(_TEXTS)
 
     def stop(self) -> None:
-        setattr(self.request.session, self.random.choice(["shouldstop", "shouldfail"]), "by the test")
+        setattr(
+            self.request.session, self.random.choice(["shouldstop", "shouldfail"]), "by the test"
+        )
 
     def warn(self) -> None:
         path = self.random.choice(["/etc/shadow", "/dev/zero", "/proc/self/mem", *_TEXTS])
-        warnings.warn_explicit(self.random.choice(_TEXTS), UserWarning, path, self.random.randint(0, 5))
+        warnings.warn_explicit(
+            self.random.choice(_TEXTS), UserWarning, path, self.random.randint(0, 5)
+        )
 
     def replace(self) -> None:
-        name = self.random.choice(["write", "read", "close", "_exit", "getpid", "fork", "waitpid", "stat", "open", "dup2"])
+        name = self.random.choice(
+            ["write", "read", "close", "_exit", "getpid", "fork", "waitpid", "stat", "open", "dup2"]
+        )
         setattr(os, name, self.random.choice([None, lambda *_, **__: 0]))
 
     def write_all(self) -> None:
@@ -331,7 +408,12 @@ class Hostile:
         os._exit(self.random.choice([0, 1, 3, 4, 255]))
 
     def die(self) -> None:
-        os.kill(os.getpid(), self.random.choice([signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGTERM, signal.SIGINT]))
+        os.kill(
+            os.getpid(),
+            self.random.choice(
+                [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGTERM, signal.SIGINT]
+            ),
+        )
 
     def stop_itself(self) -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
@@ -346,7 +428,9 @@ class Hostile:
         raise AssertionError(self.random.choice(_TEXTS) + "\n::error::x")
 
     def end_run(self) -> None:
-        raise self.random.choice([KeyboardInterrupt, SystemExit, GeneratorExit, pytest.exit.Exception, BaseException])("x")
+        raise self.random.choice(
+            [KeyboardInterrupt, SystemExit, GeneratorExit, pytest.exit.Exception, BaseException]
+        )("x")
 
     def return_twice(self) -> None:
         os.fork()
@@ -367,10 +451,23 @@ class Hostile:
 
 _Action = Callable[[Hostile], object]
 ENDS: list[_Action] = [
-    Hostile.leave, Hostile.die, Hostile.stop_itself, Hostile.crash, Hostile.execute, Hostile.fail, Hostile.end_run, Hostile.return_twice,
+    Hostile.leave, Hostile.die, Hostile.stop_itself, Hostile.crash, Hostile.execute, Hostile.fail,
+    Hostile.end_run, Hostile.return_twice,
     Hostile.close_all, Hostile.hang, Hostile.skip, Hostile.recurse,
 ]  # fmt: skip
-_NO_ACTIONS = {"play", "value", "true_report", "frame", "send", "number", "open_anew", "place", *(each.__name__ for each in ENDS)}
+_NO_ACTIONS = {
+    "play",
+    "value",
+    "true_report",
+    "frame",
+    "send",
+    "number",
+    "open_anew",
+    "place",
+    *(each.__name__ for each in ENDS),
+}
 ACTIONS: list[_Action] = [
-    each for name, each in vars(Hostile).items() if callable(each) and name not in _NO_ACTIONS and not name.startswith("_")
+    each
+    for name, each in vars(Hostile).items()
+    if callable(each) and name not in _NO_ACTIONS and not name.startswith("_")
 ]

@@ -1,10 +1,13 @@
-"""Hostile children against a real pytest, for as long as one likes: ``python tests/fuzz/play.py --seconds=600 [--seed=N]``.
+"""Hostile children against a real pytest, for as long as one likes: ``python tests/fuzz/play.py
+--seconds=600 [--seed=N]``.
 
-Each round is a run of pytest with some tests that do whatever a random number says (``hostile.py``), a harmless one behind each, and
-options by the same number. A finding is a run that does not come to its end, ends otherwise than runs with failing tests do, lets a
-harmless test fail, calls a sandbox broken, grows large, or leaves a descriptor, a process or a file of the machine behind. Its seed is
-printed, and what it said is kept in ``findings``; ``--seed=N --rounds=1 --told`` plays it again. ``--corpus`` plays those that once were
-findings, of ``seeds.txt``; they mean the same as long as ``hostile.py`` chooses among the same actions.
+Each round is a run of pytest with some tests that do whatever a random number says
+(``hostile.py``), a harmless one behind each, and options by the same number. A finding is a run
+that does not come to its end, ends otherwise than runs with failing tests do, lets a harmless test
+fail, calls a sandbox broken, grows large, or leaves a descriptor, a process or a file of the
+machine behind. Its seed is printed, and what it said is kept in ``findings``; ``--seed=N --rounds=1
+--told`` plays it again. ``--corpus`` plays those that once were findings, of ``seeds.txt``; they
+mean the same as long as ``hostile.py`` chooses among the same actions.
 """
 
 from __future__ import annotations
@@ -28,20 +31,30 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 _HOSTILE = 12  # tests of a round
-_LONGEST = 150.0  # seconds of a round, each of whose hostile tests may take 3 and one more to be ended
+# Seconds of a round, each of whose hostile tests may take 3 and one more to be ended
+_LONGEST = 150.0
 _LARGEST = 700  # MiB
 _OPTIONS = (
-    ["--isolate-jobs=2"], ["--isolate-scope=module"], ["--isolate-keep=all"], ["--isolate-html=page.html"], ["--junitxml=junit.xml"],
-    ["--capture=sys"], ["-s"], ["--log-file=log"], ["--log-cli-level=INFO"], ["-v"], ["--isolate-memory=200M"], ["--isolate-pids=40"],
-    ["--isolate-disk=16M"], ["--isolate-files=100"], ["--isolate-leaks=error"], ["--debug=trace"], ["-rA"], ["--isolate-net=host"],
+    ["--isolate-jobs=2"], ["--isolate-scope=module"], ["--isolate-keep=all"],
+    ["--isolate-html=page.html"], ["--junitxml=junit.xml"],
+    ["--capture=sys"], ["-s"], ["--log-file=log"], ["--log-cli-level=INFO"], ["-v"],
+    ["--isolate-memory=200M"], ["--isolate-pids=40"],
+    ["--isolate-disk=16M"], ["--isolate-files=100"], ["--isolate-leaks=error"], ["--debug=trace"],
+    ["-rA"], ["--isolate-net=host"],
     ["--isolate-env=clean"],
 )  # fmt: skip
 if os.geteuid():  # an ordinary user may have none of these
-    _OPTIONS = tuple(option for option in _OPTIONS if not option[0].startswith(("--isolate-memory", "--isolate-pids")))
+    _OPTIONS = tuple(
+        option
+        for option in _OPTIONS
+        if not option[0].startswith(("--isolate-memory", "--isolate-pids"))
+    )
 _STDOUT = ("pipe", "file", "terminal")
-_NEVER = ("INTERNALERROR", "itself failed", ", in _run_module_as_main")  # the last is of a traceback; stacks of a test have no comma
+# The last is of a traceback; stacks of a test have no comma
+_NEVER = ("INTERNALERROR", "itself failed", ", in _run_module_as_main")
 _KNOWN = {
-    "conftest.py", "test_it.py", "hostile.py", "canary", "out", "tmp", "report.json", "measured.json", "page.html", "junit.xml", "log",
+    "conftest.py", "test_it.py", "hostile.py", "canary", "out", "tmp", "report.json",
+    "measured.json", "page.html", "junit.xml", "log",
     "trace", "isolate-artifacts", ".pytest_cache", "__pycache__",
 }  # fmt: skip
 CONFTEST = """
@@ -70,7 +83,11 @@ class Round:
     def __init__(self, seed: int, *, told: bool) -> None:
         self.seed, self._told = seed, told
         self._random = random.Random(seed)
-        self.options = [word for option in self._random.sample(_OPTIONS, self._random.randint(0, 5)) for word in option]
+        self.options = [
+            word
+            for option in self._random.sample(_OPTIONS, self._random.randint(0, 5))
+            for word in option
+        ]
         self.stdout = self._random.choice(_STDOUT)
         self.outcomes: collections.Counter[str] = collections.Counter()
         self.output = ""
@@ -90,9 +107,15 @@ class Round:
         (directory / "canary").write_text("untouched")
         mark = f"HOSTILE={uuid.uuid4().hex}"
         name, _, value = mark.partition("=")
-        environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", name: value, **({"HOSTILE_TOLD": "1"} if self._told else {})}
+        environment = {
+            **os.environ,
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            name: value,
+            **({"HOSTILE_TOLD": "1"} if self._told else {}),
+        }
         command = [
-            sys.executable, "-m", "pytest", "-p", "isolate", "--isolate-all", "--isolate-profile=strict", "--isolate-timeout=3",
+            sys.executable, "-m", "pytest", "-p", "isolate", "--isolate-all",
+            "--isolate-profile=strict", "--isolate-timeout=3",
             "--isolate-report=report.json", f"--basetemp={directory}/tmp", *self.options,
         ]  # fmt: skip
         main, reader = -1, None
@@ -106,8 +129,10 @@ class Round:
             else:
                 stdout = file.fileno()
             started = subprocess.Popen(
-                ["sh", "-c", '"$@" 2>&1 | cat', "sh", *command] if self.stdout == "pipe" else command,
-                cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stdout, start_new_session=True,
+                ["sh", "-c", '"$@" 2>&1 | cat', "sh",
+                 *command] if self.stdout == "pipe" else command,
+                cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=stdout,
+                stderr=stdout, start_new_session=True,
             )  # fmt: skip
             if self.stdout == "terminal":
                 os.close(terminal)
@@ -137,13 +162,24 @@ class Round:
             before, after, largest = json.loads((directory / "measured.json").read_text())
         except (OSError, ValueError) as error:
             return [*found, f"no report: {error}"]
-        self.outcomes.update(test["verdict"] if "hostile" in test["nodeid"] else f"harmless {test['outcome']}" for test in tests)
+        self.outcomes.update(
+            test["verdict"] if "hostile" in test["nodeid"] else f"harmless {test['outcome']}"
+            for test in tests
+        )
         if len(tests) != 2 * _HOSTILE:
             found.append(f"{len(tests)} tests were reported")
-        if "--isolate-scope=module" not in self.options:  # where tests disturb those that they share a sandbox with
-            harmed = [test for test in tests if "harmless" in test["nodeid"] and test["outcome"] != "passed"]
-            found += [f"{test['nodeid']}: {test['outcome']}, {test['violations']}" for test in harmed]
-        broken = [test for test in tests if test["verdict"] == "sandbox_error"]  # a broken test is not to look like a broken sandbox
+        # Where tests disturb those that they share a sandbox with
+        if "--isolate-scope=module" not in self.options:
+            harmed = [
+                test
+                for test in tests
+                if "harmless" in test["nodeid"] and test["outcome"] != "passed"
+            ]
+            found += [
+                f"{test['nodeid']}: {test['outcome']}, {test['violations']}" for test in harmed
+            ]
+        # A broken test is not to look like a broken sandbox
+        broken = [test for test in tests if test["verdict"] == "sandbox_error"]
         found += [f"{test['nodeid']}: {test.get('reason') or test}" for test in broken]
         if after > before + 3:
             found.append(f"{before} descriptors became {after}")
@@ -171,7 +207,9 @@ def _where(pid: int) -> str:
     for path in Path("/proc").glob("[0-9]*"):
         try:
             if str(pid) in {path.name, (path / "stat").read_text().rpartition(")")[2].split()[1]}:
-                said.append(f"{(path / 'cmdline').read_bytes()[:60]!r} {(path / 'wchan').read_text()}")
+                said.append(
+                    f"{(path / 'cmdline').read_bytes()[:60]!r} {(path / 'wchan').read_text()}"
+                )
         except OSError:
             continue
     return "; ".join(said)
@@ -194,7 +232,10 @@ def _marked(mark: str) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
-            if mark.encode() in path.read_bytes() and (path.parent / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
+            if (
+                mark.encode() in path.read_bytes()
+                and (path.parent / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+            ):
                 found.append(int(path.parent.name))
         except OSError:
             continue
@@ -207,13 +248,19 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rounds", type=int, default=1 << 30)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
-    parser.add_argument("--corpus", action="store_true", help="the seeds that are kept, instead of new ones")
+    parser.add_argument(
+        "--corpus", action="store_true", help="the seeds that are kept, instead of new ones"
+    )
     parser.add_argument("--told", action="store_true", help="have hostile tests say what they do")
     parser.add_argument("--findings", type=Path, default=Path("findings"))
     given = parser.parse_args()
     outcomes: collections.Counter[str] = collections.Counter()
     begun, findings, number = time.monotonic(), 0, 0
-    kept = [int(line.split()[0]) for line in (_HERE / "seeds.txt").read_text().splitlines()] if given.corpus else None
+    kept = (
+        [int(line.split()[0]) for line in (_HERE / "seeds.txt").read_text().splitlines()]
+        if given.corpus
+        else None
+    )
     for seed in kept or itertools.count(given.seed):
         if number >= given.rounds or (kept is None and time.monotonic() - begun >= given.seconds):
             break
@@ -223,12 +270,22 @@ def main() -> None:
         number += 1
         if found:
             findings += 1
-            print(f"seed {one.seed}, {one.stdout}, {' '.join(one.options)}:", *found, sep="\n  ", flush=True)
+            print(
+                f"seed {one.seed}, {one.stdout}, {' '.join(one.options)}:",
+                *found,
+                sep="\n  ",
+                flush=True,
+            )
             given.findings.mkdir(exist_ok=True)
-            (given.findings / str(one.seed)).write_text("\n".join([" ".join(one.options), *found, one.output]), errors="replace")
+            (given.findings / str(one.seed)).write_text(
+                "\n".join([" ".join(one.options), *found, one.output]), errors="replace"
+            )
         if given.told:
             print(one.output)
-    print(f"{number} rounds from seed {given.seed} in {time.monotonic() - begun:.0f} s, {findings} with findings; {dict(outcomes)}")
+    print(
+        f"{number} rounds from seed {given.seed} in {time.monotonic() - begun:.0f} s, {findings}"
+        f" with findings; {dict(outcomes)}"
+    )
     sys.exit(bool(findings))
 
 

@@ -49,7 +49,10 @@ class Box:
         self.keeper = Keeper(host.places)
 
     def spec(self, **changes: object) -> Spec:
-        return Spec(**{**{name: keyword.default for name, keyword in KEYWORDS.items()}, **changes}, origins={})
+        return Spec(
+            **{**{name: keyword.default for name, keyword in KEYWORDS.items()}, **changes},
+            origins={},
+        )
 
     def plan(self, *, root: Root | None = None, **changes: object) -> planning.Plan:
         spec = self.spec(**changes)
@@ -69,7 +72,10 @@ class Box:
         root: Root | None = None,
         **changes: object,
     ) -> Result:
-        """Run ``body`` in a fresh sandbox; its return value must be JSON's. ``meanwhile`` runs in a thread outside."""
+        """Run ``body`` in a fresh sandbox; its return value must be JSON's.
+
+        ``meanwhile`` runs in a thread outside.
+        """
         plan = self.plan(memory=memory, root=root, **changes)
         sandbox = self.keeper.take(plan.recipe)
         sandbox.wait_ready()
@@ -89,7 +95,11 @@ class Box:
                 keep=frozenset({ends.frames, ends.stacks, *keep}),
                 identity=identity or Identity(drop_capabilities=self.host.rootless),
                 files=files,
-                memory=None if memory is None else MemoryLimit.open(sandbox.groups["memory"], place, memory),
+                memory=(
+                    None
+                    if memory is None
+                    else MemoryLimit.open(sandbox.groups["memory"], place, memory)
+                ),
                 confinement=confinement,
             )
             if inherit is not None:
@@ -103,9 +113,21 @@ class Box:
                 threading.Thread(target=meanwhile, args=(sandbox,)).start()
 
         stacks: list[int] = []
-        exit_ = launch.run(sandbox, entry_with, lambda entry: _child(entry, stacks[0], body), timeout=timeout, meanwhile=beside)
+        exit_ = launch.run(
+            sandbox,
+            entry_with,
+            lambda entry: _child(entry, stacks[0], body),
+            timeout=timeout,
+            meanwhile=beside,
+        )
         changed = changes_module.read(sandbox.private, plan.written)
-        result = Result((exit_.first("value") or {}).get("value"), exit_, sandbox.counters(), sandbox.disk_used(), changed)
+        result = Result(
+            (exit_.first("value") or {}).get("value"),
+            exit_,
+            sandbox.counters(),
+            sandbox.disk_used(),
+            changed,
+        )
         sandbox.close()
         return result
 

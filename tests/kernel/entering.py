@@ -1,4 +1,6 @@
-"""How to get into the environments of environments.py: steps of the process that then becomes pytest, and what stands in between."""
+"""How to get into the environments of environments.py: steps of the process that then becomes
+pytest, and what stands in between.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     import pyseccomp
 
 USER = 1000
-JOIN = "ISOLATE_TEST_GROUPS"  # in the environment: control groups that the test made for whoever goes in, colons between them
+# In the environment: control groups that the test made for whoever goes in, colons between them
+JOIN = "ISOLATE_TEST_GROUPS"
 NESTED = "ISOLATE_TEST_NESTED"  # what a test of an outer run starts, as JSON
 #: The outer test of the nested environments.
 OUTER = f"""
@@ -33,21 +36,28 @@ def test_outer():
 _NEW_CGROUP = 0x02000000  # CLONE_NEWCGROUP
 _REMOUNT = 32  # MS_REMOUNT
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEW*: the mask of Docker's rule for clone(2)
-#: Docker's 14, by number: CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT MKNOD
-#: AUDIT_WRITE SETFCAP
+#: Docker's 14, by number: CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP
+#: NET_BIND_SERVICE NET_RAW SYS_CHROOT MKNOD AUDIT_WRITE SETFCAP
 DOCKERS_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31})
 NET_ADMIN, SYS_ADMIN = 12, 21
-#: What Docker's default profile allows nobody, or those alone who have a capability that is not among the 14.
+#: What Docker's default profile allows nobody, or those alone who have a capability that is not
+#: among the 14.
 _FORBIDDEN = (
-    "acct", "add_key", "create_module", "delete_module", "finit_module", "get_kernel_syms", "init_module", "ioperm", "iopl", "kcmp",
-    "kexec_file_load", "kexec_load", "keyctl", "migrate_pages", "move_pages", "nfsservctl", "open_by_handle_at", "pidfd_getfd",
-    "pivot_root", "process_madvise", "query_module", "quotactl", "reboot", "request_key", "settimeofday", "clock_settime", "swapoff",
-    "swapon", "_sysctl", "sysfs", "uselib", "userfaultfd", "ustat", "vhangup", "get_mempolicy", "mbind", "set_mempolicy",
+    "acct", "add_key", "create_module", "delete_module", "finit_module", "get_kernel_syms",
+    "init_module", "ioperm", "iopl", "kcmp",
+    "kexec_file_load", "kexec_load", "keyctl", "migrate_pages", "move_pages", "nfsservctl",
+    "open_by_handle_at", "pidfd_getfd",
+    "pivot_root", "process_madvise", "query_module", "quotactl", "reboot", "request_key",
+    "settimeofday", "clock_settime", "swapoff",
+    "swapon", "_sysctl", "sysfs", "uselib", "userfaultfd", "ustat", "vhangup", "get_mempolicy",
+    "mbind", "set_mempolicy",
 )  # fmt: skip
 #: What it allows to CAP_SYS_ADMIN.
 _OF_ADMIN = (
-    "bpf", "fanotify_init", "fsconfig", "fsmount", "fsopen", "fspick", "lookup_dcookie", "mount", "mount_setattr", "move_mount",
-    "open_tree", "perf_event_open", "quotactl_fd", "setdomainname", "sethostname", "setns", "syslog", "umount2", "unshare",
+    "bpf", "fanotify_init", "fsconfig", "fsmount", "fsopen", "fspick", "lookup_dcookie", "mount",
+    "mount_setattr", "move_mount",
+    "open_tree", "perf_event_open", "quotactl_fd", "setdomainname", "sethostname", "setns",
+    "syslog", "umount2", "unshare",
 )  # fmt: skip
 
 
@@ -68,7 +78,10 @@ def own_mounts() -> None:
 
 
 def overlay_root() -> None:
-    """Stand on an overlay of the present root, as in a container's image. Raises ``OSError`` where no further one can be stacked."""
+    """Stand on an overlay of the present root, as in a container's image.
+
+    Raises ``OSError`` where no further one can be stacked.
+    """
     deep = look().overlay_root
     syscalls.mount("tmpfs", "/mnt", "tmpfs")
     for name in ("upper", "work", "root"):
@@ -76,7 +89,9 @@ def overlay_root() -> None:
     os.chmod("/mnt/upper", 0o755)
     with open("/mnt/upper/.dockerenv", "w", encoding="ascii"):
         pass
-    syscalls.mount("overlay", "/mnt/root", "overlay", 0, "lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work")
+    syscalls.mount(
+        "overlay", "/mnt/root", "overlay", 0, "lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work"
+    )
     shown: list[str] = ["/mnt"]
     table = MountTable()
     for mount in sorted(table.visible(), key=lambda each: each.path):
@@ -147,8 +162,12 @@ def no_proc() -> None:
 
 @contextmanager
 def _needed_below(directory: str) -> Iterator[None]:
-    """What hides a directory hides neither the interpreter nor this project, should they be in there."""
-    needed = {path: os.open(path, os.O_PATH) for path in _needed() if path.startswith(f"{directory}/")}
+    """What hides a directory hides neither the interpreter nor this project, should they be in
+    there.
+    """
+    needed = {
+        path: os.open(path, os.O_PATH) for path in _needed() if path.startswith(f"{directory}/")
+    }
     yield
     for path, fd in needed.items():
         if not os.path.exists(path):
@@ -180,7 +199,10 @@ def tmp_of_its_own() -> None:
 def ubuntus_sysctl() -> None:
     """Shown beside the others that the plugin reads."""
     kernel = "/proc/sys/kernel"
-    kept = {name: os.open(f"{kernel}/{name}", os.O_PATH) for name in ("seccomp", "cap_last_cap", "overflowuid", "overflowgid")}
+    kept = {
+        name: os.open(f"{kernel}/{name}", os.O_PATH)
+        for name in ("seccomp", "cap_last_cap", "overflowuid", "overflowgid")
+    }
     syscalls.mount("tmpfs", kernel, "tmpfs", 0, "mode=0755")
     for name, fd in kept.items():
         source = f"/proc/self/fd/{fd}"
@@ -213,8 +235,23 @@ def dockers_mounts() -> None:
     here = os.getcwd()  # which a step of PID 1 need not keep
     for name in ("bus", "fs", "irq", "sys", "sysrq-trigger"):
         steps.Protect(f"/proc/{name}").perform()
-    masked = ("acpi", "asound", "interrupts", "kcore", "keys", "latency_stats", "sched_debug", "scsi", "timer_list", "timer_stats")
-    for path in (*(f"/proc/{name}" for name in masked), "/sys/firmware", "/sys/devices/virtual/powercap"):
+    masked = (
+        "acpi",
+        "asound",
+        "interrupts",
+        "kcore",
+        "keys",
+        "latency_stats",
+        "sched_debug",
+        "scsi",
+        "timer_list",
+        "timer_stats",
+    )
+    for path in (
+        *(f"/proc/{name}" for name in masked),
+        "/sys/firmware",
+        "/sys/devices/virtual/powercap",
+    ):
         steps.Mask(path).perform()
     os.chdir(here)
 
@@ -237,7 +274,8 @@ def _refuse(rules: pyseccomp.SyscallFilter, code: int, names: tuple[str, ...]) -
     import pyseccomp
 
     for name in names:
-        if (number := pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)) != -1:  # one that this libseccomp has heard of
+        # One that this libseccomp has heard of
+        if (number := pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)) != -1:
             rules.add_rule(pyseccomp.ERRNO(code), number)
 
 
@@ -253,7 +291,11 @@ def dockers_filter(*, admin: bool = False) -> Callable[[], None]:
             _refuse(rules, errno.EPERM, _OF_ADMIN)
             _refuse(rules, errno.ENOSYS, ("clone3",))
             for flag in (1 << bit for bit in range(32) if _NEW_NAMESPACES >> bit & 1):
-                rules.add_rule(pyseccomp.ERRNO(errno.EPERM), "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, flag, flag))
+                rules.add_rule(
+                    pyseccomp.ERRNO(errno.EPERM),
+                    "clone",
+                    pyseccomp.Arg(0, pyseccomp.MASKED_EQ, flag, flag),
+                )
         _load(rules)
 
     return step
@@ -284,7 +326,10 @@ def _needed() -> list[str]:
 def readable_python() -> None:
     """What lies in a directory that is closed to others is shown to them."""
     needed = {path: os.open(path, os.O_PATH) for path in _needed()}
-    closed = {next((each for each in _parents(path) if os.stat(each).st_mode & 0o005 != 0o005), "") for path in needed}
+    closed = {
+        next((each for each in _parents(path) if os.stat(each).st_mode & 0o005 != 0o005), "")
+        for path in needed
+    }
     for directory in closed - {""}:
         syscalls.mount("tmpfs", directory, "tmpfs", 0, "mode=0755")
     for path, fd in needed.items():
@@ -348,4 +393,15 @@ def as_it_is(command: list[str]) -> list[str]:
     return command
 
 
-PYTEST = [sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir=."]
+PYTEST = [
+    sys.executable,
+    "-m",
+    "pytest",
+    "-p",
+    "isolate",
+    "-p",
+    "no:cacheprovider",
+    "-c",
+    os.devnull,
+    "--rootdir=.",
+]

@@ -1,7 +1,9 @@
-"""The environments in which the plugin has to know what it can do: each is entered for real, by a process that then becomes pytest.
+"""The environments in which the plugin has to know what it can do: each is entered for real, by a
+process that then becomes pytest.
 
-``python environments.py NAME COMMAND...`` goes into one and runs the command there. Which they are, and what works in each, is written down
-once, in ``ENVIRONMENTS``: test_environments.py asserts it, and tools/build_docs.py shows it in docs/environments.md.
+``python environments.py NAME COMMAND...`` goes into one and runs the command there. Which they are,
+and what works in each, is written down once, in ``ENVIRONMENTS``: test_environments.py asserts it,
+and tools/build_docs.py shows it in docs/environments.md.
 """
 
 from __future__ import annotations
@@ -70,12 +72,17 @@ class Environment:
     user: bool = False  # whether it is an ordinary user's
     delegated: bool = False  # whether that user was given control groups
     needs_root: bool = True  # to be made
-    deeper: bool = False  # one overlay deeper than the machine: where its root is one already, none fits on it
+    # One overlay deeper than the machine: where its root is one already, none fits on it
+    deeper: bool = False
 
     @property
     def concerns_groups(self) -> bool:
         """Whether it is worth its time in a kernel whose control groups are other ones."""
-        return bool(self.cgroup) or read_only_control_groups in self.steps or self.name.startswith("Docker's default")
+        return (
+            bool(self.cgroup)
+            or read_only_control_groups in self.steps
+            or self.name.startswith("Docker's default")
+        )
 
 
 _NOT_DELEGATED = none_of(LIMITS, "run pytest as root")
@@ -83,18 +90,46 @@ _READ_ONLY = none_of(LIMITS, "docker run --cgroupns=private --privileged")
 _IN_A_SANDBOX = none_of(LIMITS, "give the limit to the test that starts this pytest")
 _ALL = (*SANDBOX, *LIMITS, "strict")
 _BUILDING = (*SANDBOX, "strict")
-_CONTAINER = "docker run --cap-add SYS_ADMIN --cap-add NET_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
-_CONTAINER_USER = "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined"
+_CONTAINER = (
+    "docker run --cap-add SYS_ADMIN --cap-add NET_ADMIN --security-opt seccomp=unconfined"
+    " --security-opt apparmor=unconfined"
+)
+_CONTAINER_USER = (
+    "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt"
+    " systempaths=unconfined"
+)
 _UBUNTU = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
-_NEW_MOUNTS = ("open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr")
+_NEW_MOUNTS = (
+    "open_tree",
+    "move_mount",
+    "fsopen",
+    "fsconfig",
+    "fsmount",
+    "fspick",
+    "mount_setattr",
+)
 _LANDLOCK = ("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self")
 _HIDDEN = "a seccomp filter hides it"
 
 ENVIRONMENTS = (
     Environment("root", "as CI has it", ("root",)),
-    Environment("root, cgroup v1", "the unified hierarchy unmounted", ("root", "cgroup v1"), steps=(own_mounts, only_v1), cgroup="v1"),
-    Environment("root, hybrid", "v1 and v2 mounted", ("root", "cgroup v1 and v2 (hybrid)"), steps=(own_mounts, hybrid), cgroup="v1"),
-    Environment("root, cgroup v2", "a pure v2 kernel (user-mode Linux)", ("root", "cgroup v2"), cgroup="v2"),
+    Environment(
+        "root, cgroup v1",
+        "the unified hierarchy unmounted",
+        ("root", "cgroup v1"),
+        steps=(own_mounts, only_v1),
+        cgroup="v1",
+    ),
+    Environment(
+        "root, hybrid",
+        "v1 and v2 mounted",
+        ("root", "cgroup v1 and v2 (hybrid)"),
+        steps=(own_mounts, hybrid),
+        cgroup="v1",
+    ),
+    Environment(
+        "root, cgroup v2", "a pure v2 kernel (user-mode Linux)", ("root", "cgroup v2"), cgroup="v2"
+    ),
     Environment(
         "root, no control groups",
         "all of them unmounted",
@@ -110,7 +145,11 @@ ENVIRONMENTS = (
         (own_mounts, no_proc),
     ),
     Environment(
-        "root, read-only /sys/fs/cgroup", "mounted read-only", ("root", ", read-only"), _READ_ONLY, (own_mounts, read_only_control_groups)
+        "root, read-only /sys/fs/cgroup",
+        "mounted read-only",
+        ("root", ", read-only"),
+        _READ_ONLY,
+        (own_mounts, read_only_control_groups),
     ),
     Environment(
         "user, v1",
@@ -180,7 +219,14 @@ ENVIRONMENTS = (
         _NOT_DELEGATED,
         (own_mounts, mount_in_tmp, ordinary_user),
     ),
-    Environment("nested", "in an isolated test of root", ("in a sandbox of pytest-isolate",), _IN_A_SANDBOX, within=nested(), deeper=True),
+    Environment(
+        "nested",
+        "in an isolated test of root",
+        ("in a sandbox of pytest-isolate",),
+        _IN_A_SANDBOX,
+        within=nested(),
+        deeper=True,
+    ),
     Environment(
         "nested, user",
         "in an isolated test of uid 1000",
@@ -201,17 +247,39 @@ ENVIRONMENTS = (
     ),
     Environment(
         "Docker's default",
-        "its 14 capabilities, its seccomp profile (what it does not allow is refused), masked /proc, read-only /sys, overlay root",
-        ("root", "without CAP_NET_ADMIN, CAP_SYS_ADMIN", "in Docker", "seccomp filter", "masked /proc", "overlay root", ", read-only"),
+        "its 14 capabilities, its seccomp profile (what it does not allow is refused), masked"
+        " /proc, read-only /sys, overlay root",
+        (
+            "root",
+            "without CAP_NET_ADMIN, CAP_SYS_ADMIN",
+            "in Docker",
+            "seccomp filter",
+            "masked /proc",
+            "overlay root",
+            ", read-only",
+        ),
         none_of(_BUILDING, _CONTAINER) | _READ_ONLY,
-        (own_mounts, overlay_root, dockers_mounts, capabilities(DOCKERS_CAPABILITIES), dockers_filter()),
+        (
+            own_mounts,
+            overlay_root,
+            dockers_mounts,
+            capabilities(DOCKERS_CAPABILITIES),
+            dockers_filter(),
+        ),
     ),
     Environment(
         "Docker's default, user",
         "the same for uid 1000 (docker run --user)",
         ("uid 1000", "in Docker", "seccomp filter", "masked /proc"),
         none_of(_BUILDING, _CONTAINER_USER) | _READ_ONLY,
-        (own_mounts, overlay_root, dockers_mounts, readable_python, dockers_filter(), ordinary_user),
+        (
+            own_mounts,
+            overlay_root,
+            dockers_mounts,
+            readable_python,
+            dockers_filter(),
+            ordinary_user,
+        ),
         user=True,
     ),
     Environment(
@@ -219,7 +287,13 @@ ENVIRONMENTS = (
         "the profile then allows mounts, but still no pivot_root(2)",
         ("without CAP_NET_ADMIN", "seccomp filter"),
         none_of(_BUILDING, _CONTAINER) | _READ_ONLY,
-        (own_mounts, overlay_root, dockers_mounts, capabilities(DOCKERS_CAPABILITIES | {SYS_ADMIN}), dockers_filter(admin=True)),
+        (
+            own_mounts,
+            overlay_root,
+            dockers_mounts,
+            capabilities(DOCKERS_CAPABILITIES | {SYS_ADMIN}),
+            dockers_filter(admin=True),
+        ),
         deeper=True,
     ),
     Environment(
@@ -227,7 +301,12 @@ ENVIRONMENTS = (
         "SYS_ADMIN and NET_ADMIN added, no profile",
         ("root", "in Docker", "masked /proc"),
         _READ_ONLY,
-        (own_mounts, overlay_root, dockers_mounts, capabilities(DOCKERS_CAPABILITIES | {SYS_ADMIN, NET_ADMIN})),
+        (
+            own_mounts,
+            overlay_root,
+            dockers_mounts,
+            capabilities(DOCKERS_CAPABILITIES | {SYS_ADMIN, NET_ADMIN}),
+        ),
         deeper=True,
     ),
     Environment(
@@ -259,7 +338,10 @@ ENVIRONMENTS = (
         "SYS_ADMIN only",
         "every other capability dropped",
         ("without CAP_DAC_OVERRIDE, CAP_SETPCAP, CAP_NET_ADMIN, CAP_SYS_CHROOT",),
-        none_of(_ALL, "--cap-add DAC_OVERRIDE --cap-add SETPCAP --cap-add NET_ADMIN --cap-add SYS_CHROOT"),
+        none_of(
+            _ALL,
+            "--cap-add DAC_OVERRIDE --cap-add SETPCAP --cap-add NET_ADMIN --cap-add SYS_CHROOT",
+        ),
         (own_mounts, capabilities(frozenset({SYS_ADMIN}))),
     ),
     Environment(
@@ -281,11 +363,14 @@ ENVIRONMENTS = (
     ),
     Environment(
         "Ubuntu 24.04, maps refused",
-        "uid 1000 with AppArmor's sysctl; strace refuses to open setgroups in the new namespace, as the kernel does to one without rights",
+        "uid 1000 with AppArmor's sysctl; strace refuses to open setgroups in the new namespace, as"
+        " the kernel does to one without rights",
         ("uid 1000", "sysctl kernel.apparmor_restrict_unprivileged_userns=1"),
         none_of(_BUILDING, _UBUNTU) | _NOT_DELEGATED,
         (own_mounts, ubuntus_sysctl, ordinary_user),
-        under_strace("--trace=openat", "--trace-path=/proc/self/setgroups", "--inject=openat:error=EACCES"),
+        under_strace(
+            "--trace=openat", "--trace-path=/proc/self/setgroups", "--inject=openat:error=EACCES"
+        ),
         user=True,
     ),
     Environment(
@@ -301,7 +386,9 @@ ENVIRONMENTS = (
         "overlays two deep",
         "/ an overlay of an overlay, /tmp on it",
         ("overlay root",),
-        none_of(_BUILDING, "docker run --tmpfs /tmp") | none_of(LIMITS, "docker run --tmpfs /tmp") | {"overlay": "use fs='readonly'"},
+        none_of(_BUILDING, "docker run --tmpfs /tmp")
+        | none_of(LIMITS, "docker run --tmpfs /tmp")
+        | {"overlay": "use fs='readonly'"},
         (own_mounts, overlay_root_as_deep_as_can_be, tmp_on_root),
     ),
     Environment(
@@ -337,8 +424,19 @@ ENVIRONMENTS = (
         "old kernel",
         "both, without pidfds, and uname(2) says 2.6",
         ("Linux 2.6",),
-        none_of((*_ALL, "process"), "Linux 5.12 is needed, this is Linux 2.6") | {"landlock": "Linux 5.19 or later"},
-        (lacks("clone3", "openat2", "close_range", "pidfd_open", "pidfd_send_signal", *_LANDLOCK, *_NEW_MOUNTS),),
+        none_of((*_ALL, "process"), "Linux 5.12 is needed, this is Linux 2.6")
+        | {"landlock": "Linux 5.19 or later"},
+        (
+            lacks(
+                "clone3",
+                "openat2",
+                "close_range",
+                "pidfd_open",
+                "pidfd_send_signal",
+                *_LANDLOCK,
+                *_NEW_MOUNTS,
+            ),
+        ),
         with_an_old_name,
     ),
 )

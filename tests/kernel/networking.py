@@ -1,4 +1,6 @@
-"""A network of hosts in namespaces of a process of its own, without a sandbox and pytest around it."""
+"""A network of hosts in namespaces of a process of its own, without a sandbox and
+pytest around it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,10 @@ from pytest_isolate._network import building, messages
 
 
 def within(network: Network, function: Callable[[LiveNetwork], None]) -> None:
-    """Build it in a child and call the function there. Raises ``AssertionError`` with whatever that raised."""
+    """Build it in a child and call the function there.
+
+    Raises ``AssertionError`` with whatever that raised.
+    """
     topology = network.topology
     requests = messages.build(topology)
     uid, gid = os.getuid(), os.getgid()
@@ -24,7 +29,15 @@ def within(network: Network, function: Callable[[LiveNetwork], None]) -> None:
         try:
             os.close(reading)
             syscalls.unshare(Clone.NEWNET | Clone.NEWUTS | (Clone.NEWUSER if uid else 0))
-            for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")) if uid else ():
+            for name, text in (
+                (
+                    ("setgroups", "deny"),
+                    ("uid_map", f"{uid} {uid} 1"),
+                    ("gid_map", f"{gid} {gid} 1"),
+                )
+                if uid
+                else ()
+            ):
                 with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
                     file.write(text)
             building.build(topology, requests, "error")

@@ -1,4 +1,6 @@
-"""The machine's clock is set while tests run, as one is that is synchronized late: nothing of ours counts by it."""
+"""The machine's clock is set while tests run, as one is that is synchronized late: nothing of ours
+counts by it.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def test_after(tmp_path): (tmp_path / "file").write_text("x")
 @pytest.mark.needs("root", "own_clock")
 @pytest.mark.parametrize("jobs", [(), ("--isolate-jobs=2",)])
 def test_nothing_counts_by_a_clock_that_can_be_set(tmp_path, jobs):
-    """Neither a timeout nor what is told of a test: an hour back is no long test, a day on no late one."""
+    """Neither a timeout nor what is told of a test: an hour back is no long test, a day on no late
+    one.
+    """
     (tmp_path / "test_it.py").write_text(TESTS)
     reports = ("--isolate-report=report.json", "--junitxml=junit.xml")
     command = [sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider", *reports]
@@ -44,4 +48,7 @@ def test_nothing_counts_by_a_clock_that_can_be_set(tmp_path, jobs):
     tests = json.loads((tmp_path / "report.json").read_text())["tests"]
     assert [test["verdict"] for test in tests] == ["ok"] * 4 + ["timeout"] * 2 + ["ok"]
     assert all(0 <= test["usage"]["wall_seconds"] < 60 for test in tests)
-    assert all(0 <= float(case.get("time") or -1) < 60 for case in ET.parse(tmp_path / "junit.xml").getroot().iter("testcase"))
+    assert all(
+        0 <= float(case.get("time") or -1) < 60
+        for case in ET.parse(tmp_path / "junit.xml").getroot().iter("testcase")
+    )

@@ -34,7 +34,9 @@ def test_an_exit_status_is_no_end(box):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGABRT])
 def test_a_death_by_signal_is_seen_as_that(box, number):
-    """The wait status is the test's own, also where a go-between stands in between; PID 1 would have survived these."""
+    """The wait status is the test's own, also where a go-between stands in between; PID 1 would
+    have survived these.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     status = box.run(lambda: os.kill(os.getpid(), number)).exit.status
     assert os.WTERMSIG(status) == number
@@ -44,7 +46,11 @@ def test_processes_left_behind_are_listed_and_dead(box):
     """A daemon is named by its command, and gone with its namespace."""
     result = box.run(lambda: subprocess.Popen(["sleep", "1234.5"], start_new_session=True).pid)
     assert result.exit.left_over == [(result.value, "sleep 1234.5")]
-    assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if _command(path) == b"sleep\x001234.5\x00"]
+    assert not [
+        path
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if _command(path) == b"sleep\x001234.5\x00"
+    ]
 
 
 def _command(path: Path) -> bytes:
@@ -67,7 +73,9 @@ def test_a_process_that_is_about_to_end_is_not_left_behind(box):
 
 
 @pytest.mark.parametrize(
-    "garbage", [b"\xff\xff\xff\xff", b"\0\0\0\2{}", b"\0\0\0\4null", b"\0\0\0\5[[[[["], ids=["length", "no kind", "no object", "no json"]
+    "garbage",
+    [b"\xff\xff\xff\xff", b"\0\0\0\2{}", b"\0\0\0\4null", b"\0\0\0\5[[[[["],
+    ids=["length", "no kind", "no object", "no json"],
 )
 def test_garbage_on_the_pipe_ends_the_test_and_is_known(box, garbage):
     """Whatever a test writes to its pipe, pytest only learns that it cannot be read."""
@@ -103,17 +111,21 @@ EMPTY_FRAME = b'\0\0\0\x0c{"kind": ""}'
 
 
 def test_many_small_frames_end_the_test(box):
-    """A hundred thousand is enough: what a test says costs pytest seconds at most, whatever it says."""
+    """A hundred thousand is enough: what a test says costs pytest seconds at most, whatever it
+    says.
+    """
     result = box.run(lambda: [say(EMPTY_FRAME * 10_000) for _ in range(1000)])
     assert result.exit.garbled == "more than 100000 frames came from one test"
     assert result.exit.wall_seconds < 10
 
 
 def test_one_endless_frame_does_not_outlast_the_timeout(box):
-    """A frame that comes byte by byte, as fast as it is read: the deadline is looked at in between."""
+    """A frame that comes byte by byte, as fast as it is read: the deadline is looked at
+    in between.
+    """
 
     def dribble():
-        (first, *others) = pipes()
+        first, *others = pipes()
         os.write(first, b"\x01\xff\xff\xff")
         for other in others:
             os.write(other, b"\x01\xff\xff\xff")
@@ -208,7 +220,9 @@ def test_a_step_that_fails_is_named_with_its_path(box):
     """A sandbox that cannot be built says which step failed on which path, in words."""
     plan = box.plan(bind=(("/nonexistent/thing", False),))
     sandbox = box.keeper.order(plan.recipe)
-    with pytest.raises(StepFailedError, match=r"bind /nonexistent/thing: No such file or directory \[ENOENT\]"):
+    with pytest.raises(
+        StepFailedError, match=r"bind /nonexistent/thing: No such file or directory \[ENOENT\]"
+    ):
         sandbox.wait_ready()
     sandbox.close()
 
@@ -229,7 +243,8 @@ def test_a_builder_that_does_not_answer_is_replaced(box, monkeypatch):
     """A stopped builder is waited for once, then killed; the next one builds."""
     plan = box.plan()
     keeper = Keeper(box.host.places)
-    monkeypatch.setattr("pytest_isolate._sandbox.sandbox.BUILDING_LONGEST", 0.5)  # from here on: a slow machine may start one longer
+    # From here on: a slow machine may start one longer
+    monkeypatch.setattr("pytest_isolate._sandbox.sandbox.BUILDING_LONGEST", 0.5)
     keeper._builder.send_signal(signal.SIGSTOP)
     sandbox = keeper.order(plan.recipe)
     with pytest.raises(StepFailedError, match="wait for the sandbox to be built"):
@@ -246,10 +261,13 @@ def test_a_builder_that_does_not_answer_is_replaced(box, monkeypatch):
 
 
 def test_a_failure_that_nobody_waits_for_any_more_ends_no_builder(box):
-    """Of a clone and of a step: pytest has closed the channel before they could say so, as it does when both fail."""
+    """Of a clone and of a step: pytest has closed the channel before they could say so, as it does
+    when both fail.
+    """
     keeper = Keeper(box.host.places)
     good, bad_step = box.plan().recipe, box.plan(bind=(("/nonexistent/thing", False),)).recipe
-    bad_clone = good.replace(namespaces=good.namespaces | 0x10000)  # CLONE_THREAD without CLONE_SIGHAND
+    # CLONE_THREAD without CLONE_SIGHAND
+    bad_clone = good.replace(namespaces=good.namespaces | 0x10000)
     keeper._builder.send_signal(signal.SIGSTOP)
     for recipe in (bad_clone, bad_step):
         keeper.order(recipe).close()
@@ -263,7 +281,9 @@ def test_a_failure_that_nobody_waits_for_any_more_ends_no_builder(box):
 
 
 def test_a_sandbox_whose_closing_was_interrupted_is_closed_once_more(box, monkeypatch):
-    """A Ctrl-C between two of its descriptors: the second time none of them is closed again, which by then is somebody else's number."""
+    """A Ctrl-C between two of its descriptors: the second time none of them is closed again, which
+    by then is somebody else's number.
+    """
     sandbox = box.keeper.order(box.plan().recipe)
     sandbox.wait_ready()
     held, close = [fd for fd in sandbox.descriptors()[1:] if fd >= 0], os.close
@@ -292,7 +312,9 @@ def test_a_stopped_builder_does_not_hold_up_the_end(monkeypatch):
 
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_lock_that_an_interruption_left_in_subprocess_holds_up_nobody(monkeypatch, stopped):
-    """A Ctrl-C between the taking of that lock and its ``try`` leaves it locked, and whoever waits for the process by it would for ever."""
+    """A Ctrl-C between the taking of that lock and its ``try`` leaves it locked, and whoever waits
+    for the process by it would for ever.
+    """
     monkeypatch.setattr("pytest_isolate._sandbox.keeper._LEAVING_LONGEST", 0.2 if stopped else 10)
     keeper = Keeper({})
     if stopped:
@@ -304,7 +326,9 @@ def test_a_lock_that_an_interruption_left_in_subprocess_holds_up_nobody(monkeypa
 
 
 def test_a_killed_pid_1_takes_its_test_along(box):
-    """The kernel kills every process of a namespace with its first: the test's death is seen as such."""
+    """The kernel kills every process of a namespace with its first: the test's death is seen as
+    such.
+    """
     read, write = os.pipe()
 
     def kill_pid_1(sandbox):

@@ -1,4 +1,6 @@
-"""What the plugin can do in each environment: the doctor says exactly that, and tests get exactly that, never less in silence."""
+"""What the plugin can do in each environment: the doctor says exactly that, and tests get exactly
+that, never less in silence.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,10 @@ def delegated_groups(host) -> Iterator[list[str]]:
             (Path(place.directory) / "cgroup.subtree_control").write_text(names)
         group.mkdir()
         groups.append(group)
-        for path in (group, *(group / name for name in ("cgroup.procs", "tasks", "cgroup.subtree_control"))):
+        for path in (
+            group,
+            *(group / name for name in ("cgroup.procs", "tasks", "cgroup.subtree_control")),
+        ):
             if path.exists():
                 os.chown(path, USER, USER)
     try:
@@ -76,13 +81,21 @@ def delegated_groups(host) -> Iterator[list[str]]:
 def said(request, host, monkeypatch) -> str:
     """The output of the doctor and of a run in one environment."""
     environment = request.param
-    here = {place.version for name, place in (host.places | host.refused).items() if name == "memory"}
+    here = {
+        place.version for name, place in (host.places | host.refused).items() if name == "memory"
+    }
     if environment.cgroup and here != {int(environment.cgroup[1])}:
         pytest.skip(f"for a machine with the memory controller on cgroup {environment.cgroup}")
-    if os.geteuid() != 0 and (environment.needs_root or not environment.user or environment.delegated != ("memory" in host.places)):
+    if os.geteuid() != 0 and (
+        environment.needs_root
+        or not environment.user
+        or environment.delegated != ("memory" in host.places)
+    ):
         pytest.skip("for the run as root, or a user elsewhere")
     shell = '"$@" --isolate-doctor; echo "status $?"; "$@" -v -rE --tb=no test_asking.py'
-    with delegated_groups(host) if environment.delegated and os.geteuid() == 0 else _nothing() as groups:
+    with (
+        delegated_groups(host) if environment.delegated and os.geteuid() == 0 else _nothing()
+    ) as groups:
         return _run_in(environment, ASKING, shell, groups, monkeypatch)
 
 
@@ -95,9 +108,20 @@ def _run_in(environment, source: str, shell: str, groups: list[str], monkeypatch
         monkeypatch.setenv("CI", "true")  # whole sentences in the summary
         monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
         monkeypatch.delenv("TMPDIR", raising=False)
-        command = [sys.executable, environments.__file__, environment.name, "sh", "-c", shell, "sh", *PYTEST]
+        command = [
+            sys.executable,
+            environments.__file__,
+            environment.name,
+            "sh",
+            "-c",
+            shell,
+            "sh",
+            *PYTEST,
+        ]
         monkeypatch.setenv(JOIN, ":".join(groups))
-        result = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=120, check=False)
+        result = subprocess.run(
+            command, cwd=directory, capture_output=True, text=True, timeout=120, check=False
+        )
         return result.stdout + result.stderr
 
 
@@ -107,7 +131,10 @@ def _nothing() -> Iterator[list[str]]:
 
 
 def lacking(environment, host) -> dict[str, str]:
-    """What is expected not to be there. What this machine lacks it has in no environment: Landlock, room for two more overlays."""
+    """What is expected not to be there.
+
+    What this machine lacks it has in no environment: Landlock, room for two more overlays.
+    """
     machine = {} if strictness.landlock_obstacle() is None else {"landlock": "lsm=landlock"}
     if environment.deeper and host.here.overlay_root:
         machine["overlay"] = "use fs='readonly'"
@@ -117,29 +144,45 @@ def lacking(environment, host) -> dict[str, str]:
 @pytest.mark.needs("strict", "strace")
 @pytest.mark.parametrize(
     "said",
-    [pytest.param(each, id=each.name, marks=() if each.concerns_groups else pytest.mark.dear) for each in ENVIRONMENTS],
+    [
+        pytest.param(each, id=each.name, marks=() if each.concerns_groups else pytest.mark.dear)
+        for each in ENVIRONMENTS
+    ],
     indirect=True,
 )
 def test_each_capability_is_there_or_missing_as_written_down(request, said, host):
-    """The doctor's whole list, with a fix that names what helps here; and a test that asks for what is missing is an error with it."""
+    """The doctor's whole list, with a fix that names what helps here; and a test that asks for what
+    is missing is an error with it.
+    """
     environment = BY_NAME[request.node.callspec.id]
     expected = lacking(environment, host)
     first = next((line for line in said.splitlines() if line.startswith("environment: ")), said)
     assert [words for words in environment.line if words not in first] == [], first
     found = {name: (word, fix) for word, name, fix in _FOUND.findall(said)}
-    networks = {name: found.pop(name)[0] for name in ("hosts", "netem")}  # the kernel's, where there is a network of its own to try it in
+    # The kernel's, where there is a network of its own to try it in
+    networks = {name: found.pop(name)[0] for name in ("hosts", "netem")}
     assert "net" not in expected or networks == {"hosts": "NOTE", "netem": "NOTE"}, said
     assert {name: word for name, (word, _) in found.items()} == {
-        name: "PASS" if name not in expected else "NOTE" if name in EXTRA else "FAIL" for name in CAPABILITIES
+        name: "PASS" if name not in expected else "NOTE" if name in EXTRA else "FAIL"
+        for name in CAPABILITIES
     }, said
-    assert {name: fix for name, (_, fix) in found.items() if expected.get(name, "") not in fix} == {}
+    assert {
+        name: fix for name, (_, fix) in found.items() if expected.get(name, "") not in fix
+    } == {}
     assert f"status {int(any(word == 'FAIL' for word, _ in found.values()))}" in said
     outcomes = dict(_RAN.findall(said))
-    assert outcomes == {name: "ERROR" if name in expected else "PASSED" for name in CAPABILITIES if name not in _NOT_ASKED_FOR}, said
-    errors = dict(re.findall(r"^ERROR test_asking\.py::test_(\w+) - isolate: (.*)", said, re.MULTILINE))
+    assert outcomes == {
+        name: "ERROR" if name in expected else "PASSED"
+        for name in CAPABILITIES
+        if name not in _NOT_ASKED_FOR
+    }, said
+    errors = dict(
+        re.findall(r"^ERROR test_asking\.py::test_(\w+) - isolate: (.*)", said, re.MULTILINE)
+    )
     for name, fix in expected.items():
         if name not in _NOT_ASKED_FOR:
-            elsewhere = re.search(r"\(what helps: see test_asking\.py::test_(\w+)\)$", errors[name])  # a remedy is said once
+            # A remedy is said once
+            elsewhere = re.search(r"\(what helps: see test_asking\.py::test_(\w+)\)$", errors[name])
             assert fix in errors[elsewhere[1] if elsewhere else name], said
 
 
@@ -170,31 +213,60 @@ def test_memory():
 @isolate(files=64)
 def test_files(): held = [open(os.devnull) for _ in range(99)]
 """
-_BARE_IN = ("Docker's default", "Docker's default, user", "SYS_ADMIN only", "kernel without the new mount API", "nested in strict")
+_BARE_IN = (
+    "Docker's default",
+    "Docker's default, user",
+    "SYS_ADMIN only",
+    "kernel without the new mount API",
+    "nested in strict",
+)
 
 
 @pytest.mark.needs("root", "strict", "landlock")
 @pytest.mark.parametrize("name", [pytest.param(each, marks=pytest.mark.dear) for each in _BARE_IN])
 def test_where_the_machine_gives_nothing_a_process_of_its_own_is_given(name, monkeypatch):
-    """With ``on_missing="warn"``, whatever it is that forbids the rest: each of its walls holds, and is called by its name."""
-    said = _run_in(BY_NAME[name], BARE, '"$@" -v -rE --tb=short --isolate-on-missing=warn test_asking.py', [], monkeypatch)
+    """With ``on_missing="warn"``, whatever it is that forbids the rest: each of its walls holds,
+    and is called by its name.
+    """
+    said = _run_in(
+        BY_NAME[name],
+        BARE,
+        '"$@" -v -rE --tb=short --isolate-on-missing=warn test_asking.py',
+        [],
+        monkeypatch,
+    )
     assert dict(_RAN.findall(said)) == {
-        "plain": "PASSED", "own": "PASSED", "crash": "FAILED", "timeout": "FAILED", "leaks": "ERROR", "memory": "FAILED", "files": "FAILED",
+        "plain": "PASSED", "own": "PASSED", "crash": "FAILED", "timeout": "FAILED",
+        "leaks": "ERROR", "memory": "FAILED", "files": "FAILED",
     }, said  # fmt: skip
     for sentence in (
-        "was ended by signal 11 (SIGSEGV, ", "timeout: limit 1 s, ", "was left behind when the test was over and killed: sleep 600 ",
-        "memory: limit 64 MiB, ", "files: limit 64 open descriptors", "isolate: 6 of 7 tests isolated, 6 of them without namespaces",
+        "was ended by signal 11 (SIGSEGV, ", "timeout: limit 1 s, ",
+        "was left behind when the test was over and killed: sleep 600 ",
+        "memory: limit 64 MiB, ", "files: limit 64 open descriptors",
+        "isolate: 6 of 7 tests isolated, 6 of them without namespaces",
     ):  # fmt: skip
         assert sentence in said, said
 
 
 @pytest.mark.needs("root")
-@pytest.mark.parametrize("name", ["overlays two deep, own /tmp", "overlays two deep, own /tmp, user"])
+@pytest.mark.parametrize(
+    "name", ["overlays two deep, own /tmp", "overlays two deep, own /tmp, user"]
+)
 def test_where_one_thing_cannot_be_had_all_else_is_given(name, host, monkeypatch):
-    """With ``on_missing="warn"`` and no room for an overlay: the root is read-only, and the test is in namespaces as ever."""
-    said = _run_in(BY_NAME[name], ASKING, '"$@" -v -rE --tb=short --isolate-on-missing=warn test_asking.py -k overlay', [], monkeypatch)
+    """With ``on_missing="warn"`` and no room for an overlay: the root is read-only, and the test is
+    in namespaces as ever.
+    """
+    said = _run_in(
+        BY_NAME[name],
+        ASKING,
+        '"$@" -v -rE --tb=short --isolate-on-missing=warn test_asking.py -k overlay',
+        [],
+        monkeypatch,
+    )
     assert dict(_RAN.findall(said)) == {"overlay": "PASSED"}, said
-    assert "PytestWarning: isolate: the test runs with fs='readonly' instead of 'overlay': " in said, said
+    assert (
+        "PytestWarning: isolate: the test runs with fs='readonly' instead of 'overlay': " in said
+    ), said
 
 
 @pytest.mark.needs("root", "strict")
@@ -202,6 +274,10 @@ def test_where_one_thing_cannot_be_had_all_else_is_given(name, host, monkeypatch
 def test_where_not_even_a_process_can_be_watched_no_test_runs(name, monkeypatch):
     """No ``on_missing`` has a marked test run in pytest itself."""
     said = _run_in(
-        BY_NAME[name], BARE, '"$@" -v -rE --tb=short --isolate-on-missing=warn test_asking.py -k "own or plain"', [], monkeypatch
+        BY_NAME[name],
+        BARE,
+        '"$@" -v -rE --tb=short --isolate-on-missing=warn test_asking.py -k "own or plain"',
+        [],
+        monkeypatch,
     )
     assert dict(_RAN.findall(said)) == {"plain": "PASSED", "own": "ERROR"}, said

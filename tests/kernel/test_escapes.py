@@ -1,7 +1,8 @@
-"""Attempts to get out of a sandbox, each harmless when it succeeds: canaries, bogus arguments, files opened and never written.
+"""Attempts to get out of a sandbox, each harmless when it succeeds: canaries, bogus arguments,
+files opened and never written.
 
-``OPEN`` says where an attempt is known to succeed: then the test fails when it does *not*, so that ``docs/security.md`` can be
-trusted in both directions. Everywhere else it has to fail.
+``OPEN`` says where an attempt is known to succeed: then the test fails when it does *not*, so that
+``docs/security.md`` can be trusted in both directions. Everywhere else it has to fail.
 """
 
 from __future__ import annotations
@@ -62,7 +63,10 @@ class Outside:
 
     def call(self, name: str, *arguments: object) -> int:
         """A system call by name. Raises ``OSError``."""
-        result = LIBC.syscall(ctypes.c_long(self.numbers[name]), *[ctypes.c_long(a) if isinstance(a, int) else a for a in arguments])
+        result = LIBC.syscall(
+            ctypes.c_long(self.numbers[name]),
+            *[ctypes.c_long(a) if isinstance(a, int) else a for a in arguments],
+        )
         if result < 0:
             raise OSError(ctypes.get_errno(), name)
         return result
@@ -101,7 +105,8 @@ def pids() -> list[str]:
     return [name for name in os.listdir("/proc") if name.isdecimal()] + ["self"]
 
 
-# Each attempt returns what it reached, returns None when the canary on the machine tells, or raises OSError.
+# Each attempt returns what it reached, returns None when the canary on the machine tells, or raises
+# OSError.
 
 
 def through_root_cwd_and_fd(out: Outside):
@@ -126,16 +131,24 @@ def through_exe(out: Outside):
 
 def through_map_files(out: Outside):
     """Open a file that pytest has mapped, through /proc/self/map_files."""
-    lines = [line for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith(f"{out.canary}/mapped")]
+    lines = [
+        line
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if line.endswith(f"{out.canary}/mapped")
+    ]
     first, _, last = lines[0].split()[0].partition("-")
     overwrite(f"/proc/self/map_files/{int(first, 16):x}-{int(last, 16):x}")
     return "the mapped file"
 
 
 def through_a_file_handle(out: Outside):
-    """open_by_handle_at(2) beside the running program's file, which lies on the machine's own mount."""
+    """open_by_handle_at(2) beside the running program's file, which lies on the machine's own
+    mount.
+    """
     fd = os.open("/proc/self/exe", os.O_RDONLY)
-    os.close(out.call("open_by_handle_at", fd, ctypes.create_string_buffer(out.handle), os.O_RDONLY))
+    os.close(
+        out.call("open_by_handle_at", fd, ctypes.create_string_buffer(out.handle), os.O_RDONLY)
+    )
     return "the directory of the program"
 
 
@@ -171,7 +184,10 @@ def parents_descriptors(out: Outside):
 
 def parents_memory_and_environment(out: Outside):
     """Read pytest's own memory and environment by its number."""
-    return each([f"/proc/{out.pid}/{name}" for name in ("mem", "environ", "maps", "cwd/")], lambda path: os.open(path, os.O_RDONLY))
+    return each(
+        [f"/proc/{out.pid}/{name}" for name in ("mem", "environ", "maps", "cwd/")],
+        lambda path: os.open(path, os.O_RDONLY),
+    )
 
 
 def parents_shared_memory(out: Outside):
@@ -195,7 +211,9 @@ def ptrace_pid_1(out: Outside):
 def descriptors_of_pid_1(out: Outside):
     """Copy PID 1's channel to pytest."""
     pidfd = os.pidfd_open(1)
-    return each([str(fd) for fd in range(3, 12)], lambda fd: out.call("pidfd_getfd", pidfd, int(fd), 0))
+    return each(
+        [str(fd) for fd in range(3, 12)], lambda fd: out.call("pidfd_getfd", pidfd, int(fd), 0)
+    )
 
 
 def stop_pid_1(out: Outside):
@@ -228,7 +246,14 @@ def join_namespaces(out: Outside):
                 out.call("setns", os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY), 0)
             except OSError as error:
                 out.reached.append(str(error))
-    return next((kind for kind, name in out.namespaces.items() if os.readlink(f"/proc/self/ns/{kind}") == name), None)
+    return next(
+        (
+            kind
+            for kind, name in out.namespaces.items()
+            if os.readlink(f"/proc/self/ns/{kind}") == name
+        ),
+        None,
+    )
 
 
 def parents_pid_namespace(out: Outside):
@@ -237,7 +262,9 @@ def parents_pid_namespace(out: Outside):
 
 
 def new_user_namespace(out: Outside):
-    """unshare(2): full capabilities over a namespace of one's own, and with them much more of the kernel."""
+    """unshare(2): full capabilities over a namespace of one's own, and with them much more of the
+    kernel.
+    """
     out.call("unshare", 0x10000000)
     return "a user namespace"
 
@@ -252,7 +279,10 @@ def clone_user_namespace(out: Outside):
 
 
 def child_of_pytest(out: Outside):
-    """clone(2) with CLONE_PARENT: not a child of the test, but of whoever forked it. Without a reaper PID 1 would never end."""
+    """clone(2) with CLONE_PARENT: not a child of the test, but of whoever forked it.
+
+    Without a reaper PID 1 would never end.
+    """
     if out.call("clone", 0x8000 | signal.SIGCHLD, 0, 0, 0, 0) == 0:
         signal.pause()
         os._exit(0)
@@ -267,7 +297,9 @@ def mount_something(out: Outside):
 
 def disks_in_dev(out: Outside):
     """Look for disks in /dev."""
-    return next((name for name in os.listdir("/dev") if stat.S_ISBLK(os.stat(f"/dev/{name}").st_mode)), None)
+    return next(
+        (name for name in os.listdir("/dev") if stat.S_ISBLK(os.stat(f"/dev/{name}").st_mode)), None
+    )
 
 
 def make_a_disk(out: Outside):
@@ -278,7 +310,9 @@ def make_a_disk(out: Outside):
 
 
 def make_devices_on_a_mount(out: Outside):
-    """The same on a file system without nodev, and with the kernel's log, where the machine keeps its disks even from root."""
+    """The same on a file system without nodev, and with the kernel's log, where the machine keeps
+    its disks even from root.
+    """
     mount(b"none", "/mnt", b"tmpfs", 0)
     os.mknod("/mnt/log", stat.S_IFCHR | 0o600, os.makedev(1, 11))
     if out.partition:
@@ -287,7 +321,10 @@ def make_devices_on_a_mount(out: Outside):
 
 
 def own_groups() -> list[str]:
-    return [path for path, kind in mounts() if kind.startswith("cgroup")] or ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"]
+    return [path for path, kind in mounts() if kind.startswith("cgroup")] or [
+        "/sys/fs/cgroup/memory",
+        "/sys/fs/cgroup",
+    ]
 
 
 def leave_the_group(out: Outside):
@@ -302,9 +339,14 @@ def release_agent(out: Outside):
 
 def raise_the_limit(out: Outside):
     """Open limits of the own group for writing."""
-    names = [(line.split(":")[1], line.split(":")[2]) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    names = [
+        (line.split(":")[1], line.split(":")[2])
+        for line in Path("/proc/self/cgroup").read_text().splitlines()
+    ]
     files = ["memory.limit_in_bytes", "memory.max", "pids.max"]
-    tried = [f"{group}{path}/{file}" for group in own_groups() for _, path in names for file in files]
+    tried = [
+        f"{group}{path}/{file}" for group in own_groups() for _, path in names for file in files
+    ]
     return each(tried, lambda path: os.open(path, os.O_WRONLY))
 
 
@@ -345,7 +387,9 @@ def type_into_the_terminal(out: Outside):
 
 
 def type_with_high_bits(out: Outside):
-    """The same with a request whose upper half a filter may compare and the kernel does not (CVE-2019-10063)."""
+    """The same with a request whose upper half a filter may compare and the kernel does not
+    (CVE-2019-10063).
+    """
     out.call("ioctl", out.terminal, 1 << 32 | 0x5412, ctypes.create_string_buffer(b"x"))
     return "the terminal"
 
@@ -390,12 +434,16 @@ def is_locked(path: object) -> str | None:
 
 
 def lock_of_a_file(out: Outside):
-    """Meet a lock (flock) that somebody on the machine holds: then one could be held against everybody, too."""
+    """Meet a lock (flock) that somebody on the machine holds: then one could be held against
+    everybody, too.
+    """
     return is_locked(out.canary / "file")
 
 
 def lock_of_a_group(out: Outside):
-    """The same on the directory of control groups, by whose locks a run of this plugin knows what a dead one left."""
+    """The same on the directory of control groups, by whose locks a run of this plugin knows what a
+    dead one left.
+    """
     return is_locked("/sys/fs/cgroup")
 
 
@@ -445,7 +493,14 @@ def packets(out: Outside):
 
 def keyring(out: Outside):
     """Search pytest's session keyring."""
-    key = out.call("keyctl", 10, ctypes.c_long(-3), ctypes.c_char_p(b"user"), ctypes.c_char_p(ABSTRACT[1:].encode()), 0)
+    key = out.call(
+        "keyctl",
+        10,
+        ctypes.c_long(-3),
+        ctypes.c_char_p(b"user"),
+        ctypes.c_char_p(ABSTRACT[1:].encode()),
+        0,
+    )
     text = ctypes.create_string_buffer(32)
     out.call("keyctl", 11, key, text, 32)
     return text.value.decode()
@@ -480,16 +535,23 @@ ROOT_ONLY = frozenset({"root"})
 BOTH = frozenset({"root", "user"})
 #: Each attempt, and for whom it succeeds by default.
 ATTEMPTS = [
-    (through_root_cwd_and_fd, ()), (through_exe, ()), (through_map_files, ROOT_ONLY), (through_a_file_handle, ROOT_ONLY),
-    (write_beside_mounts, ()), (out_of_a_chroot, ()), (parents_descriptors, ()), (parents_memory_and_environment, ()),
-    (memory_of_pid_1, ROOT_ONLY), (ptrace_pid_1, ROOT_ONLY), (descriptors_of_pid_1, ROOT_ONLY), (stop_pid_1, ()),
-    (signal_the_machine, ()), (trace_the_machine, ()), (limit_the_machine, ()), (join_namespaces, ()), (parents_pid_namespace, ()),
+    (through_root_cwd_and_fd, ()), (through_exe, ()), (through_map_files, ROOT_ONLY),
+    (through_a_file_handle, ROOT_ONLY),
+    (write_beside_mounts, ()), (out_of_a_chroot, ()), (parents_descriptors, ()),
+    (parents_memory_and_environment, ()),
+    (memory_of_pid_1, ROOT_ONLY), (ptrace_pid_1, ROOT_ONLY), (descriptors_of_pid_1, ROOT_ONLY),
+    (stop_pid_1, ()),
+    (signal_the_machine, ()), (trace_the_machine, ()), (limit_the_machine, ()),
+    (join_namespaces, ()), (parents_pid_namespace, ()),
     (new_user_namespace, BOTH), (clone_user_namespace, BOTH), (child_of_pytest, BOTH),
     (mount_something, ROOT_ONLY), (disks_in_dev, ()), (make_a_disk, ()),
-    (make_devices_on_a_mount, ROOT_ONLY), (leave_the_group, ()), (release_agent, ()), (raise_the_limit, ()),
+    (make_devices_on_a_mount, ROOT_ONLY), (leave_the_group, ()), (release_agent, ()),
+    (raise_the_limit, ()),
     (leave_the_group_after_a_remount, ROOT_ONLY), (kernel_settings, ()),
-    (kernel_settings_after_a_remount, ROOT_ONLY), (type_into_the_terminal, ROOT_ONLY), (type_with_high_bits, ROOT_ONLY),
-    (abstract_socket, ()), (socket_file, ()), (port_of_the_machine, ()), (packets, ROOT_ONLY), (keyring, BOTH), (system_v_memory, ()),
+    (kernel_settings_after_a_remount, ROOT_ONLY), (type_into_the_terminal, ROOT_ONLY),
+    (type_with_high_bits, ROOT_ONLY),
+    (abstract_socket, ()), (socket_file, ()), (port_of_the_machine, ()), (packets, ROOT_ONLY),
+    (keyring, BOTH), (system_v_memory, ()),
     (posix_memory, BOTH), (write_to_posix_memory, ()), (posix_queues, ()),
     (fifo, ()), (lock_of_a_file, ()), (lock_of_a_group, BOTH), (pidfd_of_pytest, ()),
     (mount_for_the_machine, ()), (real_time, ROOT_ONLY), (nicer_than_others, ROOT_ONLY),
@@ -542,7 +604,10 @@ def outside(canary, numbers):
         named.listen()
         port = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         main, terminal = os.openpty()
-        mapped, secret = os.open(canary / "mapped", os.O_RDONLY), os.open(canary / "secret", os.O_RDWR)
+        mapped, secret = (
+            os.open(canary / "mapped", os.O_RDONLY),
+            os.open(canary / "secret", os.O_RDWR),
+        )
         queue = LIBC.mq_open(b"/" + label, os.O_CREAT | os.O_RDWR, 0o600, None)
         stack.callback(LIBC.mq_unlink, b"/" + label)
         for fd in (main, terminal, mapped, secret, queue):
@@ -556,7 +621,14 @@ def outside(canary, numbers):
             {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in ("mnt", "pid", "net", "ipc", "uts")}, secret, numbers, partition(), b"",
         )  # fmt: skip
         out.handle = handle_of_the_program(out)
-        key = out.call("add_key", ctypes.c_char_p(b"user"), ctypes.c_char_p(label), ctypes.c_char_p(b"secret"), 6, ctypes.c_long(-3))
+        key = out.call(
+            "add_key",
+            ctypes.c_char_p(b"user"),
+            ctypes.c_char_p(label),
+            ctypes.c_char_p(b"secret"),
+            6,
+            ctypes.c_long(-3),
+        )
         stack.callback(out.call, "keyctl", 9, key, ctypes.c_long(-3))
         stack.enter_context(mmap.mmap(mapped, 0, access=mmap.ACCESS_READ))
         yield out
@@ -567,7 +639,14 @@ def handle_of_the_program(out: Outside) -> bytes:
     handle = ctypes.create_string_buffer((128).to_bytes(4, sys.byteorder) + bytes(132))
     directory = os.path.dirname(os.path.realpath(sys.executable)).encode()
     try:
-        out.call("name_to_handle_at", ctypes.c_int(-100), ctypes.c_char_p(directory), handle, ctypes.byref(ctypes.c_int()), 0)
+        out.call(
+            "name_to_handle_at",
+            ctypes.c_int(-100),
+            ctypes.c_char_p(directory),
+            handle,
+            ctypes.byref(ctypes.c_int()),
+            0,
+        )
     except OSError as error:
         if error.errno != errno.EOPNOTSUPP:
             raise
@@ -584,7 +663,11 @@ def who(level: str, host) -> dict[str, object]:
     """The keywords and the identity of a level."""
     strict = {} if level == "default" else {"profile": "strict"}
     if level.endswith("root"):
-        return {**strict, "user": "root", "identity": Identity() if host.rootless else Identity(0, 0, ())}
+        return {
+            **strict,
+            "user": "root",
+            "identity": Identity() if host.rootless else Identity(0, 0, ()),
+        }
     return {**strict, "identity": Identity(drop_capabilities=host.rootless)}
 
 
@@ -602,16 +685,24 @@ def run(box, level, out, attempt, **changes):
     assert isinstance(value, list), value
     if str(out.canary) in Path("/proc/self/mountinfo").read_text():
         return "the machine's mounts"
-    touched = [path.name for path in (out.canary / "file", out.canary / "mapped", Path(SEGMENT)) if path.read_text() != "untouched"]
+    touched = [
+        path.name
+        for path in (out.canary / "file", out.canary / "mapped", Path(SEGMENT))
+        if path.read_text() != "untouched"
+    ]
     if touched or out.shared[:7] == b"reached":
         return f"the machine's {touched or 'shared memory'}"
     return value[1] if value[0] == "reached" else None
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize(("attempt", "open_for"), ATTEMPTS, ids=[attempt.__name__ for attempt, _ in ATTEMPTS])
+@pytest.mark.parametrize(
+    ("attempt", "open_for"), ATTEMPTS, ids=[attempt.__name__ for attempt, _ in ATTEMPTS]
+)
 def test_nobody_gets_out(box, outside, level, attempt, open_for):
-    """An attempt reaches the machine only where docs/security.md says that it does, and never under the strict profile."""
+    """An attempt reaches the machine only where docs/security.md says that it does, and never under
+    the strict profile.
+    """
     if outside.partition is None and attempt is make_a_disk:
         pytest.skip("this machine has no disk")
     if not outside.handle and attempt is through_a_file_handle:
@@ -632,14 +723,20 @@ def test_children_that_a_test_made_for_pytest_are_reaped(box, outside):
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_limit_of_files_holds_but_for_a_root_who_may_raise_limits(box, outside, level):
     """Not every root may: it takes CAP_SYS_RESOURCE, which Docker does not give."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff:")]
+    (line,) = [
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("CapEff:")
+    ]
     may = level == "default" and not box.host.rootless and bool(int(line.split()[1], 16) >> 24 & 1)
     assert (run(box, level, outside, raise_the_limit_of_files) is not None) == may
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_attributes_of_the_interpreter_are_its_owners(box, outside, level):
-    """Through /proc/self/exe an owner changes mode and times of the machine's own file (here to the mode that it has), strict or not."""
+    """Through /proc/self/exe an owner changes mode and times of the machine's own file (here to the
+    mode that it has), strict or not.
+    """
     program = os.path.realpath("/proc/self/exe")
 
     def change():
@@ -649,7 +746,9 @@ def test_attributes_of_the_interpreter_are_its_owners(box, outside, level):
     before = os.stat(program)
     box.run(change, **who(level, box.host))
     reached = os.stat(program).st_ctime_ns != before.st_ctime_ns
-    assert reached == (before.st_uid == os.geteuid() and not before.st_mode & (stat.S_ISUID | stat.S_ISGID))
+    assert reached == (
+        before.st_uid == os.geteuid() and not before.st_mode & (stat.S_ISUID | stat.S_ISGID)
+    )
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -669,7 +768,9 @@ def test_settings_of_a_terminal_that_pytest_has_can_be_changed(box, outside, lev
 @pytest.mark.needs("strict")
 @pytest.mark.parametrize("level", ["strict", "strict, user=root"])
 def test_a_strict_test_sets_no_set_id_bits_and_dumps_no_core(box, level):
-    """A set-user-ID program would be the machine's; and for a core dump the kernel starts a program of the machine, as root."""
+    """A set-user-ID program would be the machine's; and for a core dump the kernel starts a program
+    of the machine, as root.
+    """
 
     def body():
         answers = []
@@ -679,12 +780,16 @@ def test_a_strict_test_sets_no_set_id_bits_and_dumps_no_core(box, level):
                 lambda bits=bits: os.chmod("/tmp/program", 0o700 | bits),
                 lambda bits=bits: os.fchmod(fd, 0o700 | bits),
                 lambda bits=bits: (
-                    LIBC.fchmodat(-100, b"/tmp/program", 0o700 | bits, 0) and answers.append(errno.errorcode[ctypes.get_errno()])
+                    LIBC.fchmodat(-100, b"/tmp/program", 0o700 | bits, 0)
+                    and answers.append(errno.errorcode[ctypes.get_errno()])
                 ),
                 lambda bits=bits: os.open("/tmp/made", os.O_CREAT | os.O_WRONLY, 0o700 | bits),
                 lambda bits=bits: os.open("/tmp", os.O_TMPFILE | os.O_WRONLY, 0o700 | bits),
                 lambda bits=bits: os.mknod("/tmp/node", stat.S_IFREG | 0o700 | bits),
-                lambda bits=bits: LIBC.creat(b"/tmp/created", 0o700 | bits) < 0 and answers.append(errno.errorcode[ctypes.get_errno()]),
+                lambda bits=bits: (
+                    LIBC.creat(b"/tmp/created", 0o700 | bits) < 0
+                    and answers.append(errno.errorcode[ctypes.get_errno()])
+                ),
             ):
                 try:
                     attempt()
@@ -701,28 +806,44 @@ def test_a_strict_test_sets_no_set_id_bits_and_dumps_no_core(box, level):
         return [*answers, oct(os.fstat(fd).st_mode), *resource.getrlimit(resource.RLIMIT_CORE)]
 
     limit = min(resource.getrlimit(resource.RLIMIT_CORE)[1] & 0xFFFF, 1)
-    assert box.run(body, **who(level, box.host)).value == [*["EPERM"] * 14, "no core", "ENOSYS", "0o100755", limit, limit]
+    assert box.run(body, **who(level, box.host)).value == [
+        *["EPERM"] * 14,
+        "no core",
+        "ENOSYS",
+        "0o100755",
+        limit,
+        limit,
+    ]
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_memory_that_pytest_shares_stays_shared(box, outside, level):
-    """Fork copies private memory only: no profile takes a shared mapping from a child, and docs/security.md says so."""
+    """Fork copies private memory only: no profile takes a shared mapping from a child, and
+    docs/security.md says so.
+    """
     assert run(box, level, outside, parents_shared_memory) == "the machine's shared memory"
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_machines_network_has_its_abstract_sockets(box, outside, level):
-    """With ``net=False`` an abstract socket is reached, but by a strict test on a kernel whose Landlock has scopes (version 6)."""
+    """With ``net=False`` an abstract socket is reached, but by a strict test on a kernel whose
+    Landlock has scopes (version 6).
+    """
     walled = level != "default" and syscalls.landlock_version() >= 6
     assert (run(box, level, outside, abstract_socket, net=False) is None) == walled
 
 
-#: System calls that a strict test does not have, whatever the kernel; without the filter each of them complains of its arguments instead.
+#: System calls that a strict test does not have, whatever the kernel; without the filter each of
+#: them complains of its arguments instead.
 CALLS = (
-    "mount", "umount2", "pivot_root", "move_mount", "open_tree", "fsopen", "fsconfig", "fsmount", "mount_setattr", "setns", "chroot",
-    "ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp", "bpf", "perf_event_open", "keyctl", "add_key",
-    "request_key", "kexec_load", "init_module", "finit_module", "delete_module", "io_uring_setup", "io_uring_enter", "io_uring_register",
-    "userfaultfd", "open_by_handle_at", "clock_settime", "settimeofday", "adjtimex", "reboot", "swapon", "swapoff", "acct", "quotactl",
+    "mount", "umount2", "pivot_root", "move_mount", "open_tree", "fsopen", "fsconfig", "fsmount",
+    "mount_setattr", "setns", "chroot",
+    "ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp", "bpf",
+    "perf_event_open", "keyctl", "add_key",
+    "request_key", "kexec_load", "init_module", "finit_module", "delete_module", "io_uring_setup",
+    "io_uring_enter", "io_uring_register",
+    "userfaultfd", "open_by_handle_at", "clock_settime", "settimeofday", "adjtimex", "reboot",
+    "swapon", "swapoff", "acct", "quotactl",
     "syslog", "fanotify_init", "mbind", "move_pages",
 )  # fmt: skip
 
@@ -730,7 +851,9 @@ CALLS = (
 @pytest.mark.needs("strict")
 @pytest.mark.parametrize("level", ["strict", "strict, user=root"])
 def test_a_strict_test_has_none_of_these_calls(box, outside, level):
-    """Bogus arguments (a module that is none, descriptors that are not open): the filter answers before the kernel looks at them."""
+    """Bogus arguments (a module that is none, descriptors that are not open): the filter answers
+    before the kernel looks at them.
+    """
 
     def body():
         answers = {}
@@ -741,12 +864,19 @@ def test_a_strict_test_has_none_of_these_calls(box, outside, level):
                 answers[name] = errno.errorcode[error.errno]
         return answers
 
-    there = [name for name in CALLS if outside.numbers[name] >= 0]  # not every processor has every one
-    assert box.run(body, **who(level, box.host)).value == {**dict.fromkeys(CALLS, "ENOSYS"), **dict.fromkeys(there, "EPERM")}
+    # Not every processor has every one
+    there = [name for name in CALLS if outside.numbers[name] >= 0]
+    assert box.run(body, **who(level, box.host)).value == {
+        **dict.fromkeys(CALLS, "ENOSYS"),
+        **dict.fromkeys(there, "EPERM"),
+    }
 
 
 @pytest.mark.needs("strict")
-@pytest.mark.parametrize(("name", "number"), [("clone3", 435), ("younger than the list", 463), ("no call at all", 100_000)])
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("clone3", 435), ("younger than the list", 463), ("no call at all", 100_000)],
+)
 def test_calls_whose_arguments_nobody_can_judge_do_not_exist(box, name, number):
     """ENOSYS has programs fall back to what they did before; 463 is setxattrat of Linux 6.13."""
 
@@ -758,7 +888,9 @@ def test_calls_whose_arguments_nobody_can_judge_do_not_exist(box, name, number):
 
 
 @pytest.mark.needs("strict")
-@pytest.mark.parametrize("family", [socket.AF_PACKET, 38, 40, 44, 1 << 31], ids=["packet", "alg", "vsock", "xdp", "none"])
+@pytest.mark.parametrize(
+    "family", [socket.AF_PACKET, 38, 40, 44, 1 << 31], ids=["packet", "alg", "vsock", "xdp", "none"]
+)
 def test_a_strict_test_has_few_kinds_of_sockets(box, family):
     """EPERM, not EAFNOSUPPORT: it is the filter that answers."""
 
@@ -772,14 +904,29 @@ def test_a_strict_test_has_few_kinds_of_sockets(box, family):
 @pytest.mark.needs("strict")
 @pytest.mark.parametrize(("level", "kept"), [("strict", 0), ("strict, user=root", 0b101_1111_1011)])
 def test_a_strict_test_has_no_capabilities_and_gains_none(box, level, kept):
-    """All five sets; with ``user="root"`` those nine that a root needs among its own files. Programs it starts gain nothing."""
+    """All five sets; with ``user="root"`` those nine that a root needs among its own files.
+
+    Programs it starts gain nothing.
+    """
 
     def body():
         words = [line.split() for line in Path("/proc/self/status").read_text().splitlines()]
-        return {word[0].rstrip(":"): int(word[1], 16) for word in words if word[0].startswith(("Cap", "NoNew", "Seccomp:"))}
+        return {
+            word[0].rstrip(":"): int(word[1], 16)
+            for word in words
+            if word[0].startswith(("Cap", "NoNew", "Seccomp:"))
+        }
 
     value = box.run(body, **who(level, box.host)).value
-    assert value == {"CapInh": 0, "CapPrm": kept, "CapEff": kept, "CapBnd": kept, "CapAmb": 0, "NoNewPrivs": 1, "Seccomp": 2}
+    assert value == {
+        "CapInh": 0,
+        "CapPrm": kept,
+        "CapEff": kept,
+        "CapBnd": kept,
+        "CapAmb": 0,
+        "NoNewPrivs": 1,
+        "Seccomp": 2,
+    }
 
 
 @pytest.mark.needs("strict")
@@ -787,7 +934,11 @@ def test_a_strict_test_sees_little_of_the_machine(box):
     """Masked files of /proc are empty, masked directories of /sys too."""
 
     def body():
-        files = [name for name in ("kallsyms", "keys", "interrupts", "modules", "kmsg") if os.path.exists(f"/proc/{name}")]
+        files = [
+            name
+            for name in ("kallsyms", "keys", "interrupts", "modules", "kmsg")
+            if os.path.exists(f"/proc/{name}")
+        ]
         shown = [name for name in files if Path(f"/proc/{name}").read_bytes()]
         return shown + [name for name in ("fs", "firmware", "kernel") if os.listdir(f"/sys/{name}")]
 
@@ -796,7 +947,9 @@ def test_a_strict_test_sees_little_of_the_machine(box):
 
 @pytest.mark.needs("strict")
 def test_landlock_is_a_second_wall(box):
-    """Where the kernel has it, a strict test writes nowhere in the root directory itself, /proc and /sys, and elsewhere as always."""
+    """Where the kernel has it, a strict test writes nowhere in the root directory itself, /proc and
+    /sys, and elsewhere as always.
+    """
 
     def body():
         refused = []
@@ -820,7 +973,9 @@ def test_landlock_is_a_second_wall(box):
 
 @pytest.mark.needs("strict")
 def test_ordinary_work_goes_on_under_strict(box):
-    """Processes, threads, servers, pipes, terminals and shared memory work as without the profile."""
+    """Processes, threads, servers, pipes, terminals and shared memory work as without
+    the profile.
+    """
     code = """
 import concurrent.futures, multiprocessing, os, pty, socket, subprocess, sys, tempfile
 with concurrent.futures.ThreadPoolExecutor() as pool: assert list(pool.map(abs, [-1])) == [1]
@@ -832,7 +987,9 @@ print(subprocess.run(["sh", "-c", "echo fine"], capture_output=True, text=True, 
 """
 
     def body():
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
         return done.stdout.strip() or done.stderr
 
     assert box.run(body, profile="strict").value == "fine"
@@ -841,7 +998,9 @@ print(subprocess.run(["sh", "-c", "echo fine"], capture_output=True, text=True, 
 @pytest.mark.needs("strict")
 @pytest.mark.parametrize("part", ["the source", "a directory above it"])
 def test_a_source_swapped_for_a_link_at_the_last_moment_is_not_bound(box, outside, tmp_path, part):
-    """Between the check of ``bind`` and the mount the kernel itself looks again: the sandbox is broken, the canary is not."""
+    """Between the check of ``bind`` and the mount the kernel itself looks again: the sandbox is
+    broken, the canary is not.
+    """
     source = tmp_path / "real/source"
     if part == "the source":
         source.parent.mkdir()
@@ -862,5 +1021,9 @@ def test_a_strict_bind_is_a_bind(box, outside, read_only):
     """A directory and a file that are no links are shared, or shown read-only."""
     for path in (outside.canary, outside.canary / "file"):
         (outside.canary / "file").write_text("untouched")
-        box.run(lambda: overwrite(f"{outside.canary}/file"), profile="strict", bind=((str(path), read_only),))
+        box.run(
+            lambda: overwrite(f"{outside.canary}/file"),
+            profile="strict",
+            bind=((str(path), read_only),),
+        )
         assert (outside.canary / "file").read_text() == ("untouched" if read_only else "reacheded")

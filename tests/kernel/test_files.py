@@ -99,14 +99,22 @@ def test_host_shares_everything_but_tmp(box, tmp_path_factory):
 
 def test_every_mount_of_the_machine_is_visible(box, host):
     """An overlay does not show what is mounted below its lower directory: each is put back."""
-    paths = [mount.path for mount in host.mounts if not mount.path.startswith(("/proc", "/sys", "/dev")) and Path(mount.path).is_dir()]
-    listed = {path: sorted(os.listdir(path)) for path in paths if os.access(path, os.R_OK) and path != "/"}
+    paths = [
+        mount.path
+        for mount in host.mounts
+        if not mount.path.startswith(("/proc", "/sys", "/dev")) and Path(mount.path).is_dir()
+    ]
+    listed = {
+        path: sorted(os.listdir(path)) for path in paths if os.access(path, os.R_OK) and path != "/"
+    }
     assert box.run(lambda: {path: sorted(os.listdir(path)) for path in listed}).value == listed
 
 
 @pytest.mark.needs("user")
 def test_a_place_below_somebody_elses_directory_can_be_written(box):
-    """Copying up a directory of root, whom a user namespace has no name for, is impossible: it is there beforehand."""
+    """Copying up a directory of root, whom a user namespace has no name for, is impossible: it is
+    there beforehand.
+    """
     with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
         assert box.run(lambda: Path(directory, "x").write_text("mine")).value == 4
         assert os.listdir(directory) == []
@@ -138,13 +146,17 @@ def test_disk_bounds_every_private_place_together(box):
 
 def test_disk_is_measured(box):
     """Bytes written are counted in whole pages."""
-    used = box.run(lambda: Path("/tmp/isolate-written").write_bytes(b"x" * (3 << 20)), disk=8 << 20).disk_used
+    used = box.run(
+        lambda: Path("/tmp/isolate-written").write_bytes(b"x" * (3 << 20)), disk=8 << 20
+    ).disk_used
     assert 3 << 20 <= used < (3 << 20) + (256 << 10)
 
 
 @pytest.mark.needs("root")
 def test_a_directory_of_the_machine_can_be_renamed(box, canary):
-    """As root the overlay redirects; without root the kernel has no such overlay and rename(2) gives EXDEV."""
+    """As root the overlay redirects; without root the kernel has no such overlay and rename(2)
+    gives EXDEV.
+    """
 
     def rename():
         canary.rename(canary.with_name("moved"))
@@ -156,18 +168,26 @@ def test_a_directory_of_the_machine_can_be_renamed(box, canary):
 
 @pytest.mark.needs("root")
 def test_kernel_wide_settings_cannot_be_written(box):
-    """/proc/sys and /sys are the whole machine's: read-only, also for root, also the control groups."""
+    """/proc/sys and /sys are the whole machine's: read-only, also for root, also the control
+    groups.
+    """
 
     def write():
         refused = []
-        for path in ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/drop_caches", "/sys/kernel/uevent_helper", "/sys/power/state"):
+        for path in (
+            "/proc/sys/kernel/core_pattern",
+            "/proc/sys/vm/drop_caches",
+            "/sys/kernel/uevent_helper",
+            "/sys/power/state",
+        ):
             try:
                 os.close(os.open(path, os.O_WRONLY))
             except OSError as error:
                 refused += [error.errno] if error.errno != errno.ENOENT else []
             else:
                 refused.append(path)
-        places = [place for place, _, names in os.walk("/sys/fs/cgroup") if "cgroup.procs" in names]  # which come and go meanwhile
+        # Which come and go meanwhile
+        places = [place for place, _, names in os.walk("/sys/fs/cgroup") if "cgroup.procs" in names]
         groups = [place for place in places if os.access(f"{place}/cgroup.procs", os.W_OK)]
         return [sorted(set(refused)), len(groups)]
 
@@ -187,7 +207,9 @@ def test_ipc_objects_stay_inside(box):
 
 @pytest.fixture
 def layer():
-    """A directory on another file system than the root: the kernel takes no lower directory that lies in another one (ELOOP)."""
+    """A directory on another file system than the root: the kernel takes no lower directory that
+    lies in another one (ELOOP).
+    """
     with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
         (Path(directory) / "etc").mkdir()
         (Path(directory) / "etc/of-the-layer").write_text("layer")
@@ -197,10 +219,16 @@ def layer():
 
 @pytest.mark.needs("root", "overlay")
 def test_several_lower_directories_are_one_root(box, layer):
-    """A layer over the machine's root is seen before it, what is written lands in neither, and both are told from what is new."""
+    """A layer over the machine's root is seen before it, what is written lands in neither, and both
+    are told from what is new.
+    """
 
     def look():
-        found = [Path("/etc/of-the-layer").read_text(), Path("/etc/passwd").read_text(), os.path.exists("/etc/group")]
+        found = [
+            Path("/etc/of-the-layer").read_text(),
+            Path("/etc/passwd").read_text(),
+            os.path.exists("/etc/group"),
+        ]
         Path("/etc/of-the-layer").write_text("changed")
         Path("/etc/passwd").unlink()
         Path("/etc/new").write_text("new")
@@ -208,7 +236,11 @@ def test_several_lower_directories_are_one_root(box, layer):
 
     ran = box.run(look, root=Root((str(layer), "/")))
     assert ran.value == ["layer", "also a layer's", True]
-    assert (ran.changes.created, ran.changes.modified, ran.changes.deleted) == (["/etc/new"], ["/etc/of-the-layer"], ["/etc/passwd"])
+    assert (ran.changes.created, ran.changes.modified, ran.changes.deleted) == (
+        ["/etc/new"],
+        ["/etc/of-the-layer"],
+        ["/etc/passwd"],
+    )
     assert (layer / "etc/of-the-layer").read_text() == "layer"
     assert os.path.exists("/etc/passwd")
     assert not os.path.exists("/etc/new")

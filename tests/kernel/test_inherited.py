@@ -55,7 +55,9 @@ def file(canary: Path) -> Path:
 
 @pytest.mark.parametrize("extra", [0, os.O_APPEND, os.O_NONBLOCK | os.O_NOATIME, os.O_DSYNC])
 def test_a_file_has_its_number_offset_and_flags_and_writes_are_private(box, file, extra):
-    """The test goes on where pytest stood, and neither the machine's file nor pytest's offset moves."""
+    """The test goes on where pytest stood, and neither the machine's file nor pytest's offset
+    moves.
+    """
     with opened(file, os.O_RDWR | os.O_CREAT | extra) as fd:
         os.lseek(fd, 6, os.SEEK_SET)
         before = fcntl.fcntl(fd, fcntl.F_GETFL)
@@ -72,9 +74,15 @@ def test_a_file_has_its_number_offset_and_flags_and_writes_are_private(box, file
     assert file.read_text() == "first\nsecond\n"
 
 
-@pytest.mark.parametrize("made", [lambda _: os.pipe()[0], lambda path: os.open(path.parent, os.O_RDONLY)], ids=["pipe", "directory"])
+@pytest.mark.parametrize(
+    "made",
+    [lambda _: os.pipe()[0], lambda path: os.open(path.parent, os.O_RDONLY)],
+    ids=["pipe", "directory"],
+)
 def test_a_number_that_was_given_away_before_the_fork_is_not_taken_for_the_file(box, file, made):
-    """A thread of pytest may close a file and open something else: what fork makes of that stays, a door to files does not."""
+    """A thread of pytest may close a file and open something else: what fork makes of that stays, a
+    door to files does not.
+    """
     fd = os.open(file, os.O_RDWR)
     inherit = of_numbers(fd)
     os.close(fd)
@@ -82,7 +90,9 @@ def test_a_number_that_was_given_away_before_the_fork_is_not_taken_for_the_file(
     try:
         os.dup2(other, fd)
         kept = stat.S_ISFIFO(os.fstat(fd).st_mode)
-        assert box.run(lambda: errno_of(lambda: os.fstat(fd)), inherit=inherit).value == (0 if kept else errno.EBADF)
+        assert box.run(lambda: errno_of(lambda: os.fstat(fd)), inherit=inherit).value == (
+            0 if kept else errno.EBADF
+        )
     finally:
         os.close(other)
         if other != fd:
@@ -97,9 +107,17 @@ def test_numbers_of_one_description_share_their_offset_and_others_do_not(box, fi
 
         def use():
             os.read(first, 6)
-            return [os.read(fd, 5).decode() for fd in (twin, other)] + [os.get_inheritable(twin), os.get_inheritable(first)]
+            return [os.read(fd, 5).decode() for fd in (twin, other)] + [
+                os.get_inheritable(twin),
+                os.get_inheritable(first),
+            ]
 
-        assert box.run(use, inherit=of_numbers(first, other, twin)).value == ["secon", "first", True, False]
+        assert box.run(use, inherit=of_numbers(first, other, twin)).value == [
+            "secon",
+            "first",
+            True,
+            False,
+        ]
         os.close(twin)
 
 
@@ -124,14 +142,25 @@ def test_a_directory_is_the_one_inside(box, canary):
             return [sorted(os.listdir(fd)), os.stat(f"{str(canary)[1:]}/new", dir_fd=root).st_size]
 
         value = box.run(use, inherit=of_numbers(fd, root)).value
-        assert value == [["file", "new", "secret", "through"] if (canary / "secret").exists() else ["file", "new", "through"], 1]
+        assert value == [
+            (
+                ["file", "new", "secret", "through"]
+                if (canary / "secret").exists()
+                else ["file", "new", "through"]
+            ),
+            1,
+        ]
     assert not (canary / "through").exists()
 
 
 @pytest.mark.parametrize("memory", [False, True])
 def test_a_file_without_a_name_is_a_copy(box, memory):
     """With its holes, for each test."""
-    fd = os.memfd_create("mine", os.MFD_CLOEXEC) if memory else os.open(tempfile.gettempdir(), os.O_TMPFILE | os.O_RDWR)
+    fd = (
+        os.memfd_create("mine", os.MFD_CLOEXEC)
+        if memory
+        else os.open(tempfile.gettempdir(), os.O_TMPFILE | os.O_RDWR)
+    )
     os.pwrite(fd, b"begin", 0)
     os.pwrite(fd, b"end", 16 << 20)
     os.lseek(fd, 5, os.SEEK_SET)
@@ -139,10 +168,20 @@ def test_a_file_without_a_name_is_a_copy(box, memory):
     def use():
         os.write(fd, b"!")
         about = os.fstat(fd)
-        return [os.pread(fd, 7, 0).decode(), os.pread(fd, 4, 16 << 20).decode(), about.st_size, about.st_blocks * 512 < MOST]
+        return [
+            os.pread(fd, 7, 0).decode(),
+            os.pread(fd, 4, 16 << 20).decode(),
+            about.st_size,
+            about.st_blocks * 512 < MOST,
+        ]
 
     for _ in range(2):
-        assert box.run(use, inherit=of_numbers(fd)).value == ["begin!\0", "end", (16 << 20) + 3, True]
+        assert box.run(use, inherit=of_numbers(fd)).value == [
+            "begin!\0",
+            "end",
+            (16 << 20) + 3,
+            True,
+        ]
     assert [os.pread(fd, 6, 0), os.lseek(fd, 0, os.SEEK_CUR)] == [b"begin\0", 5]
     os.close(fd)
 
@@ -154,9 +193,17 @@ def test_descriptors_of_one_file_without_a_name_are_of_one_copy(box, file):
 
         def use():
             os.write(writer, b"THERE")
-            return [os.read(reader, 6).decode(), errno_of(lambda: os.write(reader, b"x")), errno_of(lambda: os.read(writer, 1))]
+            return [
+                os.read(reader, 6).decode(),
+                errno_of(lambda: os.write(reader, b"x")),
+                errno_of(lambda: os.read(writer, 1)),
+            ]
 
-        assert box.run(use, inherit=of_numbers(reader, writer)).value == ["THERE\n", errno.EBADF, errno.EBADF]
+        assert box.run(use, inherit=of_numbers(reader, writer)).value == [
+            "THERE\n",
+            errno.EBADF,
+            errno.EBADF,
+        ]
         assert os.pread(reader, 5, 0) == b"first"
 
 
@@ -165,7 +212,9 @@ def test_a_file_whose_name_another_file_has_by_now_is_the_old_one(box, file, can
     with opened(file, os.O_RDWR) as fd:
         (canary / "newer").write_text("newer")
         (canary / "newer").rename(file)
-        box_value = box.run(lambda: [os.read(fd, 5).decode(), os.write(fd, b"x")], inherit=of_numbers(fd)).value
+        box_value = box.run(
+            lambda: [os.read(fd, 5).decode(), os.write(fd, b"x")], inherit=of_numbers(fd)
+        ).value
         assert box_value == ["first", 1]
         assert os.pread(fd, 20, 0) == b"first\nsecond\n"
     assert file.read_text() == "newer"
@@ -192,16 +241,29 @@ def test_a_file_too_large_to_copy_can_be_read_and_is_said(box, file):
         def use():
             return [os.read(fd, 5).decode(), errno_of(lambda: os.write(fd, b"x")), inherit.lost]
 
-        assert box.run(use, inherit=inherit).value == ["first", errno.EBADF, [[str(file), errno.EFBIG]]]
+        assert box.run(use, inherit=inherit).value == [
+            "first",
+            errno.EBADF,
+            [[str(file), errno.EFBIG]],
+        ]
         with opened(file, os.O_WRONLY) as other:
             both = of_numbers(fd, other, most=13)
-            assert box.run(lambda: [os.write(fd, b"x"), os.write(other, b"y"), both.lost], inherit=both).value == [1, 1, []]
+            assert box.run(
+                lambda: [os.write(fd, b"x"), os.write(other, b"y"), both.lost], inherit=both
+            ).value == [1, 1, []]
 
 
 def test_a_file_in_a_bound_directory_is_the_machines(box, file, canary):
     """Of any size: nothing is copied."""
     with opened(file, os.O_WRONLY) as fd:
-        assert box.run(lambda: os.write(fd, b"FIRST"), inherit=of_numbers(fd, most=0), bind=((str(canary), False),)).value == 5
+        assert (
+            box.run(
+                lambda: os.write(fd, b"FIRST"),
+                inherit=of_numbers(fd, most=0),
+                bind=((str(canary), False),),
+            ).value
+            == 5
+        )
     assert file.read_text() == "FIRST\nsecond\n"
 
 
@@ -210,7 +272,10 @@ def test_on_a_read_only_machine_a_file_can_be_read_and_that_is_said(box):
     with tempfile.NamedTemporaryFile(dir="/var/tmp", prefix=".written-") as kept:
         inherit = of_numbers(kept.fileno())
         body = lambda: [errno_of(lambda: os.write(kept.fileno(), b"x")), inherit.lost]  # noqa: E731
-        assert box.run(body, inherit=inherit, fs="readonly").value == [errno.EBADF, [[kept.name, errno.EROFS]]]
+        assert box.run(body, inherit=inherit, fs="readonly").value == [
+            errno.EBADF,
+            [[kept.name, errno.EROFS]],
+        ]
 
 
 def test_memory_that_shows_a_file_shows_the_tests(box, file):
@@ -231,7 +296,10 @@ def test_memory_that_shows_a_file_shows_the_tests(box, file):
 
 def test_a_closed_number_fails_and_leads_nowhere(box, canary):
     """Nobody else's file comes to stand there, and it opens nothing."""
-    with opened(canary, os.O_RDONLY | os.O_DIRECTORY) as directory, opened(canary / "file", os.O_RDWR) as fd:
+    with (
+        opened(canary, os.O_RDONLY | os.O_DIRECTORY) as directory,
+        opened(canary / "file", os.O_RDWR) as fd,
+    ):
 
         def use():
             return [
@@ -245,12 +313,23 @@ def test_a_closed_number_fails_and_leads_nowhere(box, canary):
             ]
 
         bad, none = errno.EBADF, errno.ENOTDIR
-        assert box.run(use, inherit=Inheritance([], (directory, fd))).value == [bad, bad, none, none, none, "/dev/null", False]
+        assert box.run(use, inherit=Inheritance([], (directory, fd))).value == [
+            bad,
+            bad,
+            none,
+            none,
+            none,
+            "/dev/null",
+            False,
+        ]
 
 
 def test_a_file_of_proc_is_the_tests_own(box):
     """What pytest's own number leads to is the test's."""
-    with opened("/proc/self/status", os.O_RDONLY) as own, opened("/proc/meminfo", os.O_RDONLY) as machines:
+    with (
+        opened("/proc/self/status", os.O_RDONLY) as own,
+        opened("/proc/meminfo", os.O_RDONLY) as machines,
+    ):
 
         def use():
             status = os.pread(own, 4096, 0).decode()
@@ -264,7 +343,11 @@ def test_another_user_goes_on_with_what_root_opened(box, canary):
     """As after setuid(2): the descriptor is what counts."""
     (canary / "file").chmod(0o600)
     with opened(canary / "file", os.O_RDWR) as fd:
-        value = box.run(lambda: [os.getuid(), os.write(fd, b"x")], inherit=of_numbers(fd), identity=Identity(65534, 65534)).value
+        value = box.run(
+            lambda: [os.getuid(), os.write(fd, b"x")],
+            inherit=of_numbers(fd),
+            identity=Identity(65534, 65534),
+        ).value
         assert value == [65534, 1]
 
 
@@ -272,7 +355,10 @@ def test_a_number_above_the_limit_of_files_stays(box, file):
     """``files`` is about what the test opens."""
     with opened(file, os.O_RDONLY) as fd:
         high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 300)
-        assert box.run(lambda: os.read(high, 5).decode(), inherit=of_numbers(fd, high), files=20).value == "first"
+        assert (
+            box.run(lambda: os.read(high, 5).decode(), inherit=of_numbers(fd, high), files=20).value
+            == "first"
+        )
         os.close(high)
 
 

@@ -18,7 +18,9 @@ from pytest_isolate._sandbox.ending import is_ready
 @pytest.mark.needs("memory")
 @pytest.mark.parametrize(("size", "killed"), [(30 << 20, False), (100 << 20, True)])
 def test_memory_is_what_the_test_itself_uses(box, size, killed):
-    """Below the limit nothing happens, whatever pytest itself is large; above it the kernel kills, and counts it."""
+    """Below the limit nothing happens, whatever pytest itself is large; above it the kernel kills,
+    and counts it.
+    """
     result = box.run(lambda: len(b"x" * size), memory=64 << 20)
     assert bool(result.counters.oom_kills) is killed
     assert result.exit.ended is not killed
@@ -45,7 +47,9 @@ def test_memory_is_the_whole_trees(box):
 
 
 def _beside_a_sleep(until: int) -> None:
-    """Wait for a child that sleeps, while another one takes more than the limit as soon as ``until`` says so."""
+    """Wait for a child that sleeps, while another one takes more than the limit as soon as
+    ``until`` says so.
+    """
     pid = os.fork()
     if pid == 0:
         os.read(until, 1)
@@ -58,11 +62,14 @@ def _beside_a_sleep(until: int) -> None:
 @pytest.mark.needs("memory")
 @pytest.mark.parametrize("early", [False, True], ids=["as-it-comes", "early"])
 def test_a_kill_that_is_counted_after_its_event_ends_the_tree(box, early):
-    """The kernel says that the limit was hit, then chooses, counts and kills: with ``early`` it is heard long before the rest."""
+    """The kernel says that the limit was hit, then chooses, counts and kills: with ``early`` it is
+    heard long before the rest.
+    """
     until, begin = os.pipe()
 
     def meanwhile(sandbox):
-        if early and sandbox.oom_event >= 0:  # cgroup v1's; from here on the kernel's own word reaches nobody
+        # Cgroup v1's; from here on the kernel's own word reaches nobody
+        if early and sandbox.oom_event >= 0:
             ours = os.eventfd(1, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             heard = os.dup2(ours, sandbox.oom_event, inheritable=False)
             while is_ready(heard, 0):
@@ -70,7 +77,12 @@ def test_a_kill_that_is_counted_after_its_event_ends_the_tree(box, early):
             os.close(ours)
         os.close(begin)
 
-    result = box.run(lambda: _beside_a_sleep(until), memory=64 << 20, keep=frozenset({until}), meanwhile=meanwhile)
+    result = box.run(
+        lambda: _beside_a_sleep(until),
+        memory=64 << 20,
+        keep=frozenset({until}),
+        meanwhile=meanwhile,
+    )
     os.close(until)
     assert result.counters.oom_kills
     assert not result.exit.timed_out
@@ -92,7 +104,12 @@ def test_an_event_without_a_kill_ends_nothing(box):
                 time.sleep(0.001)
         os.write(begin, b"x")
 
-    result = box.run(lambda: os.read(until, 1).decode(), memory=64 << 20, keep=frozenset({until}), meanwhile=meanwhile)
+    result = box.run(
+        lambda: os.read(until, 1).decode(),
+        memory=64 << 20,
+        keep=frozenset({until}),
+        meanwhile=meanwhile,
+    )
     os.close(until)
     os.close(begin)
     assert result.value == "x"
@@ -101,7 +118,9 @@ def test_an_event_without_a_kill_ends_nothing(box):
 
 @pytest.mark.needs("memory")
 def test_a_large_test_that_was_killed_is_no_child_of_its_own(box, monkeypatch):
-    """Its end takes longer than it is waited for, as with gigabytes: it is seen on its way there."""
+    """Its end takes longer than it is waited for, as with gigabytes: it is seen on its
+    way there.
+    """
     monkeypatch.setattr(watch, "is_ready", lambda fd, seconds: is_ready(fd, seconds) and False)
     result = box.run(lambda: len(bytearray(b"x" * (300 << 20))), memory=64 << 20)
     assert result.counters.oom_kills
@@ -146,7 +165,10 @@ def test_cpu_is_a_bandwidth(box):
 
 def test_files_is_per_process(box):
     """The limit of open descriptors is soft and hard: a test cannot raise it."""
-    assert box.run(lambda: list(resource.getrlimit(resource.RLIMIT_NOFILE)), files=64).value == [64, 64]
+    assert box.run(lambda: list(resource.getrlimit(resource.RLIMIT_NOFILE)), files=64).value == [
+        64,
+        64,
+    ]
 
 
 def test_a_late_test_is_killed_and_its_stacks_are_dumped(box):
@@ -178,7 +200,9 @@ def test_a_late_test_in_native_code_is_killed_with_its_stack(box):
 
 @pytest.mark.needs("eu-stack")
 def test_a_late_test_shows_where_in_c_it_stands(box):
-    """The C functions between Python and the kernel, of every thread; what is below the interpreter is left to Python's stacks."""
+    """The C functions between Python and the kernel, of every thread; what is below the interpreter
+    is left to Python's stacks.
+    """
     import ctypes
 
     def sleep_in_c():
@@ -195,15 +219,22 @@ def test_a_late_test_shows_where_in_c_it_stands(box):
 
 
 def test_native_stacks_that_nothing_reads_are_named(box, monkeypatch):
-    """A machine without a tool for it, and a process that is gone: a line with what helps, and the timeout as ever."""
+    """A machine without a tool for it, and a process that is gone: a line with what helps, and the
+    timeout as ever.
+    """
     monkeypatch.setattr(native.shutil, "which", lambda _: None)
     result = box.run(signal.pause, timeout=0.3)
     assert result.exit.timed_out
-    assert result.exit.native == "none: eu-stack shows where in C a test stands (apt-get install elfutils), or gdb"
+    assert (
+        result.exit.native
+        == "none: eu-stack shows where in C a test stands (apt-get install elfutils), or gdb"
+    )
 
 
 def test_a_stopped_test_is_killed_at_its_deadline(box):
-    """A test that stopped itself cannot answer; it is killed all the same and the missing stack is known."""
+    """A test that stopped itself cannot answer; it is killed all the same and the missing stack is
+    known.
+    """
     result = box.run(lambda: os.kill(os.getpid(), signal.SIGSTOP), timeout=0.3)
     assert result.exit.timed_out
     assert result.exit.stacks == ""

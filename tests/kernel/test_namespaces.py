@@ -14,10 +14,15 @@ import pytest
 
 
 def test_the_test_is_not_pid_1_and_sees_nobody_else(box):
-    """A test that is PID 1 survives its own SIGKILL; here PID 1 is ours and the test is the second process."""
-    pid, seen = box.run(lambda: [os.getpid(), sorted(int(name) for name in os.listdir("/proc") if name.isdecimal())]).value
+    """A test that is PID 1 survives its own SIGKILL; here PID 1 is ours and the test is the second
+    process.
+    """
+    pid, seen = box.run(
+        lambda: [os.getpid(), sorted(int(name) for name in os.listdir("/proc") if name.isdecimal())]
+    ).value
     assert seen == [1, pid]
-    assert pid == (2 if os.path.exists("/proc/sys/kernel/ns_last_pid") else 3)  # a kernel with CHECKPOINT_RESTORE can be told
+    # A kernel with CHECKPOINT_RESTORE can be told
+    assert pid == (2 if os.path.exists("/proc/sys/kernel/ns_last_pid") else 3)
 
 
 def pid_1_of(sandbox) -> int:
@@ -26,11 +31,15 @@ def pid_1_of(sandbox) -> int:
 
 
 def test_pid_1_has_nothing_open_and_stands_in_the_sandbox(box):
-    """A test that is root reaches whatever its PID 1 has: that is no directory of the machine and no channel, but where it waits."""
+    """A test that is root reaches whatever its PID 1 has: that is no directory of the machine and
+    no channel, but where it waits.
+    """
     sandbox = box.keeper.order(box.plan().recipe)
     sandbox.wait_ready()
     pid = pid_1_of(sandbox)
-    opened = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd") if int(fd) > 2]
+    opened = [
+        os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd") if int(fd) > 2
+    ]
     assert len(opened) == 1
     assert opened[0].startswith("socket:")
     inside = os.stat(f"/proc/{pid}/root/")
@@ -41,7 +50,9 @@ def test_pid_1_has_nothing_open_and_stands_in_the_sandbox(box):
 
 @pytest.mark.parametrize(("user", "shares"), [(None, True), ("root", False)])
 def test_who_could_change_the_memory_of_pid_1_finds_a_copy(box, user, shares):
-    """PID 1 shares the builder's memory, unless a test has all capabilities of the user namespace: the builder acts outside of it."""
+    """PID 1 shares the builder's memory, unless a test has all capabilities of the user namespace:
+    the builder acts outside of it.
+    """
     if not box.host.rootless or os.geteuid() == 0:
         pytest.skip("for the run as user")
     if platform.machine() != "x86_64":
@@ -49,7 +60,9 @@ def test_who_could_change_the_memory_of_pid_1_finds_a_copy(box, user, shares):
     sandbox = box.keeper.order(box.plan(user=user).recipe)
     sandbox.wait_ready()
     vm, kcmp = 1, 312
-    compared = ctypes.CDLL(None, use_errno=True).syscall(kcmp, box.keeper.builder, pid_1_of(sandbox), vm, 0, 0)
+    compared = ctypes.CDLL(None, use_errno=True).syscall(
+        kcmp, box.keeper.builder, pid_1_of(sandbox), vm, 0, 0
+    )
     code = ctypes.get_errno()
     sandbox.close()
     if compared < 0 and code == errno.ENOSYS:
@@ -68,15 +81,22 @@ def test_every_namespace_is_a_fresh_one(box, kind):
 
 def test_net_false_shares_the_hosts_network(box):
     """``net=False`` is the host's own network namespace."""
-    assert box.run(lambda: os.readlink("/proc/self/ns/net"), net=False).value == os.readlink("/proc/self/ns/net")
+    assert box.run(lambda: os.readlink("/proc/self/ns/net"), net=False).value == os.readlink(
+        "/proc/self/ns/net"
+    )
 
 
-@pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+@pytest.mark.parametrize(
+    ("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+)
 def test_loopback_carries_both_protocols(box, family, address):
     """A server and its client meet on 127.0.0.1 and on ::1."""
 
     def talk():
-        with socket.create_server((address, 8080), family=family) as server, socket.create_connection((address, 8080)) as client:
+        with (
+            socket.create_server((address, 8080), family=family) as server,
+            socket.create_connection((address, 8080)) as client,
+        ):
             peer, _ = server.accept()
             peer.sendall(b"hello")
             peer.close()
@@ -120,7 +140,9 @@ def test_orphans_are_adopted_and_reaped(box):
         os.close(write)
         os.read(read, 1)
         deadline, known = os.times().elapsed + 5, {"1", str(os.getpid())}
-        while (left := [name for name in os.listdir("/proc") if name.isdecimal() and name not in known]) and os.times().elapsed < deadline:
+        while (
+            left := [name for name in os.listdir("/proc") if name.isdecimal() and name not in known]
+        ) and os.times().elapsed < deadline:
             os.sched_yield()
         return left
 
@@ -158,7 +180,9 @@ def test_a_kept_descriptor_is_the_parents_file(box, tmp_path):
 def test_subprocesses_and_extensions_work(box):
     """A child Python starts, finds the same packages and loads C extensions."""
     code = "import json, _cffi_backend, sys; print(json.dumps(sys.prefix))"
-    run = lambda: subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()  # noqa: E731
+    run = lambda: subprocess.run(  # noqa: E731
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
     assert box.run(run).value == f'"{sys.prefix}"'
 
 

@@ -33,7 +33,10 @@ def reach(network, one, other, family=4, timeout=LONG, port=80):
     """Connect, and give the address that the server saw."""
     to = next(each for each in network[other].addresses if (":" in each) == (family == 6))
     with network[other]:
-        server = socket.create_server(("::" if family == 6 else "", port), family=socket.AF_INET6 if family == 6 else socket.AF_INET)
+        server = socket.create_server(
+            ("::" if family == 6 else "", port),
+            family=socket.AF_INET6 if family == 6 else socket.AF_INET,
+        )
     with server:
         with network[one]:
             client = socket.create_connection((to, port), timeout=timeout)
@@ -97,13 +100,18 @@ def test_each_host_has_a_name_ports_and_loopback_of_its_own():
         servers = []
         for name in ("a", "b"):
             with network[name]:
-                servers.append(socket.create_server(("127.0.0.1", 80)))  # also without root: every port is everybody's
-            assert network[name].run(["hostname"], capture_output=True, text=True).stdout == f"{name}\n"
+                # Also without root: every port is everybody's
+                servers.append(socket.create_server(("127.0.0.1", 80)))
+            assert (
+                network[name].run(["hostname"], capture_output=True, text=True).stdout
+                == f"{name}\n"
+            )
         assert socket.gethostname() == before
         assert os.listdir("/sys/class/net")  # the test's own
         with pytest.raises(OSError) as caught:  # noqa: PT011 - by its number
             socket.create_connection(("127.0.0.1", 80), timeout=LONG)
-        assert caught.value.errno in {errno.ECONNREFUSED, errno.ENETUNREACH}  # the loopback outside of a sandbox is down
+        # The loopback outside of a sandbox is down
+        assert caught.value.errno in {errno.ECONNREFUSED, errno.ENETUNREACH}
 
     within(Network("a", "b", links=PAIR), body)
 
@@ -151,11 +159,21 @@ def test_a_thread_moves_alone():
 
 def test_a_process_of_a_host_serves_another():
     def body(network):
-        code = "import socket; s = socket.create_server(('', 80)); print('ready', flush=True); s.accept()[0].sendall(b'hello')"
-        with network["b"].popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as server:
+        code = (
+            "import socket; s = socket.create_server(('', 80)); print('ready', flush=True);"
+            " s.accept()[0].sendall(b'hello')"
+        )
+        with network["b"].popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+        ) as server:
             assert server.stdout.readline() == "ready\n"
-            code = f"import socket; print(socket.create_connection(({network['b'].address!r}, 80)).recv(9))"
-            done = network["a"].run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            code = (
+                f"import socket; print(socket.create_connection(({network['b'].address!r},"
+                " 80)).recv(9))"
+            )
+            done = network["a"].run(
+                [sys.executable, "-c", code], capture_output=True, text=True, check=True
+            )
             assert done.stdout == "b'hello'\n"
 
     within(Network("a", "b", links=PAIR), body)
@@ -237,11 +255,20 @@ def test_words_for_nobody():
     def body(network):
         for call, sentence in (
             (lambda: network["x"], "there is no host 'x' in this network; there are a, b"),
-            (lambda: network.link("a", "x"), "there are no links between 'a' and 'x'; there are a to b"),
-            (lambda: network.partition("x"), "there is no host 'x' in this network; there are a, b"),
+            (
+                lambda: network.link("a", "x"),
+                "there are no links between 'a' and 'x'; there are a to b",
+            ),
+            (
+                lambda: network.partition("x"),
+                "there is no host 'x' in this network; there are a, b",
+            ),
             (network.partition, "partition: it must name somebody: partition(['a'], ['b', 'c'])"),
             (lambda: network.partition(["a"], ["a", "b"]), "partition: 'a' is in two groups"),
-            (lambda: network.link("a").set(sender="x"), "'x' is no end of the link from 'a' to 'b'"),
+            (
+                lambda: network.link("a").set(sender="x"),
+                "'x' is no end of the link from 'a' to 'b'",
+            ),
             (lambda: network.link("a").set(rate=1), "rate=1: it must be from 1kbit to 30gbit"),
         ):
             with pytest.raises(ValueError) as caught:  # noqa: PT011 - compared below
@@ -269,7 +296,11 @@ def test_a_direct_link_that_is_down_is_unreachable_and_comes_back_with_its_route
 def test_a_host_whose_plug_is_pulled_keeps_its_address_and_hears_nothing():
     def body(network):
         network.link("a").down()
-        assert network["a"].run(["ip", "-4", "-o", "addr", "show", "eth0"], capture_output=True, text=True).stdout.count("10.0.0.1")
+        assert (
+            network["a"]
+            .run(["ip", "-4", "-o", "addr", "show", "eth0"], capture_output=True, text=True)
+            .stdout.count("10.0.0.1")
+        )
         assert is_silent(network, "b", "a")
         assert reach(network, "b", "c")
         network.link("a").up()
@@ -322,7 +353,12 @@ def test_a_rate_is_not_exceeded_and_can_be_changed():
         assert seconds(network) > 0.7 * size * 8 / 16e6
         network.link("a", "b").set(rate=None)
         assert network.link("a", "b").conditions("a").rate is None
-        assert "noqueue" in network["a"].run(["tc", "qdisc", "show", "dev", "eth0"], capture_output=True, text=True).stdout
+        assert (
+            "noqueue"
+            in network["a"]
+            .run(["tc", "qdisc", "show", "dev", "eth0"], capture_output=True, text=True)
+            .stdout
+        )
 
     within(Network("a", "b", links=PAIR, rate="4mbit"), body)
 
@@ -352,7 +388,10 @@ def test_a_scheduler_that_the_kernel_lacks_is_named_with_what_helps(host):
         pytest.skip("this kernel has netem")
 
     def body(network):
-        with pytest.raises(NetworkUnavailable, match=r"no network emulator \(netem\).*remedy: sudo modprobe sch_netem"):
+        with pytest.raises(
+            NetworkUnavailable,
+            match=r"no network emulator \(netem\).*remedy: sudo modprobe sch_netem",
+        ):
             network.set(delay="10ms")
         assert network.link("a").conditions("a").delay == 0
         assert reach(network, "a", "b")
@@ -360,7 +399,8 @@ def test_a_scheduler_that_the_kernel_lacks_is_named_with_what_helps(host):
     within(Network("a", "b", links=PAIR), body)
 
 
-# What only the emulator can do ----------------------------------------------------------------------------------------
+# What only the emulator can do
+# ----------------------------------------------------------------------------------------
 
 
 def round_trip(network):
@@ -454,7 +494,11 @@ def test_what_is_corrupt_is_dropped_by_who_has_a_checksum():
 @netem
 def test_a_rate_and_a_delay_at_once():
     def body(network):
-        text = network["a"].run(["tc", "qdisc", "show", "dev", "eth0"], capture_output=True, text=True).stdout
+        text = (
+            network["a"]
+            .run(["tc", "qdisc", "show", "dev", "eth0"], capture_output=True, text=True)
+            .stdout
+        )
         assert "netem" in text
         assert "delay 20ms" in text.replace("20.0ms", "20ms")
         assert "rate 1Mbit" in text

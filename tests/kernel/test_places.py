@@ -1,4 +1,6 @@
-"""Where things are in a sandbox: shared memory, the own name, the own settings of the kernel, programs that may not run, notifications."""
+"""Where things are in a sandbox: shared memory, the own name, the own settings of the kernel,
+programs that may not run, notifications.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,8 @@ def test_shared_memory_and_semaphores_of_its_own_work_and_are_gone(box):
 
     def use():
         made = shared_memory(name, os.O_CREAT | os.O_EXCL | os.O_RDWR)
-        lock = _multiprocessing.SemLock(1, 0, 1, name, unlink=False)  # a semaphore at 0 of 1: the parent waits
+        # A semaphore at 0 of 1: the parent waits
+        lock = _multiprocessing.SemLock(1, 0, 1, name, unlink=False)
         if os.fork() == 0:
             shared_memory(name)[0] = 7
             lock.release()
@@ -82,7 +85,9 @@ def test_disk_bounds_what_is_copied_of_shared_memory(box, segment):
 
 
 def test_an_empty_test_has_written_nothing(box):
-    """What the sandbox itself puts into the private file system is not the test's, and not part of its limit."""
+    """What the sandbox itself puts into the private file system is not the test's, and not part of
+    its limit.
+    """
     assert box.run(lambda: None).disk_used == 0
     written = box.run(lambda: Path("/tmp/mine").write_bytes(b"x" * (1 << 16)), disk=1 << 16)
     assert (written.value, written.disk_used) == (1 << 16, 1 << 16)
@@ -91,7 +96,9 @@ def test_an_empty_test_has_written_nothing(box):
 @pytest.mark.parametrize("fs", ["overlay", "readonly", "host"])
 @pytest.mark.parametrize("net", [True, False])
 def test_the_own_name_resolves_to_an_address_to_listen_on(box, fs, net):
-    """As on every machine; and 127.0.0.1 still is "localhost", and the machine's own file is as it was."""
+    """As on every machine; and 127.0.0.1 still is "localhost", and the machine's own file is as it
+    was.
+    """
     before = Path("/etc/hosts").read_bytes()
 
     def resolve():
@@ -148,7 +155,9 @@ def test_settings_of_its_own_namespaces_can_be_written_and_are_not_the_machines(
 
 @pytest.mark.needs("root")
 def test_no_setting_that_can_be_written_is_the_machines(box):
-    """Every number of /proc/sys that opens for writing is written, one higher: the machine's is as before."""
+    """Every number of /proc/sys that opens for writing is written, one higher: the machine's is as
+    before.
+    """
     machine = Path("/proc/sys")
 
     def numbers():
@@ -178,21 +187,34 @@ def test_no_setting_that_can_be_written_is_the_machines(box):
 
 
 @pytest.mark.needs("root")
-@pytest.mark.parametrize(("changes", "name"), [({"net": False}, "net/core/somaxconn"), ({"profile": "strict"}, "kernel/shmmax")])
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [({"net": False}, "net/core/somaxconn"), ({"profile": "strict"}, "kernel/shmmax")],
+)
 def test_other_settings_stay_closed(box, changes, name):
     """The machine's network has the machine's settings, and a strict test has none to write."""
-    assert "Read-only file system" in box.run(lambda: os.close(os.open(f"/proc/sys/{name}", os.O_WRONLY)), **changes).value
+    assert (
+        "Read-only file system"
+        in box.run(lambda: os.close(os.open(f"/proc/sys/{name}", os.O_WRONLY)), **changes).value
+    )
 
 
 IN_MODIFY, IN_CREATE, IN_DELETE, IN_MOVED_TO = 2, 0x100, 0x200, 0x80
 
 
 def test_a_watcher_inside_sees_what_the_test_writes(box, canary):
-    """Inotify on a directory of the machine: a file is made, one of the machine's is written, renamed and removed."""
+    """Inotify on a directory of the machine: a file is made, one of the machine's is written,
+    renamed and removed.
+    """
 
     def watch():
         fd = LIBC.inotify_init1(os.O_NONBLOCK)
-        assert LIBC.inotify_add_watch(fd, os.fsencode(canary), IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_TO) > 0
+        assert (
+            LIBC.inotify_add_watch(
+                fd, os.fsencode(canary), IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_TO
+            )
+            > 0
+        )
         (canary / "new").write_text("x")
         (canary / "file").write_text("changed")
         (canary / "file").rename(canary / "moved")
@@ -205,13 +227,18 @@ def test_a_watcher_inside_sees_what_the_test_writes(box, canary):
             data = data[16 + length :]
         return sorted(seen)
 
-    assert {(IN_CREATE, "new"), (IN_MODIFY, "file"), (IN_MOVED_TO, "moved"), (IN_DELETE, "moved")} <= {
-        tuple(each) for each in box.run(watch).value
-    }
+    assert {
+        (IN_CREATE, "new"),
+        (IN_MODIFY, "file"),
+        (IN_MOVED_TO, "moved"),
+        (IN_DELETE, "moved"),
+    } <= {tuple(each) for each in box.run(watch).value}
 
 
 def test_a_program_on_a_machines_mount_that_allows_none_does_not_run(tmp_path):
-    """An overlay over a noexec mount is noexec, without root too, also where a directory on it is taken apart."""
+    """An overlay over a noexec mount is noexec, without root too, also where a directory on it is
+    taken apart.
+    """
     body = """
 import os, subprocess, sys
 sys.path[:0] = sys.argv[1:3]
@@ -236,9 +263,23 @@ for each in a b b/c b/d; do cp /bin/true $each/true; done; exec "$@" """
     (tmp_path / "there").mkdir()
     tests = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
     programs = [str(tmp_path / "there" / each / "true") for each in ("a", "b", "b/c", "b/d")]
-    for how in (["unshare", "--mount"] if os.geteuid() == 0 else [], ["unshare", "--map-root-user", "--mount"]):
+    for how in (
+        ["unshare", "--mount"] if os.geteuid() == 0 else [],
+        ["unshare", "--map-root-user", "--mount"],
+    ):
         if how:
-            command = [*how, "--propagation", "private", "sh", "-ec", script, str(tmp_path / "there"), sys.executable, "-c", body]
+            command = [
+                *how,
+                "--propagation",
+                "private",
+                "sh",
+                "-ec",
+                script,
+                str(tmp_path / "there"),
+                sys.executable,
+                "-c",
+                body,
+            ]
             command += [*tests, tempfile.gettempdir(), *programs]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             assert (done.stdout, done.stderr) == (f"{[errno.EACCES] * 3 + [0]}\n", ""), how

@@ -20,7 +20,9 @@ def _no_run_outlives_its_test() -> Iterator[None]:
 
 
 @pytest.fixture
-def isolated(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pytest.RunResult]:
+def isolated(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., pytest.RunResult]:
     """Run pytest with the plugin, and nothing of the outer run in the environment."""
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     popen = pytester.popen
@@ -28,29 +30,43 @@ def isolated(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Call
     def forked(command: Sequence[str], stdout: IO[str], stderr: IO[str], **more: object) -> object:
         if tuple(command[:2]) != (sys.executable, "-mpytest"):
             return popen(command, stdout, stderr, **more)
-        path = os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH", "")]))  # as pytester sets it
+        # As pytester sets it
+        path = os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH", "")]))
         with open(os.devnull, "rb") as stdin:
             streams = (stdin.fileno(), stdout.fileno(), stderr.fileno())
-            return warm.Pytest([str(each) for each in command[2:]], os.getcwd(), {**os.environ, "PYTHONPATH": path}, streams)
+            return warm.Pytest(
+                [str(each) for each in command[2:]],
+                os.getcwd(),
+                {**os.environ, "PYTHONPATH": path},
+                streams,
+            )
 
     monkeypatch.setattr(pytester, "popen", forked)
 
     def run(*args: str) -> pytest.RunResult:
         xdist = ["-p", "xdist"] if any(arg.startswith(("-n", "--dist")) for arg in args) else []
-        return pytester.runpytest_subprocess("-p", "isolate", "-p", "no:cacheprovider", *xdist, *args, timeout=120)
+        return pytester.runpytest_subprocess(
+            "-p", "isolate", "-p", "no:cacheprovider", *xdist, *args, timeout=120
+        )
 
     return run
 
 
 @pytest.fixture
-def outcomes(pytester: pytest.Pytester, isolated: Callable[..., pytest.RunResult]) -> Callable[..., list[tuple[str, ...]]]:
+def outcomes(
+    pytester: pytest.Pytester, isolated: Callable[..., pytest.RunResult]
+) -> Callable[..., list[tuple[str, ...]]]:
     """Outcomes and messages, as JUnit XML has them, of a run with these arguments."""
 
     def run(*args: str) -> list[tuple[str, ...]]:
         isolated(f"--junitxml={pytester.path / 'junit.xml'}", *args)
         cases = ET.parse(pytester.path / "junit.xml").getroot().iter("testcase")
         return [
-            (case.get("name") or "", *(f"{child.tag}: {child.get('message')}" for child in case if child.tag in _STATES)) for case in cases
+            (
+                case.get("name") or "",
+                *(f"{child.tag}: {child.get('message')}" for child in case if child.tag in _STATES),
+            )
+            for case in cases
         ]
 
     return run

@@ -25,14 +25,22 @@ def is_nurserys():
 
 
 class Started:
-    """A run of pytest in a process of its own, with everything that it starts known by a word in its environment.
+    """A run of pytest in a process of its own, with everything that it starts known by a word in
+    its environment.
 
     It ends with the test that started it, whatever that comes to (``end_all``).
     """
 
     _running: ClassVar[list[Started]] = []
 
-    def __init__(self, directory: Path, source: str, conftest: str = "", *args: str, within: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        source: str,
+        conftest: str = "",
+        *args: str,
+        within: Sequence[str] = (),
+    ) -> None:
         self.directory = directory
         self.mark = f"ISOLATE_TEST_RUN={uuid.uuid4().hex}"
         directory.mkdir(exist_ok=True)
@@ -40,11 +48,20 @@ class Started:
         (directory / "conftest.py").write_text(conftest)
         (directory / "test_it.py").write_text(source)
         name, _, value = self.mark.partition("=")
-        environment = {key: text for key, text in os.environ.items() if key != "PYTEST_ADDOPTS"} | {name: value}
-        command = [*within, sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider", "-v", "--isolate-all",
+        environment = {key: text for key, text in os.environ.items() if key != "PYTEST_ADDOPTS"} | {
+            name: value
+        }
+        command = [*within, sys.executable, "-m", "pytest", "-p", "isolate", "-p",
+                   "no:cacheprovider", "-v", "--isolate-all",
                    f"--isolate-bind={directory}", *args]  # fmt: skip
         self.process = subprocess.Popen(
-            command, cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            command,
+            cwd=directory,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
         self._running.append(self)
 
@@ -65,7 +82,9 @@ class Started:
             run._kill()
         for run in started:
             if not run.gone_within(10):
-                raise AssertionError(f"left behind by a run of pytest that was killed: {run.alive()}")
+                raise AssertionError(
+                    f"left behind by a run of pytest that was killed: {run.alive()}"
+                )
             run.process.communicate(timeout=10)
 
     def _kill(self) -> None:
@@ -92,7 +111,11 @@ class Started:
 
     def groups(self, host) -> list[Path]:
         places = {place.directory for place in host.places.values()}
-        return [path for place in places for path in Path(place).glob(f"pytest-isolate-{self.process.pid}-*")]
+        return [
+            path
+            for place in places
+            for path in Path(place).glob(f"pytest-isolate-{self.process.pid}-*")
+        ]
 
     def gone_within(self, seconds: float) -> bool:
         until = time.monotonic() + seconds

@@ -1,4 +1,6 @@
-"""``on_missing="warn"`` where the machine gives no namespaces: a process of the test's own, and what else needs no privilege."""
+"""``on_missing="warn"`` where the machine gives no namespaces: a process of the test's own, and
+what else needs no privilege.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from pytest_isolate._plan import strictness
 
 pytestmark = pytest.mark.kernel
 
-#: A user namespace in which none can be made; with ``GROUPLESS`` no control group is in sight either.
+#: A user namespace in which none can be made; with ``GROUPLESS`` no control group is in sight
+#: either.
 WITHOUT = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
 NAMESPACELESS = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
 GROUPLESS = f"mount -t tmpfs none /sys/fs/cgroup && {NAMESPACELESS}"
@@ -29,18 +32,36 @@ from pytest_isolate import isolate
 PYTEST = os.getpid()
 """
 SIGNALS_NEEDED = 6  # Landlock's version
-LANDLOCKS = "Landlock's wall (writes to /tmp, /dev/shm only); " if strictness.landlock_obstacle() is None else ""
-landlock = pytest.mark.skipif(strictness.landlock_obstacle() is not None, reason=str(strictness.landlock_obstacle()))
+LANDLOCKS = (
+    "Landlock's wall (writes to /tmp, /dev/shm only); "
+    if strictness.landlock_obstacle() is None
+    else ""
+)
+landlock = pytest.mark.skipif(
+    strictness.landlock_obstacle() is not None, reason=str(strictness.landlock_obstacle())
+)
 
 
 @pytest.fixture
 def bare(pytester, monkeypatch):
-    """Run pytest without namespaces and control groups, with ``on_missing="warn"`` for every test."""
+    """Run pytest without namespaces and control groups, with ``on_missing="warn"`` for
+    every test.
+    """
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
 
     def run(source: str, *args: str, within: str = GROUPLESS) -> pytest.RunResult:
         Path("test_it.py").write_text(HEAD + source)
-        command = (sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider", "--isolate-on-missing=warn", *args)
+        command = (
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "isolate",
+            "-p",
+            "no:cacheprovider",
+            "--isolate-on-missing=warn",
+            *args,
+        )
         return pytester.run(*WITHOUT, within, "sh", *command, timeout=120)
 
     return run
@@ -61,7 +82,9 @@ def entries(folder) -> dict[str, dict]:
 
 
 def test_a_test_has_a_process_of_its_own_and_the_run_says_what_it_lacks(bare, pytester):
-    """Never in pytest itself, never in silence: the warning names walls and remedy, and so do the section, the last line and the report."""
+    """Never in pytest itself, never in silence: the warning names walls and remedy, and so do the
+    section, the last line and the report.
+    """
     result = bare(
         """
         state = []
@@ -79,39 +102,65 @@ def test_a_test_has_a_process_of_its_own_and_the_run_says_what_it_lacks(bare, py
     )
     result.assert_outcomes(passed=2, failed=1, warnings=2)
     result.stdout.fnmatch_lines([
-        "said", "limits: none; net=host, fs=host; no namespaces, which this machine does not give: process*",
+        "said",
+        "limits: none; net=host, fs=host; no namespaces, which this machine does not give: process*",
         "*PytestWarning: isolate: the test runs without namespaces: clone into new namespaces: *; remedy: *max_user_namespaces*",
-        "=* isolate =*", "2 tests had no namespaces, only: process*", "  test_it.py::test_first", "  test_it.py::test_second",
+        "=* isolate =*", "2 tests had no namespaces, only: process*", "  test_it.py::test_first",
+        "  test_it.py::test_second",
         "isolate: 2 of 3 tests isolated, 2 of them without namespaces",
     ])  # fmt: skip
-    lacks = "it lacks pids, IPC and a host name of its own, net=True (it has the machine's network), fs='overlay' (what it writes"
+    lacks = (
+        "it lacks pids, IPC and a host name of its own, net=True (it has the machine's network),"
+        " fs='overlay' (what it writes"
+    )
     assert f"it has a process of its own, {LANDLOCKS}{lacks}" in result.stdout.str()
     assert "), the limits pids, disk\n" in result.stdout.str()
     first = entries(pytester.path)["test_first"]
     assert first["walls"][0] == "process"
     assert "namespaces" not in first["walls"]
     assert first["limits"] == {}
-    assert first["usage"]["disk_bytes"] is first["usage"]["pids_peak"] is first["usage"]["memory_peak_bytes"] is None
+    assert (
+        first["usage"]["disk_bytes"]
+        is first["usage"]["pids_peak"]
+        is first["usage"]["memory_peak_bytes"]
+        is None
+    )
     assert first["usage"]["wall_seconds"] > 0
 
 
-@pytest.mark.parametrize(("on_missing", "expected"), [("error", {"errors": 1}), ("skip", {"skipped": 1})])
+@pytest.mark.parametrize(
+    ("on_missing", "expected"), [("error", {"errors": 1}), ("skip", {"skipped": 1})]
+)
 def test_the_other_words_mean_what_they_meant(bare, on_missing, expected):
     """An error with the remedy, or a skip with the reason; no process is made for it."""
     result = bare("@isolate\ndef test_it(): pass\n", f"--isolate-on-missing={on_missing}", "-rs")
     result.assert_outcomes(**expected)
-    result.stdout.fnmatch_lines(["*this machine cannot isolate sandbox (asked by default): clone into new namespaces: *remedy: *"])
+    result.stdout.fnmatch_lines(
+        [
+            (
+                "*this machine cannot isolate sandbox (asked by default): clone into new namespaces:"
+                " *remedy: *"
+            )
+        ]
+    )
 
 
 def test_a_crash_is_named_and_the_run_goes_on(bare, pytester):
     """By the signal's name, with the Python stack and what was said before."""
     result = bare(
-        "@isolate\ndef test_crash():\n    print('before')\n    os.kill(os.getpid(), signal.SIGSEGV)\n"
-        "@isolate\ndef test_leaves(): os._exit(0)\n@isolate\ndef test_after(): pass\n",
+        "@isolate\ndef test_crash():\n    print('before')\n    os.kill(os.getpid(),"
+        " signal.SIGSEGV)\n@isolate\ndef test_leaves(): os._exit(0)\n@isolate\ndef test_after():"
+        " pass\n",
         "--isolate-report=report.json",
     )
     result.assert_outcomes(passed=1, failed=2, warnings=3)
-    result.stdout.fnmatch_lines(["crash: *was ended by signal 11 (SIGSEGV, *) in call*", "before", "*test_it.py*in test_crash"])
+    result.stdout.fnmatch_lines(
+        [
+            "crash: *was ended by signal 11 (SIGSEGV, *) in call*",
+            "before",
+            "*test_it.py*in test_crash",
+        ]
+    )
     result.stdout.fnmatch_lines(["crash: *left by itself with exit status 0 (os._exit*"])
     assert {name: each["verdict"] for name, each in entries(pytester.path).items()} == {
         "test_crash": "crash", "test_leaves": "crash", "test_after": "ok",
@@ -132,7 +181,9 @@ def test_after(): assert not os.path.exists("/proc/" + open("pid").read())
         "--isolate-report=report.json",
     )
     result.assert_outcomes(passed=1, failed=1, warnings=1)
-    result.stdout.fnmatch_lines(["timeout: limit 1 s, *every thread's stack is below", "*test_it.py*in test_hangs"])
+    result.stdout.fnmatch_lines(
+        ["timeout: limit 1 s, *every thread's stack is below", "*test_it.py*in test_hangs"]
+    )
     assert entries(pytester.path)["test_hangs"]["verdict"] == "timeout"
 
 
@@ -152,7 +203,9 @@ said = os.pipe()
 
 @pytest.mark.parametrize("within", [NAMESPACELESS, GROUPLESS])
 def test_who_is_left_behind_is_named_and_killed(bare, pytester, within):
-    """A daemon with a session of its own, whose parent is gone, with the pid that it has on the machine; leaks= means what it means."""
+    """A daemon with a session of its own, whose parent is gone, with the pid that it has on the
+    machine; leaks= means what it means.
+    """
     result = bare(
         DAEMON + """
 @isolate(leaks="error", bind=[os.getcwd()])
@@ -166,16 +219,22 @@ def test_after(): assert not os.path.exists("/proc/" + open("pid").read())
         "--isolate-report=report.json", within=within,
     )  # fmt: skip
     result.assert_outcomes(passed=4, errors=1, warnings=4)
-    result.stdout.fnmatch_lines(["1 process was left behind when the test was over and killed: sleep 600 (pid *"])
+    result.stdout.fnmatch_lines(
+        ["1 process was left behind when the test was over and killed: sleep 600 (pid *"]
+    )
     found = entries(pytester.path)
     assert [(each["command"]) for each in found["test_leaks"]["leaked_processes"]] == ["sleep 600"]
-    assert found["test_warns"]["leaked_processes"][0]["pid"] == int((pytester.path / "pid").read_text())
+    assert found["test_warns"]["leaked_processes"][0]["pid"] == int(
+        (pytester.path / "pid").read_text()
+    )
     assert found["test_none"]["leaked_processes"] == []
 
 
 def test_files_are_limited(bare):
     """By the kernel, as ever."""
-    result = bare("@isolate(files=64)\ndef test_it(): held = [open('/dev/null') for _ in range(99)]\n")
+    result = bare(
+        "@isolate(files=64)\ndef test_it(): held = [open('/dev/null') for _ in range(99)]\n"
+    )
     result.assert_outcomes(failed=1, warnings=1)
     result.stdout.fnmatch_lines(["files: limit 64 open descriptors a process, *"])
 
@@ -205,7 +264,9 @@ def test_shares():
 
 
 def test_memory_is_sampled_and_says_so(bare, pytester):
-    """The tree is stopped past the limit, for its own memory: what it was born with and only reads costs it nothing, forks or not."""
+    """The tree is stopped past the limit, for its own memory: what it was born with and only reads
+    costs it nothing, forks or not.
+    """
     result = bare(MEMORY, "--isolate-report=report.json")
     result.assert_outcomes(passed=1, failed=2, xfailed=1, warnings=4)
     result.stdout.fnmatch_lines([
@@ -215,7 +276,9 @@ def test_memory_is_sampled_and_says_so(bare, pytester):
         "* had no namespaces, only: process*, memory by sampling (*",
     ])  # fmt: skip
     found = entries(pytester.path)
-    assert {name: each["sampled"] for name, each in found.items()} == {name: ["memory"] for name in found}
+    assert {name: each["sampled"] for name, each in found.items()} == {
+        name: ["memory"] for name in found
+    }
     assert found["test_child"]["verdict"] == "violation"
     assert found["test_child"]["violations"][0]["used"] > 64 << 20
 
@@ -223,7 +286,8 @@ def test_memory_is_sampled_and_says_so(bare, pytester):
 def test_processor_time_is_sampled_too(bare, pytester):
     """As the clocks of its processes tick; whom it has waited for counts."""
     result = bare(
-        "BURN = 'while True: pass'\n@isolate(cpu_time=0.3, timeout=60)\ndef test_it(): subprocess.run([sys.executable, '-c', BURN])\n",
+        "BURN = 'while True: pass'\n@isolate(cpu_time=0.3, timeout=60)\ndef test_it():"
+        " subprocess.run([sys.executable, '-c', BURN])\n",
         "--isolate-report=report.json",
     )
     result.assert_outcomes(failed=1, warnings=1)
@@ -233,7 +297,9 @@ def test_processor_time_is_sampled_too(bare, pytester):
 
 @landlock
 def test_landlock_refuses_writes_that_would_be_real(bare, outside):
-    """Elsewhere than where a sandbox has private files, or shared ones by request; and the section says why."""
+    """Elsewhere than where a sandbox has private files, or shared ones by request; and the section
+    says why.
+    """
     (outside / "outside").write_text("as it was")
     result = bare(
         """
@@ -258,14 +324,23 @@ def test_host(): open("host", "w").close()
         f"--basetemp={outside / 'base'}", "--isolate-report=report.json",
     )  # fmt: skip
     result.assert_outcomes(passed=3, failed=3, warnings=6)
-    result.stdout.fnmatch_lines(["*PermissionError*outside*", "files: a test without namespaces writes to /tmp, *Landlock refuses it*"])
+    result.stdout.fnmatch_lines(
+        [
+            "*PermissionError*outside*",
+            "files: a test without namespaces writes to /tmp, *Landlock refuses it*",
+        ]
+    )
     assert (outside / "outside").read_text() == "as it was"
     assert {path.name for path in outside.iterdir()} >= {"bound", "host"}
     assert (outside / "base/test_may0/file").read_text() == "kept"
-    assert [name for name, each in entries(outside).items() if "landlock" not in each["walls"]] == ["test_host"]
+    assert [name for name, each in entries(outside).items() if "landlock" not in each["walls"]] == [
+        "test_host"
+    ]
 
 
-@pytest.mark.skipif(syscalls.landlock_version() < SIGNALS_NEEDED, reason="Landlock stops signals from Linux 6.12 on")
+@pytest.mark.skipif(
+    syscalls.landlock_version() < SIGNALS_NEEDED, reason="Landlock stops signals from Linux 6.12 on"
+)
 def test_landlock_refuses_signals_to_pytest(bare):
     """A test cannot end the run, nor the process above it; its own processes it can."""
     result = bare("""
@@ -283,7 +358,9 @@ def test_child():
 
 
 def test_a_wider_fixture_is_shared_and_a_scope_too(bare):
-    """The same child protocol: rehearsals, shared fixtures, several tests in one process, teardown once in pytest."""
+    """The same child protocol: rehearsals, shared fixtures, several tests in one process, teardown
+    once in pytest.
+    """
     result = bare("""
 @pytest.fixture(scope="session")
 def server():
@@ -328,8 +405,9 @@ def test_strict_keeps_the_filter_and_says_what_it_lacks(bare, pytester):
     if strictness.obstacle() is not None:
         pytest.skip(str(strictness.obstacle()))
     result = bare(
-        "@isolate(profile='strict')\ndef test_it():\n    status = open('/proc/self/status').read()\n"
-        "    assert 'Seccomp:\\t2' in status and 'CapEff:\\t0000000000000000' in status\n",
+        "@isolate(profile='strict')\ndef test_it():\n    status ="
+        " open('/proc/self/status').read()\n    assert 'Seccomp:\\t2' in status and"
+        " 'CapEff:\\t0000000000000000' in status\n",
         "--isolate-report=report.json",
     )
     result.assert_outcomes(passed=1, warnings=1)
@@ -341,13 +419,23 @@ def test_strict_keeps_the_filter_and_says_what_it_lacks(bare, pytester):
 
 
 def test_a_kind_that_works_says_nothing_of_another(bare, pytester):
-    """A machine that lacks network namespaces alone: a test loses its network and keeps all else, also behind one that asked for none."""
+    """A machine that lacks network namespaces alone: a test loses its network and keeps all else,
+    also behind one that asked for none.
+    """
     lacks = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$@"'
-    source = "@isolate(net=False)\ndef test_first(): assert os.getpid() < 4\n@isolate\ndef test_second(): assert os.getpid() < 4\n"
+    source = (
+        "@isolate(net=False)\ndef test_first(): assert os.getpid() < 4\n@isolate\ndef"
+        " test_second(): assert os.getpid() < 4\n"
+    )
     result = bare(source, "--isolate-report=report.json", within=lacks)
     result.assert_outcomes(passed=2, warnings=1)
     result.stdout.fnmatch_lines(
-        ["*PytestWarning: isolate: the test runs with net='host' instead of True: clone into new namespaces: *; remedy: *"]
+        [
+            (
+                "*PytestWarning: isolate: the test runs with net='host' instead of True: clone into new"
+                " namespaces: *; remedy: *"
+            )
+        ]
     )
     result.stdout.fnmatch_lines(["isolate: 2 of 2 tests isolated"])
     assert entries(pytester.path)["test_second"]["walls"] == ["process", "namespaces", "overlay"]
@@ -357,7 +445,9 @@ def test_the_doctor_lists_what_there_is_without_namespaces(bare):
     """As an extra: it passes where all that it is for fails, and the status stays 1."""
     result = bare("", "--isolate-doctor")
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["FAIL  namespaces: *", "PASS  process: what on_missing='warn' gives without namespaces: *"])
+    result.stdout.fnmatch_lines(
+        ["FAIL  namespaces: *", "PASS  process: what on_missing='warn' gives without namespaces: *"]
+    )
 
 
 HANGS = """
@@ -375,7 +465,9 @@ def test_hangs():
 
 def test_nothing_of_it_outlives_pytest(tmp_path: Path) -> None:
     """It dies by SIGKILL: the process above the test sees it, and ends everybody."""
-    run = Started(tmp_path / "run", HANGS, "", "--isolate-on-missing=warn", within=(*WITHOUT, GROUPLESS, "sh"))
+    run = Started(
+        tmp_path / "run", HANGS, "", "--isolate-on-missing=warn", within=(*WITHOUT, GROUPLESS, "sh")
+    )
     run.wait_for_test()
     os.kill(run.process.pid, signal.SIGKILL)
     assert run.gone_within(10), run.alive()
@@ -407,16 +499,44 @@ def test_it():
 def test_after(): pass
 """)
     result.assert_outcomes(passed=1, failed=1, warnings=3)
-    result.stdout.fnmatch_lines(["timeout: limit 1 s, *", "*isolate: the process above a test *was stopped, by a signal of somebody's *"])
+    result.stdout.fnmatch_lines(
+        [
+            "timeout: limit 1 s, *",
+            "*isolate: the process above a test *was stopped, by a signal of somebody's *",
+        ]
+    )
 
 
-@pytest.mark.parametrize(("on_missing", "expected"), [(None, {"skipped": 1}), ("error", {"errors": 1}), ("warn", {"errors": 1})])
+@pytest.mark.parametrize(
+    ("on_missing", "expected"),
+    [(None, {"skipped": 1}), ("error", {"errors": 1}), ("warn", {"errors": 1})],
+)
 def test_on_other_systems_no_test_runs_and_the_run_says_so(pytester, on_missing, expected):
-    """By a Python that says that it is another system's: what works there, what does not, and how to run them all the same."""
+    """By a Python that says that it is another system's: what works there, what does not, and how
+    to run them all the same.
+    """
     pytester.makepyfile(otherwise="import sys\nsys.platform = 'freebsd14'\n")
-    pytester.makepyfile(test_it="from pytest_isolate import isolate\n@isolate\ndef test_it(): assert not 'run'\ndef test_plain(): pass\n")
-    command = (sys.executable, "-m", "pytest", "-p", "otherwise", "-p", "isolate", "-p", "no:cacheprovider", "-rs")
-    result = pytester.run(*command, *([f"--isolate-on-missing={on_missing}"] if on_missing else []), timeout=60)
+    pytester.makepyfile(
+        test_it=(
+            "from pytest_isolate import isolate\n@isolate\ndef test_it(): assert not 'run'\ndef"
+            " test_plain(): pass\n"
+        )
+    )
+    command = (
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "otherwise",
+        "-p",
+        "isolate",
+        "-p",
+        "no:cacheprovider",
+        "-rs",
+    )
+    result = pytester.run(
+        *command, *([f"--isolate-on-missing={on_missing}"] if on_missing else []), timeout=60
+    )
     result.assert_outcomes(passed=1, **expected)
     result.stdout.fnmatch_lines([
         "isolate: 1 of 2 tests; freebsd14 has nothing to isolate with, *; --isolate-off runs them plain",
@@ -425,5 +545,9 @@ def test_on_other_systems_no_test_runs_and_the_run_says_so(pytester, on_missing,
 
 
 def test_nothing_of_ours_warns_in_the_test(bare):
-    """With ``-W error`` what a fork left to be collected in the test's process would be the test's failure."""
-    bare("import gc\n@isolate\ndef test_it(): gc.collect()\n", "-W", "error").assert_outcomes(passed=1, warnings=1)
+    """With ``-W error`` what a fork left to be collected in the test's process would be the test's
+    failure.
+    """
+    bare("import gc\n@isolate\ndef test_it(): gc.collect()\n", "-W", "error").assert_outcomes(
+        passed=1, warnings=1
+    )

@@ -1,4 +1,6 @@
-"""The plugins of benchmarks/ see what they are to see: they know names of ours that nobody else keeps for them."""
+"""The plugins of benchmarks/ see what they are to see: they know names of ours that nobody else
+keeps for them.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +16,40 @@ _TESTS = 30
 
 def run(directory: Path, plugins: list[str], variables: dict[str, str]) -> None:
     """Run empty isolated tests with plugins of theirs."""
-    (directory / "test_empty.py").write_text("".join(f"def test_{number}(): pass\n" for number in range(_TESTS)))
+    (directory / "test_empty.py").write_text(
+        "".join(f"def test_{number}(): pass\n" for number in range(_TESTS))
+    )
     arguments = [argument for plugin in plugins for argument in ("-p", plugin)]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "isolate", "--isolate-all", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "isolate",
+        "--isolate-all",
+        *arguments,
+    ]
     path = os.pathsep.join(filter(None, [str(_BENCHMARKS), os.environ.get("PYTHONPATH")]))
-    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": path} | variables
-    done = subprocess.run(command, env=environment, cwd=directory, capture_output=True, text=True, check=False)
+    environment = (
+        os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": path} | variables
+    )
+    done = subprocess.run(
+        command, env=environment, cwd=directory, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{_TESTS} of {_TESTS} tests isolated" in done.stdout
 
 
 def test_each_test_is_stamped_once(tmp_path):
     """And the end of the loop."""
-    run(tmp_path, ["measure", "resident"], {"ISOLATE_BENCH_STAMPS": str(tmp_path / "stamps"), "ISOLATE_BENCH_RESIDENT": "40"})
+    run(
+        tmp_path,
+        ["measure", "resident"],
+        {"ISOLATE_BENCH_STAMPS": str(tmp_path / "stamps"), "ISOLATE_BENCH_RESIDENT": "40"},
+    )
     stamps = json.loads((tmp_path / "stamps").read_text())["stamps"]
     assert len(stamps) == _TESTS + 1
     assert stamps == sorted(stamps)

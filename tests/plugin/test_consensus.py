@@ -53,7 +53,10 @@ def test_it(isolate_network):
 
 
 def test_a_leader_that_is_cut_off_commits_nothing_and_is_replaced(pytester, isolated):
-    """The majority elects another and goes on; healed, all agree. It also replaces ``socket.inet_ntop``, which is no matter of ours."""
+    """The majority elects another and goes on; healed, all agree.
+
+    It also replaces ``socket.inet_ntop``, which is no matter of ours.
+    """
     if importlib.util.find_spec("pysyncobj") is None:
         if os.environ.get("PYTEST_ISOLATE_MUST_WORK"):
             pytest.fail("pysyncobj is not installed")
@@ -62,7 +65,9 @@ def test_a_leader_that_is_cut_off_commits_nothing_and_is_replaced(pytester, isol
     isolated().assert_outcomes(passed=1)
 
 
-def test_what_a_library_puts_in_the_place_of_pythons_functions_is_no_matter_of_ours(pytester, isolated):
+def test_what_a_library_puts_in_the_place_of_pythons_functions_is_no_matter_of_ours(
+    pytester, isolated
+):
     """As pysyncobj does to inet_ntop, pytest-socket to the class and gevent to both."""
     pytester.makepyfile("""
         import socket

@@ -1,4 +1,6 @@
-"""``--pdb``, ``--trace`` and ``breakpoint()``: on a terminal they work inside, elsewhere they are refused in words."""
+"""``--pdb``, ``--trace`` and ``breakpoint()``: on a terminal they work inside, elsewhere they are
+refused in words.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def terminal(pytester, monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
 
     def run(*args):
-        child = pytester.spawn_pytest(" ".join(["-p isolate --isolate-all -p no:cacheprovider", *args]), expect_timeout=60)
+        child = pytester.spawn_pytest(
+            " ".join(["-p isolate --isolate-all -p no:cacheprovider", *args]), expect_timeout=60
+        )
         child.setecho(False)
         return child
 
@@ -43,7 +47,9 @@ def finished(child) -> str:
 
 
 def test_pdb_opens_where_the_test_failed(pytester, terminal):
-    """Locals of the failing frame are there, the limit of time stands still, and the run goes on afterwards."""
+    """Locals of the failing frame are there, the limit of time stands still, and the run goes on
+    afterwards.
+    """
     pytester.makepyfile(FAILING)
     child = terminal("--pdb", "--isolate-timeout=1")
     child.expect(r"\(Pdb\)")
@@ -85,7 +91,9 @@ def test_interrupting_a_debugger_does_not_end_pytest(pytester, terminal):
     child = terminal("--pdb")
     child.expect(r"\(Pdb\)")
     child.sendline(r"exec('print(6 * 7)\nwhile True: pass')")
-    child.expect("42")  # before it, the terminal would throw the line away with the interruption, and readline could miss that
+    # Before it, the terminal would throw the line away with the interruption, and readline could
+    # miss that
+    child.expect("42")
     child.sendintr()
     child.expect(r"\(Pdb\)")
     child.sendline("c")
@@ -113,13 +121,17 @@ def test_without_a_terminal_breakpoint_fails_the_test_in_words(pytester, isolate
 @pytest.mark.needs("strict")
 @pytest.mark.parametrize(("profile", "reached"), [("default", True), ("strict", False)])
 def test_signals_to_the_debuggers_process_group(pytester, terminal, profile, reached):
-    """To be interrupted by Ctrl-C a test stays in pytest's process group, which is then its own to signal; a strict one has no debugger."""
+    """To be interrupted by Ctrl-C a test stays in pytest's process group, which is then its own to
+    signal; a strict one has no debugger.
+    """
     pytester.makeconftest("""
         import os, signal
         pytests = os.getpid()
         signal.signal(signal.SIGUSR2, lambda *_: os.getpid() == pytests and open("reached", "w"))
     """)
     pytester.makepyfile("import os, signal\ndef test_it(): os.killpg(0, signal.SIGUSR2)")
-    said = finished(terminal("--pdb", *(["--isolate-profile=strict"] if profile == "strict" else [])))
+    said = finished(
+        terminal("--pdb", *(["--isolate-profile=strict"] if profile == "strict" else []))
+    )
     assert "1 passed" in said
     assert (pytester.path / "reached").exists() is reached

@@ -62,7 +62,9 @@ def directory():
 @pytest.mark.needs("strict")
 @pytest.mark.parametrize("rootless", [False, True])
 def test_sockets_of_the_machine(pytester, directory, rootless):
-    """Reached where a path is shown as it is: by default what is mounted read-only, and ``fs="readonly"``. Docker's socket never is."""
+    """Reached where a path is shown as it is: by default what is mounted read-only, and
+    ``fs="readonly"``. Docker's socket never is.
+    """
     if not rootless and os.geteuid() != 0:
         pytest.skip("for the run as root")
     for name in ("shown", "read_only", "below"):
@@ -75,7 +77,8 @@ def test_sockets_of_the_machine(pytester, directory, rootless):
             each.bind(str(directory / path))
             each.listen()
         done = subprocess.run(
-            [*unshare, "sh", "-c", MOUNTING, str(directory), sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider"],
+            [*unshare, "sh", "-c", MOUNTING, str(directory), sys.executable, "-m", "pytest", "-p",
+             "isolate", "-p", "no:cacheprovider"],
             cwd=pytester.path, stdout=subprocess.PIPE, text=True, check=False, timeout=120,
         )  # fmt: skip
     assert done.stdout.splitlines()[-1].strip("= ").startswith("6 passed"), done.stdout
@@ -83,7 +86,9 @@ def test_sockets_of_the_machine(pytester, directory, rootless):
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_pytests_streams_stay_blocking(pytester, isolated, jobs):
-    """A test shares pytest's own output, kept for capturing: with O_NONBLOCK on it pytest's next write could fail, and end the run."""
+    """A test shares pytest's own output, kept for capturing: with O_NONBLOCK on it pytest's next
+    write could fail, and end the run.
+    """
     pytester.makeconftest("""
         import os, pytest
         def pytest_runtest_logreport(report):
@@ -108,7 +113,9 @@ def test_pytests_streams_stay_blocking(pytester, isolated, jobs):
 @pytest.mark.needs("memory", "strict")
 @pytest.mark.parametrize("profile", [None, "strict"])
 def test_the_oom_killer_of_its_own_group(pytester, isolated, host, profile):
-    """The file that tells in which phase memory ran out lies in a hierarchy of the machine: on cgroup v1 it can be opened anew to write."""
+    """The file that tells in which phase memory ran out lies in a hierarchy of the machine: on
+    cgroup v1 it can be opened anew to write.
+    """
     if host.places["memory"].version == 2:
         pytest.skip("on cgroup v2 that file cannot be written by anybody")
     walled = profile == "strict" and syscalls.landlock_version() >= LANDLOCK_NEEDED

@@ -109,7 +109,9 @@ def test_third(): pass
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_dead_builder_is_replaced(pytester, isolated, monkeypatch, moment):
-    """Killed at whatever moment: a test that ran is an error of the sandbox, no failure of its own; those behind it run."""
+    """Killed at whatever moment: a test that ran is an error of the sandbox, no failure of its own;
+    those behind it run.
+    """
     conftest, expected = MOMENTS[moment]
     if moment == "running":
         monkeypatch.setenv("WAITS", "1")
@@ -119,8 +121,14 @@ def test_a_dead_builder_is_replaced(pytester, isolated, monkeypatch, moment):
     result = isolated("--isolate-report=report.json", "-rA")
     tests = json.loads((pytester.path / "report.json").read_text())["tests"]
     outcomes = [each["outcome"] for each in tests]
-    if expected is None:  # the sandboxes of the first two may die with the builder, be done before or have been begun by it
-        assert outcomes in (["passed"] * 3, ["error", "passed", "passed"], ["passed", "error", "passed"]), result.stdout.str()
+    # The sandboxes of the first two may die with the builder, be done before or have been begun by
+    # it
+    if expected is None:
+        assert outcomes in (
+            ["passed"] * 3,
+            ["error", "passed", "passed"],
+            ["passed", "error", "passed"],
+        ), result.stdout.str()
     else:
         assert outcomes == expected, result.stdout.str()
     for each in tests:
@@ -129,8 +137,9 @@ def test_a_dead_builder_is_replaced(pytester, isolated, monkeypatch, moment):
         result.stdout.fnmatch_lines(["*the builder*"])
     if moment == "running":
         said = (
-            "isolate: the sandbox broke: the builder, a helper process of pytest-isolate, was ended by SIGKILL (if not by a person: "
-            "the machine may be out of memory, see dmesg) while the test ran, and every sandbox with it"
+            "isolate: the sandbox broke: the builder, a helper process of pytest-isolate, was ended"
+            " by SIGKILL (if not by a person: the machine may be out of memory, see dmesg) while"
+            " the test ran, and every sandbox with it"
         )
         result.stdout.fnmatch_lines([said])
 
@@ -155,7 +164,9 @@ def test_never(): open("torn", "a").write("never ")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("group", [True, False], ids=["group", "pytest"])
 def test_one_interruption_tears_fixtures_down_and_ends_sandboxes(tmp_path, number, group):
-    """Ctrl-C, which a terminal sends to the whole group, and SIGTERM, which a supervisor sends to one process."""
+    """Ctrl-C, which a terminal sends to the whole group, and SIGTERM, which a supervisor sends to
+    one process.
+    """
     run = Started(tmp_path / "run", WAITING)
     run.wait_for_test()
     (os.killpg if group else os.kill)(run.process.pid, number)
@@ -178,7 +189,9 @@ def interrupted(*arguments, **more):
 
 @pytest.mark.parametrize("before", ["launch.Watch", "start.Group", "start.supervise"])
 def test_an_interruption_behind_the_fork_ends_the_test(tmp_path, before):
-    """It comes when the test runs already and nobody looks after it yet, and nobody waits for that one then, which waits for ever."""
+    """It comes when the test runs already and nobody looks after it yet, and nobody waits for that
+    one then, which waits for ever.
+    """
     run = Started(tmp_path / "run", WAITING, AT_THE_FORK.format(before))
     output = run.end()
     assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
@@ -203,9 +216,13 @@ def pytest_unconfigure():
 """
 
 
-@pytest.mark.parametrize("where", ["setup_state.leaves_nothing = interrupted", "start.run = interrupted_behind_it"])
+@pytest.mark.parametrize(
+    "where", ["setup_state.leaves_nothing = interrupted", "start.run = interrupted_behind_it"]
+)
 def test_an_interruption_leaves_nobody_in_flight(tmp_path, where):
-    """It comes when the test is in the air and pytest is about to take up the next one: the test is ended and reaped."""
+    """It comes when the test is in the air and pytest is about to take up the next one: the test is
+    ended and reaped.
+    """
     run = Started(tmp_path / "run", WAITING, IN_FLIGHT.format(where), "--isolate-jobs=2")
     output = run.end()
     assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
@@ -214,7 +231,9 @@ def test_an_interruption_leaves_nobody_in_flight(tmp_path, where):
 
 
 def test_a_child_that_pytest_left_alone_on_its_way_inside_ends(tmp_path):
-    """Behind the fork pytest was interrupted and closed the pipes: the child has nobody to tell, and is not pytest."""
+    """Behind the fork pytest was interrupted and closed the pipes: the child has nobody to tell,
+    and is not pytest.
+    """
     conftest = """
 from pytest_isolate._sandbox import launch
 def interrupted(*arguments, **more): raise KeyboardInterrupt
@@ -229,7 +248,9 @@ launch.Watch = interrupted
 
 
 def test_two_interruptions_end_a_slow_teardown(tmp_path, monkeypatch):
-    """The second Ctrl-C interrupts the fixture that the first one has torn down; nothing stays all the same."""
+    """The second Ctrl-C interrupts the fixture that the first one has torn down; nothing stays all
+    the same.
+    """
     monkeypatch.setenv("SLOW_TEARDOWN", "1")
     os.mkfifo(tmp_path / "tearing")
     run = Started(tmp_path / "run", WAITING.replace('"tearing"', repr(str(tmp_path / "tearing"))))
@@ -262,12 +283,15 @@ def test_plain_child():
 
 
 def test_sigterm_is_the_default_for_tests_and_their_children(pytester, isolated):
-    """Inside nothing of our handler is seen, and a fork of a plain test ends by the signal as it would without us."""
+    """Inside nothing of our handler is seen, and a fork of a plain test ends by the signal as it
+    would without us.
+    """
     pytester.makepyfile(FORKING)
     isolated().assert_outcomes(passed=3)
 
 
-#: What pytest calls on the way of a test -> the calls before which, or after which ("+"), it dies. Frames come by "drain".
+#: What pytest calls on the way of a test -> the calls before which, or after which ("+"), it dies.
+#: Frames come by "drain".
 POINTS = {
     "builder": ("pytest_isolate._sandbox.keeper", "subprocess.Popen", ["1", "1+"]),
     "send": ("pytest_isolate._sandbox.wire", "send", ["1", "1+", "2", "3", "3+", "4"]),
@@ -312,9 +336,14 @@ def test_two(tmp_path): (tmp_path / "x").write_text("x")
 """
 
 
-@pytest.mark.parametrize(("point", "moment"), [(name, moment) for name, (_, _, moments) in POINTS.items() for moment in moments])
+@pytest.mark.parametrize(
+    ("point", "moment"),
+    [(name, moment) for name, (_, _, moments) in POINTS.items() for moment in moments],
+)
 def test_pytest_killed_at_any_moment_leaves_no_process(tmp_path, monkeypatch, host, point, moment):
-    """Two seconds after it no process of the run is alive, and no group of it after the next run at the latest."""
+    """Two seconds after it no process of the run is alive, and no group of it after the next run at
+    the latest.
+    """
     module, name, _ = POINTS[point]
     monkeypatch.setenv("DIES_AT", f"{module}:{name}:{moment}")
     run = Started(tmp_path / "run", SHORT, DIES)
@@ -328,14 +357,22 @@ def test_pytest_killed_at_any_moment_leaves_no_process(tmp_path, monkeypatch, ho
 
 
 def test_the_next_run_sweeps_what_a_dead_one_left_and_nothing_of_a_living(tmp_path, host):
-    """Builder and pytest killed at once: nobody is left to tidy up but the next run, and a run beside it does not notice."""
-    living, dead = Started(tmp_path / "living", WAITING.replace("signal.pause()", "open('go').read()")), Started(tmp_path / "dead", WAITING)
+    """Builder and pytest killed at once: nobody is left to tidy up but the next run, and a run
+    beside it does not notice.
+    """
+    living, dead = (
+        Started(tmp_path / "living", WAITING.replace("signal.pause()", "open('go').read()")),
+        Started(tmp_path / "dead", WAITING),
+    )
     os.mkfifo(tmp_path / "living/go")
     living.wait_for_test()
     dead.wait_for_test()
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            if b"_sandbox.builder" in path.read_bytes() and dead.mark.encode() in (path.parent / "environ").read_bytes():
+            if (
+                b"_sandbox.builder" in path.read_bytes()
+                and dead.mark.encode() in (path.parent / "environ").read_bytes()
+            ):
                 os.kill(int(path.parent.name), signal.SIGKILL)
     dead.process.kill()
     dead.end()
@@ -351,7 +388,8 @@ def test_the_next_run_sweeps_what_a_dead_one_left_and_nothing_of_a_living(tmp_pa
     assert living.groups(host) == []
 
 
-#: What pytest's own children are when the run is over: the last test may still be on its way out, nobody else.
+#: What pytest's own children are when the run is over: the last test may still be on its way out,
+#: nobody else.
 COUNTING = """
 from pathlib import Path
 
@@ -381,7 +419,9 @@ def test_after(): pass
 
 @pytest.mark.parametrize("source", [STAYING, SIBLING], ids=["one that stays", "a dead sibling"])
 def test_nobody_is_forgotten_because_the_exit_is_not_waited_for(tmp_path, host, source):
-    """A test that said its end and does not leave is ended; a child that it made for pytest is reaped; both before the run is over."""
+    """A test that said its end and does not leave is ended; a child that it made for pytest is
+    reaped; both before the run is over.
+    """
     run = Started(tmp_path / "run", source, COUNTING)
     output = run.end()
     assert "3 passed" in output, output

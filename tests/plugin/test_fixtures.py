@@ -1,4 +1,6 @@
-"""Wider fixtures are the parent's: set up once, torn down once, at pytest's own moments; a child has copies."""
+"""Wider fixtures are the parent's: set up once, torn down once, at pytest's own moments; a child
+has copies.
+"""
 
 from __future__ import annotations
 
@@ -50,40 +52,59 @@ def events(pytester, isolated):
 
 
 def test_fixtures_run_at_the_moments_of_a_plain_run(events):
-    """The order of all set-ups, tests and teardowns is plain pytest's, and only function scope and bodies are inside."""
+    """The order of all set-ups, tests and teardowns is plain pytest's, and only function scope and
+    bodies are inside.
+    """
     plain_result, plain = events("--isolate-off")
     result, ours = events("--isolate-all")
     plain_result.assert_outcomes(passed=6)
     result.assert_outcomes(passed=6)
     assert [line.removesuffix(" inside") for line in ours] == plain
-    assert {line.split()[0] for line in ours if line.endswith("inside")} == {"function", "one", "two", "three", "four"}
-    assert {line.split()[0] for line in ours if not line.endswith("inside")} == {"session", "package", "module", "class"}
+    assert {line.split()[0] for line in ours if line.endswith("inside")} == {
+        "function",
+        "one",
+        "two",
+        "three",
+        "four",
+    }
+    assert {line.split()[0] for line in ours if not line.endswith("inside")} == {
+        "session",
+        "package",
+        "module",
+        "class",
+    }
 
 
 def test_what_one_test_does_to_a_shared_fixture_the_next_does_not_see(pytester, isolated):
     """Each test has a copy-on-write copy of what the parent set up."""
-    pytester.makepyfile(
-        """
+    pytester.makepyfile("""
         import pytest
         @pytest.fixture(scope="session")
         def shared(): return []
         @pytest.mark.parametrize("number", range(3))
         def test_append(shared, number): assert shared == []; shared.append(number)
-        """
-    )
+        """)
     isolated("--isolate-all").assert_outcomes(passed=3)
     isolated("--isolate-off").assert_outcomes(passed=1, failed=2)
 
 
 def test_report_hooks_of_single_folders_are_called_once_a_report_in_the_parent(pytester, isolated):
-    """A conftest of one folder sees its folder's reports as in a plain run, and no child calls it."""
+    """A conftest of one folder sees its folder's reports as in a plain run, and no
+    child calls it.
+    """
     for folder in ("one", "two"):
         pytester.mkdir(folder).joinpath(f"test_{folder}.py").write_text("def test_a(): pass")
         (pytester.path / folder / "conftest.py").write_text(
-            f"import os\ndef pytest_runtest_logreport(report): print('SEEN', {folder!r}, report.when, os.getpid() == 2)"
+            f"import os\ndef pytest_runtest_logreport(report): print('SEEN', {folder!r},"
+            " report.when, os.getpid() == 2)"
         )
-    shown = [[line for line in isolated("-s", mode).outlines if "SEEN" in line] for mode in ("--isolate-off", "--isolate-all")]
-    assert [line.split("SEEN")[1] for line in shown[1]] == [line.split("SEEN")[1] for line in shown[0]]
+    shown = [
+        [line for line in isolated("-s", mode).outlines if "SEEN" in line]
+        for mode in ("--isolate-off", "--isolate-all")
+    ]
+    assert [line.split("SEEN")[1] for line in shown[1]] == [
+        line.split("SEEN")[1] for line in shown[0]
+    ]
     assert len(shown[0]) == 6
 
 
@@ -97,8 +118,7 @@ def test_fresh_fixtures_are_all_inside(events):
 
 def test_a_failing_shared_fixture_is_reported_like_plain(pytester, outcomes):
     """Errors in set-up and teardown of wider scopes, with the output that came with them."""
-    pytester.makepyfile(
-        """
+    pytester.makepyfile("""
         import pytest
         @pytest.fixture(scope="module")
         def up(): print("going up"); raise OSError("no server")
@@ -110,8 +130,7 @@ def test_a_failing_shared_fixture_is_reported_like_plain(pytester, outcomes):
             def test_down_first(self, down): pass
             def test_down(self, down): pass
         def test_after(): pass
-        """
-    )
+        """)
     plain = outcomes("--isolate-off")
     assert outcomes("--isolate-all") == plain
     assert [name for name, *states in plain if states] == ["test_up", "test_up_again", "test_down"]
@@ -119,30 +138,29 @@ def test_a_failing_shared_fixture_is_reported_like_plain(pytester, outcomes):
 
 def test_output_of_shared_fixtures_is_in_the_tests_sections(pytester, isolated):
     """Captured set-up has what wider and narrower fixtures printed, in order, in one section."""
-    pytester.makepyfile(
-        """
+    pytester.makepyfile("""
         import pytest
         @pytest.fixture(scope="session")
         def wide(): print("wide up"); yield; print("wide down")
         @pytest.fixture
         def narrow(wide): print("narrow up"); yield; print("narrow down")
         def test_a(narrow): print("in test"); assert 0
-        """
-    )
+        """)
     result = isolated("--isolate-all")
-    result.stdout.fnmatch_lines(["*Captured stdout setup*", "wide up", "narrow up", "*Captured stdout call*", "in test"], consecutive=False)
+    result.stdout.fnmatch_lines(
+        ["*Captured stdout setup*", "wide up", "narrow up", "*Captured stdout call*", "in test"],
+        consecutive=False,
+    )
     assert sum("Captured stdout setup" in line for line in result.outlines) == 1
 
 
 def test_hooks_that_undo_each_other_leave_the_parent_clean(pytester, isolated):
     """A set-up hook runs before the fork, so its teardown hook runs in the parent as well."""
-    pytester.makeconftest(
-        """
+    pytester.makeconftest("""
         import builtins
         def pytest_runtest_setup(item): assert not hasattr(builtins, "changed"); builtins.changed = item.name
         def pytest_runtest_teardown(item): assert builtins.changed == item.name; del builtins.changed
-        """
-    )
+        """)
     pytester.makepyfile("def test_a(): pass\ndef test_b(tmp_path): pass")
     isolated("--isolate-all").assert_outcomes(passed=2)
 
@@ -151,20 +169,24 @@ def test_forty_tests_make_one_temporary_base(pytester, monkeypatch, tmp_path_fac
     """``tmp_path`` works and only the parent's ``pytest-N`` folder is made."""
     root = tmp_path_factory.mktemp("root")
     pytester.makepyfile(
-        "import pytest\n@pytest.mark.parametrize('n', range(40))\ndef test_a(tmp_path, n): (tmp_path / 'x').write_text('x')"
+        "import pytest\n@pytest.mark.parametrize('n', range(40))\ndef test_a(tmp_path, n):"
+        " (tmp_path / 'x').write_text('x')"
     )
     monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(root))
-    pytester.run(sys.executable, "-m", "pytest", "-p", "isolate", "--isolate-all").assert_outcomes(passed=40)
+    pytester.run(sys.executable, "-m", "pytest", "-p", "isolate", "--isolate-all").assert_outcomes(
+        passed=40
+    )
     (user,) = root.iterdir()
     assert [path.name for path in user.iterdir() if not path.is_symlink()] == ["pytest-0"]
 
 
 @pytest.mark.parametrize(("policy", "kept"), [("all", True), ("failed", True), ("none", False)])
 def test_the_tmp_path_of_a_failing_test_comes_out(pytester, isolated, policy, kept):
-    """It is copied to where pytest would have left it, under pytest's own policy; links come as links, devices not at all."""
+    """It is copied to where pytest would have left it, under pytest's own policy; links come as
+    links, devices not at all.
+    """
     pytester.makeini(f"[pytest]\ntmp_path_retention_policy = {policy}")
-    pytester.makepyfile(
-        """
+    pytester.makepyfile("""
         import os
         def test_fails(tmp_path):
             (tmp_path / "sub").mkdir()
@@ -173,8 +195,7 @@ def test_the_tmp_path_of_a_failing_test_comes_out(pytester, isolated, policy, ke
             os.mkfifo(tmp_path / "fifo")
             assert 0
         def test_passes(tmp_path): (tmp_path / "x").write_text("gone")
-        """
-    )
+        """)
     base = pytester.path / "base"
     result = isolated("--isolate-all", f"--basetemp={base}")
     result.assert_outcomes(failed=1, passed=1)
@@ -189,24 +210,30 @@ def test_the_tmp_path_of_a_failing_test_comes_out(pytester, isolated, policy, ke
 
 
 def test_a_seed_holds_in_a_child(pytester, outcomes):
-    """Python seeds ``random`` anew in forked children; a test draws what it would draw in a plain run."""
-    pytester.makepyfile(
-        """
+    """Python seeds ``random`` anew in forked children; a test draws what it would draw in a plain
+    run.
+    """
+    pytester.makepyfile("""
         import random
         import pytest
         @pytest.fixture(scope="module", autouse=True)
         def seeded(): random.seed(1)
         def test_draws(): assert random.random() == random.Random(1).random()
-        """
-    )
+        """)
     assert outcomes("--isolate-all") == outcomes("--isolate-off")
     assert outcomes("--isolate-all") == [("test_draws",)]
 
 
 @pytest.mark.needs("root")
-@pytest.mark.parametrize("told", ["--basetemp={}/base", "PYTEST_DEBUG_TEMPROOT={}", "cache_dir={}/cache"])
-def test_directories_that_pytest_is_told_of_may_lie_below_somebody_elses(pytester, monkeypatch, tmp_path_factory, told):
-    """Without root, where an owner has no name inside: what a test writes there is copied up with the directories above it."""
+@pytest.mark.parametrize(
+    "told", ["--basetemp={}/base", "PYTEST_DEBUG_TEMPROOT={}", "cache_dir={}/cache"]
+)
+def test_directories_that_pytest_is_told_of_may_lie_below_somebody_elses(
+    pytester, monkeypatch, tmp_path_factory, told
+):
+    """Without root, where an owner has no name inside: what a test writes there is copied up with
+    the directories above it.
+    """
     theirs = tmp_path_factory.mktemp("theirs")
     (theirs / "open").mkdir()
     for path in (theirs, theirs / "open"):
@@ -216,10 +243,14 @@ def test_directories_that_pytest_is_told_of_may_lie_below_somebody_elses(pyteste
     args = ["-o", told] if told.startswith("cache_dir") else [told] if told.startswith("-") else []
     if not args:
         monkeypatch.setenv(*told.split("="))
-    pytester.makepyfile("def test_a(tmp_path, cache): (tmp_path / 'x').write_text('x'); cache.set('a/b', 1)")
+    pytester.makepyfile(
+        "def test_a(tmp_path, cache): (tmp_path / 'x').write_text('x'); cache.set('a/b', 1)"
+    )
     run = [sys.executable, "-m", "pytest", "-p", "isolate", "--isolate-all", *args]
     pytester.run("unshare", "--user", "--map-root-user", *run).assert_outcomes(passed=1)
-    cache = theirs / "open/cache" if told.startswith("cache_dir") else pytester.path / ".pytest_cache"
+    cache = (
+        theirs / "open/cache" if told.startswith("cache_dir") else pytester.path / ".pytest_cache"
+    )
     assert (cache / "v/a/b").read_text() == "1"
 
 
@@ -251,47 +282,74 @@ def test_misspelled(client): pass
 """
 
 
-@pytest.mark.parametrize("hook", ["", "def pytest_runtest_setup(item): pass"], ids=["foreseen", "rehearsed"])
+@pytest.mark.parametrize(
+    "hook", ["", "def pytest_runtest_setup(item): pass"], ids=["foreseen", "rehearsed"]
+)
 def test_named_fixtures_are_inside_with_what_stands_on_them(pytester, isolated, hook):
-    """``fixtures=[...]``: those and their dependents are set up for each test, the others once; a name that nobody has is an error."""
+    """``fixtures=[...]``: those and their dependents are set up for each test, the others once; a
+    name that nobody has is an error.
+    """
     pytester.makeconftest(hook)
     pytester.makepyfile(NAMED)
     result = isolated("--isolate-all", "-rE")
     result.assert_outcomes(passed=4, errors=1)
-    result.stdout.fnmatch_lines(["isolate: fixtures=[[]'queu'[]], set *::test_misspelled: there is no fixture 'queu'"])
+    result.stdout.fnmatch_lines(
+        ["isolate: fixtures=[[]'queu'[]], set *::test_misspelled: there is no fixture 'queu'"]
+    )
 
 
 UNKEPT = {
-    "exits": """
+    "exits": (
+        """
         @pytest.fixture(scope="module")
         def shared(): raise SystemExit(3)
-    """,
-    "exits-below": """
+    """
+    ),
+    "exits-below": (
+        """
         class Ended(BaseException): pass
         @pytest.fixture(scope="session")
         def below(): raise Ended("below")
         @pytest.fixture(scope="module")
         def shared(request): return request.getfixturevalue("below")
-    """,
+    """
+    ),
 }
-if pytest.version_tuple >= (9,):  # before, pytest warns of an asynchronous fixture, and the test passes
+# Before, pytest warns of an asynchronous fixture, and the test passes
+if pytest.version_tuple >= (9,):
     UNKEPT["async"] = """
         @pytest.fixture(scope="module")
         async def shared(): yield
     """
 
 
-@pytest.mark.parametrize("conftest", ["", "def pytest_runtest_setup(): pass"], ids=["at once", "after a rehearsal"])
+@pytest.mark.parametrize(
+    "conftest", ["", "def pytest_runtest_setup(): pass"], ids=["at once", "after a rehearsal"]
+)
 @pytest.mark.parametrize("source", UNKEPT.values(), ids=UNKEPT.keys())
-def test_a_failure_of_a_wider_fixture_that_pytest_does_not_keep_is_said_as_in_a_plain_run(pytester, isolated, source, conftest):
-    """The test in whose process it is met says the first one: a second set-up of the same fixture fails otherwise, or does not."""
+def test_a_failure_of_a_wider_fixture_that_pytest_does_not_keep_is_said_as_in_a_plain_run(
+    pytester, isolated, source, conftest
+):
+    """The test in whose process it is met says the first one: a second set-up of the same fixture
+    fails otherwise, or does not.
+    """
     pytester.makeconftest(conftest)
-    pytester.makepyfile("import pytest" + textwrap.dedent(source) + "def test_first(shared): pass\ndef test_second(shared): pass\n")
+    pytester.makepyfile(
+        "import pytest"
+        + textwrap.dedent(source)
+        + "def test_first(shared): pass\ndef test_second(shared): pass\n"
+    )
     said = []
     for option in ("--isolate-off", "--isolate-all"):
         isolated(option, f"--junitxml={pytester.path / 'junit.xml'}").assert_outcomes(errors=2)
-        said.append([(error.get("message"), error.text) for error in ET.parse("junit.xml").getroot().iter("error")])
-    (plain, (plain_after, _)), (ours, (ours_after, _)) = said  # what pytest itself raises then has addresses in its text
+        said.append(
+            [
+                (error.get("message"), error.text)
+                for error in ET.parse("junit.xml").getroot().iter("error")
+            ]
+        )
+    # What pytest itself raises then has addresses in its text
+    (plain, (plain_after, _)), (ours, (ours_after, _)) = said
     assert ours == plain
     assert ours_after == plain_after
 
@@ -332,7 +390,9 @@ def own(request):
 
 @pytest.fixture
 def asked(pytester, isolated):
-    """What was noted on the machine in a run of tests that ask for a shared fixture while they run."""
+    """What was noted on the machine in a run of tests that ask for a shared fixture
+    while they run.
+    """
 
     def run(tests: str, *args: str, **outcomes: int) -> list[str]:
         pytester.makepyfile(test_asked=ASKED + textwrap.dedent(tests))
@@ -344,7 +404,10 @@ def asked(pytester, isolated):
 
 
 def test_a_shared_fixture_that_tests_ask_for_is_set_up_once_in_pytest(asked):
-    """By a fixture of the test's own or by its body, which begins anew; later tests find it. Nothing that was done until then is seen."""
+    """By a fixture of the test's own or by its body, which begins anew; later tests find it.
+
+    Nothing that was done until then is seen.
+    """
     tests = """
         DONE = []
         def test_own(own): assert own == [PYTEST]
@@ -363,12 +426,19 @@ def test_a_shared_fixture_that_tests_ask_for_is_set_up_once_in_pytest(asked):
         """
     assert asked(tests, passed=7) == ["set up in pytest", "tear down in pytest"]
     alone = tests[: tests.index("def test_given")]
-    assert asked(alone, "-k", "body", passed=1, deselected=1) == ["set up in pytest", "tear down in pytest"]
+    assert asked(alone, "-k", "body", passed=1, deselected=1) == [
+        "set up in pytest",
+        "tear down in pytest",
+    ]
 
 
-@pytest.mark.parametrize("how", ["net='host'", "fs='host'", "bind=[str(NOTED)]", "scope='class'", "fixtures='fresh'"])
+@pytest.mark.parametrize(
+    "how", ["net='host'", "fs='host'", "bind=[str(NOTED)]", "scope='class'", "fixtures='fresh'"]
+)
 def test_a_test_without_walls_begins_only_once(asked, how):
-    """What it did until it asked for a shared fixture would be done twice: that is set up inside then."""
+    """What it did until it asked for a shared fixture would be done twice: that is set up inside
+    then.
+    """
     tests = f"""
         @isolate({how})
         class TestIt:
@@ -379,7 +449,8 @@ def test_a_test_without_walls_begins_only_once(asked, how):
         """
     noted = asked(tests, passed=2)
     assert not [line for line in noted if line.endswith("in pytest")]
-    assert noted.count("body inside") == how.startswith("bind")  # else what is written to /tmp is private
+    # Else what is written to /tmp is private
+    assert noted.count("body inside") == how.startswith("bind")
 
 
 def test_tests_in_flight_have_what_they_ask_for_inside(asked):
@@ -392,7 +463,9 @@ def test_tests_in_flight_have_what_they_ask_for_inside(asked):
 
 
 def test_a_test_that_begins_anew_for_ever_is_ended(asked):
-    """Whatever its process says that it needs: as often as there may be fixtures, and what is none of those it can have does nothing."""
+    """Whatever its process says that it needs: as often as there may be fixtures, and what is none
+    of those it can have does nothing.
+    """
     tests = """
         @pytest.fixture
         def narrow(): note("narrow")

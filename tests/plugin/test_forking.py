@@ -1,4 +1,6 @@
-"""What a test finds that is a fork of a pytest which has used this and that of the standard library."""
+"""What a test finds that is a fork of a pytest which has used this and that of the standard
+library.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ def test_names():
 
 @pytest.mark.filterwarnings("ignore")
 def test_forkserver_and_resource_tracker_of_pytest_stay_its_own(pytester, isolated):
-    """What a test starts by them starts inside; what it registers is not unlinked, or complained of, outside."""
+    """What a test starts by them starts inside; what it registers is not unlinked, or complained
+    of, outside.
+    """
     pytester.makeconftest(WARMED)
     pytester.makepyfile(WARMED_TESTS)
     result = isolated("--isolate-all", "-s", "--isolate-leaks=ignore")
@@ -108,7 +112,9 @@ def test_own():
 
 
 def test_work_for_a_pool_of_pytest_is_refused_where_nobody_would_do_it(pytester, isolated):
-    """Its threads are not in the copy: a test would wait for them, without a ``timeout`` for ever."""
+    """Its threads are not in the copy: a test would wait for them, without a
+    ``timeout`` for ever.
+    """
     pytester.makeconftest(POOLS)
     pytester.makepyfile(POOLS_TESTS)
     isolated("--isolate-all").assert_outcomes(passed=6)
@@ -132,7 +138,10 @@ def test_a_module_that_a_thread_was_importing_can_be_imported(pytester, isolated
     """The thread is not in the copy, nor will it ever be done: the module is imported anew."""
     pytester.makeconftest(HALF_IMPORTED)
     pytester.makepyfile(
-        halfway="import conftest\nif not conftest.started.is_set():\n    conftest.started.set()\n    conftest.go.wait()\nvalue = 1",
+        halfway=(
+            "import conftest\nif not conftest.started.is_set():\n    conftest.started.set()\n   "
+            " conftest.go.wait()\nvalue = 1"
+        ),
         test_it="def test_it():\n    import halfway\n    assert halfway.value == 1",
     )
     isolated("--isolate-all").assert_outcomes(passed=1)
@@ -177,9 +186,14 @@ assert region() == 2
 
 
 def test_a_parallel_region_of_openmp_ends_in_a_test(pytester, isolated):
-    """GNU's keeps its threads for the next region, and a copy of pytest would wait for those that it has not."""
+    """GNU's keeps its threads for the next region, and a copy of pytest would wait for those that
+    it has not.
+    """
     if ctypes.util.find_library("gomp") is None:
         pytest.skip("needs GNU's OpenMP, libgomp.so.1")
     pytester.makeconftest(REGIONS)
-    pytester.makepyfile("import conftest\ndef test_it(): assert conftest.region() == 2\ndef test_next(): assert conftest.region() == 2")
+    pytester.makepyfile(
+        "import conftest\ndef test_it(): assert conftest.region() == 2\ndef test_next(): assert"
+        " conftest.region() == 2"
+    )
     isolated("--isolate-all", "--isolate-timeout=5s").assert_outcomes(passed=2)

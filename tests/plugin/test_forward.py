@@ -1,4 +1,6 @@
-"""Servers that shared fixtures started answer isolated tests at their own address, and nothing else of the machine does."""
+"""Servers that shared fixtures started answer isolated tests at their own address, and nothing else
+of the machine does.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from running import Started
 
 pytestmark = pytest.mark.kernel
 
-#: A server that says hello, then back what it hears until it hears no more: with a host and a port, a path or @NAME.
+#: A server that says hello, then back what it hears until it hears no more: with a host and a port,
+#: a path or @NAME.
 SERVE = """
 import os, socket, socketserver, sys
 
@@ -145,7 +148,9 @@ def test_relative(relative): assert talk("below") == talk(os.path.abspath("below
 def test_unix_sockets_answer_at_their_paths(project, isolated, fs):
     """Also through links, and whatever the file system is."""
     project(UNIX)
-    isolated("--isolate-all", f"--isolate-fs={fs}", "--isolate-timeout=20").assert_outcomes(passed=9)
+    isolated("--isolate-all", f"--isolate-fs={fs}", "--isolate-timeout=20").assert_outcomes(
+        passed=9
+    )
 
 
 UDP = """
@@ -181,7 +186,9 @@ def test_talk(place, connected):
 
 
 def test_datagrams_are_answered_from_the_address_they_were_sent_to(project, isolated):
-    """With a socket that is connected and one that is not, also where the server waits at every address."""
+    """With a socket that is connected and one that is not, also where the server waits at every
+    address.
+    """
     project(UDP)
     isolated("--isolate-all", "--isolate-timeout=20").assert_outcomes(passed=10)
 
@@ -247,8 +254,12 @@ def test_others_are_reached_where_they_are_named(pytester, project):
     pytester.makepyfile(within=WITHIN)
     hosts = pytester.path / "hosts"
     hosts.write_text("127.0.0.1 localhost\n192.0.2.7 named.invalid\n")
-    script = f'mount --bind {hosts} /etc/hosts && ip link set lo up && ip address add 192.0.2.7/32 dev lo && exec "$@"'
-    command = ["unshare", "--net", "--mount", "sh", "-c", script, "sh", sys.executable, "within.py", sys.executable, "-m", "pytest",
+    script = (
+        f"mount --bind {hosts} /etc/hosts && ip link set lo up && ip address add 192.0.2.7/32 dev"
+        ' lo && exec "$@"'
+    )
+    command = ["unshare", "--net", "--mount", "sh", "-c", script, "sh", sys.executable, "within.py",
+               sys.executable, "-m", "pytest",
                "-p", "isolate", "-p", "no:cacheprovider", "--isolate-timeout=20"]  # fmt: skip
     pytester.run(*command, timeout=60).assert_outcomes(passed=7)
 
@@ -277,16 +288,24 @@ def test_runs(): pass
     result = isolated()
     result.assert_outcomes(errors=7, passed=1)
     for name, said in (
-        ("port", "nobody listens at port 1 of this machine"), ("host", "nobody listens at port 1 of localhost on this machine"),
-        ("udp", "nobody listens at UDP port 1 of this machine"), ("name", "this machine knows no host 'no.such.host.invalid': *"),
-        ("path", "there is no socket /no/such on this machine: No such file or directory"), ("no_socket", "/etc/passwd is no socket"),
+        ("port", "nobody listens at port 1 of this machine"),
+        ("host", "nobody listens at port 1 of localhost on this machine"),
+        ("udp", "nobody listens at UDP port 1 of this machine"),
+        ("name", "this machine knows no host 'no.such.host.invalid': *"),
+        ("path", "there is no socket /no/such on this machine: No such file or directory"),
+        ("no_socket", "/etc/passwd is no socket"),
         ("abstract", "nobody listens at the abstract socket @no such"),
     ):  # fmt: skip
-        result.stdout.fnmatch_lines_random(f"isolate: forward=[[]'*'] (by @isolate on function *::test_{name}): {said}")
+        result.stdout.fnmatch_lines_random(
+            f"isolate: forward=[[]'*'] (by @isolate on function *::test_{name}): {said}"
+        )
 
 
 def test_a_port_that_a_test_binds_itself_is_its_own(project, isolated):
-    """TCP and UDP; the server answers the next test. As the test's own, its sub-processes reach it too."""
+    """TCP and UDP; the server answers the next test.
+
+    As the test's own, its sub-processes reach it too.
+    """
     project("""
 import socket
 @pytest.fixture(scope="session")
@@ -371,13 +390,17 @@ def test_redis(redis, by):
 @pytest.mark.dear
 @pytest.mark.needs("databases")
 def test_postgresql_and_redis_of_session_fixtures_answer_their_own_clients(project, isolated):
-    """By TCP and by Unix socket; one started by pg_ctl, which leaves pytest, as another user where pytest is root."""
+    """By TCP and by Unix socket; one started by pg_ctl, which leaves pytest, as another user where
+    pytest is root.
+    """
     project(DATABASES)
     isolated("--isolate-all", "--isolate-timeout=30").assert_outcomes(passed=6)
 
 
 def test_the_report_tells_which_server_a_test_used(project, isolated, pytester):
-    """Its place, who it is, the fixture, connections and bytes; tests of one sandbox have each their own; a failing one's section too."""
+    """Its place, who it is, the fixture, connections and bytes; tests of one sandbox have each
+    their own; a failing one's section too.
+    """
     project("""
 @pytest.fixture(scope="session")
 def place(): yield from in_process("process", "127.0.0.1")
@@ -392,24 +415,36 @@ def test_fails(place):
 def test_does_not(place): pass
 """)
     for scope in ("function", "module"):
-        result = isolated("--isolate-all", "--isolate-report=report.json", f"--isolate-scope={scope}")
+        result = isolated(
+            "--isolate-all", "--isolate-report=report.json", f"--isolate-scope={scope}"
+        )
         result.assert_outcomes(passed=2, failed=1)
         tests = json.loads((pytester.path / "report.json").read_text())["tests"]
         used, failed, not_used = (test["network"]["servers"] for test in tests)
         server = next(each for each in used if each["kind"] == "tcp")
-        assert (server["fixture"], server["connections"], server["sent_bytes"], server["received_bytes"]) == ("place", 2, 3, 13)
+        assert (
+            server["fixture"],
+            server["connections"],
+            server["sent_bytes"],
+            server["received_bytes"],
+        ) == ("place", 2, 3, 13)
         assert "python" in server["process"]
         path = next(each for each in used if each["kind"] == "unix")
         assert (path["fixture"], path["connections"]) == ("path", None)
         assert [each["connections"] for each in failed if each["kind"] == "tcp"] == [1]
         assert [each["connections"] for each in not_used if each["kind"] == "tcp"] == [0]
         result.stdout.fnmatch_lines(
-            "server: 127.0.0.1:* of process * (python*), started by the fixture 'place': 1 connection, 0 B to it, 5 B back"
+            "server: 127.0.0.1:* of process * (python*), started by the fixture 'place': 1"
+            " connection, 0 B to it, 5 B back"
         )
 
 
-def test_a_refused_connection_names_who_has_the_port_and_what_to_write(project, isolated, monkeypatch):
-    """For Python, for what a library or a sub-process said, for Unix sockets, and for a client that tries until its time is over."""
+def test_a_refused_connection_names_who_has_the_port_and_what_to_write(
+    project, isolated, monkeypatch
+):
+    """For Python, for what a library or a sub-process said, for Unix sockets, and for a client that
+    tries until its time is over.
+    """
     directory = tempfile.mkdtemp()
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as unix:
         unix.bind(f"{directory}/socket")
@@ -441,15 +476,39 @@ def place(): yield from in_thread(("127.0.0.1", 0))
     name = Path(f"/proc/{os.getpid()}/comm").read_text().strip()
     lines = [line for line in result.outlines if line.startswith("network: ")]
     here = f"process {os.getpid()} ({name})"
-    has_port = f"network: a connection to port {port} of localhost was refused: {here} has it on the machine, and a sandbox has a localhost"
+    has_port = (
+        f"network: a connection to port {port} of localhost was refused: {here} has it on the"
+        " machine, and a sandbox has a localhost"
+    )
     has_path = (
-        f'network: at the socket {directory}/socket {here} listens on the machine; forward=["{directory}/socket"] reaches that server'
+        f"network: at the socket {directory}/socket {here} listens on the machine;"
+        f' forward=["{directory}/socket"] reaches that server'
     )
     assert [line[: len(has_port)] for line in lines].count(has_port) == 4
-    assert f"forward=[{port}] reaches that server, net='host' shares the machine's network" in lines[0]
+    assert (
+        f"forward=[{port}] reaches that server, net='host' shares the machine's network" in lines[0]
+    )
     assert lines.count(has_path) == 2
-    assert len([line for line in lines if "port 1 of localhost was refused: nobody listens there" in line]) == 1
-    assert len([line for line in lines if "pytest itself, by the shared fixture 'place', has it on the machine" in line]) == 1
+    assert (
+        len(
+            [
+                line
+                for line in lines
+                if "port 1 of localhost was refused: nobody listens there" in line
+            ]
+        )
+        == 1
+    )
+    assert (
+        len(
+            [
+                line
+                for line in lines
+                if "pytest itself, by the shared fixture 'place', has it on the machine" in line
+            ]
+        )
+        == 1
+    )
     shutil.rmtree(directory)
 
 
@@ -482,9 +541,13 @@ def test_refused(place):
         isolated("--isolate-all").assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize("options", [["--isolate-forward=none"], ["--isolate-fixtures=fresh"]], ids=str)
+@pytest.mark.parametrize(
+    "options", [["--isolate-forward=none"], ["--isolate-fixtures=fresh"]], ids=str
+)
 def test_servers_that_nobody_asked_for_do_not_answer(project, isolated, options):
-    """With ``None`` none does; fixtures that are set up fresh have their own, and the shared ones' ports are free for them."""
+    """With ``None`` none does; fixtures that are set up fresh have their own, and the shared ones'
+    ports are free for them.
+    """
     project("""
 @pytest.fixture(scope="session", autouse=True)
 def place():
@@ -500,7 +563,10 @@ def test_it(place):
 
 
 def test_none_and_fresh_by_the_marker(project, isolated):
-    """The marker's None is a value: it does not take the keyword back to its default. A fixture named as fresh has its port to itself."""
+    """The marker's None is a value: it does not take the keyword back to its default.
+
+    A fixture named as fresh has its port to itself.
+    """
     project("""
 from pytest_isolate import isolate
 @pytest.fixture(scope="session")
@@ -520,7 +586,9 @@ def test_again(place): assert talk(place) == b"hello"
 
 
 def test_servers_come_and_go_with_their_fixtures(project, isolated):
-    """One of a class answers the class's tests and is refused behind it; one that begins late answers from then on."""
+    """One of a class answers the class's tests and is refused behind it; one that begins late
+    answers from then on.
+    """
     project("""
 class TestClass:
     @pytest.fixture(scope="class")
@@ -550,7 +618,9 @@ def test_late(begun): assert talk(("127.0.0.1", 18083)) == b"hello"
 
 
 def test_a_rehearsal_tears_down_nothing_of_pytests(project, isolated):
-    """A hook for set-ups makes the first child a rehearsal: it comes to the fixture of another parameter, and pytest tears that down."""
+    """A hook for set-ups makes the first child a rehearsal: it comes to the fixture of another
+    parameter, and pytest tears that down.
+    """
     project(
         """
 @pytest.fixture(scope="session", params=[1, 2])
@@ -612,12 +682,16 @@ def test_resets(place):
 
 @pytest.mark.dear
 def test_floods_half_closes_and_resets_are_carried_and_hold_nobody_up(project, isolated):
-    """What one test does with its connections is no other's trouble; every byte comes, in both directions."""
+    """What one test does with its connections is no other's trouble; every byte comes, in both
+    directions.
+    """
     project(FLOODS)
     isolated("--isolate-all", "--isolate-timeout=60").assert_outcomes(passed=6)
 
 
-@pytest.mark.parametrize("options", [["--isolate-jobs=3"], ["-n2"], ["--isolate-scope=module"]], ids=str)
+@pytest.mark.parametrize(
+    "options", [["--isolate-jobs=3"], ["-n2"], ["--isolate-scope=module"]], ids=str
+)
 def test_with_several_in_flight_under_xdist_and_in_one_sandbox(project, isolated, options):
     """All of them reach the servers."""
     project("""

@@ -1,4 +1,6 @@
-"""What a long run holds at its end: of each test what its reports need, and no garbage that a plain run would have collected."""
+"""What a long run holds at its end: of each test what its reports need, and no garbage that a plain
+run would have collected.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_of_a_test_that_was_reported_its_entry_stays(pytester, isolated, jobs):
-    """An entry has its violations, and these no traceback: its frames would hold the test, the sandbox and all that was read of it."""
+    """An entry has its violations, and these no traceback: its frames would hold the test, the
+    sandbox and all that was read of it.
+    """
     pytester.makeconftest(STAYS)
     pytester.makepyfile("""
         import os, pytest
@@ -40,7 +44,9 @@ def test_of_a_test_that_was_reported_its_entry_stays(pytester, isolated, jobs):
 
 
 def test_the_garbage_collector_of_pytest_goes_on_as_it_was(pytester, isolated):
-    """Its counts are not reset by a fork, or it would never come to its older generations; and what a project froze stays frozen."""
+    """Its counts are not reset by a fork, or it would never come to its older generations; and what
+    a project froze stays frozen.
+    """
     pytester.makeconftest("""
         import gc, pytest
         gc.disable()

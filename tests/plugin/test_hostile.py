@@ -1,4 +1,6 @@
-"""Tests that break what they can reach: each has one right verdict, and the test after it passes."""
+"""Tests that break what they can reach: each has one right verdict, and the test after
+it passes.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,16 @@ pytestmark = pytest.mark.kernel
 ROOT = os.geteuid() == 0
 #: Name -> what the test does, and the one right outcome and verdict.
 CASES = {
-    # what a test replaces and does not put back is its own copy: it passes, as it would in a plain run that put it back
+    # what a test replaces and does not put back is its own copy: it passes, as it would in a plain
+    # run that put it back
     "fork": ("os.fork = None", "passed", "ok"),
     "exit": ("os._exit = lambda status: None", "passed", "ok"),
     "write": ("os.write = None", "passed", "ok"),
     "getpid": ("os.getpid = lambda: 1", "passed", "ok"),
     "stdout": ("sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = 5", "passed", "ok"),
     "no-stdout": ("del sys.stdout, sys.__stdout__", "passed", "ok"),
-    "json": ("import json; json.dumps = json.JSONEncoder = None; sys.modules['json'] = None", "passed", "ok"),
+    "json": ("import json; json.dumps = json.JSONEncoder = None; sys.modules['json'] = None",
+             "passed", "ok"),
     "clock": ("time.monotonic = time.time = time.perf_counter = None", "passed", "ok"),
     "looks": ("os.fstatvfs = os.pread = os.close = os.dup = None", "passed", "ok"),
     "environment": ("os.environ.clear()", "passed", "ok"),
@@ -35,7 +39,8 @@ CASES = {
     "execs": ("os.execv('/bin/true', ['true'])", "failed", "crash"),
     "execs-sleep": ("os.execv('/bin/sleep', ['sleep', '98765'])", "failed", "timeout"),
     "kills-itself": ("os.kill(os.getpid(), 9)", "failed", "crash"),
-    "kills-its-parent": ("os.kill(os.getppid(), 9)", "passed", "ok"),  # the first process of a namespace, whom nobody in it kills
+    # The first process of a namespace, whom nobody in it kills
+    "kills-its-parent": ("os.kill(os.getppid(), 9)", "passed", "ok"),
     "kills-pid-1": ("[os.kill(1, number) for number in (9, 15, 19, 11, 2)]", "passed", "ok"),
     "kills-all": ("sleeper(); os.kill(-1, 9)", "passed", "ok"),
     "stops": ("os.kill(os.getpid(), signal.SIGSTOP)", "failed", "timeout"),
@@ -43,11 +48,13 @@ CASES = {
     # its processes
     "daemons": ("os.fork() or (os.setsid(), os.fork() or os.execv('/bin/sleep', ['sleep', '98765']), os._exit(0)); os.wait()",
                 "error", "violation"),
-    "orphans": ("subprocess.run('for i in $(seq 2000); do sleep 98765 & done', shell=True)", "error", "violation"),
+    "orphans": ("subprocess.run('for i in $(seq 2000); do sleep 98765 & done', shell=True)",
+                "error", "violation"),
     # its limits
     "files": ("[open('/dev/null') for _ in range(10_000)]", "failed", "violation"),
     "disk": ("open('fill', 'wb').write(bytes(32 << 20))", "failed", "violation"),
-    "deep": ("sys.setrecursionlimit(200_000); f = lambda n: n and f(n - 1); f(100_000)", "passed", "ok"),
+    "deep": ("sys.setrecursionlimit(200_000); f = lambda n: n and f(n - 1); f(100_000)", "passed",
+             "ok"),
     # its file system
     "deletes": ("[shutil.rmtree(path, ignore_errors=True) for path in ('/etc', '/home', '/var', '/opt', '/srv', os.getcwd())]",
                 "passed", "ok"),
@@ -66,7 +73,8 @@ CASES = {
                    "error" if ROOT else "passed", "violation" if ROOT else "ok"),
     "chroot": ("os.chroot('/tmp')" if ROOT else "pass", "passed", "ok"),
 }  # fmt: skip
-if sys.version_info < (3, 11):  # where a call of Python's is a call of C's: the stack of the process ends first
+# Where a call of Python's is a call of C's: the stack of the process ends first
+if sys.version_info < (3, 11):
     CASES["deep"] = (CASES["deep"][0], "failed", "crash")
 LIMITS = {
     "files": "files=64, ",
@@ -85,7 +93,9 @@ def sleeper(): subprocess.Popen(["sleep", "98765"])
 
 
 def test_each_has_its_verdict_and_the_next_test_passes(pytester, isolated, canary):
-    """One run of all of them, each followed by a test that writes, forks, prints and has a child."""
+    """One run of all of them, each followed by a test that writes, forks, prints and
+    has a child.
+    """
     source = HEAD
     for number, (name, (body, _, _)) in enumerate(CASES.items()):
         source += f"""
@@ -101,11 +111,19 @@ def test_after_{number}(tmp_path, capfd):
 """
     pytester.makepyfile(test_it=source)
     result = isolated("--isolate-report=report.json", "-rA")
-    tests = {each["nodeid"].partition("::")[2]: each for each in json.loads((pytester.path / "report.json").read_text())["tests"]}
+    tests = {
+        each["nodeid"].partition("::")[2]: each
+        for each in json.loads((pytester.path / "report.json").read_text())["tests"]
+    }
     assert len(tests) == 2 * len(CASES), result.stdout.str()[-3000:]
-    found = {name: (tests[f"test_{number}"]["outcome"], tests[f"test_{number}"]["verdict"]) for number, name in enumerate(CASES)}
+    found = {
+        name: (tests[f"test_{number}"]["outcome"], tests[f"test_{number}"]["verdict"])
+        for number, name in enumerate(CASES)
+    }
     after = {name: tests[f"test_after_{number}"]["verdict"] for number, name in enumerate(CASES)}
-    assert found == {name: (outcome, verdict) for name, (_, outcome, verdict) in CASES.items()}, result.stdout.str()
+    assert found == {name: (outcome, verdict) for name, (_, outcome, verdict) in CASES.items()}, (
+        result.stdout.str()
+    )
     assert after == dict.fromkeys(CASES, "ok")
     assert {each["outcome"] for name, each in tests.items() if "after" in name} == {"passed"}
     assert (canary / "file").read_text() == "untouched"
@@ -114,7 +132,9 @@ def test_after_{number}(tmp_path, capfd):
 
 @pytest.mark.parametrize("keywords", ["", "profile='strict'"])
 def test_a_test_that_writes_to_all_its_descriptors_has_run(pytester, isolated, keywords):
-    """Its first word came at once with the noise: it is a crash of its call, which xfail covers, and no sandbox that broke."""
+    """Its first word came at once with the noise: it is a crash of its call, which xfail covers,
+    and no sandbox that broke.
+    """
     pytester.makepyfile(f"""
         import os, pytest
         from pytest_isolate import isolate
@@ -131,5 +151,10 @@ def test_a_test_that_writes_to_all_its_descriptors_has_run(pytester, isolated, k
     result = isolated("--isolate-report=report.json")
     result.assert_outcomes(failed=1, xfailed=1)
     tests = json.loads((pytester.path / "report.json").read_text())["tests"]
-    assert [(test["verdict"], test["violations"][0]["phase"]) for test in tests] == [("crash", "call")] * 2
-    assert "what came over its result pipe cannot be read: a frame says that it has " in tests[0]["violations"][0]["message"]
+    assert [(test["verdict"], test["violations"][0]["phase"]) for test in tests] == [
+        ("crash", "call")
+    ] * 2
+    assert (
+        "what came over its result pipe cannot be read: a frame says that it has "
+        in tests[0]["violations"][0]["message"]
+    )

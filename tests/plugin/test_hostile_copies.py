@@ -1,4 +1,6 @@
-"""What a test leaves for pytest to copy out: pytest, which may be root, writes nowhere else and reads nothing else for it."""
+"""What a test leaves for pytest to copy out: pytest, which may be root, writes nowhere else and
+reads nothing else for it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ pytestmark = pytest.mark.kernel
 @pytest.mark.needs("root", "strict")
 @pytest.mark.parametrize("fs", ["overlay", "readonly", "host"])
 def test_a_link_in_the_place_of_a_directory_above_another_mount(pytester, tmp_path, fs):
-    """Each mount has a layer of its own: what came out of the one above is not to be followed when the one below comes out."""
+    """Each mount has a layer of its own: what came out of the one above is not to be followed when
+    the one below comes out.
+    """
     victim = tmp_path / "victim"
     victim.mkdir()
     project = pytester.path
@@ -36,9 +40,19 @@ def test_a_link_in_the_place_of_a_directory_above_another_mount(pytester, tmp_pa
             finally:
                 assert False
     """)
-    command = [sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider", "--isolate-keep=failed"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "isolate",
+        "-p",
+        "no:cacheprovider",
+        "--isolate-keep=failed",
+    ]
     done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none sub/node_modules && exec "$@"', "sh", *command],
+        ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none sub/node_modules && exec "$@"',
+         "sh", *command],
         cwd=project, stdout=subprocess.PIPE, text=True, check=False, timeout=120,
         env={**os.environ, "TMPDIR": str(project / "tmp/deep/er")},
     )  # fmt: skip
@@ -49,7 +63,9 @@ def test_a_link_in_the_place_of_a_directory_above_another_mount(pytester, tmp_pa
 
 @pytest.mark.needs("root")
 def test_a_file_that_only_root_may_read_is_not_kept_for_a_test_of_another_user(pytester):
-    """A rename in a directory that everybody may write to brings the file into the test's layer, whole."""
+    """A rename in a directory that everybody may write to brings the file into the test's layer,
+    whole.
+    """
     shared = pytester.path / "shared"
     shared.mkdir()
     shared.chmod(0o777)
@@ -69,9 +85,15 @@ def test_a_file_that_only_root_may_read_is_not_kept_for_a_test_of_another_user(p
                 file.write("of the test")
             assert False
     """)
-    result = pytester.runpytest_subprocess("-p", "isolate", "-p", "no:cacheprovider", "--isolate-keep=failed", timeout=120)
+    result = pytester.runpytest_subprocess(
+        "-p", "isolate", "-p", "no:cacheprovider", "--isolate-keep=failed", timeout=120
+    )
     result.assert_outcomes(failed=1)
-    kept = {path.name: path.read_text() for path in (pytester.path / "isolate-artifacts").rglob("*") if path.is_file()}
+    kept = {
+        path.name: path.read_text()
+        for path in (pytester.path / "isolate-artifacts").rglob("*")
+        if path.is_file()
+    }
     assert kept["note"] == "of the test", result.stdout.str()
     assert "very secret" not in kept.values()
 
@@ -88,7 +110,9 @@ def test_a_sparse_file_in_the_cache_costs_neither_memory_nor_disk(pytester):
             directory = cache.mkdir("large")
             os.truncate(os.open(directory / "sparse", os.O_CREAT | os.O_WRONLY), 1 << 30)
     """)
-    result = pytester.runpytest_subprocess("-p", "isolate", "--isolate-all", "--isolate-disk=8M", timeout=120)
+    result = pytester.runpytest_subprocess(
+        "-p", "isolate", "--isolate-all", "--isolate-disk=8M", timeout=120
+    )
     result.assert_outcomes(passed=1)
     look = (pytester.path / ".pytest_cache/d/large/sparse").stat()
     assert look.st_size == 1 << 30

@@ -1,4 +1,6 @@
-"""What pytest reads and says for a test: nothing that the test could not have read, no other test's name, nothing that a terminal obeys."""
+"""What pytest reads and says for a test: nothing that the test could not have read, no other test's
+name, nothing that a terminal obeys.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ def test_a_warning_shows_no_line_that_its_test_could_not_read(pytester, isolated
     secret.write_text("TOKEN = 'very secret'\n")
     secret.chmod(0o600)
     (directory / "open.py").write_text("TOKEN = 'for everybody'\n")
-    (pytester.path / "conftest.py").write_text("def pytest_exception_interact(call): pass\n")  # to which exceptions are shown in pytest
+    # To which exceptions are shown in pytest
+    (pytester.path / "conftest.py").write_text("def pytest_exception_interact(call): pass\n")
     pytester.makepyfile(f"""
         import os, warnings
         from pytest_isolate import isolate
@@ -70,22 +73,34 @@ def test_no_strict_test_says_that_it_is_another_one(pytester, isolated, profile)
     result = isolated(f"--junitxml={pytester.path / 'junit.xml'}", "-o", "junit_family=xunit1")
     result.assert_outcomes(passed=2, warnings=1 if profile else 0)
     root = ET.parse(pytester.path / "junit.xml").getroot()
-    assert [case.get("name") for case in root.iter("testcase")] == (["test_it", "test_other"] if profile else ["test_other", "test_other"])
+    assert [case.get("name") for case in root.iter("testcase")] == (
+        ["test_it", "test_other"] if profile else ["test_other", "test_other"]
+    )
     assert next(root.iter("testcase")).get("assertions") == "REQ-1"
     assert {each.get("value") for each in root.iter("property")} >= {"said"}
-    assert ("the suite's" in {each.get("value") for each in root.iter("property")}) == (profile is None)
+    assert ("the suite's" in {each.get("value") for each in root.iter("property")}) == (
+        profile is None
+    )
     if profile:
-        result.stdout.fnmatch_lines(["*set a property of the whole suite, or which test it is, in JUnit's file*"])
+        result.stdout.fnmatch_lines(
+            ["*set a property of the whole suite, or which test it is, in JUnit's file*"]
+        )
 
 
 def test_a_process_that_is_left_behind_says_nothing_to_the_terminal(pytester, isolated):
-    """A command is what its process says that it is. GitHub obeys lines that begin with two colons, a terminal obeys escapes."""
+    """A command is what its process says that it is.
+
+    GitHub obeys lines that begin with two colons, a terminal obeys escapes.
+    """
     pytester.makepyfile(r"""
         import subprocess
         def test_it():
             subprocess.Popen(["\x1b[31mred\n::error file=a::forged\n", "98765"], executable="/bin/sleep")
     """)
-    for options in ((), ("--isolate-leaks=error", "--isolate-report=report.json", "--isolate-html=page.html")):
+    for options in (
+        (),
+        ("--isolate-leaks=error", "--isolate-report=report.json", "--isolate-html=page.html"),
+    ):
         result = isolated("--isolate-all", "--color=no", *options)
         output = result.stdout.str()
         assert r"\x1b[31mred\n::error file=a::forged" in output, output
@@ -127,6 +142,8 @@ def test_half_a_character_is_not_the_end_of_all_workers(pytester, isolated):
         def test_after(): pass
     """
     )
-    result = isolated("--isolate-all", "-n1", "--isolate-report=report.json", "--junitxml=junit.xml")
+    result = isolated(
+        "--isolate-all", "-n1", "--isolate-report=report.json", "--junitxml=junit.xml"
+    )
     result.assert_outcomes(passed=3, failed=1, warnings=1)
     result.stdout.fnmatch_lines([r"FAILED test_it.py::test_raises - ValueError: \ud800"])

@@ -1,4 +1,6 @@
-"""What is small to a test and large to pytest or the machine: frames that become objects, buffers that nobody counts."""
+"""What is small to a test and large to pytest or the machine: frames that become objects, buffers
+that nobody counts.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def test_what_frames_become(pytester, isolated):
 
 @pytest.mark.needs("memory")
 def test_buffers_of_tcp(pytester, isolated, host):
-    """Cgroup v1 counts them by themselves, and without a limit: a test with 64 MiB had more than a gigabyte there."""
+    """Cgroup v1 counts them by themselves, and without a limit: a test with 64 MiB had more than a
+    gigabyte there.
+    """
     if host.places["memory"].version == 2:
         pytest.skip("cgroup v2 counts them with all other memory")
     pytester.makepyfile("""

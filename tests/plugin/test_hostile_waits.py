@@ -1,4 +1,6 @@
-"""Tests that would have pytest wait for them, or change under its hands what it has open: it waits for nobody and shares nothing."""
+"""Tests that would have pytest wait for them, or change under its hands what it has open: it waits
+for nobody and shares nothing.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,10 @@ STREAMS = {"pipe": "", "file": ">out 2>&1 <test_it.py", "null": "</dev/null >/de
 
 
 def opened(pid: int) -> dict[str, str]:
-    """What the kernel says of each open file of a process: flags and offset. Not of what it looks into now and then, to measure."""
+    """What the kernel says of each open file of a process: flags and offset.
+
+    Not of what it looks into now and then, to measure.
+    """
     found = {}
     for path in Path(f"/proc/{pid}/fdinfo").iterdir():
         try:
@@ -53,10 +58,21 @@ def opened(pid: int) -> dict[str, str]:
 @pytest.mark.parametrize("capture", ["fd", "no"])
 @pytest.mark.parametrize("profile", ["default", "strict"])
 def test_no_open_file_of_pytests_is_a_tests(tmp_path, streams, capture, profile):
-    """Flags and offsets belong to an open file, so whoever shares one can have pytest's own write fail or its read wait."""
+    """Flags and offsets belong to an open file, so whoever shares one can have pytest's own write
+    fail or its read wait.
+    """
     chosen = ["--isolate-profile=strict"] if profile == "strict" else []
     within = ["sh", "-c", f'exec "$@" {STREAMS[streams]}', "sh"]
-    run = Started(tmp_path / "project", FLIPPING, "", f"--capture={capture}", "--log-file=log", "--debug=trace", *chosen, within=within)
+    run = Started(
+        tmp_path / "project",
+        FLIPPING,
+        "",
+        f"--capture={capture}",
+        "--log-file=log",
+        "--debug=trace",
+        *chosen,
+        within=within,
+    )
     os.mkfifo(run.directory / "go")
     os.mkfifo(run.directory / "flipped")
     run.wait_for_test()
@@ -72,7 +88,9 @@ def test_no_open_file_of_pytests_is_a_tests(tmp_path, streams, capture, profile)
 
 @pytest.mark.needs("strict")
 def test_no_strict_test_has_pytests_terminal(tmp_path):
-    """What a terminal does with output and input is a state of it, which whoever has it open can change: stop its output, for one."""
+    """What a terminal does with output and input is a state of it, which whoever has it open can
+    change: stop its output, for one.
+    """
     main, terminal = pty.openpty()
     source = """
 import os
@@ -115,14 +133,26 @@ def test_floods(capfd):
 @pytest.mark.parametrize("capture", ["fd", "sys"])
 def test_what_a_test_says_uncaptured_comes_in_its_place(tmp_path, stdout, profile, capture):
     """Pytest passes it on: behind its own word of the test, before its next, and all of it."""
-    options = ["--log-file=log", f"--capture={capture}", *(["--isolate-profile=strict"] if profile else [])]
-    run = Started(tmp_path / "project", SAYING, "", *options, within=["sh", "-c", f'exec "$@" {stdout}', "sh"])
+    options = [
+        "--log-file=log",
+        f"--capture={capture}",
+        *(["--isolate-profile=strict"] if profile else []),
+    ]
+    run = Started(
+        tmp_path / "project", SAYING, "", *options, within=["sh", "-c", f'exec "$@" {stdout}', "sh"]
+    )
     output = run.end() or (run.directory / "out").read_text()
     found = re.findall(r"test_says\[\d\] |printed \d|stderr \d|written \d|PASSED", output)
-    expected = [word for n in range(6) for word in (f"test_says[{n}] ", f"printed {n}", f"stderr {n}", f"written {n}", "PASSED")]
+    expected = [
+        word
+        for n in range(6)
+        for word in (f"test_says[{n}] ", f"printed {n}", f"stderr {n}", f"written {n}", "PASSED")
+    ]
     assert found == [*expected, "PASSED"], output
     assert f"{'x' * (1 << 20)}\nend of the flood\n" in output
-    assert re.findall(r"logged \d", (run.directory / "log").read_text()) == [f"logged {n}" for n in range(6)]
+    assert re.findall(r"logged \d", (run.directory / "log").read_text()) == [
+        f"logged {n}" for n in range(6)
+    ]
 
 
 def test_a_live_log_comes_in_its_place(pytester, isolated):
@@ -157,7 +187,10 @@ def test_three(): pass
 @pytest.mark.parametrize("profile", [None, "strict"])
 def test_a_test_that_fills_the_pipe_of_commands(pytester, isolated, profile):
     """Pytest tells it of the next test by that pipe, before any clock has begun."""
-    pytester.makepyfile(f"from pytest_isolate import isolate\npytestmark = isolate(scope='module', profile={profile!r})\n{FILLING}")
+    pytester.makepyfile(
+        "from pytest_isolate import isolate\npytestmark = isolate(scope='module',"
+        f" profile={profile!r})\n{FILLING}"
+    )
     isolated().assert_outcomes(passed=3)
 
 
@@ -184,10 +217,14 @@ def test_after(): pass
 @pytest.mark.parametrize("jobs", [(), ("--isolate-jobs=2",)])
 @pytest.mark.parametrize("profile", ["default", "strict"])
 def test_no_test_takes_back_that_it_came_inside(pytester, isolated, profile, jobs):
-    """What lies in a pipe can be read at either end: it looked as if the sandbox had broken, and had 30 seconds in spite of its timeout."""
+    """What lies in a pipe can be read at either end: it looked as if the sandbox had broken, and
+    had 30 seconds in spite of its timeout.
+    """
     pytester.makepyfile(test_it=TAKES_BACK)
     options = () if profile == "default" else (f"--isolate-profile={profile}",)
-    isolated("--isolate-all", "--isolate-timeout=2", "--isolate-report=report.json", *options, *jobs)
+    isolated(
+        "--isolate-all", "--isolate-timeout=2", "--isolate-report=report.json", *options, *jobs
+    )
     tests = json.loads((pytester.path / "report.json").read_text())["tests"]
     assert [test["verdict"] for test in tests] == ["crash"] * 4 + ["timeout", "ok"]
     assert tests[4]["usage"]["wall_seconds"] < 10

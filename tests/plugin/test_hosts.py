@@ -1,4 +1,6 @@
-"""Tests with hosts of their own, in whole runs: what the marker and the fixture give, what is refused, and that nothing stays."""
+"""Tests with hosts of their own, in whole runs: what the marker and the fixture give, what is
+refused, and that nothing stays.
+"""
 
 from __future__ import annotations
 
@@ -102,10 +104,22 @@ def test_what_cannot_be_is_an_error_of_that_test_alone(pytester, isolated):
     result.assert_outcomes(passed=1, errors=5)
     result.stdout.fnmatch_lines_random(
         [
-            "isolate: net=Network('a', 'b', links=[[]Link('a', 'b')[]]) (*::test_clash): 'a' and 'b' both have the address 192.0.2.1",
-            "isolate: net=Network('a') (by @isolate on function *::test_strict): profile='strict' takes away the right by which a test *",
-            "isolate_network: the test has no network of hosts: mark it with @isolate(net=Network('a', 'b'))",
-            "isolate: net=Network('a', 'isolate') (*): 'isolate' is the test's own host name, which stands beside that network; *",
+            (
+                "isolate: net=Network('a', 'b', links=[[]Link('a', 'b')[]]) (*::test_clash): 'a'"
+                " and 'b' both have the address 192.0.2.1"
+            ),
+            (
+                "isolate: net=Network('a') (by @isolate on function *::test_strict):"
+                " profile='strict' takes away the right by which a test *"
+            ),
+            (
+                "isolate_network: the test has no network of hosts: mark it with"
+                " @isolate(net=Network('a', 'b'))"
+            ),
+            (
+                "isolate: net=Network('a', 'isolate') (*): 'isolate' is the test's own host name,"
+                " which stands beside that network; *"
+            ),
             "isolate: net='off' (by @isolate on function *::test_word): it must be True * 'host' *",
         ]
     )
@@ -115,7 +129,9 @@ def test_a_run_that_isolates_nothing_says_so(pytester, isolated):
     pytester.makepyfile(REFUSED)
     result = isolated("--isolate-off", "-k", "others or clash")
     result.assert_outcomes(passed=1, errors=1, deselected=4)
-    result.stdout.fnmatch_lines(["isolate_network: the test has no network of hosts: *; this run has --isolate-off"])
+    result.stdout.fnmatch_lines(
+        ["isolate_network: the test has no network of hosts: *; this run has --isolate-off"]
+    )
 
 
 @pytest.mark.needs("root")
@@ -127,7 +143,14 @@ def test_another_user_of_the_machine_gets_no_right_of_root(pytester, isolated):
     """)
     result = isolated()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["isolate: user='nobody' (*): with net=Network('a') a test has the right to go from host to host *"])
+    result.stdout.fnmatch_lines(
+        [
+            (
+                "isolate: user='nobody' (*): with net=Network('a') a test has the right to go from host"
+                " to host *"
+            )
+        ]
+    )
 
 
 def test_what_the_kernel_lacks_is_a_matter_of_on_missing(pytester, isolated, host):
@@ -153,20 +176,35 @@ def test_what_the_kernel_lacks_is_a_matter_of_on_missing(pytester, isolated, hos
     result.assert_outcomes(skipped=2, errors=1, failed=1, passed=1, warnings=1)
     result.stdout.fnmatch_lines_random(
         [
-            "*cannot isolate net (*::test_error): this kernel has no network emulator (netem), *remedy: sudo modprobe sch_netem *",
-            "*PytestWarning: this machine cannot isolate net (*::test_warn): this kernel has no network emulator (netem), *",
+            (
+                "*cannot isolate net (*::test_error): this kernel has no network emulator (netem),"
+                " *remedy: sudo modprobe sch_netem *"
+            ),
+            (
+                "*PytestWarning: this machine cannot isolate net (*::test_warn): this kernel has no"
+                " network emulator (netem), *"
+            ),
             "E *NetworkUnavailable: this kernel has no network emulator (netem), *",
         ]
     )
 
 
 def test_the_doctor_says_what_there_is_for_networks(isolated, host):
-    """As extras, which the status does not know: one row for hosts, one for the emulator, with the command that helps."""
+    """As extras, which the status does not know: one row for hosts, one for the emulator, with the
+    command that helps.
+    """
     kernel = Kernel((host.uid, host.gid) if host.rootless else None)
     result = isolated("--isolate-doctor")
-    result.stdout.fnmatch_lines(["PASS  hosts: net=Network(...): links, bridges, partitions, *rates, *NAT"])
+    result.stdout.fnmatch_lines(
+        ["PASS  hosts: net=Network(...): links, bridges, partitions, *rates, *NAT"]
+    )
     if kernel.errno("netem"):
-        result.stdout.fnmatch_lines(["NOTE  netem: this kernel has no network emulator (netem), *", "      fix: sudo modprobe sch_netem *"])
+        result.stdout.fnmatch_lines(
+            [
+                "NOTE  netem: this kernel has no network emulator (netem), *",
+                "      fix: sudo modprobe sch_netem *",
+            ]
+        )
     else:
         result.stdout.fnmatch_lines(["PASS  netem: delay, jitter, loss, *"])
     assert result.ret == int(any(line.startswith("FAIL") for line in result.outlines))
@@ -234,9 +272,26 @@ def _packets(file: Path) -> list[tuple[str, bytes]]:
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     directory = tmp_path_factory.mktemp("seen")
     (directory / "test_seen.py").write_text(SEEN)
-    command = [sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider", "--isolate-report=report.json"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "isolate",
+        "-p",
+        "no:cacheprovider",
+        "--isolate-report=report.json",
+    ]
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
-    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command,
+        cwd=directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     tests = json.loads((directory / "report.json").read_text())["tests"]
     return Seen(directory, done.stdout, {test["nodeid"].split("::")[-1]: test for test in tests})
 
@@ -249,19 +304,27 @@ class Seen(NamedTuple):
     tests: dict[str, dict[str, Any]]
 
     def capture(self, name: str) -> Path:
-        return self.directory / "isolate-artifacts" / f"test_seen.py_{name}.capture" / "traffic.pcapng"
+        return (
+            self.directory / "isolate-artifacts" / f"test_seen.py_{name}.capture" / "traffic.pcapng"
+        )
 
 
-@pytest.mark.parametrize(("name", "word"), [("test_fails", b"said by who fails"), ("test_is_killed", b"said by who is killed")])
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("test_fails", b"said by who fails"), ("test_is_killed", b"said by who is killed")],
+)
 def test_a_failing_tests_traffic_is_kept_and_can_be_read(seen, name, word):
-    """At both hosts, in the order of time, whatever the test came to; a test that passes leaves none."""
+    """At both hosts, in the order of time, whatever the test came to; a test that passes leaves
+    none.
+    """
     assert f"capture: {seen.capture(name)}" in seen.output
     at = [where for where, data in _packets(seen.capture(name)) if word in data]
     assert at == ["a:eth0", "b:eth0"]
     assert {each.name for each in (seen.directory / "isolate-artifacts").iterdir()} == {
         f"test_seen.py_{each}.capture" for each in ("test_fails", "test_is_killed")
     }
-    assert {each: seen.tests[each]["outcome"] for each in ("test_fails", "test_is_killed", "test_passes")} == {
+    assert {each: seen.tests[each]["outcome"] for each in ("test_fails", "test_is_killed",
+                                                           "test_passes")} == {
         "test_fails": "failed", "test_is_killed": "failed", "test_passes": "passed",
     }  # fmt: skip
     assert "pytest-isolate-capture" not in seen.output
@@ -270,16 +333,26 @@ def test_a_failing_tests_traffic_is_kept_and_can_be_read(seen, name, word):
 @pytest.mark.needs("tshark")
 def test_tshark_reads_it(seen):
     fields = ["-T", "fields", "-e", "frame.interface_name", "-e", "tcp.payload"]
-    done = subprocess.run(["tshark", "-r", seen.capture("test_fails"), *fields], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["tshark", "-r", seen.capture("test_fails"), *fields],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert f"a:eth0\t{b'said by who fails'.hex()}" in done.stdout.splitlines()
 
 
 def test_links_are_counted_for_each_test(seen):
-    """In the report and in a failing test's section; of tests that share a sandbox, what that one test sent."""
+    """In the report and in a failing test's section; of tests that share a sandbox, what that one
+    test sent.
+    """
     (line,) = {line for line in seen.output.splitlines() if line.startswith("links: ")}
     assert line.startswith("links: a to lan ")
     counts = [
-        {(each["sender"], each["receiver"]): each["packets"] for each in seen.tests[name]["network"]["links"]}
+        {
+            (each["sender"], each["receiver"]): each["packets"]
+            for each in seen.tests[name]["network"]["links"]
+        }
         for name in ("test_one", "test_two")
     ]
     assert 90 <= counts[0]["a", "b"] < 100
@@ -296,7 +369,10 @@ def _namespaces() -> int:
 @pytest.mark.alone
 @pytest.mark.dear
 def test_nothing_is_left_of_networks_killed_ones_among_them(pytester, isolated):
-    """No namespace with a name, no interface, and none that somebody keeps. Seen too with 1,000 networks, which take minutes."""
+    """No namespace with a name, no interface, and none that somebody keeps.
+
+    Seen too with 1,000 networks, which take minutes.
+    """
     pytester.makepyfile("""
         import os, signal
         import pytest
@@ -307,12 +383,16 @@ def test_nothing_is_left_of_networks_killed_ones_among_them(pytester, isolated):
             isolate_network["a"].popen(["sleep", "600"])
             if number % 5 == 0: os.kill(os.getpid(), signal.SIGKILL)
     """)
-    named, before = set(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else set(), _namespaces()
+    named, before = (
+        (set(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else set()),
+        _namespaces(),
+    )
     links = len(os.listdir("/sys/class/net"))
     isolated("-q", "--tb=no", "--isolate-leaks=ignore").assert_outcomes(passed=48, failed=12)
     assert (set(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else set()) == named
     assert len(os.listdir("/sys/class/net")) == links
     until = time.monotonic() + 60
-    while (left := _namespaces() - before) > 20 and time.monotonic() < until:  # the kernel takes them apart one by one, later
+    # The kernel takes them apart one by one, later
+    while (left := _namespaces() - before) > 20 and time.monotonic() < until:
         time.sleep(0.1)
     assert left <= 20, "other tests of the machine may have some"

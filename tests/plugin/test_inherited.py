@@ -1,4 +1,6 @@
-"""What pytest, its conftests and its fixtures have open is open in each test, and what a test writes to it stays in the test."""
+"""What pytest, its conftests and its fixtures have open is open in each test, and what a test
+writes to it stays in the test.
+"""
 
 from __future__ import annotations
 
@@ -98,11 +100,20 @@ USED = """
 """
 
 
-@pytest.mark.parametrize("options", [(), ("--isolate-jobs=2",), ("--isolate-scope=module",), ("--isolate-fixtures=fresh",)])
+@pytest.mark.parametrize(
+    "options",
+    [(), ("--isolate-jobs=2",), ("--isolate-scope=module",), ("--isolate-fixtures=fresh",)],
+)
 def test_what_was_opened_at_import_works_in_each_test(pytester, isolated, options):
-    """Databases, logs, archives, queues and loops go on; neither the next test nor the machine sees a write. Nothing is warned of."""
+    """Databases, logs, archives, queues and loops go on; neither the next test nor the machine sees
+    a write. Nothing is warned of.
+    """
     pytester.makepyfile(opened=OPENED)
-    pytester.makepyfile(USED if "scope" not in str(options) else USED.replace('("turn", range(2))', '("turn", range(1))'))
+    pytester.makepyfile(
+        USED
+        if "scope" not in str(options)
+        else USED.replace('("turn", range(2))', '("turn", range(1))')
+    )
     result = isolated("--isolate-all", *options)
     result.assert_outcomes(passed=9 if "scope" not in str(options) else 5)
     assert (pytester.path / "app.log").read_text() == ""
@@ -111,7 +122,9 @@ def test_what_was_opened_at_import_works_in_each_test(pytester, isolated, option
 
 
 def test_a_shared_database_is_as_the_fixture_left_it(pytester, isolated):
-    """A session fixture's connection: two tests insert, each sees its own row alone, and the fixture sees none when it is torn down."""
+    """A session fixture's connection: two tests insert, each sees its own row alone, and the
+    fixture sees none when it is torn down.
+    """
     pytester.makepyfile("""
         import sqlite3, pytest
         @pytest.fixture(scope="session", params=["delete", "wal"])
@@ -138,11 +151,15 @@ def test_a_shared_database_is_as_the_fixture_left_it(pytester, isolated):
         (),
         ("--isolate-jobs=2",),
         ("--isolate-scope=module",),
-        pytest.param(("--isolate-memory=1G", "--isolate-pids=50"), marks=pytest.mark.needs("memory", "pids")),
+        pytest.param(
+            ("--isolate-memory=1G", "--isolate-pids=50"), marks=pytest.mark.needs("memory", "pids")
+        ),
     ],
 )
 def test_nothing_of_ours_is_among_what_a_test_has_open(pytester, isolated, options):
-    """What stays is what pytest itself has, and what a child needs to report; the builder's channel, other sandboxes and pidfds do not."""
+    """What stays is what pytest itself has, and what a child needs to report; the builder's
+    channel, other sandboxes and pidfds do not.
+    """
     pytester.makepyfile("""
         import os, pytest
         kept = os.open("/dev/null", os.O_RDONLY)
@@ -168,7 +185,9 @@ def test_nothing_of_ours_is_among_what_a_test_has_open(pytester, isolated, optio
 
 
 def test_a_file_too_large_to_copy_is_said_once(pytester, isolated):
-    """It can be read, a write fails, and one warning of the run has its name, its size and the keyword; another test may bind it."""
+    """It can be read, a write fails, and one warning of the run has its name, its size and the
+    keyword; another test may bind it.
+    """
     (pytester.path / "large").touch()
     os.truncate(pytester.path / "large", 100 << 20)
     pytester.makepyfile("""
@@ -188,7 +207,14 @@ def test_a_file_too_large_to_copy_is_said_once(pytester, isolated):
     """)
     result = isolated("--isolate-all")
     result.assert_outcomes(passed=3, warnings=1)
-    result.stdout.fnmatch_lines(["*isolate: */large (100 MiB), which pytest has open for writing, can in tests only be read*bind=*"])
+    result.stdout.fnmatch_lines(
+        [
+            (
+                "*isolate: */large (100 MiB), which pytest has open for writing, can in tests only be"
+                " read*bind=*"
+            )
+        ]
+    )
     assert (pytester.path / "large").read_bytes()[:5] == b"bound"
 
 
@@ -213,8 +239,22 @@ def test_memory_without_a_name_is_shared_and_said_with_its_fixture(pytester, iso
     """)
     result = isolated("--isolate-all")
     result.assert_outcomes(passed=3, warnings=2)
-    result.stdout.fnmatch_lines(["*isolate: /memfd:by_number is shared memory, made by the session-scoped fixture 'by_number', *"])
-    result.stdout.fnmatch_lines(["*isolate: */dev/zero is shared memory, made by the session-scoped fixture 'counter', *fixtures='fresh'*"])
+    result.stdout.fnmatch_lines(
+        [
+            (
+                "*isolate: /memfd:by_number is shared memory, made by the session-scoped fixture"
+                " 'by_number', *"
+            )
+        ]
+    )
+    result.stdout.fnmatch_lines(
+        [
+            (
+                "*isolate: */dev/zero is shared memory, made by the session-scoped fixture 'counter',"
+                " *fixtures='fresh'*"
+            )
+        ]
+    )
 
 
 def test_a_mapping_that_a_hook_makes_between_two_tests_is_the_tests_own(pytester, isolated):
@@ -250,11 +290,21 @@ def test_pytests_own_logs_stay_the_machines(pytester, isolated):
     trace, lines = (pytester.path / "trace.log").read_text(), (pytester.path / "log").read_text()
     for turn in range(3):
         assert lines.count(f"of test {turn}") == 1
-        assert len(re.findall(rf" pytest_pyfunc_call \[hook\]\n +pyfuncitem: <Function test_it\[{turn}\]>", trace)) == 1
+        assert (
+            len(
+                re.findall(
+                    rf" pytest_pyfunc_call \[hook\]\n +pyfuncitem: <Function test_it\[{turn}\]>",
+                    trace,
+                )
+            )
+            == 1
+        )
 
 
 def test_a_redirected_output_is_written_by_all_tests(pytester, monkeypatch):
-    """With pytest's standard streams in a file what tests print with ``-s`` comes one after the other, whoever else has that file open."""
+    """With pytest's standard streams in a file what tests print with ``-s`` comes one after the
+    other, whoever else has that file open.
+    """
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     pytester.makepyfile("""
         import os, pytest
@@ -262,7 +312,17 @@ def test_a_redirected_output_is_written_by_all_tests(pytester, monkeypatch):
         @pytest.mark.parametrize("turn", range(3))
         def test_it(turn): os.write(same, f"said by {turn}\\n".encode())
     """)
-    result = pytester.run("sh", "-c", 'exec "$@" >output 2>&1', "sh", *pytester._getpytestargs(), "-p", "isolate", "--isolate-all", "-s")
+    result = pytester.run(
+        "sh",
+        "-c",
+        'exec "$@" >output 2>&1',
+        "sh",
+        *pytester._getpytestargs(),
+        "-p",
+        "isolate",
+        "--isolate-all",
+        "-s",
+    )
     assert result.ret == 0
     text = (pytester.path / "output").read_text()
     assert [text.count(f"said by {turn}\n") for turn in range(3)] == [1, 1, 1]
@@ -270,7 +330,9 @@ def test_a_redirected_output_is_written_by_all_tests(pytester, monkeypatch):
 
 
 def test_shared_memory_with_a_name_is_the_tests_own(pytester, isolated):
-    """A session fixture's SharedMemory: its buffer and what is attached by its name are one memory, in each test another one."""
+    """A session fixture's SharedMemory: its buffer and what is attached by its name are one memory,
+    in each test another one.
+    """
     pytester.makepyfile("""
         import multiprocessing, pytest
         from multiprocessing import shared_memory
@@ -295,7 +357,9 @@ def test_shared_memory_with_a_name_is_the_tests_own(pytester, isolated):
 
 
 def test_memory_of_a_file_that_was_given_back_is_nobodys(pytester, isolated):
-    """What pytest has at the same address by the next test is not replaced by the file that was shown there."""
+    """What pytest has at the same address by the next test is not replaced by the file that was
+    shown there.
+    """
     pytester.makepyfile("""
         import mmap, pytest
         SIZE = 4 << 20
@@ -315,9 +379,13 @@ def test_memory_of_a_file_that_was_given_back_is_nobodys(pytester, isolated):
     isolated("--isolate-all").assert_outcomes(passed=2)
 
 
-@pytest.mark.parametrize("there", ["os.mkfifo", "lambda path: os.symlink(OTHER, path)"], ids=["fifo", "link"])
+@pytest.mark.parametrize(
+    "there", ["os.mkfifo", "lambda path: os.symlink(OTHER, path)"], ids=["fifo", "link"]
+)
 def test_what_a_test_puts_in_the_place_of_an_open_file_is_not_opened(pytester, isolated, there):
-    """Below a bind, by a directory of another name: nobody waits for a FIFO's other end, and the next test has the file that was open."""
+    """Below a bind, by a directory of another name: nobody waits for a FIFO's other end, and the
+    next test has the file that was open.
+    """
     pytester.makepyfile(f"""
         import os
         from pytest_isolate import isolate
@@ -344,7 +412,9 @@ def test_what_a_test_puts_in_the_place_of_an_open_file_is_not_opened(pytester, i
 
 @pytest.mark.needs("strict")
 def test_shared_memory_of_a_strict_test_is_a_copy(pytester, isolated):
-    """It does not see the machine's /dev/shm, so there is no file to show: what the memory held is its own from then on."""
+    """It does not see the machine's /dev/shm, so there is no file to show: what the memory held is
+    its own from then on.
+    """
     pytester.makepyfile("""
         import pytest
         from multiprocessing import shared_memory
@@ -366,9 +436,13 @@ def test_shared_memory_of_a_strict_test_is_a_copy(pytester, isolated):
 
 
 @pytest.mark.needs("root")
-@pytest.mark.parametrize("profile", ["default", pytest.param("strict", marks=pytest.mark.needs("strict"))])
+@pytest.mark.parametrize(
+    "profile", ["default", pytest.param("strict", marks=pytest.mark.needs("strict"))]
+)
 def test_the_machines_null_device_keeps_its_mode_and_times(pytester, isolated, profile):
-    """Root owns it, and by its name there are its data alone; under strict also by every number that is open."""
+    """Root owns it, and by its name there are its data alone; under strict also by every number
+    that is open.
+    """
     pytester.makepyfile(f"""
         import os
         def test_it():
@@ -392,7 +466,9 @@ def test_the_machines_null_device_keeps_its_mode_and_times(pytester, isolated, p
 
 @pytest.mark.needs("root")
 def test_what_lies_below_a_later_mount_is_no_door_to_the_machine(pytester, monkeypatch):
-    """Its path leads elsewhere: a directory is an empty one, and a file that can be written a copy."""
+    """Its path leads elsewhere: a directory is an empty one, and a file that can be
+    written a copy.
+    """
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     hidden = pytester.mkdir("hidden")
     (hidden / "file").write_text("text")
@@ -407,6 +483,8 @@ def test_what_lies_below_a_later_mount_is_no_door_to_the_machine(pytester, monke
     """)
     script = 'exec 7<hidden 8<>hidden/file; mount -t tmpfs none hidden; exec "$@"'
     command = ("unshare", "-m", "sh", "-c", script, "sh", *pytester._getpytestargs())
-    pytester.run(*command, "-p", "isolate", "-p", "no:cacheprovider", "--isolate-all").assert_outcomes(passed=1)
+    pytester.run(
+        *command, "-p", "isolate", "-p", "no:cacheprovider", "--isolate-all"
+    ).assert_outcomes(passed=1)
     assert [path.name for path in hidden.iterdir()] == ["file"]
     assert (hidden / "file").read_text() == "text"

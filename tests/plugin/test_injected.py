@@ -1,4 +1,6 @@
-"""The kernel refuses one system call of the set-up, by strace's injection: one right verdict, and the tests behind it run."""
+"""The kernel refuses one system call of the set-up, by strace's injection: one right verdict, and
+the tests behind it run.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from running import Started
 
 pytestmark = pytest.mark.kernel
 
-#: In the run's own conftest: strace is on one process, and all that it starts, for one step of the first test and no longer.
+#: In the run's own conftest: strace is on one process, and all that it starts, for one step of the
+#: first test and no longer.
 INJECTING = """
 import contextlib, os, subprocess
 from pytest_isolate._forking import openmp
@@ -57,21 +60,44 @@ def test_after(): assert os.uname().nodename == "isolate"
 """
 
 
-#: Where, call, errno, which one (behind it perhaps a path) -> the error of the first test; None where it passes all the same.
+#: Where, call, errno, which one (behind it perhaps a path) -> the error of the first test; None
+#: where it passes all the same.
 AS_ROOT = {
-    "start openat EMFILE 1": "read /proc/self/mountinfo and the control groups of this machine: too many open files*; remedy: raise*",
-    "start vfork,clone,clone3,fork EAGAIN 1..2": "start the builder process: *[[]EAGAIN]; remedy: raise the limit of processes*",
-    "start pipe2 EMFILE 1": "start the builder process: too many open files in one process [[]EMFILE]; remedy: raise*",
-    "start socketpair EMFILE 1": "open a channel to the builder process: too many open files in one process [[]EMFILE]; remedy: raise*",
+    "start openat EMFILE 1": (
+        "read /proc/self/mountinfo and the control groups of this machine: too many open files*;"
+        " remedy: raise*"
+    ),
+    "start vfork,clone,clone3,fork EAGAIN 1..2": (
+        "start the builder process: *[[]EAGAIN]; remedy: raise the limit of processes*"
+    ),
+    "start pipe2 EMFILE 1": (
+        "start the builder process: too many open files in one process [[]EMFILE]; remedy: raise*"
+    ),
+    "start socketpair EMFILE 1": (
+        "open a channel to the builder process: too many open files in one process [[]EMFILE];"
+        " remedy: raise*"
+    ),
     "start flock ENOLCK 1": "*: lock /*: *[[]ENOLCK]*",
     "start flock EINTR 1": None,
-    "start mkdir,mkdirat ENOSPC 1": "*: make control group /*/pytest-isolate-*: *65,535*[[]ENOSPC]; remedy: see num_cgroups*",
-    "build mkdir,mkdirat ENOSPC 1": "*: make control group /*/pytest-isolate-*/1: *65,535*[[]ENOSPC]; remedy: see num_cgroups*",
-    "build mkdir,mkdirat EAGAIN 1": "make control group /*/pytest-isolate-*/1: *[[]EAGAIN]; remedy: raise cgroup.max.descendants *",
-    "build clone ENOSPC 1": "*: clone into new namespaces: limit exceeded *[[]ENOSPC]; remedy: allow *",
+    "start mkdir,mkdirat ENOSPC 1": (
+        "*: make control group /*/pytest-isolate-*: *65,535*[[]ENOSPC]; remedy: see num_cgroups*"
+    ),
+    "build mkdir,mkdirat ENOSPC 1": (
+        "*: make control group /*/pytest-isolate-*/1: *65,535*[[]ENOSPC]; remedy: see num_cgroups*"
+    ),
+    "build mkdir,mkdirat EAGAIN 1": (
+        "make control group /*/pytest-isolate-*/1: *[[]EAGAIN]; remedy: raise"
+        " cgroup.max.descendants *"
+    ),
+    "build clone ENOSPC 1": (
+        "*: clone into new namespaces: limit exceeded *[[]ENOSPC]; remedy: allow *"
+    ),
     "build clone EINTR 1": "clone into new namespaces: interrupted [[]EINTR]",
     "build openat EMFILE 1": "*: too many open files in one process [[]EMFILE]; remedy: raise*",
-    "build openat EMFILE 1 /proc": "open the private file system at /proc: too many open files in one process [[]EMFILE]; remedy: raise*",
+    "build openat EMFILE 1 /proc": (
+        "open the private file system at /proc: too many open files in one process [[]EMFILE];"
+        " remedy: raise*"
+    ),
     "build sendmsg ENOMEM 1": "send the sandbox's descriptors to pytest: *[[]ENOMEM]",
     "build recvmsg EINTR 1": None,
     "build prctl EPERM 1": "*: prctl(PR_SET_PDEATHSIG) in PID 1: not permitted [[]EPERM]*",
@@ -79,40 +105,64 @@ AS_ROOT = {
     "build mount EINTR 3": "overlay /proc/root: interrupted [[]EINTR]",
     "build mount_setattr ENOMEM 1": "*: *[[]ENOMEM]",
     "build pivot_root EPERM 1": "*: pivot /proc/root: not permitted [[]EPERM]*",
-    "fork pipe2 EMFILE 3": "open the pipes of the test's process: too many open files in one process [[]EMFILE]; remedy: raise*",
+    "fork pipe2 EMFILE 3": (
+        "open the pipes of the test's process: too many open files in one process [[]EMFILE];"
+        " remedy: raise*"
+    ),
     "fork setns EPERM 1": "setns into the sandbox's pid namespace: not permitted [[]EPERM]",
     "fork clone EAGAIN 1": "fork pytest: *[[]EAGAIN]; remedy: raise the limit of processes*",
     "fork setns ENOMEM 2": None,  # back into pytest's own: tried once more
     "fork setns ENOMEM 2..3": "setns back into pytest's own pid namespace: *[[]ENOMEM]",
-    "fork pidfd_open EMFILE 1": "pidfd_open of the test's process: too many open files in one process [[]EMFILE]; remedy: raise*",
+    "fork pidfd_open EMFILE 1": (
+        "pidfd_open of the test's process: too many open files in one process [[]EMFILE]; remedy:"
+        " raise*"
+    ),
     "fork fcntl ENOMEM 6": "map memory for what the test logs: Cannot allocate memory [[]ENOMEM]",
-    "fork fcntl ENOMEM 9+": None,  # pytest's flags, which nobody changed, and a pipe that stays small
-    "fork setsid EPERM 1": "the sandbox broke: setsid in the test's process: not permitted [[]EPERM]",
-    "fork write ENOSPC 1": "the sandbox broke: join the sandbox's control groups: No space left on device [[]ENOSPC]",
+    # pytest's flags, which nobody changed, and a pipe that stays small
+    "fork fcntl ENOMEM 9+": None,
+    "fork setsid EPERM 1": (
+        "the sandbox broke: setsid in the test's process: not permitted [[]EPERM]"
+    ),
+    "fork write ENOSPC 1": (
+        "the sandbox broke: join the sandbox's control groups: No space left on device [[]ENOSPC]"
+    ),
     "fork chdir ENOMEM 1": "the sandbox broke: chdir to *: *[[]ENOMEM]",
-    "fork dup2,dup3 EMFILE 1": "the sandbox broke: put the output files in place: too many open files*",
+    "fork dup2,dup3 EMFILE 1": (
+        "the sandbox broke: put the output files in place: too many open files*"
+    ),
     "fork close_range ENOSYS 1": None,  # one by one, then
 }
 ROOTLESS = {
-    "build clone EUSERS 1": "*: clone into new namespaces: too many nested user namespaces [[]EUSERS]; remedy: allow **",
-    "build mount EPERM 2": "*: mount tmpfs on /proc: not permitted [[]EPERM]; remedy: allow user namespaces*",
+    "build clone EUSERS 1": (
+        "*: clone into new namespaces: too many nested user namespaces [[]EUSERS]; remedy: allow **"
+    ),
+    "build mount EPERM 2": (
+        "*: mount tmpfs on /proc: not permitted [[]EPERM]; remedy: allow user namespaces*"
+    ),
     "fork clone EAGAIN 1": "fork pytest: *[[]EAGAIN]; remedy: raise the limit of processes*",
-    "fork setns EPERM 1": "the sandbox broke: join the sandbox's namespaces: not permitted [[]EPERM]",
+    "fork setns EPERM 1": (
+        "the sandbox broke: join the sandbox's namespaces: not permitted [[]EPERM]"
+    ),
 }
-#: One of each kind, for an ordinary user: in a user namespace, without groups, through the go-between.
+#: One of each kind, for an ordinary user: in a user namespace, without groups, through the
+#: go-between.
 AS_USER = {
     **{
         case: AS_ROOT[case]
         for case in (
-            "start openat EMFILE 1", "start vfork,clone,clone3,fork EAGAIN 1..2", "start pipe2 EMFILE 1", "start socketpair EMFILE 1",
-            "build clone ENOSPC 1", "build clone EINTR 1", "build openat EMFILE 1 /proc", "build sendmsg ENOMEM 1", "build recvmsg EINTR 1",
-            "build prctl EPERM 1", "build mount ENOSPC 1", "build pivot_root EPERM 1", "fork pipe2 EMFILE 3", "fork pidfd_open EMFILE 1",
+            "start openat EMFILE 1", "start vfork,clone,clone3,fork EAGAIN 1..2",
+            "start pipe2 EMFILE 1", "start socketpair EMFILE 1",
+            "build clone ENOSPC 1", "build clone EINTR 1", "build openat EMFILE 1 /proc",
+            "build sendmsg ENOMEM 1", "build recvmsg EINTR 1",
+            "build prctl EPERM 1", "build mount ENOSPC 1", "build pivot_root EPERM 1",
+            "fork pipe2 EMFILE 3", "fork pidfd_open EMFILE 1",
             "fork chdir ENOMEM 1", "fork dup2,dup3 EMFILE 1", "fork close_range ENOSYS 1",
         )
     },
     **ROOTLESS,
     "build mkdir,mkdirat ENOSPC 1": "*[[]ENOSPC]*",
-    "fork setsid EPERM 1": "the sandbox broke: join the sandbox's namespaces: not permitted [[]EPERM]",  # the go-between's
+    # The go-between's
+    "fork setsid EPERM 1": "the sandbox broke: join the sandbox's namespaces: not permitted [[]EPERM]",
     "fork write ENOSPC 1": "the sandbox broke: *: No space left on device [[]ENOSPC]",
 }  # fmt: skip
 WORLDS = {
@@ -121,7 +171,9 @@ WORLDS = {
     " as a user": (AS_USER, ("user", "strace")),
 }
 CASES = [
-    pytest.param(case, said, world == " rootless", marks=pytest.mark.needs(*needed), id=f"{case}{world}")
+    pytest.param(
+        case, said, world == " rootless", marks=pytest.mark.needs(*needed), id=f"{case}{world}"
+    )
     for world, (cases, needed) in WORLDS.items()
     for case, said in cases.items()
 ]
@@ -129,17 +181,27 @@ CASES = [
 
 @pytest.fixture
 def outcome(tmp_path, monkeypatch, host):
-    """Run with one injection and some arguments. Gives outcome and verdict of each test, and what pytest wrote; nothing has stayed."""
+    """Run with one injection and some arguments.
+
+    Gives outcome and verdict of each test, and what pytest wrote; nothing has stayed.
+    """
 
     def run(case: str, *args: str, rootless: bool = False) -> tuple[list[str], str]:
         where, calls, error, which, *paths = case.split()
-        names = ",".join(f"?{name}" for name in calls.split(","))  # not every architecture has each of them
-        options = [f"--trace={names}", f"--inject={names}:error={error}:when={which}", *(f"--trace-path={path}" for path in paths)]
+        # Not every architecture has each of them
+        names = ",".join(f"?{name}" for name in calls.split(","))
+        options = [
+            f"--trace={names}",
+            f"--inject={names}:error={error}:when={which}",
+            *(f"--trace-path={path}" for path in paths),
+        ]
         monkeypatch.setenv("INJECT", " ".join([where, *options]))
         monkeypatch.setenv("INJECT_LOG", str(tmp_path / "strace"))
         monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # they open and fork too
         within = ["unshare", "--user", "--map-root-user"] if rootless else []
-        started = Started(tmp_path / "run", TESTS, INJECTING, "--isolate-report=report.json", *args, within=within)
+        started = Started(
+            tmp_path / "run", TESTS, INJECTING, "--isolate-report=report.json", *args, within=within
+        )
         output = started.end()
         assert "(INJECTED)" in (tmp_path / "strace").read_text(), "it was never called"
         tests = json.loads((tmp_path / "run/report.json").read_text())["tests"]
@@ -148,7 +210,9 @@ def outcome(tmp_path, monkeypatch, host):
         assert "INTERNALERROR" not in output
         assert "itself failed" not in output
         verdicts = [f"{each['outcome']} {each['verdict']}" for each in tests]
-        assert (tmp_path / "run/written").exists() == (verdicts[0] == "passed ok"), "it ran, or did not, whatever was said"
+        assert (tmp_path / "run/written").exists() == (verdicts[0] == "passed ok"), (
+            "it ran, or did not, whatever was said"
+        )
         return verdicts, output
 
     return run
@@ -156,11 +220,16 @@ def outcome(tmp_path, monkeypatch, host):
 
 @pytest.mark.parametrize(("case", "said", "rootless"), CASES)
 def test_a_refused_call_is_one_error_in_words(outcome, case, said, rootless):
-    """Whatever step of the set-up the kernel refuses: an error of the sandbox with its step and what helps, or it is done another way."""
+    """Whatever step of the set-up the kernel refuses: an error of the sandbox with its step and
+    what helps, or it is done another way.
+    """
     verdicts, output = outcome(case, rootless=rootless)
     assert verdicts == ["passed ok" if said is None else "error sandbox_error", "passed ok"], output
     if said is not None:
-        pattern = f"isolate: {'' if said.startswith('the sandbox broke') else 'the sandbox could not be built: '}{said}"
+        pattern = (
+            "isolate:"
+            f" {'' if said.startswith('the sandbox broke') else 'the sandbox could not be built: '}{said}"
+        )
         assert fnmatch.filter(output.splitlines(), pattern), output
 
 
@@ -168,6 +237,8 @@ def test_a_refused_call_is_one_error_in_words(outcome, case, said, rootless):
 @pytest.mark.parametrize("on_missing", ["skip", "warn"])
 @pytest.mark.parametrize("case", ["start pipe2 EMFILE 1", "build clone ENOMEM 1"])
 def test_a_passing_shortage_is_not_a_missing_capability(outcome, case, on_missing):
-    """The machine can isolate; that it could not just now neither skips a test nor lets it run in the open."""
+    """The machine can isolate; that it could not just now neither skips a test nor lets it run in
+    the open.
+    """
     verdicts, output = outcome(case, f"--isolate-on-missing={on_missing}")
     assert verdicts == ["error sandbox_error", "passed ok"], output

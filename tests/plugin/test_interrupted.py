@@ -54,11 +54,20 @@ def test_an_interruption_names_the_line_of_the_test(tmp_path, number, source, li
     output = run.end()
     assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
     said = ": SIGTERM" if number == signal.SIGTERM else ""
-    if source == WAITING and "--isolate-jobs=2" in args:  # on a busy machine the test before may not have come to its end
+    # On a busy machine the test before may not have come to its end
+    if source == WAITING and "--isolate-jobs=2" in args:
         said += r"(: test_it.py::test_wait, and beside it test_it.py::test_before \([^()]*\))?"
-    assert re.search(rf"^E +KeyboardInterrupt{said}$\n\n^test_it.py:{line}: KeyboardInterrupt$", output, re.MULTILINE), output
+    assert re.search(
+        rf"^E +KeyboardInterrupt{said}$\n\n^test_it.py:{line}: KeyboardInterrupt$",
+        output,
+        re.MULTILINE,
+    ), output
     if source in {WAITING, ALONE}:
-        assert re.search(rf"^> +helper\(\)$\n\n^test_it.py:{7 if source == WAITING else 6}: $", output, re.MULTILINE), output
+        assert re.search(
+            rf"^> +helper\(\)$\n\n^test_it.py:{7 if source == WAITING else 6}: $",
+            output,
+            re.MULTILINE,
+        ), output
     assert run.gone_within(2), run.alive()
 
 
@@ -72,20 +81,28 @@ def test_b():
     open("began", "w").write("x"); time.sleep(98765)
 """
     os.mkfifo(tmp_path / "began")
-    run = Started(tmp_path / "run", source.replace('"began"', repr(str(tmp_path / "began"))), "", "--isolate-jobs=2",
+    run = Started(tmp_path / "run", source.replace('"began"', repr(str(tmp_path / "began"))), "",
+                  "--isolate-jobs=2",
                   f"--isolate-bind={tmp_path}")  # fmt: skip
     run.wait_for_test()
     with (tmp_path / "began").open() as began:
         assert began.read() == "x"
     os.kill(run.process.pid, signal.SIGINT)
     output = run.end()
-    said = r"test_it.py:4: KeyboardInterrupt: test_it.py::test_a, and beside it test_it.py::test_b \(\S*test_it.py:6\)"
+    said = (
+        r"test_it.py:4: KeyboardInterrupt: test_it.py::test_a, and beside it test_it.py::test_b"
+        r" \(\S*test_it.py:6\)"
+    )
     assert re.search(said, output), output
 
 
 def test_a_test_that_hears_nothing_holds_up_no_interruption(tmp_path):
     """It blocks every signal: then the line is our own."""
-    run = Started(tmp_path / "run", DEAF, "import time\ndef pytest_keyboard_interrupt(): print('said', time.monotonic(), 'end')")
+    run = Started(
+        tmp_path / "run",
+        DEAF,
+        "import time\ndef pytest_keyboard_interrupt(): print('said', time.monotonic(), 'end')",
+    )
     run.wait_for_test()
     began = time.monotonic()
     os.kill(run.process.pid, signal.SIGINT)
@@ -102,10 +119,15 @@ def test_a_test_that_hears_nothing_keeps_nobody_from_being_heard(tmp_path):
     directory = tmp_path / "run"
     directory.mkdir()
     os.mkfifo(directory / "deaf")
-    source = DEAF.replace("started", "deaf") + ALONE.replace("    helper()", "    open('deaf').read(1); helper()")
+    source = DEAF.replace("started", "deaf") + ALONE.replace(
+        "    helper()", "    open('deaf').read(1); helper()"
+    )
     run = Started(directory, source, _as_ours(BEFORE_THE_FLEET_HAS_IT), "--isolate-jobs=2")
     output = run.end()
-    said = r"test_it.py:9: KeyboardInterrupt: test_it.py::test_wait, and beside it test_it.py::test_deaf \(which does not say where\)$"
+    said = (
+        r"test_it.py:9: KeyboardInterrupt: test_it.py::test_wait, and beside it"
+        r" test_it.py::test_deaf \(which does not say where\)$"
+    )
     assert re.search(said, output, re.MULTILINE), output
     assert run.gone_within(2), run.alive()
 
@@ -142,11 +164,15 @@ def test_a_place_that_a_test_makes_up_is_no_file_to_read(tmp_path):
 
 def test_a_test_that_interrupts_the_run_shows_its_stack(pytester, isolated):
     """As in a plain run, with the frames between the test and the line."""
-    pytester.makepyfile(test_it="def helper():\n    raise KeyboardInterrupt('why')\ndef test_a():\n    helper()\n")
+    pytester.makepyfile(
+        test_it="def helper():\n    raise KeyboardInterrupt('why')\ndef test_a():\n    helper()\n"
+    )
     result = isolated("--isolate-all", "--full-trace")
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert re.search(r"^> +helper\(\)$\n\n^test_it.py:4: $", result.stdout.str(), re.MULTILINE)
-    result.stdout.fnmatch_lines(["E   KeyboardInterrupt: why", "", "test_it.py:2: KeyboardInterrupt*"])
+    result.stdout.fnmatch_lines(
+        ["E   KeyboardInterrupt: why", "", "test_it.py:2: KeyboardInterrupt*"]
+    )
 
 
 AT_THE_FORK = """
@@ -235,14 +261,18 @@ def pytest_runtest_teardown(item):
 
 
 def _as_ours(conftest):
-    return f"import pytest_isolate.plugin as ours\nexec(compile({conftest!r}, ours.__file__, 'exec'))"
+    return (
+        f"import pytest_isolate.plugin as ours\nexec(compile({conftest!r}, ours.__file__, 'exec'))"
+    )
 
 
 def _as_installed(conftest):
     return f"exec(compile({conftest!r}, '/usr/lib/python3/dist-packages/some_plugin.py', 'exec'))"
 
 
-@pytest.mark.parametrize("conftest", [WHILE_ANOTHER_ENDS, BEFORE_THE_FLEET_HAS_IT, WHILE_THE_NEXT_BEGINS])
+@pytest.mark.parametrize(
+    "conftest", [WHILE_ANOTHER_ENDS, BEFORE_THE_FLEET_HAS_IT, WHILE_THE_NEXT_BEGINS]
+)
 def test_an_interruption_between_two_waits_names_the_line_too(tmp_path, conftest):
     """With jobs pytest does something else most of the time, and no line of that says anything."""
     source = WAITING + "def test_next(): pass\n" if conftest == WHILE_THE_NEXT_BEGINS else WAITING
@@ -250,17 +280,25 @@ def test_an_interruption_between_two_waits_names_the_line_too(tmp_path, conftest
     output = run.end()
     assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
     assert re.search(r"^> +helper\(\)$\n\n^test_it.py:7: $", output, re.MULTILINE), output
-    assert re.search(r"^E +KeyboardInterrupt$\n\n^test_it.py:4: KeyboardInterrupt$", output, re.MULTILINE), output
+    assert re.search(
+        r"^E +KeyboardInterrupt$\n\n^test_it.py:4: KeyboardInterrupt$", output, re.MULTILINE
+    ), output
     assert run.gone_within(2), run.alive()
 
 
 @pytest.mark.parametrize(
     "conftest",
-    [_as_ours(HELD_BEFORE_ITS_OWN_LINES), _as_installed(HELD_BEFORE_ITS_OWN_LINES), _as_ours(HELD_UNTIL_IT_IS_ASKED)],
+    [
+        _as_ours(HELD_BEFORE_ITS_OWN_LINES),
+        _as_installed(HELD_BEFORE_ITS_OWN_LINES),
+        _as_ours(HELD_UNTIL_IT_IS_ASKED),
+    ],
     ids=["ours", "plugin", "ends"],
 )
 def test_a_test_that_stands_in_its_own_lines_is_named_first(tmp_path, conftest):
-    """One that is before or behind them comes after it; and nobody is asked twice, when somebody may have ended meanwhile."""
+    """One that is before or behind them comes after it; and nobody is asked twice, when somebody
+    may have ended meanwhile.
+    """
     directory = tmp_path / "run"
     directory.mkdir()
     for fifo in ("held", "gate", "left"):
@@ -275,7 +313,10 @@ def test_a_test_that_stands_in_its_own_lines_is_named_first(tmp_path, conftest):
     os.kill(run.process.pid, signal.SIGINT)
     output = run.end()
     assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
-    said = r"test_it.py:4: KeyboardInterrupt: test_it.py::test_wait, and beside it test_it.py::test_before \(\S*plugin.py:\d\)$"
+    said = (
+        r"test_it.py:4: KeyboardInterrupt: test_it.py::test_wait, and beside it"
+        r" test_it.py::test_before \(\S*plugin.py:\d\)$"
+    )
     assert re.search(said, output, re.MULTILINE), output
     assert run.gone_within(2), run.alive()
 
@@ -290,12 +331,18 @@ def test_before(): pass
 
 def test_a_doctest_stands_in_lines_of_the_project(tmp_path):
     """Though no file has them."""
-    conftest = _as_ours(HELD_BEFORE_ITS_OWN_LINES) + "\ndef pytest_collection_modifyitems(items): items.reverse()\n"
+    conftest = (
+        _as_ours(HELD_BEFORE_ITS_OWN_LINES)
+        + "\ndef pytest_collection_modifyitems(items): items.reverse()\n"
+    )
     run = Started(tmp_path / "run", DOCTEST, conftest, "--isolate-jobs=2", "--doctest-modules")
     run.wait_for_test()
     os.kill(run.process.pid, signal.SIGINT)
     output = run.end()
-    said = "<doctest test_it.wait[0]>:1: KeyboardInterrupt: test_it.py::test_it.wait, and beside it test_it.py::test_before"
+    said = (
+        "<doctest test_it.wait[0]>:1: KeyboardInterrupt: test_it.py::test_it.wait, and beside it"
+        " test_it.py::test_before"
+    )
     assert said in output, output
     assert run.gone_within(2), run.alive()
 
@@ -318,7 +365,10 @@ def is_wanted():
     with open("started") as started: started.read()
     raise KeyboardInterrupt("mine")
 """
-    source = "import conftest, pytest\n@pytest.mark.skipif('conftest.is_wanted()', reason='never')\ndef test_next(): pass\n"
+    source = (
+        "import conftest, pytest\n@pytest.mark.skipif('conftest.is_wanted()', reason='never')\ndef"
+        " test_next(): pass\n"
+    )
     run = Started(tmp_path / "run", WAITING + source, conftest, "--isolate-jobs=2")
     output = run.end()
     assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
@@ -332,7 +382,9 @@ def is_wanted():
     ids=["after", "fork", "fork-jobs"],
 )
 def test_an_interruption_before_pytest_waits_names_the_line_too(tmp_path, conftest, args):
-    """The test runs from its fork on, and pytest has other things to do first; while it forks a signal waits."""
+    """The test runs from its fork on, and pytest has other things to do first; while it forks a
+    signal waits.
+    """
     run = Started(tmp_path / "run", WAITING.replace("def test_before(): pass", ""), conftest, *args)
     output = run.end()
     assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
@@ -350,11 +402,18 @@ os.register_at_fork(before=send, after_in_parent=send)
 
 
 @pytest.mark.parametrize(
-    ("number", "said"), [(signal.SIGINT, "*.py:6: KeyboardInterrupt"), (signal.SIGTERM, "*.py:*: KeyboardInterrupt: SIGTERM")]
+    ("number", "said"),
+    [
+        (signal.SIGINT, "*.py:6: KeyboardInterrupt"),
+        (signal.SIGTERM, "*.py:*: KeyboardInterrupt: SIGTERM"),
+    ],
 )
 def test_an_interruption_while_a_shared_fixture_forks_is_not_lost(pytester, isolated, number, said):
-    """It comes when the fork is over, where the fixture stands: what a handler raises within a hook of a fork is printed and forgotten."""
-    pytester.makeconftest(WHILE_FORKING)  # before the plugin's own hooks: behind them on the way to the fork, before them on the way back
+    """It comes when the fork is over, where the fixture stands: what a handler raises within a hook
+    of a fork is printed and forgotten.
+    """
+    # Before the plugin's own hooks: behind them on the way to the fork, before them on the way back
+    pytester.makeconftest(WHILE_FORKING)
     pytester.makepyfile(f"""
         import conftest, os, pytest
         def test_first(): pass

@@ -1,4 +1,6 @@
-"""``--isolate-jobs``: several tests in flight, told apart by locks and meetings rather than by times."""
+"""``--isolate-jobs``: several tests in flight, told apart by locks and meetings rather than by
+times.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,9 @@ import sys
 
 import pytest
 
-#: ``alone()``: nobody else holds the lock, or it raises; ``meet``: comes back when the test of the other side is there, or never.
-#: Who must not overlap holds the lock a while, for no event says that an overlap will not come: no test passes by it, a fault shows by it.
+#: ``alone()``: nobody else holds the lock, or it raises; ``meet``: comes back when the test of the
+#: other side is there, or never. Who must not overlap holds the lock a while, for no event says
+#: that an overlap will not come: no test passes by it, a fault shows by it.
 HELPERS = """
 import contextlib, fcntl, os, pytest, time
 @contextlib.contextmanager
@@ -44,13 +47,22 @@ def project(pytester):
 @pytest.fixture
 def jobs(isolated, pytester):
     def run(*args: str) -> pytest.RunResult:
-        return isolated("--isolate-all", "--isolate-jobs=2", f"--isolate-bind={pytester.path}", "--isolate-timeout=20", "-v", *args)
+        return isolated(
+            "--isolate-all",
+            "--isolate-jobs=2",
+            f"--isolate-bind={pytester.path}",
+            "--isolate-timeout=20",
+            "-v",
+            *args,
+        )
 
     return run
 
 
 def test_two_tests_are_in_flight_and_reported_in_order(project, jobs, pytester):
-    """They can only pass together; the first to be over waits with its report until it is its turn."""
+    """They can only pass together; the first to be over waits with its report until it
+    is its turn.
+    """
     project("""
 def test_a(): meet(A)
 def test_b(): meet(B)
@@ -59,12 +71,18 @@ def test_c(): pass
     report = pytester.path / "report.json"
     result = jobs(f"--isolate-report={report}")
     result.assert_outcomes(passed=3)
-    result.stdout.fnmatch_lines(["*up to 2 tests at a time*", "*test_a PASSED*", "*test_b PASSED*", "*test_c PASSED*"])
-    assert [test["nodeid"].rpartition("::")[2] for test in json.loads(report.read_text())["tests"]] == ["test_a", "test_b", "test_c"]
+    result.stdout.fnmatch_lines(
+        ["*up to 2 tests at a time*", "*test_a PASSED*", "*test_b PASSED*", "*test_c PASSED*"]
+    )
+    assert [
+        test["nodeid"].rpartition("::")[2] for test in json.loads(report.read_text())["tests"]
+    ] == ["test_a", "test_b", "test_c"]
 
 
 def test_a_class_of_unittest_is_a_barrier_if_it_sets_anything_up(project, jobs):
-    """Pytest makes a class fixture of each; where setUpClass and tearDownClass are unittest's own, tests of two classes fly."""
+    """Pytest makes a class fixture of each; where setUpClass and tearDownClass are unittest's own,
+    tests of two classes fly.
+    """
     project("""
 import unittest
 class TestA(unittest.TestCase):
@@ -143,7 +161,9 @@ def test_c(wide):
 def test_memory_decides_who_may_fly(project, jobs):
     """Two limits that do not fit the machine together are not used together; small ones are."""
     with open("/proc/meminfo", encoding="ascii") as file:
-        available = next(int(line.split()[1]) << 10 for line in file if line.startswith("MemAvailable"))
+        available = next(
+            int(line.split()[1]) << 10 for line in file if line.startswith("MemAvailable")
+        )
     project(f"""
 large = pytest.mark.isolate(memory={int(available * 0.6)})
 @large
@@ -162,7 +182,9 @@ def test_d(): meet(B)
 
 
 @pytest.mark.parametrize("option", ["-x", "--maxfail=1"])
-def test_a_run_that_stops_reports_nothing_after_it_and_tears_down_once(project, jobs, pytester, option):
+def test_a_run_that_stops_reports_nothing_after_it_and_tears_down_once(
+    project, jobs, pytester, option
+):
     """The test beside the failing one is ended, whatever it does."""
     project("""
 @pytest.fixture(scope="session", autouse=True)
@@ -220,8 +242,19 @@ def wait():
 def test_a(): meet(A); wait()
 def test_b(): meet(B); wait()
 """)
-    command = [sys.executable, "-m", "pytest", "-p", "isolate", "--isolate-all", "--isolate-jobs=2", f"--isolate-bind={pytester.path}"]
-    with subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "isolate",
+        "--isolate-all",
+        "--isolate-jobs=2",
+        f"--isolate-bind={pytester.path}",
+    ]
+    with subprocess.Popen(
+        command, cwd=pytester.path, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         try:
             flying = os.open(pytester.path / "flying", os.O_RDWR)
             for _ in range(2):
@@ -238,8 +271,12 @@ def test_b(): meet(B); wait()
 
 
 @pytest.mark.parametrize("before", ["build", "supervise"])
-def test_an_interruption_while_pytest_does_not_wait_ends_all_that_fly(project, jobs, pytester, before):
-    """It comes as the next test gets its sandbox, or has just been forked, and pytest must not wait for the one that flies then."""
+def test_an_interruption_while_pytest_does_not_wait_ends_all_that_fly(
+    project, jobs, pytester, before
+):
+    """It comes as the next test gets its sandbox, or has just been forked, and pytest must not wait
+    for the one that flies then.
+    """
     pytester.makeconftest(f"""
         from pytest_isolate._test import start
         original = start.{before}
@@ -269,7 +306,9 @@ def test_b():
 """)
     result = jobs(option)
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["isolate: 2 of 2 tests; *; one test at a time, not --isolate-jobs=2: with *"])
+    result.stdout.fnmatch_lines(
+        ["isolate: 2 of 2 tests; *; one test at a time, not --isolate-jobs=2: with *"]
+    )
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "", "²"])
@@ -277,7 +316,14 @@ def test_what_is_no_number_of_jobs_is_refused(project, isolated, value):
     project("def test_a(): pass")
     result = isolated("--isolate-all", f"--isolate-jobs={value}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: --isolate-jobs={value}: it must be a whole number, at least 1, or auto: one for each processor"])
+    result.stderr.fnmatch_lines(
+        [
+            (
+                f"ERROR: --isolate-jobs={value}: it must be a whole number, at least 1, or auto: one"
+                " for each processor"
+            )
+        ]
+    )
 
 
 REMEMBERS = """
@@ -310,19 +356,30 @@ class TestSteps:
 
 @pytest.mark.parametrize("conftest", [REMEMBERS + DECIDES, HEARS], ids=["steps", "log"])
 def test_who_decides_by_the_tests_before_has_heard_of_them(project, jobs, pytester, conftest):
-    """The recipe for incremental steps, with jobs as without, and the run says that it takes them one at a time."""
+    """The recipe for incremental steps, with jobs as without, and the run says that it takes them
+    one at a time.
+    """
     pytester.makeconftest(conftest)
     project(STEPS)
     result = jobs()
     result.assert_outcomes(passed=1, failed=1, xfailed=2)
     result.stdout.fnmatch_lines(
-        ["*; up to 2 tests at a time; 4 of them one at a time, for hooks (conftest.py) may decide by how the tests before ended*"]
+        [
+            (
+                "*; up to 2 tests at a time; 4 of them one at a time, for hooks (conftest.py) may"
+                " decide by how the tests before ended*"
+            )
+        ]
     )
 
 
-@pytest.mark.parametrize("conftest", [REMEMBERS, "import pytest\n" + DECIDES], ids=["remembers", "decides"])
+@pytest.mark.parametrize(
+    "conftest", [REMEMBERS, "import pytest\n" + DECIDES], ids=["remembers", "decides"]
+)
 def test_who_only_remembers_or_only_decides_holds_up_nobody(project, jobs, pytester, conftest):
-    """A hook that keeps results for their own test's fixtures, or for the end, and a hook of set-ups that hears of no other test."""
+    """A hook that keeps results for their own test's fixtures, or for the end, and a hook of
+    set-ups that hears of no other test.
+    """
     pytester.makeconftest(conftest)
     project("""
 def test_a(): meet(A)

@@ -1,4 +1,6 @@
-"""What a test that is killed still says: its tmp_path, its records and prints, the threads that it may have waited for."""
+"""What a test that is killed still says: its tmp_path, its records and prints, the threads that it
+may have waited for.
+"""
 
 from __future__ import annotations
 
@@ -47,17 +49,22 @@ def test_the_tmp_path_of_a_killed_test_comes_back(pytester, monkeypatch):
     """Wherever in its life it was killed, and however it came to a tmp_path."""
     monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(pytester.mkdir("temporary")))
     pytester.makepyfile(KILLED)
-    pytester.run(sys.executable, "-m", "pytest", "-p", "isolate", "--isolate-all", "-q").assert_outcomes(passed=2, failed=6, errors=2)
+    pytester.run(
+        sys.executable, "-m", "pytest", "-p", "isolate", "--isolate-all", "-q"
+    ).assert_outcomes(passed=2, failed=6, errors=2)
     logs = pytester.path.glob("temporary/pytest-of-*/pytest-0/*/log.txt")
-    assert {path.parent.name: path.read_text() for path in logs} == {f"test_{name}0": "valuable" for name in NAMES}
+    assert {path.parent.name: path.read_text() for path in logs} == {
+        f"test_{name}0": "valuable" for name in NAMES
+    }
 
 
 @pytest.mark.parametrize(("policy", "kept"), [("all", True), ("failed", False)])
-def test_the_tmp_path_of_a_failed_teardown_is_kept_as_pytest_keeps_it(pytester, isolated, policy, kept):
+def test_the_tmp_path_of_a_failed_teardown_is_kept_as_pytest_keeps_it(
+    pytester, isolated, policy, kept
+):
     """Plain pytest removes it as soon as the call has passed, unless it keeps all."""
     pytester.makeini(f"[pytest]\ntmp_path_retention_policy = {policy}")
-    pytester.makepyfile(
-        """
+    pytester.makepyfile("""
         import pytest
         @pytest.fixture
         def fails(tmp_path):
@@ -65,8 +72,7 @@ def test_the_tmp_path_of_a_failed_teardown_is_kept_as_pytest_keeps_it(pytester, 
             (tmp_path / "log.txt").write_text("valuable")
             assert 0
         def test_a(fails): pass
-        """
-    )
+        """)
     isolated("--isolate-all", "--basetemp=base").assert_outcomes(passed=1, errors=1)
     assert (pytester.path / "base/test_a0/log.txt").exists() is kept
 
@@ -109,13 +115,25 @@ def test_many():
 
 @pytest.mark.parametrize("capture", ["fd", "sys", "tee-sys"])
 def test_records_and_output_before_a_death_are_shown(pytester, isolated, capture):
-    """Under pytest's own headings, in its own format and at its own level, those of earlier phases and of shared fixtures too."""
+    """Under pytest's own headings, in its own format and at its own level, those of earlier phases
+    and of shared fixtures too.
+    """
     pytester.makepyfile(SAID)
     pytester.makeini("[pytest]\nlog_format = %(levelname)s<%(name)s>%(message)s")
     output = isolated("--isolate-all", "-q", f"--capture={capture}").stdout.str()
     sections = {
-        name: dict(re.findall(r"^-+ (Captured .*?) -+\n(.*?)\n(?=-{5,} |[_=]{5,} )", text, re.MULTILINE | re.DOTALL))
-        for name, text in re.findall(r"^_+ (?:ERROR at setup of )?(test_\w+) _+$(.*?)(?=^_{5,} |^={5,} )", output, re.MULTILINE | re.DOTALL)
+        name: dict(
+            re.findall(
+                r"^-+ (Captured .*?) -+\n(.*?)\n(?=-{5,} |[_=]{5,} )",
+                text,
+                re.MULTILINE | re.DOTALL,
+            )
+        )
+        for name, text in re.findall(
+            r"^_+ (?:ERROR at setup of )?(test_\w+) _+$(.*?)(?=^_{5,} |^={5,} )",
+            output,
+            re.MULTILINE | re.DOTALL,
+        )
     }
     assert sections["test_crash"] == {
         "Captured stdout setup": "words of set-up",
@@ -126,7 +144,10 @@ def test_records_and_output_before_a_death_are_shown(pytester, isolated, capture
     }
     assert sections["test_setup"] == {
         "Captured stdout setup": "words of the shared\nwords of set-up",
-        "Captured log setup": "WARNING<db>record of the shared\nWARNING<db>record of set-up\nWARNING<root>record of dying set-up",
+        "Captured log setup": (
+            "WARNING<db>record of the shared\nWARNING<db>record of set-up\nWARNING<root>record of"
+            " dying set-up"
+        ),
     }
     assert sections["test_late"] == {"Captured log call": "WARNING<root>record before the end"}
     first, *_, last = sections["test_many"]["Captured log call"].splitlines()
@@ -145,12 +166,17 @@ def test_waits(number): time.sleep(60 * number)
 
 @pytest.mark.parametrize("warm", [True, False])
 def test_a_timeout_names_the_threads_that_a_test_lacks(pytester, isolated, monkeypatch, warm):
-    """What was alive in pytest at the fork and is not in its copy; of a shared sandbox at the fork of its first test."""
+    """What was alive in pytest at the fork and is not in its copy; of a shared sandbox at the fork
+    of its first test.
+    """
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # some have threads of their own
     pytester.makepyfile(POOL + "pool.submit(int).result()\n" * warm)
     result = isolated("-q")
     result.assert_outcomes(passed=1, failed=1)
-    said = "threads: pytest had 'warm-pool_0' at the fork, which the test's copy of it lacks: what waits there for one of them*"
+    said = (
+        "threads: pytest had 'warm-pool_0' at the fork, which the test's copy of it lacks: what"
+        " waits there for one of them*"
+    )
     if warm:
         result.stdout.fnmatch_lines([said])
     else:

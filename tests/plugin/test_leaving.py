@@ -26,35 +26,58 @@ def alive_with(word: str) -> list[str]:
 
 
 def groups(host) -> set[Path]:
-    return {path for place in set(host.places.values()) for path in Path(place.directory).glob("pytest-isolate-*")}
+    return {
+        path
+        for place in set(host.places.values())
+        for path in Path(place.directory).glob("pytest-isolate-*")
+    }
 
 
 def test_a_run_leaves_nothing(pytester, isolated, host):
     """No group, no mount, no process, no temporary file."""
     before = groups(host), Path("/proc/self/mountinfo").read_text(), set(os.listdir("/dev/shm"))
     pytester.makepyfile(
-        "import os, subprocess\ndef test_a(tmp_path): open('/dev/shm/x', 'w')\ndef test_b(): subprocess.Popen(['sleep', '4321'])\n"
-        "def test_c(): os._exit(3)"
+        "import os, subprocess\ndef test_a(tmp_path): open('/dev/shm/x', 'w')\ndef test_b():"
+        " subprocess.Popen(['sleep', '4321'])\ndef test_c(): os._exit(3)"
     )
     isolated("--isolate-all")
-    assert (groups(host), Path("/proc/self/mountinfo").read_text(), set(os.listdir("/dev/shm"))) == before
+    assert (
+        groups(host),
+        Path("/proc/self/mountinfo").read_text(),
+        set(os.listdir("/dev/shm")),
+    ) == before
     assert alive_with("4321") == []
 
 
 def start(pytester, *args: str) -> subprocess.Popen[bytes]:
     fifo = pytester.path / "started"
     os.mkfifo(fifo)
-    pytester.makepyfile(
-        f"""
+    pytester.makepyfile(f"""
         import signal, subprocess
         def test_wait():
             subprocess.Popen(["sleep", "87654"])
             with open({str(fifo)!r}, "w") as started: started.write("x")
             signal.pause()
-        """
+        """)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "isolate",
+        "-p",
+        "no:cacheprovider",
+        "--isolate-all",
+        f"--isolate-bind={fifo}",
+        *args,
+    ]
+    run = subprocess.Popen(
+        command,
+        cwd=pytester.path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
-    command = [sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider", "--isolate-all", f"--isolate-bind={fifo}", *args]
-    run = subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
     with fifo.open() as started:
         assert started.read(1) == "x"
     return run
@@ -75,7 +98,9 @@ def test_a_killed_run_leaves_no_process_and_no_group(pytester, host, number):
 
 
 def test_ctrl_c_ends_the_run_like_a_plain_one(pytester, host):
-    """SIGINT to pytest's group: the sandbox dies, the summary comes, the exit status is pytest's."""
+    """SIGINT to pytest's group: the sandbox dies, the summary comes, the exit status is
+    pytest's.
+    """
     with start(pytester) as run:
         os.killpg(run.pid, signal.SIGINT)
         ready, _, _ = select.select([run.stdout], [], [], 20)

@@ -10,7 +10,9 @@ POOL = "import time; print('ready', flush=True); time.sleep(1234)"
 
 
 def test_a_tracker_of_resources_is_not_left_behind(pytester, isolated):
-    """Multiprocessing's lives until its last user is gone: who keeps it alive is named, not the tracker."""
+    """Multiprocessing's lives until its last user is gone: who keeps it alive is named, not the
+    tracker.
+    """
     pytester.makepyfile("""
         import subprocess
         from multiprocessing import resource_tracker
@@ -23,18 +25,26 @@ def test_a_tracker_of_resources_is_not_left_behind(pytester, isolated):
     """)
     result = isolated()
     result.assert_outcomes(passed=2, errors=1)
-    result.stdout.fnmatch_lines(["1 process was left behind when the test was over and killed: sleep 1234 (pid *"])
+    result.stdout.fnmatch_lines(
+        ["1 process was left behind when the test was over and killed: sleep 1234 (pid *"]
+    )
     result.stdout.no_fnmatch_line("*left behind*resource_tracker*")
 
 
 @pytest.mark.parametrize("package", ["loky", "joblib.externals.loky"])
-def test_a_pool_that_lives_as_long_as_its_interpreter_is_not_left_behind(pytester, isolated, package):
-    """Joblib keeps one for the next Parallel(); what else a test starts is named beside it. All are killed."""
+def test_a_pool_that_lives_as_long_as_its_interpreter_is_not_left_behind(
+    pytester, isolated, package
+):
+    """Joblib keeps one for the next Parallel(); what else a test starts is named beside it.
+
+    All are killed.
+    """
     name = f"{package}.backend.popen_loky_posix"
     module = pytester.path.joinpath(*name.split(".")).with_suffix(".py")
     module.parent.mkdir(parents=True)
     for parent in list(module.relative_to(pytester.path).parents)[:-1]:
-        pytester.path.joinpath(parent, "__init__.py").touch()  # not a namespace, before which a joblib that is installed would come
+        # Not a namespace, before which a joblib that is installed would come
+        pytester.path.joinpath(parent, "__init__.py").touch()
     module.write_text(POOL)
     pytester.makepyfile(f"""
         import os, subprocess, sys
@@ -50,12 +60,18 @@ def test_a_pool_that_lives_as_long_as_its_interpreter_is_not_left_behind(pyteste
     """)
     result = isolated()
     result.assert_outcomes(passed=2, errors=1)
-    result.stdout.fnmatch_lines(["1 process was left behind when the test was over and killed: *another (pid *"])
+    result.stdout.fnmatch_lines(
+        ["1 process was left behind when the test was over and killed: *another (pid *"]
+    )
 
 
 @pytest.mark.needs("cpu")
-def test_who_ends_with_the_test_is_waited_for_as_long_as_it_has_not_had_its_time_of_a_processor(pytester, isolated):
-    """As on a machine that is busy: with a fortieth of a processor 20 ms of work after the test's end take 0.8 s."""
+def test_who_ends_with_the_test_is_waited_for_as_long_as_it_has_not_had_its_time_of_a_processor(
+    pytester, isolated
+):
+    """As on a machine that is busy: with a fortieth of a processor 20 ms of work after the test's
+    end take 0.8 s.
+    """
     pytester.makepyfile("""
         import os, time
         from pytest_isolate import isolate
@@ -82,4 +98,6 @@ def test_who_is_busy_and_stays_is_named(pytester, isolated):
     """)
     result = isolated()
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*left behind when the test was over and killed: sh -c while :; do :; done (pid *"])
+    result.stdout.fnmatch_lines(
+        ["*left behind when the test was over and killed: sh -c while :; do :; done (pid *"]
+    )

@@ -16,7 +16,8 @@ def test_grows():
     while True:
         kept.append(bytes(100_000))
 """
-#: The same, but it waits to be asked before it goes on to the limit: a machine with much to do asks late.
+#: The same, but it waits to be asked before it goes on to the limit: a machine with much to do asks
+#: late.
 GROWS_AND_WAITS = """
 import os, select, signal
 from pytest_isolate import isolate
@@ -34,10 +35,16 @@ def test_grows():
 
 @pytest.mark.needs("memory")
 def test_lines_that_allocated_are_named_where_tracemalloc_is_on(pytester, isolated, monkeypatch):
-    """The line of the test, with most of the limit; what pytest had allocated before does not stand in it."""
+    """The line of the test, with most of the limit; what pytest had allocated before does not stand
+    in it.
+    """
     pytester.makepyfile(GROWS_AND_WAITS)
     monkeypatch.setenv("PYTHONTRACEMALLOC", "1")
-    (line,) = [line for line in isolated().outlines if line.startswith("allocated at three quarters of the limit, by tracemalloc: ")]
+    (line,) = [
+        line
+        for line in isolated().outlines
+        if line.startswith("allocated at three quarters of the limit, by tracemalloc: ")
+    ]
     first, *others = line.partition(": ")[2].split(", ")
     assert "test_lines_that_allocated_are_named_where_tracemalloc_is_on.py:10 " in first
     assert "MiB in " in first
@@ -55,7 +62,9 @@ def test_without_tracemalloc_nothing_is_asked(pytester, isolated):
 
 @pytest.mark.needs("memory")
 def test_who_held_memory_at_its_highest_is_in_the_report(pytester, isolated):
-    """By command and what it shares with nobody: a child of 30 MiB, and not the forked pytest with all that is its parent's."""
+    """By command and what it shares with nobody: a child of 30 MiB, and not the forked pytest with
+    all that is its parent's.
+    """
     pytester.makepyfile("""
         import subprocess, sys
         from pytest_isolate import isolate
@@ -74,7 +83,9 @@ def test_who_held_memory_at_its_highest_is_in_the_report(pytester, isolated):
 
 @pytest.mark.needs("memory")
 def test_memory_over_time_is_in_the_report(pytester, isolated):
-    """Samples rise with what the test holds, in the order of time, and are few however long it takes."""
+    """Samples rise with what the test holds, in the order of time, and are few however long it
+    takes.
+    """
     pytester.makepyfile("""
         import time
         from pytest_isolate import isolate

@@ -1,4 +1,6 @@
-"""Attempts to leave a sandbox's network are counted for every process, named for Python, and violations where they are denied."""
+"""Attempts to leave a sandbox's network are counted for every process, named for Python, and
+violations where they are denied.
+"""
 
 from __future__ import annotations
 
@@ -56,16 +58,21 @@ def report_of(pytester) -> dict[str, dict]:
 
 
 def test_attempts_are_named_in_the_failing_tests_section_and_in_the_report(pytester, isolated):
-    """Address, port, count and line for Python; a bare count for a sub-process; nothing for loopback."""
+    """Address, port, count and line for Python; a bare count for a sub-process; nothing for
+    loopback.
+    """
     pytester.makepyfile(ATTEMPTS)
     result = isolated("--isolate-all", "--isolate-report=report.json")
     result.assert_outcomes(failed=7)
     name = "test_attempts_are_named_in_the_failing_tests_section_and_in_the_report.py"
-    for shown in (f"192.0.2.1:80 at {name}:6;*net='host'*", f"2001:db8::1:80 at {name}:6;*", f"192.0.2.2:53 at {name}:10;*",
+    for shown in (f"192.0.2.1:80 at {name}:6;*net='host'*", f"2001:db8::1:80 at {name}:6;*",
+                  f"192.0.2.2:53 at {name}:10;*",
                   f"name.invalid:80 at {name}:6;*", "1 by sub-processes or C code;*"):  # fmt: skip
         result.stdout.fnmatch_lines(f"network: 1 attempt to leave was made: {shown}")
     assert len([line for line in result.outlines if line.startswith("network: 1 attempt")]) == 5
-    result.stdout.fnmatch_lines("network: a connection to port 1 of localhost was refused: nobody listens there,*")
+    result.stdout.fnmatch_lines(
+        "network: a connection to port 1 of localhost was refused: nobody listens there,*"
+    )
     attempts = {test: entry["network"]["attempts"] for test, entry in report_of(pytester).items()}
     assert attempts["test_address"] == [{"address": "192.0.2.1", "port": 80, "count": 1}]
     assert attempts["test_sub_process"] == [{"address": None, "port": None, "count": 1}]
@@ -73,17 +80,22 @@ def test_attempts_are_named_in_the_failing_tests_section_and_in_the_report(pytes
 
 
 def test_denied_attempts_fail_the_phase_they_were_made_in(pytester, isolated):
-    """Also when the test caught the error, in a sub-process, or in set-up; xfail can expect them; net=True only counts them."""
+    """Also when the test caught the error, in a sub-process, or in set-up; xfail can expect them;
+    net=True only counts them.
+    """
     pytester.makepyfile(DENIED)
     result = isolated("--isolate-report=report.json")
     result.assert_outcomes(failed=2, errors=1, xfailed=1, passed=2)
     result.stdout.fnmatch_lines(
-        "network: net='deny', set by @isolate on module *; 3 attempts to leave were made: 192.0.2.1:80 (3 times) at *"
+        "network: net='deny', set by @isolate on module *; 3 attempts to leave were made:"
+        " 192.0.2.1:80 (3 times) at *"
     )
-    violations = {test: [(each["resource"], each["phase"], each["used"]) for each in entry["violations"]]
+    violations = {test: [(each["resource"], each["phase"],
+                          each["used"]) for each in entry["violations"]]
                   for test, entry in report_of(pytester).items()}  # fmt: skip
     assert violations == {
-        "test_caught": [("network", "call", 3)], "test_sub_process": [("network", "call", 1)], "test_setup": [("network", "setup", 1)],
+        "test_caught": [("network", "call", 3)], "test_sub_process": [("network", "call", 1)],
+        "test_setup": [("network", "setup", 1)],
         "test_expected": [("network", "setup", 1)], "test_stays": [], "test_not_denied": [],
     }  # fmt: skip
     assert report_of(pytester)["test_not_denied"]["network"]["attempts"]
@@ -93,4 +105,6 @@ def test_denied_attempts_fail_the_phase_they_were_made_in(pytester, isolated):
 def test_net_can_be_asked_for_on_the_command_line(pytester, isolated, value):
     """Text there means what the value means in a marker."""
     pytester.makepyfile("import os\ndef test_net(): assert os.listdir('/sys/class/net') == ['lo']")
-    isolated("--isolate-all", f"--isolate-net={value}").assert_outcomes(**{"passed" if value in {"deny", "True"} else "failed": 1})
+    isolated("--isolate-all", f"--isolate-net={value}").assert_outcomes(
+        **{"passed" if value in {"deny", "True"} else "failed": 1}
+    )

@@ -13,13 +13,23 @@ from pytest_isolate import isolate
 @pytest.mark.parametrize("number", range(4))
 def test_it(number): pass
 """
-WITHOUT_NAMESPACES = ("unshare", "--user", "--map-root-user", "sh", "-c", 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"', "sh")
+WITHOUT_NAMESPACES = (
+    "unshare",
+    "--user",
+    "--map-root-user",
+    "sh",
+    "-c",
+    'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"',
+    "sh",
+)
 REMEDY = "sudo sysctl -w user.max_user_namespaces="
 
 
 @pytest.fixture
 def without_namespaces(pytester, monkeypatch):
-    """Run pytest where no user namespace can be made; a user namespace is what this one has instead of root."""
+    """Run pytest where no user namespace can be made; a user namespace is what this one has instead
+    of root.
+    """
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
 
     def run(*args):
@@ -31,19 +41,26 @@ def without_namespaces(pytester, monkeypatch):
 
 @pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n1")])
 def test_a_run_without_sandboxes_says_so_first_and_why(pytester, without_namespaces, workers):
-    """In the terminal's section once, with the tests; in the report for each test; what helps in full in the first test's error only."""
+    """In the terminal's section once, with the tests; in the report for each test; what helps in
+    full in the first test's error only.
+    """
     pytester.makepyfile(test_it=TESTS)
     result = without_namespaces("--isolate-report=report.json", *workers)
     result.assert_outcomes(errors=4)
-    lines = [line for line in result.outlines if not line.startswith("ERROR ")]  # pytest's summary, which is whole in CI
+    # pytest's summary, which is whole in CI
+    lines = [line for line in result.outlines if not line.startswith("ERROR ")]
     section = next(number for number, line in enumerate(lines) if line.strip("= ") == "isolate")
     assert lines[section + 1].startswith("4 tests had no sandbox: this machine cannot isolate ")
     assert REMEDY in lines[section + 1]
-    assert sorted(lines[section + 2 : section + 6]) == [f"  test_it.py::test_it[{number}]" for number in range(4)]
+    assert sorted(lines[section + 2 : section + 6]) == [
+        f"  test_it.py::test_it[{number}]" for number in range(4)
+    ]
     assert sum(REMEDY in line for line in lines) == 2
     assert sum(line.endswith("(what helps: see test_it.py::test_it[0])") for line in lines) == 3
     tests = json.loads((pytester.path / "report.json").read_text())["tests"]
-    assert [(each["verdict"], each["outcome"]) for each in tests] == [("sandbox_error", "error")] * 4
+    assert [(each["verdict"], each["outcome"]) for each in tests] == [
+        ("sandbox_error", "error")
+    ] * 4
     assert all(REMEDY in each["reason"] for each in tests)
 
 
@@ -58,7 +75,13 @@ def test_one_test_without_a_sandbox_is_named_beside_those_that_passed(pytester, 
     """)
     result = isolated("--isolate-report=report.json")
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["=* isolate =*", "1 test had no sandbox: memory='12MB' (by @isolate on *", "  *::test_wrong"])
+    result.stdout.fnmatch_lines(
+        [
+            "=* isolate =*",
+            "1 test had no sandbox: memory='12MB' (by @isolate on *",
+            "  *::test_wrong",
+        ]
+    )
     fine, wrong = json.loads((pytester.path / "report.json").read_text())["tests"]
     assert fine["reason"] is None
     assert wrong["reason"].startswith("memory='12MB' ")
@@ -68,6 +91,10 @@ def test_a_limit_on_the_size_of_files_is_named(pytester):
     """A file in memory is one too, and a copy in a sandbox."""
     pytester.makepyfile(test_it=TESTS)
     command = (*map(str, pytester._getpytestargs()), "-p", "isolate", "-p", "no:cacheprovider")
-    result = pytester.run("bash", "-c", '(ulimit -f 1; exec "$@") | cat', "bash", *command, timeout=120)
+    result = pytester.run(
+        "bash", "-c", '(ulimit -f 1; exec "$@") | cat', "bash", *command, timeout=120
+    )
     result.assert_outcomes(errors=4)
-    result.stdout.fnmatch_lines(["4 tests had no sandbox: *[[]EFBIG]; remedy: *ulimit -f unlimited*"])
+    result.stdout.fnmatch_lines(
+        ["4 tests had no sandbox: *[[]EFBIG]; remedy: *ulimit -f unlimited*"]
+    )

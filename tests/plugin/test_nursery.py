@@ -1,6 +1,8 @@
-"""The nursery, a fork of pytest from which the children of tests are forked: seen from pytest, and when it is killed or stopped.
+"""The nursery, a fork of pytest from which the children of tests are forked: seen from pytest, and
+when it is killed or stopped.
 
-It is looked for where pytest's loop goes on to the next test: no hook is called there, of which somebody may take notes.
+It is looked for where pytest's loop goes on to the next test: no hook is called there, of which
+somebody may take notes.
 """
 
 from __future__ import annotations
@@ -62,7 +64,9 @@ def _noted(run: Started) -> list[int]:
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_stretch_of_tests_has_one_nursery(tmp_path, jobs):
-    """From where it pays on; before the last fixtures are torn down it is gone, and those that it had forked ahead."""
+    """From where it pays on; before the last fixtures are torn down it is gone, and those that it
+    had forked ahead.
+    """
     run = Started(tmp_path / "run", MANY, LOOKING, f"--isolate-jobs={jobs}")
     output = run.end()
     assert "16 passed" in output, output
@@ -112,10 +116,14 @@ def test_last(number): assert VALUES == [0, 1, 2]; VALUES.append("last")
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_test_finds_the_state_that_pytest_has_when_its_turn_comes(tmp_path, jobs):
-    """What shared fixtures, and tests in pytest itself, have left: not what the nursery saw when it was forked."""
+    """What shared fixtures, and tests in pytest itself, have left: not what the nursery saw when it
+    was forked.
+    """
     (tmp_path / "run").mkdir()
     (tmp_path / "run/pytest.ini").write_text("[pytest]\nmarkers = plainly\n")
-    (tmp_path / "run/pyproject.toml").write_text('[[tool.pytest_isolate.rules]]\ntests = "test_it.py::test_plain"\nisolate = false\n')
+    (tmp_path / "run/pyproject.toml").write_text(
+        '[[tool.pytest_isolate.rules]]\ntests = "test_it.py::test_plain"\nisolate = false\n'
+    )
     run = Started(tmp_path / "run", STATE, LOOKING, f"--isolate-jobs={jobs}")
     output = run.end()
     assert "26 passed" in output, output
@@ -152,7 +160,9 @@ def test_who_was_forked_ahead_runs_nothing_when_the_run_stops(tmp_path):
     run = Started(tmp_path / "run", source, LOOKING, "-x")
     output = run.end()
     assert "1 failed, 9 passed" in output, output
-    assert sorted(path.name for path in run.directory.glob("ran*")) == sorted(f"ran{number}" for number in range(10))
+    assert sorted(path.name for path in run.directory.glob("ran*")) == sorted(
+        f"ran{number}" for number in range(10)
+    )
     assert run.gone_within(2), run.alive()
 
 
@@ -194,7 +204,9 @@ os.pipe2 = pipe2
 
 
 def test_the_huge_pages_of_a_large_pytest_are_the_nurserys_too(tmp_path):
-    """Who has forked fifty times has them: then a nursery is made anew, for the one before has pytest's small pages."""
+    """Who has forked fifty times has them: then a nursery is made anew, for the one before has
+    pytest's small pages.
+    """
     large = """
 import mmap, os, re, pytest
 BALLAST = [bytearray(os.urandom(1 << 18)) for _ in range(256)]
@@ -216,38 +228,49 @@ def test_many(number): assert number < 56 or huge() > 32 or not makes_them()
     assert _noted(run)[-2] is not None
 
 
-#: Fixtures that something of pytest is in the way of for as long as anybody has a copy of it; each module's is the same.
+#: Fixtures that something of pytest is in the way of for as long as anybody has a copy of it; each
+#: module's is the same.
 HELD = {
-    "a pipe": """
+    "a pipe": (
+        """
         process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
         yield
         process.stdin.close(); process.wait(20)
-    """,
-    "a port": """
+    """
+    ),
+    "a port": (
+        """
         server = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
         yield
         server.close()
-    """,
-    "a lock": """
+    """
+    ),
+    "a lock": (
+        """
         fd = os.open("lock", os.O_RDWR | os.O_CREAT)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
         os.close(fd)
-    """,
-    "a connection": """
+    """
+    ),
+    "a connection": (
+        """
         ours, theirs = multiprocessing.Pipe()
         process = multiprocessing.get_context("spawn").Process(target=helpers.listen, args=(theirs,))
         process.start(); theirs.close()
         yield
         ours.close(); process.join(20); assert process.exitcode == 0
-    """,
+    """
+    ),
 }
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("fixture", HELD.values(), ids=HELD)
 def test_nobody_holds_what_a_shared_fixture_lets_go_of(tmp_path, fixture, jobs):
-    """A nursery has a copy of all that pytest has open: it is gone before pytest tears down, also where the last test is not isolated."""
+    """A nursery has a copy of all that pytest has open: it is gone before pytest tears down, also
+    where the last test is not isolated.
+    """
     module = f"""
 import fcntl, multiprocessing, os, socket, subprocess, pytest
 import helpers
@@ -260,12 +283,19 @@ def test_it(number): pass
     directory.mkdir()
     (directory / "test_another.py").write_text(module)
     (directory / "test_third.py").write_text(module + "def test_plain(): pass\n")
-    (directory / "helpers.py").write_text("def listen(end):\n    try: end.recv()\n    except EOFError: pass\n")
+    (directory / "helpers.py").write_text(
+        "def listen(end):\n    try: end.recv()\n    except EOFError: pass\n"
+    )
     rule = '[[tool.pytest_isolate.rules]]\ntests = "test_third.py::test_plain"\nisolate = false\n'
     (directory / "pyproject.toml").write_text(rule)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    run = Started(directory, module, f"import os\nos.environ['PORT'] = '{port}'\n" + LOOKING, f"--isolate-jobs={jobs}")
+    run = Started(
+        directory,
+        module,
+        f"import os\nos.environ['PORT'] = '{port}'\n" + LOOKING,
+        f"--isolate-jobs={jobs}",
+    )
     output = run.end()
     assert "25 passed" in output, output
     assert len(set(_noted(run)) - {None}) >= 3
@@ -273,7 +303,9 @@ def test_it(number): pass
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_interruption_between_two_orders_is_an_interruption(tmp_path, jobs):
-    """Whatever line of pytest's side it meets: here the one behind an order to the nursery, and the one behind its answer."""
+    """Whatever line of pytest's side it meets: here the one behind an order to the nursery, and the
+    one behind its answer.
+    """
     interrupts = """
 from pytest_isolate._sandbox import wire
 import signal
@@ -285,7 +317,13 @@ def send(channel, kind, *args, **kwargs):
         if COUNT[0] == 5: raise KeyboardInterrupt
 wire.send, PYTEST = send, os.getpid()
 """
-    run = Started(tmp_path / "run", MANY, LOOKING + interrupts, f"--isolate-jobs={jobs}", "--isolate-report=report.json")
+    run = Started(
+        tmp_path / "run",
+        MANY,
+        LOOKING + interrupts,
+        f"--isolate-jobs={jobs}",
+        "--isolate-report=report.json",
+    )
     output = run.end()
     assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
     assert "INTERNALERROR" not in output
@@ -295,7 +333,8 @@ wire.send, PYTEST = send, os.getpid()
 
 
 def test_the_nursery_reaps_whoever_it_forked(tmp_path):
-    """Before it ends: an orphan is init's to reap, and in a container that may be nobody, with a sandbox that never ends then.
+    """Before it ends: an orphan is init's to reap, and in a container that may be nobody, with a
+    sandbox that never ends then.
 
     The last test holds so much that the kernel needs a while to take it apart.
     """
@@ -306,7 +345,8 @@ def test_the_nursery_reaps_whoever_it_forked(tmp_path):
     assert "orphans: 0\n" in output, output
 
 
-#: Runs a command as its child, becomes the parent of every orphan, reaps none of them, and counts them in the end.
+#: Runs a command as its child, becomes the parent of every orphan, reaps none of them, and counts
+#: them in the end.
 SUBREAPER = """
 import ctypes, os, subprocess, sys
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
@@ -354,12 +394,18 @@ def test_it(number): assert len(helpers.DONE) >= 2 * number
     directory = tmp_path / "run"
     directory.mkdir()
     (directory / "helpers.py").write_text("DONE = []\n")
-    run = Started(directory, tests, f"import os, sys\nsys.path.insert(0, {str(directory)!r})\n" + LOOKING + remembers)
+    run = Started(
+        directory,
+        tests,
+        f"import os, sys\nsys.path.insert(0, {str(directory)!r})\n" + LOOKING + remembers,
+    )
     assert "8 passed" in (output := run.end()), output
 
 
 def test_the_exit_status_of_a_fixtures_process_is_the_one_that_pytest_was_told(tmp_path):
-    """Also where it ended after the nursery was born; the test in which it ends may not be told, without root."""
+    """Also where it ended after the nursery was born; the test in which it ends may not be told,
+    without root.
+    """
     tests = """
 import os, subprocess, sys, pytest
 @pytest.fixture(scope="module")
@@ -377,7 +423,9 @@ def test_it(process, number):
 
 
 def test_copies_of_tests_run_as_they_are(tmp_path):
-    """A loop of a conftest's own may make them: they have no number by which a child could be told."""
+    """A loop of a conftest's own may make them: they have no number by which a child
+    could be told.
+    """
     loop = """
 import copy, pytest
 @pytest.hookimpl(tryfirst=True)
@@ -393,7 +441,10 @@ def pytest_runtestloop(session):
 
 
 def test_a_blocked_sigchld_is_not_the_nurserys(tmp_path):
-    """It reaps by it; its children have what pytest has. Else whoever asked how a test ended would wait for its end."""
+    """It reaps by it; its children have what pytest has.
+
+    Else whoever asked how a test ended would wait for its end.
+    """
     tests = """
 import signal, pytest
 @pytest.mark.parametrize("number", range(30))
@@ -413,7 +464,10 @@ def after(nodeid):
 
 
 def test_a_worker_of_xdist_has_its_own(tmp_path):
-    """Hooks of xdist in a worker are those of a module without a name of its own. Whose fork a test is, its stack tells."""
+    """Hooks of xdist in a worker are those of a module without a name of its own.
+
+    Whose fork a test is, its stack tells.
+    """
     tests = (
         WHOSE_FORK
         + """

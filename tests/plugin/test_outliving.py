@@ -13,12 +13,16 @@ import pytest
 def cached(pytester, monkeypatch):
     """Run pytest with its cache, everything isolated."""
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
-    return lambda *args: pytester.runpytest_subprocess("-p", "isolate", "--isolate-all", *args, timeout=120)
+    return lambda *args: pytester.runpytest_subprocess(
+        "-p", "isolate", "--isolate-all", *args, timeout=120
+    )
 
 
 @pytest.mark.parametrize("fs", ["overlay", "host"])
 def test_pytests_cache_is_written_from_inside(pytester, cached, fs):
-    """``cache.set`` and ``cache.mkdir`` of one run are there in the next; a value that a test replaces is replaced."""
+    """``cache.set`` and ``cache.mkdir`` of one run are there in the next; a value that a test
+    replaces is replaced.
+    """
     pytester.makepyfile("""
         def test_cache(cache):
             before = cache.get("mine/value", 0)
@@ -32,7 +36,9 @@ def test_pytests_cache_is_written_from_inside(pytester, cached, fs):
 
 
 def test_links_in_the_cache_stay_inside(pytester, cached, canary):
-    """A link that a test puts into the cache comes out neither as a link nor as what it points to."""
+    """A link that a test puts into the cache comes out neither as a link nor as what it
+    points to.
+    """
     pytester.makepyfile(f"""
         import os
         def test_cache(cache):
@@ -56,7 +62,9 @@ def test_a_link_of_the_machine_in_the_cache_is_not_followed(pytester, cached, ca
     """)
     result = cached()
     result.assert_outcomes(passed=1, warnings=1)
-    result.stdout.fnmatch_lines(["*what the test wrote to */.pytest_cache could not be brought back: *"])
+    result.stdout.fnmatch_lines(
+        ["*what the test wrote to */.pytest_cache could not be brought back: *"]
+    )
     assert [path.name for path in canary.iterdir()] == ["file"]
 
 
@@ -73,11 +81,15 @@ def test_hypothesis_keeps_its_examples(pytester, cached):
     cached(*loaded).assert_outcomes(failed=1)
     examples = pytester.path / ".hypothesis/examples"
     assert any(path.is_file() for path in examples.rglob("*"))
-    cached(*loaded, "--hypothesis-show-statistics").stdout.fnmatch_lines(["*during reuse phase*", "*", "*1 failing*"])
+    cached(*loaded, "--hypothesis-show-statistics").stdout.fnmatch_lines(
+        ["*during reuse phase*", "*", "*1 failing*"]
+    )
 
 
 def test_junit_has_properties_and_attributes_recorded_inside(pytester, cached):
-    """``record_testsuite_property``, ``record_xml_attribute`` and ``record_property`` reach the file, in a test of a group too."""
+    """``record_testsuite_property``, ``record_xml_attribute`` and ``record_property`` reach the
+    file, in a test of a group too.
+    """
     pytester.makepyfile("""
         import pytest
         from pytest_isolate import isolate
@@ -92,18 +104,30 @@ def test_junit_has_properties_and_attributes_recorded_inside(pytester, cached):
                 record_testsuite_property("second", "yes")
                 record_xml_attribute("assertions", "B")
     """)
-    cached("--junitxml=junit.xml", "-o", "junit_family=xunit1", "-W", "ignore").assert_outcomes(passed=3)
+    cached("--junitxml=junit.xml", "-o", "junit_family=xunit1", "-W", "ignore").assert_outcomes(
+        passed=3
+    )
     root = ET.parse(pytester.path / "junit.xml").getroot()
     suite = root.find("testsuite/properties")
     assert suite is not None
-    assert [(each.get("name"), each.get("value")) for each in suite] == [("alone", "1"), ("first", "yes"), ("second", "yes")]
+    assert [(each.get("name"), each.get("value")) for each in suite] == [
+        ("alone", "1"),
+        ("first", "yes"),
+        ("second", "yes"),
+    ]
     assert [case.get("assertions") for case in root.iter("testcase")] == ["A", None, "B"]
-    assert ("mine", "P") in [(each.get("name"), each.get("value")) for each in root.iter("property")]
+    assert ("mine", "P") in [
+        (each.get("name"), each.get("value")) for each in root.iter("property")
+    ]
 
 
-@pytest.mark.parametrize(("keywords", "warns"), [("forward=None", 1), ("", 0), ("net=False", 0), ("fixtures='fresh'", 0)])
+@pytest.mark.parametrize(
+    ("keywords", "warns"), [("forward=None", 1), ("", 0), ("net=False", 0), ("fixtures='fresh'", 0)]
+)
 def test_a_shared_fixtures_thread_is_named_once(pytester, cached, keywords, warns):
-    """A server's thread lives in pytest: said by name unless the test can reach it or starts its own; never an error."""
+    """A server's thread lives in pytest: said by name unless the test can reach it or starts its
+    own; never an error.
+    """
     pytester.makepyfile(f"""
         import socket, socketserver, threading, pytest
         from pytest_isolate import isolate
@@ -130,27 +154,35 @@ def test_a_shared_fixtures_thread_is_named_once(pytester, cached, keywords, warn
     result = cached()
     result.assert_outcomes(passed=2, warnings=warns)
     if warns:
-        result.stdout.fnmatch_lines(["*session-scoped fixture 'server' started the thread 'echo-server'*net='host'*"])
+        result.stdout.fnmatch_lines(
+            ["*session-scoped fixture 'server' started the thread 'echo-server'*net='host'*"]
+        )
 
 
 @pytest.mark.parametrize("obstacle", ["a file in its place", "HYPOTHESIS_DATABASE_FILE"])
-def test_a_database_of_examples_that_cannot_be_ends_no_run(pytester, isolated, monkeypatch, obstacle):
-    """Hypothesis warns, or raises, when it is asked for it: with ``-W error`` the tests that use it fail, as in a plain run."""
-    for name in [name for name in os.environ if name.endswith(("CI", "GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "TF_BUILD"))]:
+def test_a_database_of_examples_that_cannot_be_ends_no_run(
+    pytester, isolated, monkeypatch, obstacle
+):
+    """Hypothesis warns, or raises, when it is asked for it: with ``-W error`` the tests that use it
+    fail, as in a plain run.
+    """
+    for name in [
+        name
+        for name in os.environ
+        if name.endswith(("CI", "GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "TF_BUILD"))
+    ]:
         monkeypatch.delenv(name)  # where Hypothesis has no database
     if obstacle == "HYPOTHESIS_DATABASE_FILE":
         monkeypatch.setenv(obstacle, "examples")
     else:
         (pytester.path / ".hypothesis").touch()
-    pytester.makepyfile(
-        """
+    pytester.makepyfile("""
         from hypothesis import given, strategies
         @given(strategies.integers())
         def test_given(n): pass
         def test_passes(): pass
         def test_fails(): assert 0
-        """
-    )
+        """)
     plain, ours = (isolated("-W", "error", "-q", how) for how in ("--isolate-off", "--isolate-all"))
     assert ours.parseoutcomes() == plain.parseoutcomes() == {"passed": 1, "failed": 2}
     assert ours.ret == plain.ret

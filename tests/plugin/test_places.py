@@ -1,4 +1,6 @@
-"""Whole runs in places that are not a plain directory: mounts below the project and TMPDIR, a project in /dev/shm, named namespaces."""
+"""Whole runs in places that are not a plain directory: mounts below the project and TMPDIR, a
+project in /dev/shm, named namespaces.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +15,42 @@ import pytest
 
 pytestmark = pytest.mark.kernel
 
-PYTEST = [sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider", "--isolate-all"]
+PYTEST = [
+    sys.executable,
+    "-m",
+    "pytest",
+    "-p",
+    "isolate",
+    "-p",
+    "no:cacheprovider",
+    "--isolate-all",
+]
 
 
 @pytest.fixture
 def among_mounts(pytester, monkeypatch):
-    """Run pytest isolated, behind a script that mounts, in a user namespace: to the kernel no root, so directories are taken apart."""
+    """Run pytest isolated, behind a script that mounts, in a user namespace: to the kernel no root,
+    so directories are taken apart.
+    """
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     monkeypatch.delenv("PYTEST_DEBUG_TEMPROOT", raising=False)
 
-    def run(script: str, *args: str, how: tuple[str, ...] = ("--map-root-user",)) -> pytest.RunResult:
+    def run(
+        script: str, *args: str, how: tuple[str, ...] = ("--map-root-user",)
+    ) -> pytest.RunResult:
         return pytester.run(
-            "unshare", *how, "--mount", "--propagation", "private", "sh", "-ec", f'{script}\nexec "$@"', "sh", *PYTEST, *args, timeout=60
+            "unshare",
+            *how,
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-ec",
+            f'{script}\nexec "$@"',
+            "sh",
+            *PYTEST,
+            *args,
+            timeout=60,
         )
 
     return run
@@ -94,10 +120,15 @@ head -c 102400 /dev/zero > large.bin && echo x > stale.txt && echo x > settings.
 
 
 @pytest.mark.parametrize("more", [[], ["--isolate-jobs=2"]], ids=["alone", "jobs"])
-def test_a_directory_with_a_mount_below_is_as_it_is_when_the_test_begins(pytester, among_mounts, monkeypatch, more):
-    """Files and directories that fixtures make, replace and remove between tests, though sandboxes are built ahead."""
+def test_a_directory_with_a_mount_below_is_as_it_is_when_the_test_begins(
+    pytester, among_mounts, monkeypatch, more
+):
+    """Files and directories that fixtures make, replace and remove between tests, though sandboxes
+    are built ahead.
+    """
     pytester.makepyfile(COMING_AND_GOING)
-    monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(pytester.mkdir("temporary")))  # the true root may have one in /tmp
+    # The true root may have one in /tmp
+    monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(pytester.mkdir("temporary")))
     result = among_mounts(LAID_OUT, *more)
     result.assert_outcomes(passed=7)
     assert (pytester.path / "build" / "out.txt").read_text() == "built"
@@ -105,10 +136,11 @@ def test_a_directory_with_a_mount_below_is_as_it_is_when_the_test_begins(pyteste
 
 
 def test_temporary_files_around_a_mount_come_and_go(pytester, among_mounts, monkeypatch):
-    """TMPDIR with a mount in it, as WSLg's /tmp: tmp_path, a fixture's directory, a file that another program removes."""
+    """TMPDIR with a mount in it, as WSLg's /tmp: tmp_path, a fixture's directory, a file that
+    another program removes.
+    """
     monkeypatch.setenv("TMPDIR", str(pytester.mkdir("tmp")))
-    pytester.makepyfile(
-        """
+    pytester.makepyfile("""
         import tempfile
         from pathlib import Path
         import pytest
@@ -140,18 +172,20 @@ def test_temporary_files_around_a_mount_come_and_go(pytester, among_mounts, monk
             assert not Path(tempfile.gettempdir(), "editor.tmp").exists()
             (tmp_path / "kept.txt").write_text("kept")
             assert False, "on purpose"
-        """
+        """)
+    result = among_mounts(
+        "mkdir tmp/.X11-unix && mount -t tmpfs none tmp/.X11-unix && touch tmp/editor.tmp"
     )
-    result = among_mounts("mkdir tmp/.X11-unix && mount -t tmpfs none tmp/.X11-unix && touch tmp/editor.tmp")
     result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines(["*AssertionError: on purpose", "tmp_path is kept in *"])
     assert [path.read_text() for path in (pytester.path / "tmp").rglob("kept.txt")] == ["kept"]
 
 
 def test_only_what_a_test_did_around_a_mount_is_told_and_kept(pytester, among_mounts):
-    """Copies that nobody touched are no changes, cost nothing of ``disk``, and --isolate-keep leaves them out."""
-    pytester.makepyfile(
-        """
+    """Copies that nobody touched are no changes, cost nothing of ``disk``, and --isolate-keep
+    leaves them out.
+    """
+    pytester.makepyfile("""
         import os
         from pathlib import Path
 
@@ -163,15 +197,20 @@ def test_only_what_a_test_did_around_a_mount_is_told_and_kept(pytester, among_mo
             Path("folder", "inner.txt").write_text("new")
             Path("fresh").mkdir()
             Path("fresh", "deep.txt").write_text("new")
-        """
-    )
+        """)
     laid_out = """
         mkdir mounted folder && mount -t tmpfs none mounted && echo x > changed.txt && echo x > same.txt && echo x > gone.txt
         ln -s same.txt link && head -c 600000 /dev/zero > large.bin && echo x > folder/there.txt"""
-    result = among_mounts(laid_out, "--isolate-disk=64K", "--isolate-report=report.json", "--isolate-keep=all")
+    result = among_mounts(
+        laid_out, "--isolate-disk=64K", "--isolate-report=report.json", "--isolate-keep=all"
+    )
     result.assert_outcomes(passed=1)
     (entry,) = json.loads((pytester.path / "report.json").read_text())["tests"]
-    files = {kind: [os.path.relpath(path, pytester.path) for path in paths] for kind, paths in entry["files"].items() if kind != "more"}
+    files = {
+        kind: [os.path.relpath(path, pytester.path) for path in paths]
+        for kind, paths in entry["files"].items()
+        if kind != "more"
+    }
     assert files == {
         "created": ["folder/inner.txt", "fresh", "fresh/deep.txt", "new.txt"],
         "modified": ["changed.txt"],
@@ -185,9 +224,10 @@ def test_only_what_a_test_did_around_a_mount_is_told_and_kept(pytester, among_mo
 
 
 def test_a_little_directory_beside_a_mount_can_be_removed_and_renamed(pytester, among_mounts):
-    """It is no mount point there, as a larger one's overlay is; a fixture's change in it is seen, and what a test did is told."""
-    pytester.makepyfile(
-        """
+    """It is no mount point there, as a larger one's overlay is; a fixture's change in it is seen,
+    and what a test did is told.
+    """
+    pytester.makepyfile("""
         import os, shutil
         from pathlib import Path
         import pytest
@@ -206,38 +246,56 @@ def test_a_little_directory_beside_a_mount_can_be_removed_and_renamed(pytester, 
             assert not Path("renamed").exists()
             Path("old/inner/file").write_text("by a test")
             Path("old/new").touch()
-        """
-    )
+        """)
     result = among_mounts(
-        "mkdir -p mounted old/inner other && mount -t tmpfs none mounted && echo x > old/inner/file && echo x > old/kept"
-        " && echo x > other/file && ln -s file other/link",
+        "mkdir -p mounted old/inner other && mount -t tmpfs none mounted && echo x > old/inner/file"
+        " && echo x > old/kept && echo x > other/file && ln -s file other/link",
         "--isolate-report=report.json",
         "--isolate-keep=all",
     )
     result.assert_outcomes(passed=2)
-    first, second = (each["files"] for each in json.loads((pytester.path / "report.json").read_text())["tests"])
+    first, second = (
+        each["files"] for each in json.loads((pytester.path / "report.json").read_text())["tests"]
+    )
     here = f"{pytester.path}/"
     assert {path.removeprefix(here) for path in first["deleted"]} >= {"old", "other"}
-    assert {path.removeprefix(here) for path in first["created"]} == {"renamed", "renamed/file", "renamed/link"}
+    assert {path.removeprefix(here) for path in first["created"]} == {
+        "renamed",
+        "renamed/file",
+        "renamed/link",
+    }
     assert [path.removeprefix(here) for path in second["modified"]] == ["old/inner/file"]
     assert [path.removeprefix(here) for path in second["created"]] == ["old/new"]
     assert not second["deleted"]
-    kept = {path.name for path in (pytester.path / "isolate-artifacts").rglob("old/**/*") if path.is_file()}
+    kept = {
+        path.name
+        for path in (pytester.path / "isolate-artifacts").rglob("old/**/*")
+        if path.is_file()
+    }
     assert kept == {"file", "new"}
 
 
 def test_a_file_too_large_to_copy_is_read_only_and_a_failing_write_names_it(pytester, among_mounts):
-    """Beside a mount each file is copied for each test, up to a bound; above it the failing test says which one, why, and what helps."""
-    pytester.makepyfile(
-        """
+    """Beside a mount each file is copied for each test, up to a bound; above it the failing test
+    says which one, why, and what helps.
+    """
+    pytester.makepyfile("""
         def test_write():
             with open("large.bin", "r+b") as file:
                 file.write(b"x")
-        """
+        """)
+    result = among_mounts(
+        "mkdir mounted && mount -t tmpfs none mounted && head -c 9000000 /dev/zero > large.bin"
     )
-    result = among_mounts("mkdir mounted && mount -t tmpfs none mounted && head -c 9000000 /dev/zero > large.bin")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([f"files: {pytester.path}/large.bin is read-only in the sandbox: *{pytester.path}/mounted*bind=*"])
+    result.stdout.fnmatch_lines(
+        [
+            (
+                f"files: {pytester.path}/large.bin is read-only in the sandbox:"
+                f" *{pytester.path}/mounted*bind=*"
+            )
+        ]
+    )
 
 
 @pytest.fixture
@@ -248,9 +306,13 @@ def in_shared_memory():
     shutil.rmtree(directory)
 
 
-def test_shared_memory_that_is_too_large_to_copy_is_named_once(pytester, isolated, in_shared_memory):
+def test_shared_memory_that_is_too_large_to_copy_is_named_once(
+    pytester, isolated, in_shared_memory
+):
     """Where no overlay can be had each test has copies, and of what is not copied a run says so."""
-    pytester.makeconftest("from pytest_isolate._linux import host\nhost._is_old_libc = lambda: True")
+    pytester.makeconftest(
+        "from pytest_isolate._linux import host\nhost._is_old_libc = lambda: True"
+    )
     (in_shared_memory / "little").write_text("x")
     with (in_shared_memory / "large").open("wb") as large:
         large.truncate(9 << 20)
@@ -261,14 +323,26 @@ def test_shared_memory_that_is_too_large_to_copy_is_named_once(pytester, isolate
     """)
     result = isolated("--isolate-all")
     result.assert_outcomes(passed=2, warnings=1)
-    result.stdout.fnmatch_lines([f"*isolate: no sandbox has *{in_shared_memory}/large*: this machine takes no overlay for /dev/shm*"])
+    result.stdout.fnmatch_lines(
+        [
+            (
+                f"*isolate: no sandbox has *{in_shared_memory}/large*: this machine takes no overlay"
+                " for /dev/shm*"
+            )
+        ]
+    )
 
 
 @pytest.mark.needs("root")
 @pytest.mark.parametrize("owner", [(12345, 0), (0, 12345)], ids=["user", "group"])
-@pytest.mark.parametrize("write", ["open('theirs/below/x', 'w')", "subprocess.run(['touch', 'theirs/below/x'], check=True)"])
+@pytest.mark.parametrize(
+    "write",
+    ["open('theirs/below/x', 'w')", "subprocess.run(['touch', 'theirs/below/x'], check=True)"],
+)
 def test_a_directory_of_another_owner_is_named(pytester, monkeypatch, owner, write):
-    """Without root the kernel has no owner for what a write copies up, and EOVERFLOW tells nobody so."""
+    """Without root the kernel has no owner for what a write copies up, and EOVERFLOW tells nobody
+    so.
+    """
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     below = pytester.path / "theirs" / "below"
     below.mkdir(parents=True)
@@ -277,8 +351,19 @@ def test_a_directory_of_another_owner_is_named(pytester, monkeypatch, owner, wri
         path.chmod(0o777)
     os.chown(below.parent, *owner)
     below.parent.chmod(0o777)
-    pytester.makepyfile(f"import subprocess\ndef test_write(): {write}\ndef test_other(): open('theirs/none')\n")
-    command = [sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider", "--isolate-all"]
+    pytester.makepyfile(
+        f"import subprocess\ndef test_write(): {write}\ndef test_other(): open('theirs/none')\n"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "isolate",
+        "-p",
+        "no:cacheprovider",
+        "--isolate-all",
+    ]
     result = pytester.run("unshare", "--user", "--map-root-user", *command)
     result.assert_outcomes(failed=2)
     kind = "user" if owner[0] else "group"
@@ -335,8 +420,12 @@ def test_own(tmp_path):
 
 
 @pytest.mark.parametrize("way", ["basetemp", "TMPDIR"])
-def test_a_project_and_its_temporary_files_may_be_in_shared_memory(pytester, in_shared_memory, monkeypatch, way):
-    """It is a directory as every other: what fixtures made is there, writes are private, tmp_path of a failing test comes back."""
+def test_a_project_and_its_temporary_files_may_be_in_shared_memory(
+    pytester, in_shared_memory, monkeypatch, way
+):
+    """It is a directory as every other: what fixtures made is there, writes are private, tmp_path
+    of a failing test comes back.
+    """
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     monkeypatch.delenv("PYTEST_DEBUG_TEMPROOT", raising=False)
     (in_shared_memory / "test_it.py").write_text(IN_SHARED_MEMORY)
@@ -348,23 +437,41 @@ def test_a_project_and_its_temporary_files_may_be_in_shared_memory(pytester, in_
     monkeypatch.chdir(in_shared_memory)
     result = pytester.run(*PYTEST, *args, f"--rootdir={in_shared_memory}", timeout=60)
     result.assert_outcomes(passed=4, failed=1)
-    result.stdout.fnmatch_lines(["*AssertionError: on purpose", f"files (discarded): modified '{in_shared_memory}/data.txt'"])
+    result.stdout.fnmatch_lines(
+        [
+            "*AssertionError: on purpose",
+            f"files (discarded): modified '{in_shared_memory}/data.txt'",
+        ]
+    )
     assert (in_shared_memory / "data.txt").read_text() == "hello"
     assert [path.read_text() for path in in_shared_memory.rglob("kept.txt")] == ["kept"]
 
 
-@pytest.mark.parametrize("how", [("--map-root-user",), pytest.param((), marks=pytest.mark.needs("root"))], ids=["user", "root"])
+@pytest.mark.parametrize(
+    "how",
+    [("--map-root-user",), pytest.param((), marks=pytest.mark.needs("root"))],
+    ids=["user", "root"],
+)
 def test_a_machine_with_a_named_network_namespace_isolates(pytester, among_mounts, how):
-    """``ip netns add`` and every Docker container mount a file of the kernel that nobody can copy; a sandbox sees an empty one."""
-    pytester.makepyfile(f"import os\ndef test_one(): assert os.path.getsize({str(pytester.path / 'netns' / 'blue')!r}) == 0")
-    blue = "mkdir netns && touch netns/blue && unshare --net mount --bind /proc/self/ns/net netns/blue"
+    """``ip netns add`` and every Docker container mount a file of the kernel that nobody can copy;
+    a sandbox sees an empty one.
+    """
+    pytester.makepyfile(
+        "import os\ndef test_one(): assert"
+        f" os.path.getsize({str(pytester.path / 'netns' / 'blue')!r}) == 0"
+    )
+    blue = (
+        "mkdir netns && touch netns/blue && unshare --net mount --bind /proc/self/ns/net netns/blue"
+    )
     among_mounts(blue, how=how).assert_outcomes(passed=1)
 
 
 def test_the_own_name_is_no_attempt_to_leave(pytester, isolated):
-    """``net="deny"`` counts look-ups of names; the own one is in /etc/hosts. And the file is not told as the test's change."""
-    pytester.makepyfile(
-        """
+    """``net="deny"`` counts look-ups of names; the own one is in /etc/hosts.
+
+    And the file is not told as the test's change.
+    """
+    pytester.makepyfile("""
         import socket
         from pytest_isolate import isolate
 
@@ -375,8 +482,7 @@ def test_the_own_name_is_no_attempt_to_leave(pytester, isolated):
         @isolate(net="deny")
         def test_other():
             socket.gethostbyname("example.invalid")
-        """
-    )
+        """)
     result = isolated()
     result.assert_outcomes(passed=1, failed=1)
     assert "/etc/hosts" not in result.stdout.str()
@@ -387,8 +493,7 @@ def test_a_name_that_a_fixture_adds_is_known_to_the_next_test(pytester, monkeypa
     """The sandbox that was built ahead has the file of before; it is not taken then."""
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     monkeypatch.delenv("PYTEST_DEBUG_TEMPROOT", raising=False)
-    pytester.makepyfile(
-        """
+    pytester.makepyfile("""
         import socket
         import pytest
 
@@ -403,9 +508,11 @@ def test_a_name_that_a_fixture_adds_is_known_to_the_next_test(pytester, monkeypa
 
         def test_after(added):
             assert socket.gethostbyname("service") == "127.0.0.9"
-        """
+        """)
+    script = (
+        f"cp /etc/hosts {pytester.path}/hosts && mount --bind {pytester.path}/hosts /etc/hosts &&"
+        ' exec "$@"'
     )
-    script = f'cp /etc/hosts {pytester.path}/hosts && mount --bind {pytester.path}/hosts /etc/hosts && exec "$@"'
     command = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", script, "sh", *PYTEST]
     pytester.run(*command, timeout=60).assert_outcomes(passed=2)
 
@@ -420,27 +527,32 @@ def test_a_name_that_a_fixture_adds_is_known_to_the_next_test(pytester, monkeypa
     ids=["python", "exists", "sub-process"],
 )
 def test_a_device_that_only_the_machine_has_is_named_with_what_helps(pytester, isolated, body):
-    """A sandbox has few devices; a test that fails for one of the machine's reads how it is had. Not for one that nobody has."""
+    """A sandbox has few devices; a test that fails for one of the machine's reads how it is had.
+
+    Not for one that nobody has.
+    """
     if not os.path.exists("/dev/loop-control"):
         pytest.skip("this machine has no /dev/loop-control")
-    pytester.makepyfile(
-        f"""
+    pytester.makepyfile(f"""
         import os, subprocess
         def test_one():
             {body}
         def test_nobody_has_it():
             open("/dev/loop-controls")
-        """
-    )
+        """)
     result = isolated("--isolate-all")
-    hint = 'device: the machine has /dev/loop-control, a sandbox has it only if it is asked for: bind=["/dev/loop-control"]'
+    hint = (
+        "device: the machine has /dev/loop-control, a sandbox has it only if it is asked for:"
+        ' bind=["/dev/loop-control"]'
+    )
     assert [line for line in result.outlines if line.startswith("device:")] == [hint]
 
 
 def test_files_mounted_below_etc_are_private_copies(pytester, among_mounts):
-    """As Docker mounts them, so that /etc is taken apart: they can be written, the own name resolves, the rest is as it was."""
-    pytester.makepyfile(
-        """
+    """As Docker mounts them, so that /etc is taken apart: they can be written, the own name
+    resolves, the rest is as it was.
+    """
+    pytester.makepyfile("""
         import os, socket
         from pathlib import Path
 
@@ -452,8 +564,7 @@ def test_files_mounted_below_etc_are_private_copies(pytester, among_mounts):
             assert socket.gethostbyname(socket.gethostname()) == "127.0.0.1"
             assert socket.gethostbyname("mounted") == "192.0.2.2"
             assert set(os.listdir("/etc")) >= {"hosts", "passwd", "ssl"}
-        """
-    )
+        """)
     result = among_mounts(
         "echo nameserver 192.0.2.1 > resolv && mount --bind resolv /etc/resolv.conf && "
         "echo 192.0.2.2 mounted > hosts && mount --bind hosts /etc/hosts"
@@ -464,7 +575,9 @@ def test_files_mounted_below_etc_are_private_copies(pytester, among_mounts):
 
 @pytest.mark.needs("root")
 def test_temporary_files_in_somebody_elses_directory_fail_as_in_a_plain_run(pytester, monkeypatch):
-    """It is tmp_path that cannot be had, and pytest's own words say why; the sandbox is not broken."""
+    """It is tmp_path that cannot be had, and pytest's own words say why; the sandbox is
+    not broken.
+    """
     pytester.makepyfile("def test_one(tmp_path): pass")
     theirs = pytester.mkdir("temporary") / "pytest-of-root"
     theirs.mkdir()
@@ -474,5 +587,7 @@ def test_temporary_files_in_somebody_elses_directory_fail_as_in_a_plain_run(pyte
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     result = pytester.run(*PYTEST, timeout=60)  # not pytester's own way, which gives a --basetemp
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*OSError: The temporary directory * is not owned by the current user.*"])
+    result.stdout.fnmatch_lines(
+        ["*OSError: The temporary directory * is not owned by the current user.*"]
+    )
     assert "pytest-isolate itself failed" not in result.stdout.str()

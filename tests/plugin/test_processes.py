@@ -1,4 +1,6 @@
-"""Processes that shared fixtures started, seen from inside: the objects that stand for them say what is."""
+"""Processes that shared fixtures started, seen from inside: the objects that stand for them say
+what is.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,10 @@ def test_sees_it_end(ending):
 
 
 def test_a_popen_of_a_shared_fixture_is_alive_and_gets_no_signal(pytester, isolated):
-    """A signal would go to nobody, or to whoever has that number inside. An end is seen, with its status as root."""
+    """A signal would go to nobody, or to whoever has that number inside.
+
+    An end is seen, with its status as root.
+    """
     pytester.makepyfile(POPEN)
     isolated("--isolate-all").assert_outcomes(passed=8)
 
@@ -127,7 +132,9 @@ def test_task(task):
 )
 
 
-def test_a_multiprocessing_or_asyncio_process_of_a_shared_fixture_is_alive_and_gets_no_signal(pytester, isolated):
+def test_a_multiprocessing_or_asyncio_process_of_a_shared_fixture_is_alive_and_gets_no_signal(
+    pytester, isolated
+):
     """``Process`` fails an assertion of its own where it is not the child of who asks."""
     pytester.makepyfile(PROCESSES)
     isolated("--isolate-all").assert_outcomes(passed=5)

@@ -1,4 +1,6 @@
-"""``scope="class"`` and ``scope="module"``: tests share a sandbox as they share fixtures, and each keeps its own verdict."""
+"""``scope="class"`` and ``scope="module"``: tests share a sandbox as they share fixtures, and each
+keeps its own verdict.
+"""
 
 from __future__ import annotations
 
@@ -51,11 +53,17 @@ def test_last(): assert os.path.exists(FILE)
 
 
 def test_tests_of_a_class_share_a_sandbox_and_nothing_leaves_it(pytester, outcomes):
-    """Later tests see what earlier ones wrote and hold in memory; outcomes are those of a plain run of the same class."""
+    """Later tests see what earlier ones wrote and hold in memory; outcomes are those of a plain run
+    of the same class.
+    """
     pytester.makepyfile(GROUP)
     assert outcomes(
-        "--deselect", "test_tests_of_a_class_share_a_sandbox_and_nothing_leaves_it.py::test_outside", "--isolate-off"
-    ) == outcomes("--deselect", "test_tests_of_a_class_share_a_sandbox_and_nothing_leaves_it.py::test_outside")
+        "--deselect",
+        "test_tests_of_a_class_share_a_sandbox_and_nothing_leaves_it.py::test_outside",
+        "--isolate-off",
+    ) == outcomes(
+        "--deselect", "test_tests_of_a_class_share_a_sandbox_and_nothing_leaves_it.py::test_outside"
+    )
     (pytester.path / "written").unlink()  # by the plain run
     assert [case for case in outcomes("-k", "outside or first") if len(case) > 1] == []
     assert not (pytester.path / "written").exists()
@@ -63,18 +71,31 @@ def test_tests_of_a_class_share_a_sandbox_and_nothing_leaves_it(pytester, outcom
 
 @pytest.mark.parametrize(
     ("name", "body", "resource"),
-    [("dies", "os._exit(0)", "crash"), ("kills", "os.kill(os.getpid(), 9)", "crash"), ("hangs", "exec('while 1: pass')", "timeout")],
+    [
+        ("dies", "os._exit(0)", "crash"),
+        ("kills", "os.kill(os.getpid(), 9)", "crash"),
+        ("hangs", "exec('while 1: pass')", "timeout"),
+    ],
 )
-def test_a_dead_sandbox_fails_the_test_that_did_it_and_the_rest_runs_in_a_new_one(pytester, isolated, name, body, resource):
+def test_a_dead_sandbox_fails_the_test_that_did_it_and_the_rest_runs_in_a_new_one(
+    pytester, isolated, name, body, resource
+):
     """One test fails, with its own violation; the tests behind it share a fresh sandbox."""
     pytester.makepyfile(DYING.format(name=name, body=body))
     isolated("--isolate-report=report.json").assert_outcomes(passed=3, failed=1)
     tests = json.loads((pytester.path / "report.json").read_text())["tests"]
-    assert [[each["resource"] for each in test["violations"]] for test in tests] == [[], [resource], [], []]
+    assert [[each["resource"] for each in test["violations"]] for test in tests] == [
+        [],
+        [resource],
+        [],
+        [],
+    ]
 
 
 def test_a_sandbox_that_dies_between_two_tests_does_not_fail_the_second(pytester, isolated):
-    """A process that is killed after its test is over costs nobody a result: the second test gets a new sandbox."""
+    """A process that is killed after its test is over costs nobody a result: the second test gets a
+    new sandbox.
+    """
     pytester.makeconftest("""
         import os, select, signal
 
@@ -99,7 +120,9 @@ def test_a_sandbox_that_dies_between_two_tests_does_not_fail_the_second(pytester
 
 @pytest.mark.parametrize("comes_back", ["return", "assert 0", "raise KeyboardInterrupt"])
 def test_a_fork_that_a_test_does_not_end_runs_no_further_test(pytester, isolated, comes_back):
-    """It comes back into the copy of pytest that it is, and ends there: it neither takes the next test's turn nor says that one is over."""
+    """It comes back into the copy of pytest that it is, and ends there: it neither takes the next
+    test's turn nor says that one is over.
+    """
     pytester.makepyfile(f"""
         import os, pytest
         from pytest_isolate import isolate
@@ -118,7 +141,9 @@ def test_a_fork_that_a_test_does_not_end_runs_no_further_test(pytester, isolated
 
 
 def test_usage_is_each_tests_own(pytester, isolated):
-    """Processor time and bytes written count for the test that used them; a peak that was not exceeded is not known."""
+    """Processor time and bytes written count for the test that used them; a peak that was not
+    exceeded is not known.
+    """
     pytester.makepyfile("""
         import time
         from pytest_isolate import isolate
@@ -130,7 +155,9 @@ def test_usage_is_each_tests_own(pytester, isolated):
         def test_light(): pass
     """)
     isolated("--isolate-report=report.json", "--isolate-all").assert_outcomes(passed=2)
-    heavy, light = (test["usage"] for test in json.loads((pytester.path / "report.json").read_text())["tests"])
+    heavy, light = (
+        test["usage"] for test in json.loads((pytester.path / "report.json").read_text())["tests"]
+    )
     assert heavy["disk_bytes"] >= 3 << 20
     assert light["disk_bytes"] < 1 << 20
     assert light["wall_seconds"] < heavy["wall_seconds"]
@@ -139,7 +166,9 @@ def test_usage_is_each_tests_own(pytester, isolated):
 
 
 def test_shared_fixtures_are_torn_down_once_and_at_the_end(pytester, isolated):
-    """What the parent set up, it takes down; what the group set up inside, it takes down inside, after its last test."""
+    """What the parent set up, it takes down; what the group set up inside, it takes down inside,
+    after its last test.
+    """
     pytester.makepyfile("""
         import os, pytest
         from pytest_isolate import isolate
@@ -158,7 +187,15 @@ def test_shared_fixtures_are_torn_down_once_and_at_the_end(pytester, isolated):
             def test_third(self, late): print("THIRD")
     """)
     said = [line for line in isolated("-s", "-q").outlines if line.lstrip(".").isupper()]
-    assert [line.lstrip(".") for line in said] == ["EARLY UP", "FIRST", "LATE UP", "SECOND", "THIRD", "LATE DOWN", "EARLY DOWN"]
+    assert [line.lstrip(".") for line in said] == [
+        "EARLY UP",
+        "FIRST",
+        "LATE UP",
+        "SECOND",
+        "THIRD",
+        "LATE DOWN",
+        "EARLY DOWN",
+    ]
 
 
 @pytest.mark.parametrize("arguments", [(), ("-x",), ("-n", "2", "--dist", "loadscope")])
@@ -198,10 +235,13 @@ def pytest_unconfigure(): print("by word:", by_word)
 
 
 def test_a_word_that_comes_late_makes_only_one_test_wait(pytester, isolated):
-    """Of a test's end, when pytest has seen it already and the next test runs: all ends behind that one are seen as they come."""
+    """Of a test's end, when pytest has seen it already and the next test runs: all ends behind that
+    one are seen as they come.
+    """
     pytester.makeconftest(LATE)
     pytester.makepyfile(
-        "import pytest\npytestmark = pytest.mark.isolate(scope='module')\n" + "".join(f"def test_{n}(): pass\n" for n in range(6))
+        "import pytest\npytestmark = pytest.mark.isolate(scope='module')\n"
+        + "".join(f"def test_{n}(): pass\n" for n in range(6))
     )
     result = isolated()
     result.assert_outcomes(passed=6)

@@ -16,15 +16,21 @@ STRICT = "from pytest_isolate import isolate\npytestmark = isolate(profile='stri
 
 @pytest.fixture
 def no_seccomp(pytester, monkeypatch):
-    """A machine where the library is not installed: its module says so when it is imported, as pyseccomp does without libseccomp."""
-    (pytester.mkdir("without") / "pyseccomp.py").write_text("raise RuntimeError('Unable to find libseccomp')")
+    """A machine where the library is not installed: its module says so when it is imported, as
+    pyseccomp does without libseccomp.
+    """
+    (pytester.mkdir("without") / "pyseccomp.py").write_text(
+        "raise RuntimeError('Unable to find libseccomp')"
+    )
     monkeypatch.setenv("PYTHONPATH", str(pytester.path / "without"), prepend=":")
 
 
 @pytest.mark.needs("strict")
 @pytest.mark.parametrize(("profile", "kept"), [("None", True), ("'strict'", False)])
 def test_descriptors_of_fixtures_are_closed(pytester, outcomes, profile, kept):
-    """What pytest has open is open in a test, but under strict, where its number fails and is nobody else's."""
+    """What pytest has open is open in a test, but under strict, where its number fails and is
+    nobody else's.
+    """
     pytester.makepyfile(f"""
         import errno, os, pytest
         from pytest_isolate import isolate
@@ -64,7 +70,9 @@ def test_the_cache_is_not_brought_back(pytester, profile, kept):
 
 @pytest.mark.needs("strict")
 def test_everything_of_a_usual_test_works(pytester, outcomes):
-    """Limits, output, temporary files, sub-processes, threads, shared sandboxes and a failing test's report."""
+    """Limits, output, temporary files, sub-processes, threads, shared sandboxes and a failing
+    test's report.
+    """
     pytester.makepyfile(
         STRICT
         + """
@@ -87,12 +95,23 @@ class TestOne:
 
 @pytest.mark.parametrize("mode", ["error", "skip", "warn"])
 def test_without_its_library_strict_is_missing(pytester, isolated, no_seccomp, mode):
-    """Never weaker in silence: an error with what to install; ``on_missing`` decides otherwise, and then the run says so."""
+    """Never weaker in silence: an error with what to install; ``on_missing`` decides otherwise, and
+    then the run says so.
+    """
     pytester.makepyfile(STRICT + f"@isolate(on_missing={mode!r})\ndef test_it(): pass\n")
     result = isolated("-rs")
-    result.assert_outcomes(**{"error": {"errors": 1}, "skip": {"skipped": 1}, "warn": {"passed": 1, "warnings": 1}}[mode])
+    result.assert_outcomes(
+        **{"error": {"errors": 1}, "skip": {"skipped": 1}, "warn": {"passed": 1, "warnings": 1}}[
+            mode
+        ]
+    )
     result.stdout.fnmatch_lines(
-        ['*cannot isolate profile*Unable to find libseccomp*pip install "pytest-isolate-ns[[]strict]"*libseccomp2*']
+        [
+            (
+                "*cannot isolate profile*Unable to find libseccomp*pip install"
+                ' "pytest-isolate-ns[[]strict]"*libseccomp2*'
+            )
+        ]
     )
 
 
@@ -100,32 +119,50 @@ def test_the_doctor_has_a_note_where_strict_is_missing(isolated, no_seccomp):
     """It is an extra: without it the machine still has all that tests usually ask for."""
     result = isolated("--isolate-doctor")
     result.stdout.fnmatch_lines(
-        ["NOTE  strict: its seccomp filter cannot be made: RuntimeError: Unable to find libseccomp", "      fix: pip install *"]
+        [
+            (
+                "NOTE  strict: its seccomp filter cannot be made: RuntimeError: Unable to find"
+                " libseccomp"
+            ),
+            "      fix: pip install *",
+        ]
     )
     assert result.ret == any(line.startswith("FAIL") for line in result.outlines)
 
 
 def test_a_project_cannot_redefine_strict(pytester, outcomes):
     """A profile of that name in pyproject.toml would quietly be something weaker."""
-    (pytester.path / "pyproject.toml").write_text("[tool.pytest_isolate.profiles.strict]\nmemory = '64M'\n")
+    (pytester.path / "pyproject.toml").write_text(
+        "[tool.pytest_isolate.profiles.strict]\nmemory = '64M'\n"
+    )
     pytester.makepyfile(STRICT + "def test_it(): pass\n")
     ((_, message),) = outcomes()
-    assert "that profile is built in and cannot be redefined; give the one in [tool.pytest_isolate.profiles]" in message
+    assert (
+        "that profile is built in and cannot be redefined; give the one in"
+        " [tool.pytest_isolate.profiles]" in message
+    )
 
 
 def test_strict_changes_no_keyword(pytester):
     """It closes walls; what a test asks for besides, such as ``net=False``, is the asker's."""
     from pytest_isolate._config.spec import Defaults
 
-    specs = [Defaults(pytester.parseconfig("-p", "isolate", *options)).spec([]) for options in ((), ("--isolate-profile=strict",))]
-    assert [name for name in KEYWORDS if getattr(specs[0], name) != getattr(specs[1], name)] == ["profile"]
+    specs = [
+        Defaults(pytester.parseconfig("-p", "isolate", *options)).spec([])
+        for options in ((), ("--isolate-profile=strict",))
+    ]
+    assert [name for name in KEYWORDS if getattr(specs[0], name) != getattr(specs[1], name)] == [
+        "profile"
+    ]
     assert [spec.strict for spec in specs] == [False, True]
 
 
 @pytest.mark.needs("strict")
 @pytest.mark.parametrize(("profile", "reached"), [("None", True), ("'strict'", False)])
 def test_a_bound_path_that_a_test_turned_into_a_link(pytester, outcomes, canary, profile, reached):
-    """What is bound inside something else that is bound can be redirected by whoever may write there; strict does not follow."""
+    """What is bound inside something else that is bound can be redirected by whoever may write
+    there; strict does not follow.
+    """
     shared = pytester.mkdir("shared")
     (shared / "inner").mkdir()
     pytester.makepyfile(f"""
@@ -142,14 +179,18 @@ def test_a_bound_path_that_a_test_turned_into_a_link(pytester, outcomes, canary,
     """)
     results = dict(each if len(each) == 2 else (*each, "") for each in outcomes())
     assert ((canary / "file").read_text() == "reached") is reached
-    assert ("symbolic link, which profile='strict' does not follow" in results["test_second"]) is not reached
+    assert (
+        "symbolic link, which profile='strict' does not follow" in results["test_second"]
+    ) is not reached
 
 
 @pytest.mark.needs("strict")
 def test_a_report_names_the_walls_that_were_closed(pytester, isolated):
     """The second one only where this kernel has it."""
     pytester.makepyfile(test_it="def test_it(): pass")
-    isolated("--isolate-all", "--isolate-profile=strict", "--isolate-report=report.json").assert_outcomes(passed=1)
+    isolated(
+        "--isolate-all", "--isolate-profile=strict", "--isolate-report=report.json"
+    ).assert_outcomes(passed=1)
     (test,) = json.loads((pytester.path / "report.json").read_text())["tests"]
     second = [] if strictness.landlock_obstacle() else ["landlock"]
     assert test["walls"] == ["process", "namespaces", "net", "overlay", "strict", *second]

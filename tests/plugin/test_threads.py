@@ -36,7 +36,8 @@ def test_a_fork_that_hangs_on_a_lock_ends_with_its_stack_and_the_threads_names(p
     result = isolated("--isolate-all", "-rA")
     result.assert_outcomes(errors=1, passed=1)
     result.stdout.fnmatch_lines(
-        ["*did not get inside within 1 s and was killed*'the-holder'*", "*in a_librarys_handler*"], consecutive=False
+        ["*did not get inside within 1 s and was killed*'the-holder'*", "*in a_librarys_handler*"],
+        consecutive=False,
     )
 
 
@@ -59,9 +60,13 @@ class TestShared:
 @pytest.mark.parametrize("scope", ["function", "class"])
 @pytest.mark.parametrize("action", ["always", "error"])
 def test_nothing_is_said_of_threads_and_forks(pytester, isolated, scope, action):
-    """Python 3.12 warns when a process with threads forks; what a thread is lost for is said by us, and only once."""
+    """Python 3.12 warns when a process with threads forks; what a thread is lost for is said by us,
+    and only once.
+    """
     pytester.makepyfile(BESIDE)
-    result = isolated("--isolate-all", f"--isolate-scope={scope}", "-W", f"{action}::DeprecationWarning")
+    result = isolated(
+        "--isolate-all", f"--isolate-scope={scope}", "-W", f"{action}::DeprecationWarning"
+    )
     result.assert_outcomes(passed=2, warnings=1)
     result.stdout.no_fnmatch_line("*multi-threaded*")
     result.stderr.no_fnmatch_line("*multi-threaded*")

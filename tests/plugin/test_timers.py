@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-WAYS = pytest.mark.parametrize("way", [(), ("--isolate-jobs=2",), ("--isolate-scope=module",)], ids=["alone", "jobs", "group"])
+WAYS = pytest.mark.parametrize(
+    "way", [(), ("--isolate-jobs=2",), ("--isolate-scope=module",)], ids=["alone", "jobs", "group"]
+)
 SLOW = """
 import time
 def slow_query(): time.sleep(0.9)
@@ -16,9 +18,14 @@ WAITS_FOR_THEM = "def test_three(): pass"  # with two jobs
 
 @WAYS
 def test_faulthandler_timeout_changes_no_outcome(pytester, isolated, way):
-    """The lock of its watchdog thread is held in no child, which would wait for it at the end of the test, for ever."""
+    """The lock of its watchdog thread is held in no child, which would wait for it at the end of
+    the test, for ever.
+    """
     pytester.makeini("[pytest]\nfaulthandler_timeout = 600")
-    pytester.makepyfile("def test_good(): pass\ndef test_bad(): assert 0\nclass TestIt:\n    def test_also(self): pass")
+    pytester.makepyfile(
+        "def test_good(): pass\ndef test_bad(): assert 0\nclass TestIt:\n    def test_also(self):"
+        " pass"
+    )
     result = isolated("--isolate-all", *way)
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(["*assert 0*"])
@@ -26,7 +33,9 @@ def test_faulthandler_timeout_changes_no_outcome(pytester, isolated, way):
 
 @WAYS
 def test_faulthandler_timeout_shows_the_stack_of_the_test(pytester, isolated, way):
-    """What is shown is who is slow, not pytest that waits for it, nor the test that waits for its turn."""
+    """What is shown is who is slow, not pytest that waits for it, nor the test that waits for its
+    turn.
+    """
     pytester.makeini("[pytest]\nfaulthandler_timeout = 0.5")
     pytester.makepyfile(SLOW + WAITS_FOR_THEM)
     result = isolated("--isolate-all", *way)
@@ -37,10 +46,11 @@ def test_faulthandler_timeout_shows_the_stack_of_the_test(pytester, isolated, wa
 
 
 def test_a_timer_of_shared_set_up_counts_it(pytester, isolated):
-    """It is due when it would be in a plain run: the time before the fork and behind the test belongs to it."""
+    """It is due when it would be in a plain run: the time before the fork and behind the test
+    belongs to it.
+    """
     pytester.makeini("[pytest]\nfaulthandler_timeout = 0.8")
-    pytester.makepyfile(
-        """
+    pytester.makepyfile("""
         import time, pytest
         @pytest.fixture(scope="module")
         def wide():
@@ -49,8 +59,7 @@ def test_a_timer_of_shared_set_up_counts_it(pytester, isolated):
             time.sleep(0.5)
         def slow_query(): time.sleep(0.6)
         def test_it(wide): slow_query()
-        """
-    )
+        """)
     result = isolated("--isolate-all")
     result.assert_outcomes(passed=1)
     shown = result.stderr.str()
@@ -70,10 +79,12 @@ def pytest_unconfigure(): faulthandler.cancel_dump_traceback_later()
 
 @pytest.mark.parametrize("repeat", [False, True], ids=["once", "repeated"])
 def test_a_timer_of_a_conftest_goes_off_inside(pytester, isolated, repeat):
-    """Also one set when it was imported. With its own arguments, and whoever cancels it does not wait for a thread that is not there."""
+    """Also one set when it was imported.
+
+    With its own arguments, and whoever cancels it does not wait for a thread that is not there.
+    """
     pytester.makeconftest(ARMED.format(repeat=repeat))
-    pytester.makepyfile(
-        """
+    pytester.makepyfile("""
         import faulthandler, os, time, conftest
         from pytest_isolate._forking.dump_later import dump_later
         def threads(): return len(os.listdir("/proc/self/task"))
@@ -92,8 +103,7 @@ def test_a_timer_of_a_conftest_goes_off_inside(pytester, isolated, repeat):
         def test_goes_off():
             wait_for_stack()
             faulthandler.cancel_dump_traceback_later()
-        """
-    )
+        """)
     isolated("--isolate-all").assert_outcomes(passed=2)
 
 
@@ -111,22 +121,18 @@ def test_a_timer_that_exits_ends_its_test_alone(pytester, isolated):
 
 def test_timers_of_processor_time_go_on_inside(pytester, isolated):
     """fork(2) clears them, and a profiler's samples would be those of pytest alone."""
-    pytester.makeconftest(
-        """
+    pytester.makeconftest("""
         import signal
         signal.setitimer(signal.ITIMER_PROF, 1000, 500)
         signal.setitimer(signal.ITIMER_VIRTUAL, 2000)
-        """
-    )
-    pytester.makepyfile(
-        """
+        """)
+    pytester.makepyfile("""
         import signal
         def test_it():
             left, interval = signal.getitimer(signal.ITIMER_PROF)
             assert 900 < left <= 1000 and interval == 500
             assert 1900 < signal.getitimer(signal.ITIMER_VIRTUAL)[0] <= 2000
-        """
-    )
+        """)
     isolated("--isolate-all").assert_outcomes(passed=1)
 
 
@@ -145,18 +151,18 @@ def pytest_runtest_setup():
 
 
 def test_building_a_sandbox_is_no_part_of_the_test(pytester, isolated):
-    """A limit that pytest-timeout or pytest's own plugin sets is for the test, and not for us, on whatever machine."""
+    """A limit that pytest-timeout or pytest's own plugin sets is for the test, and not for us, on
+    whatever machine.
+    """
     pytester.makeini("[pytest]\nfaulthandler_timeout = 1")
     pytester.makeconftest(BUILDS_SLOWLY)
-    pytester.makepyfile(
-        """
+    pytester.makepyfile("""
         import signal, time
         from pytest_isolate._forking.dump_later import dump_later
         def test_it():
             assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 1
             assert 0 < dump_later.armed.due - time.monotonic() <= 1
-        """
-    )
+        """)
     result = isolated("--isolate-all")
     result.assert_outcomes(passed=1)
     result.stderr.no_fnmatch_line("*Timeout (*")
@@ -166,8 +172,7 @@ def test_building_a_sandbox_is_no_part_of_the_test(pytester, isolated):
 def test_timers_go_on_in_pytest_when_a_test_is_over(pytester, isolated, way):
     """The teardown of a shared fixture may hang too."""
     pytester.makeini("[pytest]\nfaulthandler_timeout = 600")
-    pytester.makepyfile(
-        """
+    pytester.makepyfile("""
         import signal, time, pytest
         from pytest_isolate._forking.dump_later import dump_later
         @pytest.fixture(scope="module")
@@ -178,17 +183,14 @@ def test_timers_go_on_in_pytest_when_a_test_is_over(pytester, isolated, way):
             assert 0 < dump_later.armed.due - time.monotonic() <= 600
         def test_one(wide): pass
         def test_two(wide): pass
-        """
-    )
+        """)
     isolated("--isolate-all", *way).assert_outcomes(passed=2)
 
 
 def test_faulthandler_is_as_it_was_when_nothing_is_isolated(pytester, isolated):
     """Its functions are replaced in runs that isolate only."""
-    pytester.makepyfile(
-        """
+    pytester.makepyfile("""
         import faulthandler
         def test_it(): assert "built-in" in repr(faulthandler.dump_traceback_later)
-        """
-    )
+        """)
     isolated().assert_outcomes(passed=1)

@@ -1,6 +1,8 @@
-"""Options of ours and of pytest's, each with each other: a run starts and ends as the plain one does.
+"""Options of ours and of pytest's, each with each other: a run starts and ends as the plain one
+does.
 
-docs/together.md says what was tried. Each row of the table is one run; between them every two options meet that can.
+docs/together.md says what was tried. Each row of the table is one run; between them every two
+options meet that can.
 """
 
 import itertools
@@ -60,24 +62,37 @@ FACTORS: dict[str, tuple[str, ...]] = {
     "scope": ("", "--isolate-scope=class", "--isolate-scope=module"),
     "serial": ("", "--isolate-serial=true"),
     "profile": ("", "--isolate-profile=strict"),
-    "limits": ("", "--isolate-memory=512M --isolate-pids=200 --isolate-timeout=60 --isolate-disk=64M --isolate-files=200 --isolate-cpu=2"),
+    "limits": ("",
+               "--isolate-memory=512M --isolate-pids=200 --isolate-timeout=60 --isolate-disk=64M --isolate-files=200 --isolate-cpu=2"),
     "who": ("", "--isolate-env=A=1 --isolate-hostname=box --isolate-leaks=error"),
 }  # fmt: skip
-#: What ends in an INTERNALERROR of pytest's own: without its terminal nobody can write what is set up.
+#: What ends in an INTERNALERROR of pytest's own: without its terminal nobody can write what is set
+#: up.
 IMPOSSIBLE = {("terminal", "-p no:terminal", "setup", "--setup-show")}
 Row = dict[str, str]
 
 
 def _meet(row: Row) -> set[tuple[str, str, str, str]]:
-    return {(a, row[a], b, row[b]) for a, b in itertools.combinations(FACTORS, 2) if a in row and b in row}
+    return {
+        (a, row[a], b, row[b])
+        for a, b in itertools.combinations(FACTORS, 2)
+        if a in row and b in row
+    }
 
 
 def _all_pairs() -> set[tuple[str, str, str, str]]:
-    return {(a, x, b, y) for a, b in itertools.combinations(FACTORS, 2) for x in FACTORS[a] for y in FACTORS[b]} - IMPOSSIBLE
+    return {
+        (a, x, b, y)
+        for a, b in itertools.combinations(FACTORS, 2)
+        for x in FACTORS[a]
+        for y in FACTORS[b]
+    } - IMPOSSIBLE
 
 
 def table() -> list[Row]:
-    """Few rows in which every two values of two factors meet: a row takes, factor by factor, the value that meets most that is new."""
+    """Few rows in which every two values of two factors meet: a row takes, factor by factor, the
+    value that meets most that is new.
+    """
     missing = _all_pairs()
     rows = []
     while missing:
@@ -85,15 +100,20 @@ def table() -> list[Row]:
         row = {first[0]: first[1], first[2]: first[3]}
         for factor, values in FACTORS.items():
             if factor not in row:
-                possible = [value for value in values if not _meet({**row, factor: value}) & IMPOSSIBLE]
-                row[factor] = max(possible, key=lambda value: len(_new({**row, factor: value}, factor, missing)))
+                possible = [
+                    value for value in values if not _meet({**row, factor: value}) & IMPOSSIBLE
+                ]
+                row[factor] = max(
+                    possible, key=lambda value: len(_new({**row, factor: value}, factor, missing))
+                )
         rows.append({factor: row[factor] for factor in FACTORS})
         missing -= _meet(rows[-1])
     return rows
 
 
 def _new(row: Row, factor: str, missing: set[tuple[str, str, str, str]]) -> list[object]:
-    pairs = ((a, row[a], factor, row[factor]) if list(FACTORS).index(a) < list(FACTORS).index(factor) else (factor, row[factor], a, row[a])
+    pairs = ((a, row[a], factor,
+              row[factor]) if list(FACTORS).index(a) < list(FACTORS).index(factor) else (factor, row[factor], a, row[a])
              for a in row if a != factor)  # fmt: skip
     return [pair for pair in pairs if pair in missing]
 
@@ -106,20 +126,46 @@ pytestmark = [pytest.mark.together, pytest.mark.dear]
 
 @pytest.fixture
 def run(pytester, monkeypatch):
-    """A run of pytest with these options; gives its exit status, the counts of its last line, and what it wrote."""
+    """A run of pytest with these options; gives its exit status, the counts of its last line, and
+    what it wrote.
+    """
     pytester.makepyfile(test_it=SOURCE)
     pytester.makeini("[pytest]\nmarkers =\n    xdist_group\n")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "GITHUB_"))}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTEST_", "GITHUB_"))
+    }
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
 
     def start(*options):
-        shutil.rmtree(".pytest_cache", ignore_errors=True)  # or --lf and --sw would go on where the plain run ended
-        command = [sys.executable, "-m", "pytest", "-p", "isolate", "--isolate-on-missing=warn", *options]
-        done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
+        # Or --lf and --sw would go on where the plain run ended
+        shutil.rmtree(".pytest_cache", ignore_errors=True)
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "isolate",
+            "--isolate-on-missing=warn",
+            *options,
+        ]
+        done = subprocess.run(
+            command,
+            check=False,
+            env=environment,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=120,
+        )
         said = done.stdout + done.stderr
         counts = [line for line in said.splitlines() if re.search(r" in \d+\.\d\ds", line)]
         found = (
-            dict(reversed(pair.split()) for pair in re.findall(r"\d+ (?:passed|failed|skipped|xfailed|errors?)", counts[-1]))
+            dict(
+                reversed(pair.split())
+                for pair in re.findall(r"\d+ (?:passed|failed|skipped|xfailed|errors?)", counts[-1])
+            )
             if counts
             else {}
         )
@@ -133,24 +179,41 @@ def test_every_two_options_meet_in_the_table():
     assert set().union(*map(_meet, ROWS)) == _all_pairs()
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: " ".join(filter(None, row.values())).replace("--isolate-", "--i-") or "nothing")
+@pytest.mark.parametrize(
+    "row",
+    ROWS,
+    ids=lambda row: " ".join(filter(None, row.values())).replace("--isolate-", "--i-") or "nothing",
+)
 def test_options_work_together(run, row):
     """The same exit status and counts as plain, whatever else is asked for."""
     options = [word for value in row.values() for word in value.split()]
-    _compare(run, *options, counts=not (row["workers"] and row["stop"]))  # how far other workers have come is chance
+    # How far other workers have come is chance
+    _compare(run, *options, counts=not (row["workers"] and row["stop"]))
 
 
 @pytest.mark.parametrize("option", BODILESS)
 def test_a_run_without_bodies_understands_every_option(run, option):
     """All of ours at once, and those of pytest."""
-    _compare(run, option, *(word for values in FACTORS.values() for word in values[-1].split() if word != "-p" and "no:" not in word))
+    _compare(
+        run,
+        option,
+        *(
+            word
+            for values in FACTORS.values()
+            for word in values[-1].split()
+            if word != "-p" and "no:" not in word
+        ),
+    )
 
 
 #: pytest's own plugins that it can do without.
 BUILTIN = (
-    "assertion", "cacheprovider", "capture", "debugging", "doctest", "faulthandler", "junitxml", "legacypath", "logging", "monkeypatch",
-    "pastebin", "pytester", "pytester_assertions", "recwarn", "reports", "setuponly", "setupplan", "skipping", "stepwise", "subtests",
-    "terminal", "terminalprogress", "threadexception", "tmpdir", "unittest", "unraisableexception", "warnings",
+    "assertion", "cacheprovider", "capture", "debugging", "doctest", "faulthandler", "junitxml",
+    "legacypath", "logging", "monkeypatch",
+    "pastebin", "pytester", "pytester_assertions", "recwarn", "reports", "setuponly", "setupplan",
+    "skipping", "stepwise", "subtests",
+    "terminal", "terminalprogress", "threadexception", "tmpdir", "unittest", "unraisableexception",
+    "warnings",
 )  # fmt: skip
 
 

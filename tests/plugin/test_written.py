@@ -40,31 +40,53 @@ def machine(pytester) -> Path:
 
 @pytest.mark.needs("user_xattr")
 def test_the_report_lists_what_was_created_modified_and_deleted(pytester, isolated, machine):
-    """Whiteouts, replaced directories and changes of mode are understood; a file that was only opened is not listed."""
+    """Whiteouts, replaced directories and changes of mode are understood; a file that was only
+    opened is not listed.
+    """
     pytester.makepyfile(WRITES.replace("FAILS", "False"))
     isolated("--isolate-all", "--isolate-report=report.json").assert_outcomes(passed=1)
     files = json.loads((pytester.path / "report.json").read_text())["tests"][0]["files"]
-    listed = {kind: [path.removeprefix(f"{machine}/") for path in paths if path.startswith(str(machine))] for kind, paths in files.items()}
-    assert listed == {"created": ["new", "replaced/deeper"], "modified": ["changed", "mode", "replaced"], "deleted": ["removed"]}
+    listed = {
+        kind: [path.removeprefix(f"{machine}/") for path in paths if path.startswith(str(machine))]
+        for kind, paths in files.items()
+    }
+    assert listed == {
+        "created": ["new", "replaced/deeper"],
+        "modified": ["changed", "mode", "replaced"],
+        "deleted": ["removed"],
+    }
     assert any(path.endswith("/mine") for path in files["created"])
-    assert sorted(path.name for path in machine.iterdir()) == ["changed", "mode", "removed", "replaced", "same"]
+    assert sorted(path.name for path in machine.iterdir()) == [
+        "changed",
+        "mode",
+        "removed",
+        "replaced",
+        "same",
+    ]
 
 
 @pytest.mark.needs("user_xattr")
 def test_a_failing_test_shows_what_it_wrote_outside_of_its_tmp_path(pytester, isolated, machine):
     """One line, in the isolate section."""
     pytester.makepyfile(WRITES.replace("FAILS", "True"))
-    (line,) = [line for line in isolated("--isolate-all").outlines if line.startswith("files (discarded): ")]
+    (line,) = [
+        line
+        for line in isolated("--isolate-all").outlines
+        if line.startswith("files (discarded): ")
+    ]
     assert f"deleted '{machine}/removed'" in line
     assert "mine" not in line
 
 
 @pytest.mark.needs("user_xattr")
 @pytest.mark.parametrize(
-    ("keep", "fails", "kept"), [("failed", True, True), ("failed", False, False), ("all", False, True), ("none", True, False)]
+    ("keep", "fails", "kept"),
+    [("failed", True, True), ("failed", False, False), ("all", False, True), ("none", True, False)],
 )
 def test_what_was_written_is_kept_on_demand(pytester, isolated, machine, keep, fails, kept):
-    """--isolate-keep copies it below --isolate-artifacts, by test and path; a second run gets a folder of its own."""
+    """--isolate-keep copies it below --isolate-artifacts, by test and path; a second run gets a
+    folder of its own.
+    """
     pytester.makepyfile(WRITES.replace("FAILS", str(fails)))
     for _ in range(2):
         isolated("--isolate-all", f"--isolate-keep={keep}", "--isolate-artifacts=out")
@@ -85,4 +107,7 @@ def test_tests_of_a_group_have_their_own_lists(pytester, isolated):
     """)
     isolated("--isolate-report=report.json").assert_outcomes(passed=2)
     tests = json.loads((pytester.path / "report.json").read_text())["tests"]
-    assert [[Path(path).name for path in test["files"]["created"] if "__pycache__" not in path] for test in tests] == [["one"], ["two"]]
+    assert [
+        [Path(path).name for path in test["files"]["created"] if "__pycache__" not in path]
+        for test in tests
+    ] == [["one"], ["two"]]

@@ -1,8 +1,10 @@
-"""Runs of pytest in processes of their own that need not import pytest again: each is forked from a process that has, and nothing else.
+"""Runs of pytest in processes of their own that need not import pytest again: each is forked from a
+process that has, and nothing else.
 
-What a new interpreter does and a fork does not is done here: arguments, environment, directory, the first entry of ``sys.path``, the
-standard streams. Variables that only a new interpreter reads (PYTHON*, LD_*, the locale) choose which process to fork from. Who
-needs /proc/PID/environ or cmdline to be the run's own starts an interpreter.
+What a new interpreter does and a fork does not is done here: arguments, environment, directory, the
+first entry of ``sys.path``, the standard streams. Variables that only a new interpreter reads
+(PYTHON*, LD_*, the locale) choose which process to fork from. Who needs /proc/PID/environ or
+cmdline to be the run's own starts an interpreter.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-#: The process that is forked from. It imports what every run of pytest imports, and begins nothing: no plugin, no thread.
+#: The process that is forked from. It imports what every run of pytest imports, and begins nothing:
+#: no plugin, no thread.
 _SERVER = """
 import array, gc, importlib, json, os, runpy, socket, sys
 import pytest
@@ -59,7 +62,11 @@ _servers: dict[tuple[tuple[str, str], ...], tuple[socket.socket, subprocess.Pope
 
 def _server(environment: Mapping[str, str]) -> socket.socket:
     """Where to ask for a fork in this environment."""
-    chosen = {name: value for name, value in environment.items() if name.startswith(_OF_THE_INTERPRETER) and name != "PYTHONPATH"}
+    chosen = {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(_OF_THE_INTERPRETER) and name != "PYTHONPATH"
+    }
     key = tuple(sorted(chosen.items()))
     if key not in _servers:
         ours, theirs = socket.socketpair()
@@ -83,16 +90,27 @@ def _end() -> None:
 
 
 class Pytest:
-    """``python -m pytest ARGS`` with these standard streams: as much of a ``subprocess.Popen`` as is needed here."""
+    """``python -m pytest ARGS`` with these standard streams: as much of a ``subprocess.Popen`` as
+    is needed here.
+    """
 
     stdin = None
 
-    def __init__(self, args: Sequence[str], cwd: str, environment: Mapping[str, str], streams: tuple[int, int, int]) -> None:
+    def __init__(
+        self,
+        args: Sequence[str],
+        cwd: str,
+        environment: Mapping[str, str],
+        streams: tuple[int, int, int],
+    ) -> None:
         self.args = list(args)
         self.returncode: int | None = None
         self._server = _server(environment)
         text = json.dumps([self.args, dict(environment), cwd]).encode()
-        self._server.sendmsg([b"%8d" % len(text)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))])
+        self._server.sendmsg(
+            [b"%8d" % len(text)],
+            [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))],
+        )
         self._server.sendall(text)
         self.pid = self._number()
 
@@ -119,7 +137,9 @@ class Pytest:
         return int(text)
 
 
-def run(args: Sequence[str], cwd: str, environment: Mapping[str, str], timeout: float) -> tuple[int, bytes, bytes]:
+def run(
+    args: Sequence[str], cwd: str, environment: Mapping[str, str], timeout: float
+) -> tuple[int, bytes, bytes]:
     """Run pytest to its end. Returns status, output and errors."""
     pipes = [os.pipe() for _ in range(3)]
     (stdin, empty), (output, stdout), (errors, stderr) = pipes

@@ -1,7 +1,8 @@
-"""Other plugins, each in a small project of its own that is run plain and isolated: what both runs say and make is compared.
+"""Other plugins, each in a small project of its own that is run plain and isolated: what both runs
+say and make is compared.
 
-Only the plugins that a test names are loaded into its runs. Their versions are written to the JUnit file of the outer run, from which
-``tools/build_plugin_table.py`` makes docs/plugins.md.
+Only the plugins that a test names are loaded into its runs. Their versions are written to the JUnit
+file of the outer run, from which ``tools/build_plugin_table.py`` makes docs/plugins.md.
 """
 
 from __future__ import annotations
@@ -39,8 +40,12 @@ Runner = Callable[..., Ran]
 
 
 @pytest.fixture(autouse=True)
-def _versions(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
-    """Say which version of which plugin is tested and what is compared; skip what is not installed, except where all must work."""
+def _versions(
+    request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+) -> None:
+    """Say which version of which plugin is tested and what is compared; skip what is not installed,
+    except where all must work.
+    """
     for name in _entries(request):
         distribution = name.replace("_", "-")
         try:
@@ -61,13 +66,23 @@ def _entries(request: pytest.FixtureRequest) -> dict[str, str | None]:
 
 @pytest.fixture
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Start pytest with the test's plugins in a directory of its own, which arguments call ROOT. ``files`` are the project's."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_", "COVERAGE_"))}
+    """Start pytest with the test's plugins in a directory of its own, which arguments call ROOT.
+
+    ``files`` are the project's.
+    """
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTEST_", "COV_", "COVERAGE_"))
+    }
     environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     loaded = [word for entry in _entries(request).values() if entry for word in ("-p", entry)]
 
-    def start(name: str, files: dict[str, str], *args: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        directory = tmp_path / name / "project"  # the same last name in every run: it is in the node ids of remote workers
+    def start(
+        name: str, files: dict[str, str], *args: str, env: dict[str, str] | None = None
+    ) -> subprocess.Popen[str]:
+        # The same last name in every run: it is in the node ids of remote workers
+        directory = tmp_path / name / "project"
         for path, text in files.items():
             (directory / path).parent.mkdir(parents=True, exist_ok=True)
             (directory / path).write_text(textwrap.dedent(text))
@@ -85,7 +100,8 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., subpr
             *(each.replace("ROOT", str(tmp_path / name)) for each in args),
         ]
         return subprocess.Popen(
-            command, cwd=directory, env=environment | (env or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            command, cwd=directory, env=environment | (env or {}), stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL, text=True,
         )  # fmt: skip
 
@@ -104,7 +120,12 @@ def run(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> Runner:
             finally:
                 pytest_.kill()
         print(output)  # noqa: T201 - for whoever reads a failure
-        return Ran(directory, pytest_.returncode, output.replace(str(directory), "DIRECTORY"), _cases(directory / "junit.xml", directory))
+        return Ran(
+            directory,
+            pytest_.returncode,
+            output.replace(str(directory), "DIRECTORY"),
+            _cases(directory / "junit.xml", directory),
+        )
 
     return run
 
@@ -119,20 +140,31 @@ def _cases(junit: Path, directory: Path) -> list[tuple[str, ...]]:
 
 
 def _states(case: ET.Element, directory: str) -> list[str]:
-    return [f"{child.tag}: {(child.get('message') or '').replace(directory, 'DIRECTORY')}" for child in case if child.tag in _STATES]
+    return [
+        f"{child.tag}: {(child.get('message') or '').replace(directory, 'DIRECTORY')}"
+        for child in case
+        if child.tag in _STATES
+    ]
 
 
 @pytest.fixture
 def both(run: Runner) -> Callable[..., tuple[Ran, Ran]]:
-    """Run a project plain and isolated. Exit status and every test's outcome and message are the same, or this fails."""
+    """Run a project plain and isolated.
 
-    def start(files: dict[str, str], *args: str, tests: int | None, env: dict[str, str] | None = None) -> tuple[Ran, Ran]:
+    Exit status and every test's outcome and message are the same, or this fails.
+    """
+
+    def start(
+        files: dict[str, str], *args: str, tests: int | None, env: dict[str, str] | None = None
+    ) -> tuple[Ran, Ran]:
         plain = run("plain", files, "--isolate-off", *args, env=env)
         isolated = run("isolated", files, "--isolate-all", *args, env=env)
         assert tests is None or len(plain.cases) == tests, "the project itself is broken"
         assert isolated.cases == plain.cases
         assert isolated.status == plain.status
-        assert "isolate.verdict" in (isolated.directory / "junit.xml").read_text(), "nothing was isolated"
+        assert "isolate.verdict" in (isolated.directory / "junit.xml").read_text(), (
+            "nothing was isolated"
+        )
         return plain, isolated
 
     return start

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 LOOPS = {
-    "test_loops.py": """
+    "test_loops.py": (
+        """
         import asyncio, socket
         import pytest, pytest_asyncio
 
@@ -62,7 +63,8 @@ LOOPS = {
             async def test_one(self): await asyncio.sleep(0)
             @pytest.mark.asyncio(loop_scope="class")
             async def test_two(self): await asyncio.sleep(0)
-        """,
+        """
+    ),
     "pytest.ini": "[pytest]\nasyncio_default_fixture_loop_scope = function\n",
 }
 
@@ -70,7 +72,9 @@ LOOPS = {
 @pytest.mark.plugins(pytest_asyncio="asyncio")
 @pytest.mark.parametrize("mode", ["strict", "auto"])
 def test_asyncio_loops_of_every_scope(both, mode):
-    """Loops of function, class, module and session scope, with fixtures, sockets, processes and threads."""
+    """Loops of function, class, module and session scope, with fixtures, sockets, processes and
+    threads.
+    """
     both(LOOPS, f"--asyncio-mode={mode}", tests=9)
 
 
@@ -84,7 +88,8 @@ def test_asyncio_in_workers(both):
 def test_anyio_on_both_backends(both):
     """Tests and fixtures of function and module scope, on asyncio and trio."""
     files = {
-        "test_anyio.py": """
+        "test_anyio.py": (
+            """
             import anyio, pytest
             pytestmark = pytest.mark.anyio
             @pytest.fixture
@@ -97,8 +102,10 @@ def test_anyio_on_both_backends(both):
                 async with anyio.create_task_group() as group: group.start_soon(anyio.sleep, 0)
             async def test_thread(): assert await anyio.to_thread.run_sync(lambda: 1) == 1
             async def test_fails(): assert 0
-            """,
-        "test_shared.py": """
+            """
+        ),
+        "test_shared.py": (
+            """
             import anyio, pytest
             pytestmark = pytest.mark.anyio
             @pytest.fixture(scope="module")
@@ -110,7 +117,8 @@ def test_anyio_on_both_backends(both):
                 await anyio.sleep(0)
             async def test_one(shared): shared.append(1); await anyio.sleep(0)
             async def test_two(shared): await anyio.sleep(0)
-            """,
+            """
+        ),
     }
     both(files, tests=10)
 
@@ -119,7 +127,8 @@ def test_anyio_on_both_backends(both):
 def test_trio_runs_tests_and_fixtures(both):
     """Async tests and fixtures, the nursery, the autojump clock."""
     files = {
-        "test_trio.py": """
+        "test_trio.py": (
+            """
             import pytest, trio
             @pytest.fixture
             async def own():
@@ -136,16 +145,20 @@ def test_trio_runs_tests_and_fixtures(both):
             @pytest.mark.trio
             async def test_fails(): assert 0
             """
+        )
     }
     both(files, tests=5)
 
 
 @pytest.mark.plugins(gevent=None)
 def test_gevent_patched_works_inside(run):
-    """A patched project: greenlets and sockets of a test's own work, and one warning says what of shared fixtures does not."""
+    """A patched project: greenlets and sockets of a test's own work, and one warning says what of
+    shared fixtures does not.
+    """
     files = {
         "conftest.py": "from gevent import monkey\nmonkey.patch_all()\n",
-        "test_greenlets.py": """
+        "test_greenlets.py": (
+            """
             import socket, threading, time
             import gevent
             def test_spawn(): assert gevent.spawn(lambda: 1).get(timeout=30) == 1
@@ -156,7 +169,8 @@ def test_gevent_patched_works_inside(run):
                 thread.start()
                 thread.join(30)
                 assert found == [1]
-            """,
+            """
+        ),
     }
     plain = run("plain", files, "--isolate-off")
     isolated = run("isolated", files, "--isolate-all", "--isolate-timeout=30s")
@@ -167,6 +181,15 @@ def test_gevent_patched_works_inside(run):
 
 @pytest.mark.plugins(pytest_forked="pytest_forked")
 def test_forked_is_warned_of(run):
-    """`--forked` beside `--isolate-all` takes the tests over: no hang, and one warning that says what to do."""
-    isolated = run("isolated", {"test_one.py": "def test_one(): pass\ndef test_two(): assert 0\n"}, "--isolate-all", "--forked")
-    assert isolated.count("isolate: --forked of pytest-forked runs tests in children of its own") == 1
+    """`--forked` beside `--isolate-all` takes the tests over: no hang, and one warning that says
+    what to do.
+    """
+    isolated = run(
+        "isolated",
+        {"test_one.py": "def test_one(): pass\ndef test_two(): assert 0\n"},
+        "--isolate-all",
+        "--forked",
+    )
+    assert (
+        isolated.count("isolate: --forked of pytest-forked runs tests in children of its own") == 1
+    )

@@ -12,7 +12,8 @@ from running import WHOSE_FORK
 
 SHOP = {
     "shop/__init__.py": "",
-    "shop/price.py": """
+    "shop/price.py": (
+        """
         import os, threading
 
         def price(count):
@@ -40,24 +41,32 @@ SHOP = {
             if flag:
                 return 1
             return 2
-        """,
-    "shop/untouched.py": """
+        """
+    ),
+    "shop/untouched.py": (
+        """
         def nobody(): pass
-        """,
-    "shop/__main__.py": """
+        """
+    ),
+    "shop/__main__.py": (
+        """
         import sys
         from shop.child import main
         main(sys.argv[1:])
-        """,
-    "shop/child.py": """
+        """
+    ),
+    "shop/child.py": (
+        """
         def main(args):
             if args:
                 for each in args:
                     print(each)
             else:
                 print("none")
-        """,
-    "conftest.py": """
+        """
+    ),
+    "conftest.py": (
+        """
         import pytest
         from shop import price
 
@@ -70,8 +79,10 @@ SHOP = {
         def own():
             yield 1
             price.only_in_teardown(False)
-        """,
-    "test_shop.py": """
+        """
+    ),
+    "test_shop.py": (
+        """
         import threading
         import pytest
         from shop.price import price, in_thread
@@ -89,16 +100,20 @@ SHOP = {
                 thread.start()
                 thread.join()
                 assert found == [22]
-        """,
-    "test_pause.py": """
+        """
+    ),
+    "test_pause.py": (
+        """
         import pytest
         @pytest.mark.no_cover
         def test_not_measured(monkeypatch):
             from shop.price import never
             monkeypatch.setenv("NEVER", "1")
             assert never()
-        """,
-    "test_child.py": """
+        """
+    ),
+    "test_child.py": (
+        """
         import subprocess, sys, os
         def run(*args):
             done = subprocess.run([sys.executable, "-m", "shop", *args], capture_output=True, text=True, check=True)
@@ -109,7 +124,8 @@ SHOP = {
             monkeypatch.setenv("PYTHONPATH", os.getcwd())
             monkeypatch.chdir(tmp_path)
             assert run() == ["none"]
-        """,
+        """
+    ),
 }
 
 
@@ -118,7 +134,8 @@ def _minor_version():
     return int(importlib.metadata.version("coverage").split(".")[1])
 
 
-#: Without a pause of the measurement, after which the sysmon core of coverage.py misses the rest of running generators in a plain run.
+#: Without a pause of the measurement, after which the sysmon core of coverage.py misses the rest of
+#: running generators in a plain run.
 UNPAUSED = {name: text for name, text in SHOP.items() if name != "test_pause.py"}
 QUICK = {name: text for name, text in UNPAUSED.items() if name != "test_child.py"}
 
@@ -136,7 +153,9 @@ def measured(directory: Path) -> dict[tuple[str, str], list[object]]:
             seen = sorted(data.arcs(path) if data.has_arcs() else data.lines(path))
             if seen:
                 found[context, os.path.relpath(path, directory)] = seen
-    return found | {("file", os.path.relpath(path, directory)): [] for path in data.measured_files()}
+    return found | {
+        ("file", os.path.relpath(path, directory)): [] for path in data.measured_files()
+    }
 
 
 def percentage(output: str) -> str:
@@ -147,7 +166,12 @@ CORES = [pytest.param("ctrace", id="ctrace"), pytest.param("sysmon", id="sysmon"
 
 
 def config(*patches: str) -> dict[str, str]:
-    return {".coveragerc": "[run]\n" + "".join(["patch =\n", *(f"    {each}\n" for each in patches)] if patches else [])}
+    return {
+        ".coveragerc": (
+            "[run]\n"
+            + "".join(["patch =\n", *(f"    {each}\n" for each in patches)] if patches else [])
+        )
+    }
 
 
 @pytest.fixture(params=CORES)
@@ -158,7 +182,11 @@ def core(request) -> dict[str, str]:
 
 
 @pytest.mark.plugins(pytest_cov="pytest_cov")
-@pytest.mark.parametrize("args", [("--cov-branch",), (), ("--cov-branch", "--isolate-scope=module")], ids=["branch", "line", "one sandbox"])
+@pytest.mark.parametrize(
+    "args",
+    [("--cov-branch",), (), ("--cov-branch", "--isolate-scope=module")],
+    ids=["branch", "line", "one sandbox"],
+)
 def test_cov_measures_the_same(both, core, args):
     """Every line and branch, with threads, shared and own fixtures."""
     plain, isolated = both(QUICK, "--cov=shop", "--cov=.", *args, tests=5, env=core)
@@ -168,12 +196,18 @@ def test_cov_measures_the_same(both, core, args):
 
 
 @pytest.mark.plugins(pytest_cov="pytest_cov")
-@pytest.mark.parametrize("patches", [("subprocess",), ("fork", "_exit", "subprocess")], ids=" ".join)
+@pytest.mark.parametrize(
+    "patches", [("subprocess",), ("fork", "_exit", "subprocess")], ids=" ".join
+)
 def test_cov_measures_sub_processes(both, core, patches):
-    """What sub-processes ran (`[run] patch = subprocess`), also together with `patch = fork, _exit`."""
+    """What sub-processes ran (`[run] patch = subprocess`), also together with `patch = fork,
+    _exit`.
+    """
     if _minor_version() < 10:
         pytest.skip("[run] patch came with coverage.py 7.10")
-    plain, isolated = both(UNPAUSED | config(*patches), "--cov=shop", "--cov-branch", tests=8, env=core)
+    plain, isolated = both(
+        UNPAUSED | config(*patches), "--cov=shop", "--cov-branch", tests=8, env=core
+    )
     assert measured(isolated.directory) == measured(plain.directory)
     assert ("", "shop/child.py") in measured(isolated.directory)
     assert not [each for each in os.listdir(isolated.directory) if each.startswith(".coverage.")]
@@ -185,7 +219,9 @@ def test_cov_keeps_contexts(both, patches):
     """`--cov-context=test`: every context with the same lines and branches."""
     if patches and _minor_version() < 10:
         pytest.skip("[run] patch came with coverage.py 7.10")
-    plain, isolated = both(QUICK | config(*patches), "--cov=shop", "--cov-branch", "--cov-context=test", tests=5)
+    plain, isolated = both(
+        QUICK | config(*patches), "--cov=shop", "--cov-branch", "--cov-context=test", tests=5
+    )
     assert measured(isolated.directory) == measured(plain.directory)
     assert ("test_shop.py::test_many|teardown", "shop/price.py") in measured(isolated.directory)
 
@@ -193,10 +229,16 @@ def test_cov_keeps_contexts(both, patches):
 #: So many tests that the last of them are forked from the nursery.
 STRETCH = {
     "shop/__init__.py": "",
-    "shop/price.py": "def price(count):\n" + "".join(f"    if count == {n}:\n        return {n} * 2\n" for n in range(12)),
-    "shop/__main__.py": "import sys\nfrom shop.price import price\nprint(price(int(sys.argv[1])))\n",
+    "shop/price.py": (
+        "def price(count):\n"
+        + "".join(f"    if count == {n}:\n        return {n} * 2\n" for n in range(12))
+    ),
+    "shop/__main__.py": (
+        "import sys\nfrom shop.price import price\nprint(price(int(sys.argv[1])))\n"
+    ),
     "whose_fork.py": WHOSE_FORK,
-    "test_shop.py": """
+    "test_shop.py": (
+        """
         import os, subprocess, sys, pytest
         from shop.price import price
         from whose_fork import is_nurserys
@@ -205,16 +247,21 @@ STRETCH = {
             assert price(count) == count * 2
             assert count < 8 or os.uname().nodename != "isolate" or is_nurserys()
         def test_elsewhere(): assert subprocess.check_output([sys.executable, "-m", "shop", "11"]) == b"22\\n"
-        """,
+        """
+    ),
 }
 
 
 @pytest.mark.plugins(pytest_cov="pytest_cov")
-@pytest.mark.parametrize("args", [(), ("--cov-context=test",), ("--isolate-fs=host",)], ids=["line", "contexts", "host"])
+@pytest.mark.parametrize(
+    "args", [(), ("--cov-context=test",), ("--isolate-fs=host",)], ids=["line", "contexts", "host"]
+)
 def test_cov_measures_what_the_nursery_forks(both, core, args):
     """The same for many tests in a row, which are forked ahead of their turn."""
     patched = config("subprocess") if _minor_version() >= 10 else {}
-    plain, isolated = both(STRETCH | patched, "--cov=shop", "--cov-branch", *args, tests=12, env=core)
+    plain, isolated = both(
+        STRETCH | patched, "--cov=shop", "--cov-branch", *args, tests=12, env=core
+    )
     assert measured(isolated.directory) == measured(plain.directory)
 
 
@@ -222,7 +269,9 @@ def test_cov_measures_what_the_nursery_forks(both, core, args):
 def test_cov_measures_in_workers(both, core):
     """With `-n 2`: lines and branches of all workers, and their sub-processes."""
     patched = config("subprocess") if _minor_version() >= 10 else {}
-    plain, isolated = both(UNPAUSED | patched, "--cov=shop", "--cov-branch", "-n2", tests=8, env=core)
+    plain, isolated = both(
+        UNPAUSED | patched, "--cov=shop", "--cov-branch", "-n2", tests=8, env=core
+    )
     assert measured(isolated.directory) == measured(plain.directory)
     assert percentage(isolated.output) == percentage(plain.output)
 
@@ -231,23 +280,32 @@ def test_cov_measures_in_workers(both, core):
 def test_cov_measures_on_the_machines_own_file_system(both):
     """With `fs="host"` sub-processes leave their data on the machine, where pytest-cov finds it."""
     patched = config("subprocess") if _minor_version() >= 10 else {}
-    plain, isolated = both(UNPAUSED | patched, "--cov=shop", "--cov-branch", "--isolate-fs=host", tests=8)
+    plain, isolated = both(
+        UNPAUSED | patched, "--cov=shop", "--cov-branch", "--isolate-fs=host", tests=8
+    )
     assert measured(isolated.directory) == measured(plain.directory)
 
 
 @pytest.mark.plugins(pytest_cov="pytest_cov")
 def test_cov_pauses(both):
     """`no_cover` leaves the same lines out."""
-    plain, isolated = both(SHOP, "--cov=shop", "--cov-branch", "test_shop.py", "test_pause.py", tests=6)
+    plain, isolated = both(
+        SHOP, "--cov=shop", "--cov-branch", "test_shop.py", "test_pause.py", tests=6
+    )
     assert measured(isolated.directory) == measured(plain.directory)
 
 
 @pytest.mark.plugins(pytest_cov="pytest_cov")
 def test_cov_does_not_count_a_killed_test(run):
-    """A test that is killed loses its coverage, as a killed process does; the others keep theirs."""
+    """A test that is killed loses its coverage, as a killed process does; the others
+    keep theirs.
+    """
     files = {
         "shop.py": "def a(): return 1\ndef b(): return 2\n",
-        "test_shop.py": "import os, shop\ndef test_a(): assert shop.a()\ndef test_b():\n    shop.b()\n    os.kill(os.getpid(), 9)\n",
+        "test_shop.py": (
+            "import os, shop\ndef test_a(): assert shop.a()\ndef test_b():\n    shop.b()\n   "
+            " os.kill(os.getpid(), 9)\n"
+        ),
     }
     isolated = run("isolated", files, "--isolate-all", "--cov=shop")
     assert isolated.status == 1

@@ -6,7 +6,8 @@ import pytest
 
 FILES = {
     "pytest.ini": "[pytest]\nDJANGO_SETTINGS_MODULE = site_settings\npythonpath = .\n",
-    "site_settings.py": """
+    "site_settings.py": (
+        """
         import os
         SECRET_KEY = "none"
         USE_TZ = True
@@ -14,13 +15,17 @@ FILES = {
         name = os.environ.get("DATABASE", ":memory:")
         DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": name, "TEST": {"NAME": name}}}
         ROOT_URLCONF = "urls"
-        """,
-    "urls.py": """
+        """
+    ),
+    "urls.py": (
+        """
         from django.http import HttpResponse
         from django.urls import path
         urlpatterns = [path("", lambda request: HttpResponse("hello"))]
-        """,
-    "test_site.py": """
+        """
+    ),
+    "test_site.py": (
+        """
         import pytest
         from django.contrib.auth.models import User
         from django.test import TestCase
@@ -50,17 +55,22 @@ FILES = {
             def setUpTestData(cls): cls.user = User.objects.create(username="shared")
             def test_one(self): User.objects.create(username="one"); assert User.objects.count() == 2
             def test_two(self): assert User.objects.count() == 1
-        """,
+        """
+    ),
 }
 
 
 @pytest.mark.plugins(pytest_django="django", Django=None)
 @pytest.mark.parametrize("database", [":memory:", "test.sqlite3"], ids=["memory", "file"])
 def test_django_tests(both, database):
-    """`django_db` with and without transactions, `client`, `admin_user`, `settings`, `mailoutbox`, `TestCase`."""
+    """`django_db` with and without transactions, `client`, `admin_user`, `settings`, `mailoutbox`,
+    `TestCase`.
+    """
     files = FILES | {
-        "test_site.py": FILES["test_site.py"]
-        .replace("live_server", "client")
-        .replace("urlopen(client.url, timeout=30).read()", "client.get('/').content")
+        "test_site.py": (
+            FILES["test_site.py"]
+            .replace("live_server", "client")
+            .replace("urlopen(client.url, timeout=30).read()", "client.get('/').content")
+        )
     }
     both(files, tests=12, env={"DATABASE": database})

@@ -1,4 +1,6 @@
-"""Plugins that remember how tests before ended, or what tests kept: their memory is in pytest, and tests run in copies of it."""
+"""Plugins that remember how tests before ended, or what tests kept: their memory is in pytest, and
+tests run in copies of it.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,16 @@ from running import WHOSE_FORK
 
 def lines(ran, start):
     """Lines of the terminal that begin so, without times."""
-    return [re.sub(r"\d+\.\d+s", "TIME", line) for line in ran.output.splitlines() if line.startswith(start)]
+    return [
+        re.sub(r"\d+\.\d+s", "TIME", line)
+        for line in ran.output.splitlines()
+        if line.startswith(start)
+    ]
 
 
 DEPENDENT = {
-    "test_chain.py": """
+    "test_chain.py": (
+        """
         import os, pytest
         @pytest.mark.dependency
         def test_login(): pass
@@ -54,21 +61,30 @@ DEPENDENT = {
             from pytest_dependency import depends
             depends(request, ["test_picture"])
             depends(request, ["test_broken"])
-        """,
-    "test_other.py": """
+        """
+    ),
+    "test_other.py": (
+        """
         import pytest
         @pytest.mark.dependency(depends=["test_chain.py::test_login"], scope="session")
         def test_session(): pass
         @pytest.mark.dependency(depends=["test_chain.py::test_broken"], scope="session")
         def test_session_broken(): pass
-        """,
+        """
+    ),
 }
 
 
 @pytest.mark.plugins(pytest_dependency="dependency")
-@pytest.mark.parametrize("args", [(), ("-o", "automark_dependency=true"), ("--isolate-jobs=2",)], ids=["marked", "automark", "jobs"])
+@pytest.mark.parametrize(
+    "args",
+    [(), ("-o", "automark_dependency=true"), ("--isolate-jobs=2",)],
+    ids=["marked", "automark", "jobs"],
+)
 def test_dependency_runs_and_skips_the_same(both, args):
-    """What depends on tests that passed runs, what depends on others is skipped: by name, class, session and call."""
+    """What depends on tests that passed runs, what depends on others is skipped: by name, class,
+    session and call.
+    """
     both(DEPENDENT, *args, tests=17)
 
 
@@ -76,16 +92,29 @@ def test_dependency_runs_and_skips_the_same(both, args):
 def test_dependency_takes_one_at_a_time_where_it_is_used(run):
     """With `--isolate-jobs` tests run one at a time if any is marked, and the run says so."""
     source = "import pytest\n{}\ndef test_a(): pass\ndef test_b(): pass\n"
-    marked, plain = ({"test_it.py": source.format(mark)} for mark in ("@pytest.mark.dependency", ""))
+    marked, plain = (
+        {"test_it.py": source.format(mark)} for mark in ("@pytest.mark.dependency", "")
+    )
     args = ("--isolate-all", "--isolate-jobs=2")
-    for used in run("marked", marked, *args), run("automark", plain, *args, "-o", "automark_dependency=true"):
-        assert used.count("; 2 of them one at a time, for hooks (pytest_dependency) may decide by how the tests before ended") == 1
+    for used in (
+        run("marked", marked, *args),
+        run("automark", plain, *args, "-o", "automark_dependency=true"),
+    ):
+        assert (
+            used.count(
+                "; 2 of them one at a time, for hooks (pytest_dependency) may decide by how the"
+                " tests before ended"
+            )
+            == 1
+        )
     assert run("unused", plain, *args).count("one at a time") == 0
 
 
 @pytest.mark.plugins(pytest_dependency="dependency")
 def test_dependency_costs_nothing_where_it_is_only_installed(run):
-    """Tests of a run without its mark come from the nursery, as without the plugin, as their stacks tell; with it pytest forks them."""
+    """Tests of a run without its mark come from the nursery, as without the plugin, as their stacks
+    tell; with it pytest forks them.
+    """
     source = """
         import pytest
         from whose_fork import is_nurserys
@@ -102,7 +131,8 @@ def test_dependency_costs_nothing_where_it_is_only_installed(run):
 def test_dependency_on_a_test_that_was_killed(run):
     """A test that was killed has not passed: what depends on it is skipped."""
     files = {
-        "test_killed.py": """
+        "test_killed.py": (
+            """
             import os, pytest
             @pytest.mark.dependency
             def test_dies(): os.abort()
@@ -113,17 +143,23 @@ def test_dependency_on_a_test_that_was_killed(run):
             @pytest.mark.dependency(depends=["test_lives"])
             def test_run(): pass
             """
+        )
     }
     (dies, death), *others = (case[1:] for case in run("isolated", files, "--isolate-all").cases)
     assert (dies, "SIGABRT" in death) == ("test_dies", True)
-    assert others == [("test_lives",), ("test_run",), ("test_skipped", "skipped: test_skipped depends on test_dies")]
+    assert others == [
+        ("test_lives",),
+        ("test_run",),
+        ("test_skipped", "skipped: test_skipped depends on test_dies"),
+    ]
 
 
 @pytest.mark.plugins(pytest_order="pytest_order", pytest_dependency="dependency")
 def test_order_and_dependencies(both):
     """Ordinal and relative order, and dependencies that order tests and then decide about them."""
     files = {
-        "test_order.py": """
+        "test_order.py": (
+            """
             import pytest
             seen = []
             @pytest.mark.order(-1)
@@ -143,6 +179,7 @@ def test_order_and_dependencies(both):
             @pytest.mark.dependency
             def test_works(): pass
             """
+        )
     }
     plain, isolated = both(files, "-v", "--order-dependencies", tests=8)
     order = [re.sub(r" +\[.*", "", line) for line in lines(plain, "test_order.py::")]
@@ -152,9 +189,12 @@ def test_order_and_dependencies(both):
 
 @pytest.mark.plugins(pytest_check="check")
 def test_check_reports_every_failed_check(both):
-    """Several failed checks of a test, with the words of each, also beside a failing assertion and in fixtures."""
+    """Several failed checks of a test, with the words of each, also beside a failing assertion and
+    in fixtures.
+    """
     files = {
-        "test_check.py": """
+        "test_check.py": (
+            """
             import pytest
             from pytest_check import check
             def test_two():
@@ -173,6 +213,7 @@ def test_check_reports_every_failed_check(both):
             @pytest.mark.xfail
             def test_expected(): check.equal(1, 2)
             """
+        )
     }
     plain, isolated = both(files, tests=6)
     for text in ("FAILURE: ", "Failed Checks: 2"):
@@ -180,11 +221,16 @@ def test_check_reports_every_failed_check(both):
 
 
 @pytest.mark.plugins(pytest_bdd="pytest-bdd")
-@pytest.mark.parametrize("args", [("--cucumberjson=cucumber.json",), ("--gherkin-terminal-reporter", "-vv")], ids=["json", "terminal"])
+@pytest.mark.parametrize(
+    "args",
+    [("--cucumberjson=cucumber.json",), ("--gherkin-terminal-reporter", "-vv")],
+    ids=["json", "terminal"],
+)
 def test_bdd_reports_the_same_steps(both, args):
     """Scenarios, outlines and failing steps, in its JSON file and its terminal."""
     files = {
-        "shop.feature": """\
+        "shop.feature": (
+            """\
             Feature: A shop
                 Scenario: Buying
                     Given a basket
@@ -202,8 +248,10 @@ def test_bdd_reports_the_same_steps(both, args):
                     | number |
                     | 1      |
                     | 3      |
-            """,
-        "test_shop.py": """
+            """
+        ),
+        "test_shop.py": (
+            """
             from pytest_bdd import given, parsers, scenarios, then, when
             scenarios("shop.feature")
             @given("a basket", target_fixture="basket")
@@ -212,25 +260,43 @@ def test_bdd_reports_the_same_steps(both, args):
             def put(basket, number): basket += ["apple"] * number
             @then(parsers.parse("it has {number:d} apples"))
             def has(basket, number): assert len(basket) == number
-            """,
+            """
+        ),
     }
     plain, isolated = both(files, *args, tests=4)
     if args[0].startswith("--cucumber"):
         found = []
         for each in (plain, isolated):
-            text = re.sub(r"0x[0-9a-f]+", "0xADDRESS", (each.directory / "cucumber.json").read_text())
+            text = re.sub(
+                r"0x[0-9a-f]+", "0xADDRESS", (each.directory / "cucumber.json").read_text()
+            )
             found.append(json.loads(re.sub(r'"duration": \d+', '"duration": 0', text)))
         assert found[1] == found[0] != []
     else:
-        steps = [line for line in plain.output.splitlines() if re.match(r" +(Given|When|Then|Scenario)", line)]
-        assert [line for line in isolated.output.splitlines() if re.match(r" +(Given|When|Then|Scenario)", line)] == steps != []
+        steps = [
+            line
+            for line in plain.output.splitlines()
+            if re.match(r" +(Given|When|Then|Scenario)", line)
+        ]
+        assert (
+            [
+                line
+                for line in isolated.output.splitlines()
+                if re.match(r" +(Given|When|Then|Scenario)", line)
+            ]
+            == steps
+            != []
+        )
 
 
 @pytest.mark.plugins(pytest_bdd="pytest-bdd")
 def test_bdd_reports_scenarios_that_overstep(run):
-    """A scenario that oversteps a limit has failed, with its steps; one that was killed, or says what is none, is not in the JSON file."""
+    """A scenario that oversteps a limit has failed, with its steps; one that was killed, or says
+    what is none, is not in the JSON file.
+    """
     files = {
-        "it.feature": """\
+        "it.feature": (
+            """\
             Feature: It
                 Scenario: Overstepping
                     When it calls
@@ -238,8 +304,10 @@ def test_bdd_reports_scenarios_that_overstep(run):
                     When it dies
                 Scenario: Lying
                     When it lies
-            """,
-        "test_it.py": """
+            """
+        ),
+        "test_it.py": (
+            """
             import os, socket, pytest
             from pytest_bdd import reporting, scenarios, when
             scenarios("it.feature")
@@ -249,34 +317,49 @@ def test_bdd_reports_scenarios_that_overstep(run):
             def calls(): pytest.raises(OSError, socket.create_connection, ("192.0.2.1", 80))
             @when("it dies")
             def dies(): os.abort()
-            """,
+            """
+        ),
     }
-    ran = run("isolated", files, "--isolate-all", "--isolate-net=deny", "--cucumberjson=cucumber.json")
+    ran = run(
+        "isolated", files, "--isolate-all", "--isolate-net=deny", "--cucumberjson=cucumber.json"
+    )
     assert ran.count("2 failed, 1 passed") == 1
-    ((scenario,),) = (feature["elements"] for feature in json.loads((ran.directory / "cucumber.json").read_text()))
-    assert (scenario["name"], [step["name"] for step in scenario["steps"]]) == ("Overstepping", ["it calls"])
+    ((scenario,),) = (
+        feature["elements"] for feature in json.loads((ran.directory / "cucumber.json").read_text())
+    )
+    assert (scenario["name"], [step["name"] for step in scenario["steps"]]) == (
+        "Overstepping",
+        ["it calls"],
+    )
 
 
-@pytest.mark.plugins(pytest_harvest="harvest", pytest_xdist="xdist")  # which it asks whether it is in a worker
+# Which it asks whether it is in a worker
+@pytest.mark.plugins(pytest_harvest="harvest", pytest_xdist="xdist")
 def test_harvest_has_what_tests_kept(both):
-    """What tests put into its bag, and how they ended, at the end of the session; or a sentence says what is lost."""
+    """What tests put into its bag, and how they ended, at the end of the session; or a sentence
+    says what is lost.
+    """
     files = {
-        "conftest.py": """
+        "conftest.py": (
+            """
             import re
             from pytest_harvest import get_session_results_dct
             def pytest_sessionfinish(session):
                 for nodeid, each in get_session_results_dct(session).items():
                     kept = {name: value for name, value in each.items() if name not in {"pytest_obj", "pytest_duration_ms"}}
                     print("\\nHARVEST", nodeid, re.sub(r"\\d+\\.\\d+(e-\\d+)?|\\n *", "_", repr(kept)))
-            """,
-        "test_harvest.py": """
+            """
+        ),
+        "test_harvest.py": (
+            """
             import pytest
             @pytest.mark.parametrize("number", [1, 2])
             def test_keeps(number, results_bag):
                 results_bag.score = number * 10
                 assert number == 1
             def test_keeps_nothing(): pass
-            """,
+            """
+        ),
     }
     plain, isolated = both(files, "-s", "-W", "ignore::pytest.PytestRemovedIn10Warning", tests=3)
     kept = lines(plain, "HARVEST")

@@ -9,7 +9,8 @@ import re
 import pytest
 
 FILES = {
-    "test_all.py": """
+    "test_all.py": (
+        """
         import warnings
         import pytest
         def test_passes(): print("said")
@@ -26,6 +27,7 @@ FILES = {
         @pytest.mark.parametrize("value", ["a", "<b>"])
         def test_each(value): pass
         """
+    )
 }
 TESTS = 8
 
@@ -40,7 +42,14 @@ def rows(text: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("args", [(), ("-n2",)], ids=["alone", "n2"])
 def test_html_has_the_same_rows(both, args):
     """Rows and results of the page, alone and with `-n 2`."""
-    plain, isolated = both(FILES, "-p", "html_fixtures", "--html=report.html", *(("-p", "xdist", *args) if args else ()), tests=TESTS)
+    plain, isolated = both(
+        FILES,
+        "-p",
+        "html_fixtures",
+        "--html=report.html",
+        *(("-p", "xdist", *args) if args else ()),
+        tests=TESTS,
+    )
     pages = [(each.directory / "report.html").read_text() for each in (plain, isolated)]
     assert rows(pages[1]) == rows(pages[0])
     assert len(rows(pages[0])) >= TESTS

@@ -1,4 +1,6 @@
-"""Plugins that write results to files: each file has what a plain run's has, but for times, numbers of processes and drawn identifiers."""
+"""Plugins that write results to files: each file has what a plain run's has, but for times, numbers
+of processes and drawn identifiers.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ import textwrap
 import pytest
 
 FILES = {
-    "conftest.py": """
+    "conftest.py": (
+        """
         import logging, pytest
         @pytest.fixture(scope="session")
         def wide():
@@ -18,8 +21,10 @@ FILES = {
             print("wide teardown")
         @pytest.fixture(scope="module", autouse=True)
         def middle(): logging.getLogger("middle").warning("logged")
-        """,
-    "test_results.py": """
+        """
+    ),
+    "test_results.py": (
+        """
         import unittest, warnings
         import pytest
         @pytest.fixture
@@ -54,14 +59,17 @@ FILES = {
             def test_method(self, tmp_path): raise RuntimeError("in a class")
         class TestUnit(unittest.TestCase):
             def test_unit(self): self.assertEqual(1, 2)
-        """,
-    "test_shared_fails.py": """
+        """
+    ),
+    "test_shared_fails.py": (
+        """
         import pytest
         @pytest.fixture(scope="module")
         def fails(wide): raise ConnectionError("no database")
         def test_one(fails): pass
         def test_two(fails): pass
-        """,
+        """
+    ),
 }
 TESTS = 14
 
@@ -77,8 +85,15 @@ def without(value, keys):
 
 def read(ran, name):
     """A file's text without addresses and the run's own directory."""
-    text = (ran.directory / name).read_text().replace(str(ran.directory), "DIRECTORY").replace(str(ran.directory.parent), "ROOT")
-    return re.sub(r"0x[0-9a-f]{6,}", "0xADDRESS", re.sub(r"/pytest-of-\w+/pytest-\d+/", "/TEMPORARY/", text))
+    text = (
+        (ran.directory / name)
+        .read_text()
+        .replace(str(ran.directory), "DIRECTORY")
+        .replace(str(ran.directory.parent), "ROOT")
+    )
+    return re.sub(
+        r"0x[0-9a-f]{6,}", "0xADDRESS", re.sub(r"/pytest-of-\w+/pytest-\d+/", "/TEMPORARY/", text)
+    )
 
 
 def same_lists(left, right):
@@ -90,7 +105,8 @@ def same_lists(left, right):
 
 ALLURE = {
     **FILES,
-    "test_steps.py": """
+    "test_steps.py": (
+        """
         import allure, pytest
         @allure.feature("shop")
         @allure.severity(allure.severity_level.CRITICAL)
@@ -114,8 +130,10 @@ ALLURE = {
             allure.dynamic.description("so and so")
             allure.dynamic.tag("one", "two")
             allure.attach.file(__file__, name="file", extension="py")
-        """,
-    "test_shared_ends.py": """
+        """
+    ),
+    "test_shared_ends.py": (
+        """
         import allure, pytest
         @pytest.fixture(scope="class")
         def attached(wide):
@@ -130,26 +148,38 @@ ALLURE = {
         class TestShared:
             def test_one(self, attached, number): print("said")
         def test_last(fails_late): pass
-        """,
+        """
+    ),
     "pytest.ini": "[pytest]\nmarkers = slow: slowly\n",
 }
 IN_ALLURE = TESTS + 6
 
 
 def allure_files(ran):
-    """Results by full name and parameters, and containers by what they hold; identifiers are replaced by what they stand for."""
+    """Results by full name and parameters, and containers by what they hold; identifiers are
+    replaced by what they stand for.
+    """
     folder = ran.directory / "results"
     texts = {path.name: read(ran, f"results/{path.name}") for path in folder.iterdir()}
-    loaded = {name: json.loads(text) for name, text in texts.items() if name.endswith(("-result.json", "-container.json"))}
+    loaded = {
+        name: json.loads(text)
+        for name, text in texts.items()
+        if name.endswith(("-result.json", "-container.json"))
+    }
     names = {
         each["uuid"]: f"{each['fullName']} {[one['value'] for one in each.get('parameters', [])]}"
         for name, each in loaded.items()
         if name.endswith("-result.json")
     }
     for each in loaded.values():
-        each["children"] = sorted(names.get(child, "nobody's") for child in each.get("children", []))
-        labels = [label for label in each.get("labels", []) if label["name"] not in {"thread", "host"}]
-        each["labels"] = sorted(labels, key=lambda label: (label["name"], label["value"]))  # tags are a set
+        each["children"] = sorted(
+            names.get(child, "nobody's") for child in each.get("children", [])
+        )
+        labels = [
+            label for label in each.get("labels", []) if label["name"] not in {"thread", "host"}
+        ]
+        # Tags are a set
+        each["labels"] = sorted(labels, key=lambda label: (label["name"], label["value"]))
     attachments = set()
 
     def resolved(value):
@@ -157,24 +187,42 @@ def allure_files(ran):
             if "source" in value:
                 attachments.add(value["source"])
                 return {**value, "source": texts[value["source"]]}
-            return {key: resolved(each) for key, each in value.items() if key not in {"uuid", "start", "stop"}}
+            return {
+                key: resolved(each)
+                for key, each in value.items()
+                if key not in {"uuid", "start", "stop"}
+            }
         return [resolved(each) for each in value] if isinstance(value, list) else value
 
-    found = {kind: [resolved(each) for name, each in loaded.items() if name.endswith(kind)] for kind in ("-result.json", "-container.json")}
+    found = {
+        kind: [resolved(each) for name, each in loaded.items() if name.endswith(kind)]
+        for kind in ("-result.json", "-container.json")
+    }
     assert set(texts) == set(loaded) | attachments, "files that nothing points to"
     return {kind: sorted(each, key=_place) for kind, each in found.items()}
 
 
 def _place(one):
-    named = [one.get("fullName"), one.get("parameters"), one["children"], [each["name"] for each in one.get("befores", [])]]
+    named = [
+        one.get("fullName"),
+        one.get("parameters"),
+        one["children"],
+        [each["name"] for each in one.get("befores", [])],
+    ]
     return json.dumps([named, one], sort_keys=True)
 
 
 @pytest.mark.plugins(allure_pytest="allure_pytest")
-@pytest.mark.parametrize("args", [(), ("--isolate-jobs=2",), ("--isolate-fs=host",)], ids=["alone", "jobs", "host"])
+@pytest.mark.parametrize(
+    "args", [(), ("--isolate-jobs=2",), ("--isolate-fs=host",)], ids=["alone", "jobs", "host"]
+)
 def test_allure_has_the_same_results(both, args):
-    """Every result file with its status, words, steps, labels, parameters and attachments, and no other file of those."""
-    plain, isolated = both(ALLURE, "--alluredir=results", "--clean-alluredir", *args, tests=IN_ALLURE)
+    """Every result file with its status, words, steps, labels, parameters and attachments, and no
+    other file of those.
+    """
+    plain, isolated = both(
+        ALLURE, "--alluredir=results", "--clean-alluredir", *args, tests=IN_ALLURE
+    )
     results = [allure_files(each)["-result.json"] for each in (plain, isolated)]
     same_lists(*results)
     assert len(results[0]) == IN_ALLURE
@@ -189,39 +237,54 @@ def test_allure_has_the_same_results_of_tests_in_one_sandbox(both):
 
 @pytest.mark.plugins(allure_pytest="allure_pytest")
 def test_allure_has_the_same_containers(both):
-    """Every container file: set-up and teardown of fixtures of each scope, once, with the tests that used them."""
+    """Every container file: set-up and teardown of fixtures of each scope, once, with the tests
+    that used them.
+    """
     plain, isolated = both(ALLURE, "--alluredir=results", tests=IN_ALLURE)
     same_lists(*(allure_files(each)["-container.json"] for each in (plain, isolated)))
 
 
 @pytest.mark.plugins(allure_pytest="allure_pytest")
 def test_allure_has_a_result_of_a_killed_test(run):
-    """A test that was killed has a finished result that is no success, and the others have theirs."""
+    """A test that was killed has a finished result that is no success, and the others
+    have theirs.
+    """
     files = {
-        "test_killed.py": """
+        "test_killed.py": (
+            """
             import os
             def test_before(): pass
             def test_dies(): os.abort()
             def test_behind(): pass
             """
+        )
     }
     ran = run("isolated", files, "--isolate-all", "--alluredir=results")
-    results = [json.loads(path.read_text()) for path in (ran.directory / "results").glob("*-result.json")]
+    results = [
+        json.loads(path.read_text()) for path in (ran.directory / "results").glob("*-result.json")
+    ]
     status = {each["name"]: each.get("status") for each in results}
     assert status.pop("test_dies") in {"failed", "broken"}
     assert status == {"test_before": "passed", "test_behind": "passed"}
-    assert ["SIGABRT" in each["statusDetails"]["message"] for each in results if each["name"] == "test_dies"] == [True]
+    assert [
+        "SIGABRT" in each["statusDetails"]["message"]
+        for each in results
+        if each["name"] == "test_dies"
+    ] == [True]
 
 
 KILLED = {
-    "conftest.py": """
+    "conftest.py": (
+        """
         import pytest
         @pytest.fixture(scope="module")
         def wide():
             yield
             print("wide teardown")
-        """,
-    "test_killed.py": """
+        """
+    ),
+    "test_killed.py": (
+        """
         import os, signal, socket, threading
         import allure, pytest
         from pytest_isolate import isolate
@@ -255,35 +318,51 @@ KILLED = {
         @allure.title("The {number}. one")
         @pytest.mark.parametrize("number", [1])
         def test_last(wide, number): os.abort()
-        """,
+        """
+    ),
 }
 
 
 @pytest.mark.plugins(allure_pytest="allure_pytest")
 @pytest.mark.parametrize("args", [(), ("--isolate-jobs=2",)], ids=["alone", "jobs"])
 def test_allure_has_results_of_tests_that_were_killed(run, args):
-    """A test that was killed, or overstepped something, has a result with that in words, and what it had printed."""
+    """A test that was killed, or overstepped something, has a result with that in words, and what
+    it had printed.
+    """
     ran = run("isolated", KILLED, "--isolate-all", "--alluredir=results", *args)
     results = {each["name"]: each for each in allure_files(ran)["-result.json"]}
     assert {name: each["status"] for name, each in results.items()} == {
-        "test_before": "passed", "test_aborts": "failed", "test_late": "failed", "test_eats": "failed", "test_calls": "failed",
-        "test_set_up": "failed", "test_torn_down": "failed", "test_wrong": "broken", "test_expected": "skipped", "test_strict": "passed",
+        "test_before": "passed", "test_aborts": "failed", "test_late": "failed",
+        "test_eats": "failed", "test_calls": "failed",
+        "test_set_up": "failed", "test_torn_down": "failed", "test_wrong": "broken",
+        "test_expected": "skipped", "test_strict": "passed",
         "The 1. one": "failed",
     }  # fmt: skip
-    words = {name: each.get("statusDetails", {}).get("message", "") for name, each in results.items()}
+    words = {
+        name: each.get("statusDetails", {}).get("message", "") for name, each in results.items()
+    }
     expected = {
-        "test_aborts": "^Crashed: crash: .*SIGABRT", "test_late": "^TimeoutExceeded: timeout", "test_eats": "MemoryExceeded",
-        "test_calls": "NetworkDenied", "test_set_up": "Crashed", "test_torn_down": "AssertionError: assert 1 == 2", "test_wrong": "no size",
+        "test_aborts": "^Crashed: crash: .*SIGABRT", "test_late": "^TimeoutExceeded: timeout",
+        "test_eats": "MemoryExceeded",
+        "test_calls": "NetworkDenied", "test_set_up": "Crashed",
+        "test_torn_down": "AssertionError: assert 1 == 2", "test_wrong": "no size",
         "test_expected": "XFAIL known\n\n.*TimeoutExceeded", "The 1. one": "SIGABRT",
     }  # fmt: skip
     for name, pattern in expected.items():
         assert re.search(pattern, words[name]), (name, words[name])
     assert [each["name"] for each in results["test_calls"]["steps"]] == ["a step"]
-    attached = {name: [(one["name"], one["source"]) for one in each.get("attachments", [])] for name, each in results.items()}
+    attached = {
+        name: [(one["name"], one["source"]) for one in each.get("attachments", [])]
+        for name, each in results.items()
+    }
     assert attached["test_aborts"] == [("stdout", "said before\n")]
     assert ("stdout", "wide teardown\n") in attached["The 1. one"]
-    assert {"fullName", "historyId", "labels", "start", "titlePath"} <= results["test_aborts"].keys() | {"start"}
-    (container,) = [each for each in allure_files(ran)["-container.json"] if "wide" in str(each.get("befores"))]
+    assert {"fullName", "historyId", "labels", "start", "titlePath"} <= results[
+        "test_aborts"
+    ].keys() | {"start"}
+    (container,) = [
+        each for each in allure_files(ran)["-container.json"] if "wide" in str(each.get("befores"))
+    ]
     assert [child.partition(" ")[0] for child in container["children"]] == [
         "test_killed#test_before", "test_killed#test_last", "test_killed#test_late",
     ]  # fmt: skip
@@ -291,10 +370,13 @@ def test_allure_has_results_of_tests_that_were_killed(run, args):
 
 @pytest.mark.plugins(allure_pytest="allure_pytest", pytest_rerunfailures="rerunfailures")
 def test_allure_has_a_result_of_each_attempt(both):
-    """Attempts of pytest-rerunfailures, in set-up and call, each with its own result and its own containers."""
+    """Attempts of pytest-rerunfailures, in set-up and call, each with its own result and its own
+    containers.
+    """
     files = {
         "conftest.py": FILES["conftest.py"],
-        "test_flaky.py": """
+        "test_flaky.py": (
+            """
             import allure, pytest
             @pytest.fixture
             def own(request):
@@ -308,7 +390,8 @@ def test_allure_has_a_result_of_each_attempt(both):
                 with allure.step(f"attempt {request.node.execution_count}"): assert request.node.execution_count == 3
             def test_set_up(wide, own, fails_once): pass
             def test_never(own): assert 0
-            """,
+            """
+        ),
     }
     plain, isolated = both(files, "--alluredir=results", "--reruns=2", tests=None)
     for kind in "-result.json", "-container.json":
@@ -329,16 +412,28 @@ def test_allure_has_a_result_of_an_attempt_that_was_killed(run, attempt):
             if request.node.execution_count == {}: os.abort()
             assert request.node.execution_count == 3
         """
-    ran = run("isolated", {"test_flaky.py": source.format(attempt)}, "--isolate-all", "--reruns=2", "--alluredir=results")
+    ran = run(
+        "isolated",
+        {"test_flaky.py": source.format(attempt)},
+        "--isolate-all",
+        "--reruns=2",
+        "--alluredir=results",
+    )
     results = allure_files(ran)["-result.json"]
     assert sorted(each["status"] for each in results) == ["failed", "failed", "passed"]
-    assert ["SIGABRT" in each["statusDetails"]["message"] for each in results if each["status"] == "failed"].count(True) == 1
+    assert [
+        "SIGABRT" in each["statusDetails"]["message"]
+        for each in results
+        if each["status"] == "failed"
+    ].count(True) == 1
     assert ran.status == 0
 
 
 @pytest.mark.plugins(allure_pytest="allure_pytest", pytest_xdist="xdist")
 def test_allure_in_a_worker(both):
-    """Every result file with `-n 1`: which of several workers logs for a shared fixture would be chance."""
+    """Every result file with `-n 1`: which of several workers logs for a shared fixture would be
+    chance.
+    """
     plain, isolated = both(ALLURE, "--alluredir=results", "-n1", tests=IN_ALLURE)
     results = [allure_files(each)["-result.json"] for each in (plain, isolated)]
     same_lists(*results)
@@ -349,29 +444,45 @@ OF_TIME = {"start", "stop", "duration", "created"}
 
 @pytest.mark.plugins(pytest_reportlog="pytest_reportlog")
 def test_reportlog_has_the_same_lines(both):
-    """Every line of the log: reports of each phase in their order, with words, sections, properties, and warnings."""
+    """Every line of the log: reports of each phase in their order, with words, sections,
+    properties, and warnings.
+    """
     plain, isolated = both(FILES, "--report-log=log.jsonl", tests=TESTS)
     logs = []
     for each in (plain, isolated):
-        lines = [without(json.loads(line), OF_TIME) for line in read(each, "log.jsonl").splitlines()]
+        lines = [
+            without(json.loads(line), OF_TIME) for line in read(each, "log.jsonl").splitlines()
+        ]
         for line in lines:
-            line["user_properties"] = [one for one in line.get("user_properties", []) if not one[0].startswith("isolate.")]
+            line["user_properties"] = [
+                one for one in line.get("user_properties", []) if not one[0].startswith("isolate.")
+            ]
             line["sections"] = [one for one in line.get("sections", []) if one[0] != "isolate"]
         logs.append(lines)
     same_lists(*logs)
-    assert {line["$report_type"] for line in logs[0]} >= {"TestReport", "CollectReport", "WarningMessage", "SessionFinish"}
+    assert {line["$report_type"] for line in logs[0]} >= {
+        "TestReport",
+        "CollectReport",
+        "WarningMessage",
+        "SessionFinish",
+    }
 
 
 @pytest.mark.plugins(pytest_json_report="pytest_jsonreport", pytest_metadata="metadata")
 def test_json_report_has_the_same_tests(both):
-    """Every test of its file: phases, words, output, log records, and what fixtures put into its metadata."""
+    """Every test of its file: phases, words, output, log records, and what fixtures put into its
+    metadata.
+    """
     files = {
         **FILES,
-        "test_metadata.py": """
+        "test_metadata.py": (
+            """
             def test_metadata(json_metadata): json_metadata["kept"] = [1, {"two": 2}]
             def test_fails(json_metadata): json_metadata["kept"] = "too"; assert 0
-            """,
-        "test_logged.py": """
+            """
+        ),
+        "test_logged.py": (
+            """
             import logging, pytest
             @pytest.fixture(scope="module")
             def shared():
@@ -391,9 +502,12 @@ def test_json_report_has_the_same_tests(both):
                 raise OSError("late")
             class TestLast:
                 def test_last(self, own, fails): logging.error("last")
-            """,
+            """
+        ),
     }
-    plain, isolated = both(files, "--json-report", "--json-report-file=report.json", tests=TESTS + 4)
+    plain, isolated = both(
+        files, "--json-report", "--json-report-file=report.json", tests=TESTS + 4
+    )
     found = []
     for each in (plain, isolated):
         report = without(json.loads(read(each, "report.json")), OF_TIME)
@@ -402,20 +516,30 @@ def test_json_report_has_the_same_tests(both):
                 for record in test.get(phase, {}).get("log", []):
                     for key in ("relativeCreated", "msecs", "process", "thread", "pathname"):
                         record.pop(key)
-            ours = [one for one in test.pop("user_properties", []) if not next(iter(one)).startswith("isolate.")]
+            ours = [
+                one
+                for one in test.pop("user_properties", [])
+                if not next(iter(one)).startswith("isolate.")
+            ]
             test.update({"user_properties": ours} if ours else {})
         found.append(report)
     same_lists(*(report["tests"] for report in found))
     assert found[1]["summary"] == found[0]["summary"]
     assert found[1]["warnings"] == found[0]["warnings"]
-    assert [test["metadata"]["kept"] for test in found[0]["tests"] if "metadata" in test] == [[1, {"two": 2}], "too"]
+    assert [test["metadata"]["kept"] for test in found[0]["tests"] if "metadata" in test] == [
+        [1, {"two": 2}],
+        "too",
+    ]
 
 
 @pytest.mark.plugins(pytest_json_report="pytest_jsonreport", pytest_metadata="metadata")
 def test_json_report_has_tests_that_were_killed(run):
-    """A test that was killed is there as failed, with its words and what it had printed; not its log records."""
+    """A test that was killed is there as failed, with its words and what it had printed; not its
+    log records.
+    """
     files = {
-        "test_killed.py": """
+        "test_killed.py": (
+            """
             import logging, os, sys
             import pytest
             @pytest.fixture(scope="module")
@@ -426,10 +550,15 @@ def test_json_report_has_tests_that_were_killed(run):
                 print("said"); print("aloud", file=sys.stderr); logging.error("logged")
                 os.abort()
             """
+        )
     }
     ran = run("isolated", files, "--isolate-all", "--json-report", "--json-report-file=report.json")
     (test,) = json.loads(read(ran, "report.json"))["tests"]
-    assert (test["outcome"], test["call"]["outcome"], test["call"]["stdout"]) == ("failed", "failed", "said\n")
+    assert (test["outcome"], test["call"]["outcome"], test["call"]["stdout"]) == (
+        "failed",
+        "failed",
+        "said\n",
+    )
     assert "aloud" in test["call"]["stderr"]
     assert "SIGABRT" in test["call"]["longrepr"]
     assert test["teardown"]["stdout"] == "wide teardown\n"
@@ -437,9 +566,12 @@ def test_json_report_has_tests_that_were_killed(run):
 
 @pytest.mark.plugins(pytest_html="html", pytest_metadata="metadata")
 def test_html_has_what_hooks_add(both):
-    """Extras and descriptions that a conftest's makereport hook and a fixture add to each row, as its manual shows."""
+    """Extras and descriptions that a conftest's makereport hook and a fixture add to each row, as
+    its manual shows.
+    """
     files = {
-        "conftest.py": """
+        "conftest.py": (
+            """
             import pytest, pytest_html
             @pytest.hookimpl(hookwrapper=True)
             def pytest_runtest_makereport(item, call):
@@ -454,24 +586,30 @@ def test_html_has_what_hooks_add(both):
                 report.description = str(item.function.__doc__)
             def pytest_html_results_table_header(cells): cells.insert(2, "<th>Description</th>")
             def pytest_html_results_table_row(report, cells): cells.insert(2, f"<td>{getattr(report, 'description', '')}</td>")
-            """,
-        "test_html.py": """
+            """
+        ),
+        "test_html.py": (
+            """
             import pytest_html
             def test_passes():
                 "Described."
             def test_fails(extras):
                 extras.append(pytest_html.extras.text("some string", name="text"))
                 assert 0
-            """,
+            """
+        ),
     }
-    plain, isolated = both(files, "-p", "html_fixtures", "--html=report.html", "--self-contained-html", tests=2)
+    plain, isolated = both(
+        files, "-p", "html_fixtures", "--html=report.html", "--self-contained-html", tests=2
+    )
     pages = [read(each, "report.html") for each in (plain, isolated)]
     for text in ("www.example.com/test_passes", "Additional HTML", "Described.", "some string"):
         assert pages[1].count(text) == pages[0].count(text) > 0
 
 
 MEMORY = {
-    "test_memory.py": """
+    "test_memory.py": (
+        """
         import pytest
         def test_block(): assert len(bytearray(16 << 20))
         def test_other(): assert len(bytearray(8 << 20))
@@ -480,27 +618,47 @@ MEMORY = {
         @pytest.mark.limit_memory("50 MB")
         def test_within(): assert len(bytearray(20 << 20))
         """
+    )
 }
 
 
 @pytest.mark.plugins(pytest_memray="memray")
 def test_memray_reports_every_test(both):
-    """Tests in its report with the size of their allocations, limits that hold, and the files of `--memray-bin-path`."""
-    plain, isolated = both(MEMORY, "--memray", "--memray-bin-path=bins", "--most-allocations=0", tests=None)
-    names = re.compile(r"Allocation results for \S*(test_\w+) at the high watermark[\s\S]*?Total memory allocated: (\d+)\.\d(\w+)")
+    """Tests in its report with the size of their allocations, limits that hold, and the files of
+    `--memray-bin-path`.
+    """
+    plain, isolated = both(
+        MEMORY, "--memray", "--memray-bin-path=bins", "--most-allocations=0", tests=None
+    )
+    names = re.compile(
+        r"Allocation results for \S*(test_\w+) at the high watermark[\s\S]*?Total memory allocated:"
+        r" (\d+)\.\d(\w+)"
+    )
     found = [sorted(names.findall(each.output)) for each in (plain, isolated)]
     assert found[1] == found[0]
     assert len(found[0]) == 4
-    bins = [sorted(re.sub(r"^[0-9a-f]+-", "", path.name) for path in (each.directory / "bins").iterdir()) for each in (plain, isolated)]
+    bins = [
+        sorted(
+            re.sub(r"^[0-9a-f]+-", "", path.name) for path in (each.directory / "bins").iterdir()
+        )
+        for each in (plain, isolated)
+    ]
     assert bins[1] == bins[0] != []
-    assert isolated.count("Test was limited to 5.0MiB") == plain.count("Test was limited to 5.0MiB") > 0
+    assert (
+        isolated.count("Test was limited to 5.0MiB")
+        == plain.count("Test was limited to 5.0MiB")
+        > 0
+    )
 
 
 @pytest.mark.plugins(pytest_benchmark="benchmark")
 def test_benchmark_has_every_measurement(both):
-    """Rows of its table and its JSON file, with names, groups, parameters, rounds and what a test adds; or a sentence says what is lost."""
+    """Rows of its table and its JSON file, with names, groups, parameters, rounds and what a test
+    adds; or a sentence says what is lost.
+    """
     files = {
-        "test_speed.py": """
+        "test_speed.py": (
+            """
             import pytest
             def work(): return sum(range(10))
             @pytest.mark.benchmark(group="one")
@@ -510,11 +668,15 @@ def test_benchmark_has_every_measurement(both):
                 benchmark.extra_info["known"] = 1
                 benchmark.pedantic(work, rounds=4)
             """
+        )
     }
     plain, isolated = both(files, "--benchmark-json=speed.json", tests=3)
     kept = [rounds_of(each) for each in (plain, isolated)]
     assert len(kept[0]) == 3
-    assert kept[1] == kept[0] or isolated.count("isolate: pytest-benchmark keeps its measurements in the memory") == 1
+    assert (
+        kept[1] == kept[0]
+        or isolated.count("isolate: pytest-benchmark keeps its measurements in the memory") == 1
+    )
 
 
 def rounds_of(ran):
@@ -522,11 +684,15 @@ def rounds_of(ran):
     path = ran.directory / "speed.json"
     data = json.loads(path.read_text() or "{}") if path.exists() else {}
     wanted = ("name", "group", "params", "extra_info")
-    return sorted(str([*(each[key] for key in wanted), each["stats"]["rounds"]]) for each in data.get("benchmarks", []))
+    return sorted(
+        str([*(each[key] for key in wanted), each["stats"]["rounds"]])
+        for each in data.get("benchmarks", [])
+    )
 
 
 SNAPSHOTS = {
-    "__snapshots__/test_snap.ambr": """\
+    "__snapshots__/test_snap.ambr": (
+        """\
         # serializer version: 1
         # name: test_differs
           'other'
@@ -537,12 +703,15 @@ SNAPSHOTS = {
         # name: test_unused
           'nobody'
         # ---
-        """,
-    "test_snap.py": """
+        """
+    ),
+    "test_snap.py": (
+        """
         def test_same(snapshot): assert snapshot == "value"
         def test_differs(snapshot): assert snapshot == "value"
         def test_new(snapshot): assert snapshot == {"a": [1]}; assert snapshot(name="named") == 2
-        """,
+        """
+    ),
 }
 
 
@@ -558,7 +727,9 @@ def test_syrupy_updates_no_snapshots_of_isolated_tests(run):
 
 @pytest.mark.plugins(pytest_xdist="xdist")
 def test_hooks_of_conftests_in_workers(both):
-    """With `-n 2`: files that report hooks write in workers, and counts that they keep in the controller."""
+    """With `-n 2`: files that report hooks write in workers, and counts that they keep in the
+    controller.
+    """
     files = {
         **FILES,
         "conftest.py": FILES["conftest.py"]
@@ -574,6 +745,13 @@ def test_hooks_of_conftests_in_workers(both):
         """,
     }
     plain, isolated = both(files, "-n2", tests=TESTS)
-    assert sorted(read(isolated, "failures").splitlines()) == sorted(read(plain, "failures").splitlines()) != []
-    counts = [[line for line in each.output.splitlines() if line.startswith("COUNTS")] for each in (plain, isolated)]
+    assert (
+        sorted(read(isolated, "failures").splitlines())
+        == sorted(read(plain, "failures").splitlines())
+        != []
+    )
+    counts = [
+        [line for line in each.output.splitlines() if line.startswith("COUNTS")]
+        for each in (plain, isolated)
+    ]
     assert counts[1] == counts[0] != []

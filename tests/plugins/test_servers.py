@@ -1,4 +1,6 @@
-"""Servers that session fixtures started, used by the clients that applications use: with no configuration but ``--isolate-all``."""
+"""Servers that session fixtures started, used by the clients that applications use: with no
+configuration but ``--isolate-all``.
+"""
 
 from __future__ import annotations
 
@@ -123,11 +125,14 @@ TESTS = """
 """
 
 
-@pytest.mark.plugins(psycopg=None, SQLAlchemy=None, redis=None, pytest_httpserver="pytest_httpserver")
+@pytest.mark.plugins(
+    psycopg=None, SQLAlchemy=None, redis=None, pytest_httpserver="pytest_httpserver"
+)
 @pytest.mark.needs("databases")
 @pytest.mark.parametrize("args", [(), ("--isolate-jobs=2",)], ids=["", "jobs"])
 def test_servers_of_session_fixtures(both, args):
-    """PostgreSQL and redis by TCP and Unix sockets, HTTP, asyncio and a manager of multiprocessing are reached as they are in a plain run.
+    """PostgreSQL and redis by TCP and Unix sockets, HTTP, asyncio and a manager of multiprocessing
+    are reached as they are in a plain run.
 
     By psycopg, SQLAlchemy and redis-py.
     """

@@ -10,7 +10,8 @@ import sys
 import pytest
 
 FILES = {
-    f"test_{name}.py": """
+    f"test_{name}.py": (
+        """
         import os, warnings
         import pytest
         @pytest.fixture(scope="module")
@@ -28,13 +29,16 @@ FILES = {
         def test_expected(): assert 0
         def test_warns(): warnings.warn("told")
         """
+    )
     for name in ("one", "two")
 }
 TESTS = 12
 
 
 @pytest.mark.plugins(pytest_xdist="xdist")
-@pytest.mark.parametrize("args", [("-n2",), ("-n2", "--dist", "loadscope"), ("-n2", "--dist", "worksteal")], ids=" ".join)
+@pytest.mark.parametrize(
+    "args", [("-n2",), ("-n2", "--dist", "loadscope"), ("-n2", "--dist", "worksteal")], ids=" ".join
+)
 def test_workers_say_the_same(both, args):
     """`-n 2`, `--dist loadscope` and `worksteal`: outcomes, and warnings counted once."""
     plain, isolated = both(FILES, *args, tests=TESTS)
@@ -45,7 +49,8 @@ def test_workers_say_the_same(both, args):
 def test_loadscope_keeps_a_class_on_one_worker(both):
     """`--dist loadscope` with one sandbox for a class: its tests share state there."""
     files = {
-        "test_scope.py": """
+        "test_scope.py": (
+            """
             import os
             import pytest
             seen = {}
@@ -56,6 +61,7 @@ def test_loadscope_keeps_a_class_on_one_worker(both):
                 def test_first(self): seen["first"] = 1
                 def test_second(self): assert seen["first"] == 1
             """
+        )
     }
     both(files, "-n2", "--dist", "loadscope", "--isolate-scope=class", tests=5)
 
@@ -70,7 +76,11 @@ def make_folders(tmp_path):
 def test_two_remote_workers_in_folders_of_their_own(both, tmp_path):
     """Two workers over `--tx popen//chdir=`, as remote ones are started, with `--rsyncdir`."""
     make_folders(tmp_path)
-    args = ["--dist=load", "--rsyncdir=.", *(f"--tx=popen//chdir=ROOT/{name}//python={sys.executable}" for name in ("here", "there"))]
+    args = [
+        "--dist=load",
+        "--rsyncdir=.",
+        *(f"--tx=popen//chdir=ROOT/{name}//python={sys.executable}" for name in ("here", "there")),
+    ]
     _, isolated = both(FILES, *args, tests=TESTS)
     assert (isolated.directory.parent / "here/project/test_one.py").exists()
     properties = (isolated.directory / "junit.xml").read_text()
@@ -82,7 +92,9 @@ def test_two_remote_workers_in_folders_of_their_own(both, tmp_path):
 def test_a_worker_over_ssh(ssh, both, tmp_path):
     """Two workers over `--tx ssh=`, on this machine through a real sshd."""
     make_folders(tmp_path)
-    args = [f"--tx=ssh={ssh}//chdir=ROOT/{name}//python={sys.executable}" for name in ("here", "there")]
+    args = [
+        f"--tx=ssh={ssh}//chdir=ROOT/{name}//python={sys.executable}" for name in ("here", "there")
+    ]
     both(FILES, "--dist=load", "--rsyncdir=.", *args, tests=TESTS)
 
 
@@ -96,16 +108,22 @@ def ssh(tmp_path):
     keys = tmp_path / "keys"
     keys.mkdir(mode=0o700)
     for name in ("host", "user"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(keys / name)], check=True)
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(keys / name)], check=True
+        )
     shutil.copy(keys / "user.pub", keys / "authorized")
-    # inetd mode: the client starts the server as its own child, and there is no port that somebody else could have
+    # inetd mode: the client starts the server as its own child, and there is no port that somebody
+    # else could have
     options = {
-        "HostKey": keys / "host", "AuthorizedKeysFile": keys / "authorized", "StrictModes": "no", "UsePAM": "no", "PidFile": "none",
+        "HostKey": keys / "host", "AuthorizedKeysFile": keys / "authorized", "StrictModes": "no",
+        "UsePAM": "no", "PidFile": "none",
         "SetEnv": "PYTEST_DISABLE_PLUGIN_AUTOLOAD=1",
     }  # fmt: skip
-    server = " ".join([sshd, "-i", "-f", "/dev/null", *(f"-o{name}={value}" for name, value in options.items())])
+    server = " ".join(
+        [sshd, "-i", "-f", "/dev/null", *(f"-o{name}={value}" for name, value in options.items())]
+    )
     (keys / "config").write_text(
-        f"Host isolated-worker\n  ProxyCommand {server}\n  IdentityFile {keys / 'user'}\n  StrictHostKeyChecking no\n"
-        f"  UserKnownHostsFile {keys / 'known'}\n  LogLevel ERROR\n"
+        f"Host isolated-worker\n  ProxyCommand {server}\n  IdentityFile {keys / 'user'}\n "
+        f" StrictHostKeyChecking no\n  UserKnownHostsFile {keys / 'known'}\n  LogLevel ERROR\n"
     )
     return f"-F {keys / 'config'} isolated-worker"

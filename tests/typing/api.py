@@ -10,11 +10,26 @@ from pytest_isolate import Link, LiveNetwork, MemoryExceeded, Network, Violation
 def bare() -> None: ...
 
 
-@isolate(net="host", memory="64M", pids=20, timeout="5s", env={"A": "b", "C": None}, bind=["/srv", "/etc:ro"])
+@isolate(
+    net="host",
+    memory="64M",
+    pids=20,
+    timeout="5s",
+    env={"A": "b", "C": None},
+    bind=["/srv", "/etc:ro"],
+)
 def with_keywords() -> None: ...
 
 
-@isolate(memory=64 << 20, cpu=0.5, fs="readonly", fixtures="fresh", leaks="error", on_missing="skip", user=1000)
+@isolate(
+    memory=64 << 20,
+    cpu=0.5,
+    fs="readonly",
+    fixtures="fresh",
+    leaks="error",
+    on_missing="skip",
+    user=1000,
+)
 class OnAClass:
     def method(self) -> int:
         return 1
@@ -46,7 +61,13 @@ def look(violation: Violation) -> tuple[str, str]:
     return violation.resource, violation.phase
 
 
-CLUSTER = Network("a", "b", bridges=["lan"], links=[Link("a", "lan", delay="20ms", addresses={"a": "192.0.2.1/24"}), ("b", "lan")], ip=4)
+CLUSTER = Network(
+    "a",
+    "b",
+    bridges=["lan"],
+    links=[Link("a", "lan", delay="20ms", addresses={"a": "192.0.2.1/24"}), ("b", "lan")],
+    ip=4,
+)
 
 
 @isolate(net=CLUSTER)

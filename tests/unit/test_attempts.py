@@ -1,4 +1,6 @@
-"""What a child says of its attempts to leave is checked, and the kernel's count has the last word."""
+"""What a child says of its attempts to leave is checked, and the kernel's count has the
+last word.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from hypothesis import strategies as st
 from pytest_isolate._verdict.network_attempts import Attempt, read, sentence
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 NUMBER = ["8.8.8.8", 53, False, 2, "test_x.py:3"]
 NAME = ["example.com", 80, True, 1, ""]
@@ -25,7 +28,9 @@ def test_a_look_up_explains_what_was_counted():
 
 
 def test_without_the_kernels_count_only_look_ups_are_attempts():
-    """An address that was routable after all (a multicast group on loopback) is no attempt; a look-up that loopback refused is one."""
+    """An address that was routable after all (a multicast group on loopback) is no attempt; a
+    look-up that loopback refused is one.
+    """
     assert read([NUMBER, NAME], 0) == (Attempt("example.com", 80, 1, is_name=True),)
 
 
@@ -35,7 +40,12 @@ def test_nothing_that_a_child_writes_breaks_the_reading(written, unroutable):
     assert all(isinstance(each, Attempt) and each.count > 0 for each in read(written, unroutable))
 
 
-@given(st.lists(st.tuples(st.text(), st.integers(), st.booleans(), st.integers(1), st.text()).map(list)), st.integers(0, 1000))
+@given(
+    st.lists(
+        st.tuples(st.text(), st.integers(), st.booleans(), st.integers(1), st.text()).map(list)
+    ),
+    st.integers(0, 1000),
+)
 def test_attempts_of_the_right_form_are_capped(written, unroutable):
     """However many and long they are."""
     found = read(written, unroutable)
@@ -45,8 +55,12 @@ def test_attempts_of_the_right_form_are_capped(written, unroutable):
 
 def test_the_sentence_counts_names_and_places():
     """Destinations with their lines, what has none at the end."""
-    assert sentence(read([NUMBER], 3)) == (
-        "3 attempts to leave were made: 8.8.8.8:53 (2 times) at test_x.py:3, 1 by sub-processes or C code"
+    assert (
+        sentence(read([NUMBER], 3))
+        == "3 attempts to leave were made: 8.8.8.8:53 (2 times) at test_x.py:3, 1 by sub-processes"
+        " or C code"
     )
     assert sentence(read([NAME], 2)) == "1 attempt to leave was made: example.com:80"
-    assert sentence(read([[f"10.0.0.{n}", 1, False, 1, ""] for n in range(9)], 9)).endswith("10.0.0.4:1, 4 more destinations")
+    assert sentence(read([[f"10.0.0.{n}", 1, False, 1, ""] for n in range(9)], 9)).endswith(
+        "10.0.0.4:1, 4 more destinations"
+    )

@@ -1,4 +1,6 @@
-"""Opening what a test may have put there leaves a directory by no link, no ``..`` and no mount, with openat2(2) and without."""
+"""Opening what a test may have put there leaves a directory by no link, no ``..`` and no mount,
+with openat2(2) and without.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,18 @@ def test_what_is_beneath_is_opened(tree, way, path):
 
 @WAYS
 @pytest.mark.parametrize(
-    "path", ["link", "up/secret", "sub/self", "../secret", "sub/../../secret", "/etc/passwd", "/", "missing", "sub/file/on"]
+    "path",
+    [
+        "link",
+        "up/secret",
+        "sub/self",
+        "../secret",
+        "sub/../../secret",
+        "/etc/passwd",
+        "/",
+        "missing",
+        "sub/file/on",
+    ],
 )
 def test_what_is_not_is_refused(tree, way, path):
     """And nothing stays open."""

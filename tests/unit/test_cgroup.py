@@ -1,4 +1,6 @@
-"""Where the controllers are, from two files of /proc; and what the sweeper of old groups leaves alone."""
+"""Where the controllers are, from two files of /proc; and what the sweeper of old groups leaves
+alone.
+"""
 
 import fcntl
 import os
@@ -11,7 +13,10 @@ from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux.cgroup import files, groups, hierarchy
 from pytest_isolate._linux.cgroup.locate import locate
 
-V2 = "35 24 0:30 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot\n"
+V2 = (
+    "35 24 0:30 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2"
+    " rw,nsdelegate,memory_recursiveprot\n"
+)
 V1 = """\
 40 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw shared:10 - cgroup cgroup rw,cpu,cpuacct
 41 31 0:32 / /sys/fs/cgroup/memory rw shared:11 - cgroup cgroup rw,memory
@@ -47,14 +52,20 @@ def test_on_v1_each_controller_has_its_own_place():
 def test_a_hybrid_machine_has_both():
     """v1 controllers beside a unified hierarchy: each line goes to its own kind of mount."""
     found = locate("3:memory:/m\n0::/u\n", V1 + UNIFIED)
-    assert found == {"memory": hierarchy.V1("/sys/fs/cgroup/memory/m"), "": hierarchy.V2("/sys/fs/cgroup/unified/u")}
+    assert found == {
+        "memory": hierarchy.V1("/sys/fs/cgroup/memory/m"),
+        "": hierarchy.V2("/sys/fs/cgroup/unified/u"),
+    }
 
 
 @pytest.mark.parametrize(
-    ("path", "directory"), [("/docker/4f", "/sys/fs/cgroup/memory"), ("/docker/4f/sub/x", "/sys/fs/cgroup/memory/sub/x")]
+    ("path", "directory"),
+    [("/docker/4f", "/sys/fs/cgroup/memory"), ("/docker/4f/sub/x", "/sys/fs/cgroup/memory/sub/x")],
 )
 def test_a_path_is_relative_to_the_group_that_is_mounted(path, directory):
-    """Docker without a cgroup namespace mounts the container's own group, while /proc says the machine's path."""
+    """Docker without a cgroup namespace mounts the container's own group, while /proc says the
+    machine's path.
+    """
     mountinfo = "41 31 0:32 /docker/4f /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n"
     assert locate(f"3:memory:{path}\n", mountinfo) == {"memory": hierarchy.V1(directory)}
 
@@ -66,10 +77,16 @@ def test_a_group_outside_of_what_is_mounted_is_not_there(path):
     assert locate(f"3:memory:{path}\n", mountinfo) == {}
 
 
-@pytest.mark.parametrize(("root", "path"), [("/", "/../outside"), ("/..", "/"), ("/../..", "/sub"), ("/../sibling", "/")])
+@pytest.mark.parametrize(
+    ("root", "path"), [("/", "/../outside"), ("/..", "/"), ("/../..", "/sub"), ("/../sibling", "/")]
+)
 def test_a_root_above_ones_own_cgroup_namespace_leads_nowhere(root, path):
-    """cgroup_namespaces(7): ".." stands for a group without a name in here, so one's own directory below it cannot be known."""
-    assert locate(f"0::{path}\n", f"35 24 0:30 {root} /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n") == {}
+    """cgroup_namespaces(7): ".." stands for a group without a name in here, so one's own directory
+    below it cannot be known.
+    """
+    assert (
+        locate(f"0::{path}\n", f"35 24 0:30 {root} /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n") == {}
+    )
 
 
 @pytest.mark.parametrize("name", ["..data", "...", ".hidden"])
@@ -79,9 +96,13 @@ def test_a_group_may_have_a_name_that_begins_with_dots(name):
 
 
 def test_escapes_of_mountinfo_are_undone():
-    """Backslashes and spaces, which mountinfo escapes and /proc/self/cgroup does not: systemd's scopes are full of them."""
+    """Backslashes and spaces, which mountinfo escapes and /proc/self/cgroup does not: systemd's
+    scopes are full of them.
+    """
     mountinfo = "35 24 0:30 /app-org\\134x2dterm.scope /mnt/my\\040groups rw - cgroup2 cgroup2 rw\n"
-    assert locate("0::/app-org\\x2dterm.scope/sub\n", mountinfo) == {"": hierarchy.V2("/mnt/my groups/sub")}
+    assert locate("0::/app-org\\x2dterm.scope/sub\n", mountinfo) == {
+        "": hierarchy.V2("/mnt/my groups/sub")
+    }
 
 
 def test_a_colon_belongs_to_the_path():
@@ -89,9 +110,14 @@ def test_a_colon_belongs_to_the_path():
     assert locate("0::/a:b/c:d\n", V2) == {"": hierarchy.V2("/sys/fs/cgroup/a:b/c:d")}
 
 
-@pytest.mark.parametrize("mountinfo", ["", "garbage\n", "22 27 0:21 / /proc rw - proc proc rw\n", "35 24 0:30 / /x rw - cgroup2\n"])
+@pytest.mark.parametrize(
+    "mountinfo",
+    ["", "garbage\n", "22 27 0:21 / /proc rw - proc proc rw\n", "35 24 0:30 / /x rw - cgroup2\n"],
+)
 def test_without_a_mounted_hierarchy_there_is_none(mountinfo):
-    """Controllers that are nowhere mounted are not found, and lines of other things are passed over."""
+    """Controllers that are nowhere mounted are not found, and lines of other things are passed
+    over.
+    """
     assert locate("3:memory:/a\n0::/b\nnonsense\n", mountinfo) == {}
 
 
@@ -102,7 +128,26 @@ def test_no_text_makes_locate_raise(own, mountinfo):
 
 
 pieces = st.sampled_from(
-    ["", "/", "/a", "/a/b", "..", "/..", "/a/../b", "\\040", "\\134", "²", ":", ",", "memory", "name=x", "0", "cgroup", "rw", "-"]
+    [
+        "",
+        "/",
+        "/a",
+        "/a/b",
+        "..",
+        "/..",
+        "/a/../b",
+        "\\040",
+        "\\134",
+        "²",
+        ":",
+        ",",
+        "memory",
+        "name=x",
+        "0",
+        "cgroup",
+        "rw",
+        "-",
+    ]
 )
 lines = st.lists(pieces, max_size=5)
 
@@ -115,16 +160,25 @@ def test_no_line_that_looks_almost_right_makes_locate_raise(own, mounts):
         assert place.version in {1, 2}
 
 
-names = st.text(st.characters(exclude_characters="\0\n/"), min_size=1).filter(lambda name: name not in {".", ".."})
+names = st.text(st.characters(exclude_characters="\0\n/"), min_size=1).filter(
+    lambda name: name not in {".", ".."}
+)
 
 
 def escaped(path):
     return "".join(f"\\{ord(each):03o}" if each in " \t\n\\" else each for each in path)
 
 
-@given(root=st.lists(names, max_size=3), below=st.lists(names, max_size=3), mount=st.lists(names, min_size=1, max_size=2), v2=st.booleans())
+@given(
+    root=st.lists(names, max_size=3),
+    below=st.lists(names, max_size=3),
+    mount=st.lists(names, min_size=1, max_size=2),
+    v2=st.booleans(),
+)
 def test_a_group_is_found_below_its_mount_whatever_its_name(root, below, mount, v2):
-    """Any names: the group is the mount point and what lies between the mounted group and one's own."""
+    """Any names: the group is the mount point and what lies between the mounted group and one's
+    own.
+    """
     top, point = "/" + "/".join(root), "/" + "/".join(mount)
     kind, controller = ("cgroup2", "") if v2 else ("cgroup", "memory")
     mountinfo = f"35 24 0:30 {escaped(top)} {escaped(point)} rw - {kind} x rw,memory\n"
@@ -182,4 +236,7 @@ def test_a_failed_write_names_what_and_where(tmp_path):
     """The kernel's refusal of a setting says the setting and the file."""
     with pytest.raises(StepFailedError) as caught:
         files.write(str(tmp_path / "pids.max"), "5")
-    assert str(caught.value) == f"write '5' to {tmp_path / 'pids.max'}: No such file or directory [ENOENT]"
+    assert (
+        str(caught.value)
+        == f"write '5' to {tmp_path / 'pids.max'}: No such file or directory [ENOENT]"
+    )

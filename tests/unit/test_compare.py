@@ -13,7 +13,9 @@ MIB = 1 << 20
 def report(tmp_path):
     def write(name, **tests):
         path = tmp_path / name
-        entries = [{"nodeid": test, "outcome": "passed", "usage": usage} for test, usage in tests.items()]
+        entries = [
+            {"nodeid": test, "outcome": "passed", "usage": usage} for test, usage in tests.items()
+        ]
         path.write_text(json.dumps({"schema": 1, "tests": entries}))
         return str(path)
 
@@ -22,8 +24,20 @@ def report(tmp_path):
 
 def test_what_moved_beyond_the_tolerance_is_a_row_heavier_first(report, capsys):
     """The table, the tests that came and went, and exit status 1."""
-    base = report("b", grown={"memory_peak_bytes": 10 * MIB}, shrunk={"cpu_seconds": 2.0}, same={"memory_peak_bytes": 10 * MIB}, gone={})
-    head = report("h", grown={"memory_peak_bytes": 20 * MIB}, shrunk={"cpu_seconds": 0.5}, same={"memory_peak_bytes": 11 * MIB}, fresh={})
+    base = report(
+        "b",
+        grown={"memory_peak_bytes": 10 * MIB},
+        shrunk={"cpu_seconds": 2.0},
+        same={"memory_peak_bytes": 10 * MIB},
+        gone={},
+    )
+    head = report(
+        "h",
+        grown={"memory_peak_bytes": 20 * MIB},
+        shrunk={"cpu_seconds": 0.5},
+        same={"memory_peak_bytes": 11 * MIB},
+        fresh={},
+    )
     assert compare.main(["compare", base, head]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "         resource    base    head  change  test",
@@ -36,7 +50,9 @@ def test_what_moved_beyond_the_tolerance_is_a_row_heavier_first(report, capsys):
 
 
 def test_lighter_is_no_failure_and_a_tolerance_can_be_named(report, capsys):
-    """Only heavier is status 1, and only beyond what the user allows; wall time counts when it is named."""
+    """Only heavier is status 1, and only beyond what the user allows; wall time counts when it is
+    named.
+    """
     base, head = (
         report("b", t={"memory_peak_bytes": 20 * MIB, "wall_seconds": 1}),
         report("h", t={"memory_peak_bytes": 10 * MIB, "wall_seconds": 9}),
@@ -52,11 +68,21 @@ def test_a_name_cannot_break_out_of_the_markdown_table(report, capsys):
     """What a test is called is text: no cells, no HTML, no links of its own."""
     name = "t[|</td><script>\n[x](http://x)]"
     assert (
-        compare.main(["compare", report("b", **{name: {"pids_peak": 1}}), report("h", **{name: {"pids_peak": 9}}), "--format=markdown"])
+        compare.main(
+            [
+                "compare",
+                report("b", **{name: {"pids_peak": 1}}),
+                report("h", **{name: {"pids_peak": 9}}),
+                "--format=markdown",
+            ]
+        )
         == 1
     )
     (row,) = [line for line in capsys.readouterr().out.splitlines() if "pids" in line]
-    assert row == r"| heavier | pids | 1 | 9 | \+800% | t\[\|&lt;/td&gt;&lt;script&gt; \[x\]\(http://x\)\] |"
+    assert (
+        row == r"| heavier | pids | 1 | 9 | \+800% | t\[\|&lt;/td&gt;&lt;script&gt;"
+        r" \[x\]\(http://x\)\] |"
+    )
 
 
 def test_a_test_that_failed_for_its_budget_alone_is_compared(report, tmp_path, capsys):
@@ -65,13 +91,23 @@ def test_a_test_that_failed_for_its_budget_alone_is_compared(report, tmp_path, c
         usage, violations = {"memory_peak_bytes": 20 * MIB}, [{"resource": resource}]
         tests = [{"nodeid": "t", "outcome": "failed", "usage": usage, "violations": violations}]
         (tmp_path / "h").write_text(json.dumps({"schema": 1, "tests": tests}))
-        assert compare.main(["compare", report("b", t={"memory_peak_bytes": 10 * MIB}), str(tmp_path / "h")]) == status
+        assert (
+            compare.main(
+                ["compare", report("b", t={"memory_peak_bytes": 10 * MIB}), str(tmp_path / "h")]
+            )
+            == status
+        )
     capsys.readouterr()
 
 
 def test_a_figure_that_one_report_lacks_is_not_compared(report, capsys):
     """Null is no 0."""
-    assert compare.main(["compare", report("b", t={"pids_peak": None}), report("h", t={"pids_peak": 9})]) == 0
+    assert (
+        compare.main(
+            ["compare", report("b", t={"pids_peak": None}), report("h", t={"pids_peak": 9})]
+        )
+        == 0
+    )
     capsys.readouterr()
 
 
@@ -88,9 +124,21 @@ def test_a_figure_that_one_report_lacks_is_not_compared(report, capsys):
             '{"schema": 1, "tests": [{"nodeid": "t", "usage": {"pids_peak": "9"}}]}',
             ": 't': pids_peak must be a number of at least 0, or null, not '9'",
         ),
-        ('{"schema": 1, "tests": [{"nodeid": "t", "usage": {"pids_peak": Infinity}}]}', ": 't': pids_peak must be a number of at least 0"),
-        ('{"schema": 1, "tests": [{"nodeid": "t", "usage": {"pids_peak": NaN}}]}', ": 't': pids_peak must be a number of at least 0"),
-        (f'{{"schema": 1, "tests": [{{"nodeid": "t", "usage": {{"pids_peak": 1{"0" * 400}}}}}]}}', ": 't': pids_peak must be a number of"),
+        (
+            '{"schema": 1, "tests": [{"nodeid": "t", "usage": {"pids_peak": Infinity}}]}',
+            ": 't': pids_peak must be a number of at least 0",
+        ),
+        (
+            '{"schema": 1, "tests": [{"nodeid": "t", "usage": {"pids_peak": NaN}}]}',
+            ": 't': pids_peak must be a number of at least 0",
+        ),
+        (
+            (
+                '{"schema": 1, "tests": [{"nodeid": "t", "usage": {"pids_peak":'
+                f" 1{'0' * 400}}}}}]}}"
+            ),
+            ": 't': pids_peak must be a number of",
+        ),
     ],
 )
 def test_what_is_no_report_is_status_2_and_a_sentence(tmp_path, report, capsys, text, said):
@@ -112,9 +160,16 @@ def test_a_bad_tolerance_is_status_2(report, capsys):
 
 @pytest.mark.parametrize("style", ["text", "markdown"])
 def test_a_run_without_sandboxes_is_no_clean_comparison(tmp_path, report, capsys, style):
-    """Nothing was measured: it says so, with the reason, and the status is that of what cannot be compared. Nobody appeared or vanished."""
+    """Nothing was measured: it says so, with the reason, and the status is that of what cannot be
+    compared. Nobody appeared or vanished.
+    """
     base, head = report("b", one={"cpu_seconds": 1.0}, two={"cpu_seconds": 1.0}), tmp_path / "h"
-    error = {"outcome": "error", "verdict": "sandbox_error", "usage": {}, "reason": "no namespaces here"}
+    error = {
+        "outcome": "error",
+        "verdict": "sandbox_error",
+        "usage": {},
+        "reason": "no namespaces here",
+    }
     errors = [error | {"nodeid": name} for name in ("one", "two")]
     head.write_text(json.dumps({"schema": 1, "tests": errors}))
     for paths in ([base, str(head)], [str(head), base]):

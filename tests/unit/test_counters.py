@@ -9,10 +9,14 @@ from pytest_isolate._linux.proc_net import NetworkCounters
 
 
 def test_counts_are_differences_and_peaks_are_known_only_when_exceeded():
-    """Denials and processor time add up; the peak of an earlier test is not the peak of a later one."""
+    """Denials and processor time add up; the peak of an earlier test is not the peak of a later
+    one.
+    """
     before = Counters(memory_peak=70, oom_kills=0, pids_peak=3, pids_denied=1, cpu_seconds=0.5)
     now = Counters(memory_peak=70, oom_kills=1, pids_peak=4, pids_denied=3, cpu_seconds=0.75)
-    assert now.since(before) == Counters(memory_peak=None, oom_kills=1, pids_peak=4, pids_denied=2, cpu_seconds=0.25)
+    assert now.since(before) == Counters(
+        memory_peak=None, oom_kills=1, pids_peak=4, pids_denied=2, cpu_seconds=0.25
+    )
 
 
 def test_the_first_test_has_everything_that_was_counted():
@@ -22,8 +26,14 @@ def test_the_first_test_has_everything_that_was_counted():
     assert Counters().since(Counters()) == Counters()
 
 
-SNMP = "Ip: Forwarding DefaultTTL OutNoRoutes\nIp: 1 64 {}\nTcp: RtoAlgorithm AttemptFails\nTcp: 1 {}\nUdp: InDatagrams\nUdp: 7\n"
-SNMP6 = "Ip6InReceives                   \t12\nIp6OutNoRoutes                  \t{}\nIp6ReasmTimeout \t0\n"
+SNMP = (
+    "Ip: Forwarding DefaultTTL OutNoRoutes\nIp: 1 64 {}\nTcp: RtoAlgorithm AttemptFails\nTcp: 1"
+    " {}\nUdp: InDatagrams\nUdp: 7\n"
+)
+SNMP6 = (
+    "Ip6InReceives                   \t12\nIp6OutNoRoutes                  \t{}\nIp6ReasmTimeout"
+    " \t0\n"
+)
 
 
 def network_counters(tmp_path, *namespaces):

@@ -14,9 +14,15 @@ def frame(files, *, branches=True, context=""):
 
 def test_branches_and_lines_are_read():
     """What a child of ours sends comes out as it was measured."""
-    arcs = read(frame({"/a.py": {"seen": [[-1, 1], [1, 2]], "tracer": "django"}}, context="test|run"))
-    assert arcs == Measured("test|run", True, arcs={"/a.py": [(-1, 1), (1, 2)]}, tracers={"/a.py": "django"})
-    assert read(frame({"/a.py": {"seen": [1, 2], "tracer": ""}}, branches=False)).lines == {"/a.py": [1, 2]}
+    arcs = read(
+        frame({"/a.py": {"seen": [[-1, 1], [1, 2]], "tracer": "django"}}, context="test|run")
+    )
+    assert arcs == Measured(
+        "test|run", True, arcs={"/a.py": [(-1, 1), (1, 2)]}, tracers={"/a.py": "django"}
+    )
+    assert read(frame({"/a.py": {"seen": [1, 2], "tracer": ""}}, branches=False)).lines == {
+        "/a.py": [1, 2]
+    }
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,15 @@ from pytest_isolate._config.destinations import Destination, Forward, format_for
         (5432, Forward(others=(Destination("tcp", "", 5432),))),
         (["5432", 5432, "fixtures"], Forward(others=(Destination("tcp", "", 5432),))),
         ("db.internal:5432", Forward(others=(Destination("tcp", "db.internal", 5432),))),
-        (("[::1]:80", "127.0.0.1:80/tcp"), Forward(others=(Destination("tcp", "::1", 80), Destination("tcp", "127.0.0.1", 80)))),
+        (
+            ("[::1]:80", "127.0.0.1:80/tcp"),
+            Forward(others=(Destination("tcp", "::1", 80), Destination("tcp", "127.0.0.1", 80))),
+        ),
         ("53/udp", Forward(others=(Destination("udp", "", 53),))),
-        ("/run/postgresql/.s.PGSQL.5432", Forward(others=(Destination("unix", "/run/postgresql/.s.PGSQL.5432", 0),))),
+        (
+            "/run/postgresql/.s.PGSQL.5432",
+            Forward(others=(Destination("unix", "/run/postgresql/.s.PGSQL.5432", 0),)),
+        ),
         ("@bus", Forward(others=(Destination("abstract", "bus", 0),))),
     ],
     ids=str,
@@ -32,8 +38,10 @@ def test_values(value, expected):
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (b"db", "it must be 'fixtures'"), (True, "it must be"), ([1.5], "it must be"), (["db"], "'db' is none of these"),
-        ("", "it must be"), (0, "from 1 to 65535"), ("db:70000", "from 1 to 65535"), (["none", 1], "stands alone"),
+        (b"db", "it must be 'fixtures'"), (True, "it must be"), ([1.5], "it must be"),
+        (["db"], "'db' is none of these"),
+        ("", "it must be"), (0, "from 1 to 65535"), ("db:70000", "from 1 to 65535"),
+        (["none", 1], "stands alone"),
         ("/" + "x" * 200, "at most 107 bytes"),
         ("::1:80", "none of these"), ({"a": 1}, "it must be"),
     ],

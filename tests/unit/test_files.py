@@ -18,7 +18,8 @@ from pytest_isolate._report.files import check_writable, write_whole
         ("folder", "Is a directory"),
         ("", "Is a directory"),
         ("n" * 260, "File name too long"),
-        ("/proc/r.json", "No such file or directory"),  # a directory that says it can be written to, and cannot
+        # A directory that says it can be written to, and cannot
+        ("/proc/r.json", "No such file or directory"),
         ("/sys/r.json", "Permission denied"),
     ],
 )
@@ -49,7 +50,9 @@ def test_missing_folders_are_made_when_there_is_something_to_write(tmp_path, mon
 
 
 def test_two_runs_that_write_one_file_write_no_half_of_it(tmp_path):
-    """Each has a file of its own, of which the last becomes the report: one of a common name was what both had written into."""
+    """Each has a file of its own, of which the last becomes the report: one of a common name was
+    what both had written into.
+    """
     texts = ["one" * 100_000, "another" * 50_000]
     pids = []
     for text in texts:

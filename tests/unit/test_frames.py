@@ -14,11 +14,19 @@ from pytest_isolate._sandbox import frames
 from pytest_isolate._sandbox.frames import Decoder, GarbledError, Writer, encode
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(st.characters()),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False)
+    | st.text(st.characters()),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=8,
 )
-some_frames = st.builds(lambda kind, rest: {**rest, "kind": kind}, st.text(), st.dictionaries(st.text(), values, max_size=4))
+some_frames = st.builds(
+    lambda kind, rest: {**rest, "kind": kind},
+    st.text(),
+    st.dictionaries(st.text(), values, max_size=4),
+)
 
 
 def framed(payload: bytes) -> bytes:
@@ -27,7 +35,9 @@ def framed(payload: bytes) -> bytes:
 
 @given(sent=st.lists(some_frames, max_size=5), data=st.data())
 def test_frames_come_out_as_they_went_in_however_they_are_cut(sent, data):
-    """A pipe may cut the bytes anywhere: the frames are the same, in order, each as soon as it is complete."""
+    """A pipe may cut the bytes anywhere: the frames are the same, in order, each as soon as it is
+    complete.
+    """
     stream = b"".join(map(encode, sent))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     decoder, received = Decoder(), []
@@ -39,7 +49,9 @@ def test_frames_come_out_as_they_went_in_however_they_are_cut(sent, data):
 
 @given(payload=st.binary(max_size=64) | values.map(lambda value: json.dumps(value).encode()))
 def test_any_payload_is_a_frame_or_garbled(payload):
-    """Whatever bytes a frame has, the reader says garbled or gives an object with a kind, and raises nothing else."""
+    """Whatever bytes a frame has, the reader says garbled or gives an object with a kind, and
+    raises nothing else.
+    """
     try:
         (frame,) = Decoder().feed(framed(payload))
     except GarbledError:
@@ -61,7 +73,15 @@ def test_any_bytes_are_frames_or_garbled_or_unfinished(noise):
 
 @pytest.mark.parametrize(
     "payload",
-    [b"", b"\xff\xfe", b"{", b"nonsense", b'{"kind": "a"} b', b'{"kind": ' + b"1" * 5000 + b"}", b'{"kind": ' + b"[" * 200_000],
+    [
+        b"",
+        b"\xff\xfe",
+        b"{",
+        b"nonsense",
+        b'{"kind": "a"} b',
+        b'{"kind": ' + b"1" * 5000 + b"}",
+        b'{"kind": ' + b"[" * 200_000,
+    ],
     ids=["empty", "not text", "cut", "word", "more behind", "too long a number", "too deep"],
 )
 def test_a_payload_that_is_not_json_is_garbled(payload):
@@ -70,7 +90,10 @@ def test_a_payload_that_is_not_json_is_garbled(payload):
         Decoder().feed(framed(payload))
 
 
-@pytest.mark.parametrize("payload", [b"null", b"[]", b"5", b'"kind"', b"{}", b'{"kind": 5}', b'{"kind": null}', b'{"Kind": "a"}'])
+@pytest.mark.parametrize(
+    "payload",
+    [b"null", b"[]", b"5", b'"kind"', b"{}", b'{"kind": 5}', b'{"kind": null}', b'{"Kind": "a"}'],
+)
 def test_json_that_is_no_object_with_a_kind_is_garbled(payload):
     """JSON of another shape is not a frame."""
     with pytest.raises(GarbledError) as caught:
@@ -94,7 +117,10 @@ def test_a_length_is_believed_up_to_the_largest_and_no_further():
     assert decoder.unfinished
     with pytest.raises(GarbledError) as caught:
         Decoder().feed(struct.pack(">I", largest + 1))
-    assert str(caught.value) == f"a frame says that it has {largest + 1} bytes, the largest is {largest}"
+    assert (
+        str(caught.value)
+        == f"a frame says that it has {largest + 1} bytes, the largest is {largest}"
+    )
 
 
 def test_the_largest_frame_can_be_sent_and_one_byte_more_cannot(monkeypatch):
@@ -108,7 +134,9 @@ def test_the_largest_frame_can_be_sent_and_one_byte_more_cannot(monkeypatch):
 
 
 def test_the_sum_of_all_frames_is_capped(monkeypatch):
-    """Many small frames cannot do what one large one may not: exactly the cap passes, one byte more is garbled."""
+    """Many small frames cannot do what one large one may not: exactly the cap passes, one byte more
+    is garbled.
+    """
     frame = encode({"kind": "a"})
     monkeypatch.setattr(frames, "LARGEST_TOTAL", 3 * len(frame))
     decoder = Decoder()
@@ -137,7 +165,9 @@ def test_the_number_of_frames_is_capped(monkeypatch):
 
 @pytest.mark.parametrize("levels", [98, 99, 100, 500])
 def test_depth_is_capped_below_what_pytest_could_not_show(levels):
-    """A hundred levels pass, one more does not: whoever writes a value out later calls itself once a level."""
+    """A hundred levels pass, one more does not: whoever writes a value out later calls itself once
+    a level.
+    """
     payload = b'{"kind": "a", "value": ' + b"[" * levels + b"]" * levels + b"}"
     if levels < frames.DEEPEST:
         assert len(Decoder().feed(framed(payload))) == 1
@@ -146,7 +176,9 @@ def test_depth_is_capped_below_what_pytest_could_not_show(levels):
         Decoder().feed(framed(payload))
 
 
-@pytest.mark.parametrize("frame", [{"kind": "a", "value": object()}, {"kind": "a", "value": {1, 2}}])
+@pytest.mark.parametrize(
+    "frame", [{"kind": "a", "value": object()}, {"kind": "a", "value": {1, 2}}]
+)
 def test_what_json_cannot_say_is_refused_before_anything_is_sent(frame):
     """A frame is encoded whole before its first byte is written."""
     read, write = os.pipe()
@@ -160,7 +192,9 @@ def test_what_json_cannot_say_is_refused_before_anything_is_sent(frame):
 
 
 def test_a_frame_larger_than_the_pipe_arrives_whole():
-    """write(2) takes part of a large frame at a time; the writer goes on until all of it is through."""
+    """write(2) takes part of a large frame at a time; the writer goes on until all of it is
+    through.
+    """
     read, write = os.pipe()
     frame = {"kind": "a", "text": "x" * (1 << 20)}
 
@@ -177,9 +211,16 @@ def test_a_frame_larger_than_the_pipe_arrives_whole():
 
 
 def test_a_handler_of_signals_speaks_behind_the_frame_that_it_interrupted():
-    """A signal ends a large write half-way, and Python runs the handler then: its frame must not land inside the other one."""
+    """A signal ends a large write half-way, and Python runs the handler then: its frame must not
+    land inside the other one.
+    """
     read, write = os.pipe()
-    writer, large, sent, received = Writer(write), {"kind": "large", "text": "x" * (1 << 20)}, [], []
+    writer, large, sent, received = (
+        Writer(write),
+        {"kind": "large", "text": "x" * (1 << 20)},
+        [],
+        [],
+    )
 
     def handle(number, frame):
         sent.append({"kind": "handler", "which": len(sent)})

@@ -8,14 +8,27 @@ import pytest
 
 from pytest_isolate._report import html
 
-NAMES = ("wall_seconds", "cpu_seconds", "memory_peak_bytes", "pids_peak", "disk_bytes", "io_read_bytes", "io_write_bytes")
+NAMES = (
+    "wall_seconds",
+    "cpu_seconds",
+    "memory_peak_bytes",
+    "pids_peak",
+    "disk_bytes",
+    "io_read_bytes",
+    "io_write_bytes",
+)
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}\udcff\u2028"
 
 
 def entry(number, name="test", outcome="passed", violations=()):
-    usage = dict.fromkeys(NAMES) | {"wall_seconds": 0.1, "cpu_seconds": 0.05, "memory_peak_bytes": number << 20}
+    usage = dict.fromkeys(NAMES) | {
+        "wall_seconds": 0.1,
+        "cpu_seconds": 0.05,
+        "memory_peak_bytes": number << 20,
+    }
     return {
-        "nodeid": f"t.py::{name}[{number}]", "outcome": outcome, "usage": usage, "violations": list(violations),
+        "nodeid": f"t.py::{name}[{number}]", "outcome": outcome, "usage": usage,
+        "violations": list(violations),
         "started": 1e9 + number / 10,
         "worker": f"gw{number % 4}", "output": name,
     }  # fmt: skip
@@ -31,7 +44,10 @@ def test_what_a_test_wrote_is_shown_and_never_obeyed():
     host = {"net": {"available": False, "reason": HOSTILE}}
     said = entry(1, HOSTILE, "failed", [violation]) | {"output": f"{HOSTILE}\x1b[2J\0"}
     hostile = html.page(host, [said])
-    calm = html.page(host | {"net": {"available": False, "reason": ""}}, [entry(1, "calm", "failed", [violation | {"message": "calm"}])])
+    calm = html.page(
+        host | {"net": {"available": False, "reason": ""}},
+        [entry(1, "calm", "failed", [violation | {"message": "calm"}])],
+    )
     assert hostile.count("<script") == calm.count("<script")
     assert hostile.count("</script") == calm.count("</script")
     assert "<img" not in body(hostile)
@@ -53,10 +69,16 @@ def test_every_test_is_in_the_tables_data():
     assert data == [["t.py::test[3]", "passed", 3 << 20, 0.05, 0.1, None, None, None, None]]
 
 
-@pytest.mark.parametrize(("number", "said"), [(0, "0 violations"), (1, "1 violation"), (2, "2 violations")])
+@pytest.mark.parametrize(
+    ("number", "said"), [(0, "0 violations"), (1, "1 violation"), (2, "2 violations")]
+)
 def test_violations_are_counted_in_words(number, said):
     """One is no plural."""
-    page = body(html.page({}, [entry(1, "failed", "failed", [{"resource": "crash", "message": "gone"}] * number)]))
+    page = body(
+        html.page(
+            {}, [entry(1, "failed", "failed", [{"resource": "crash", "message": "gone"}] * number)]
+        )
+    )
     assert re.search(r"1 test, <[^>]*>([^<]*)</", page)[1] == said
 
 
@@ -77,14 +99,23 @@ def test_the_extra_is_named_when_it_is_missing(monkeypatch):
     """The command that helps stands in the sentence."""
     monkeypatch.setattr(html, "_NEEDED", ("jinja2", "no_such_library_of_charts"))
     with pytest.raises(
-        pytest.UsageError, match=r'no_such_library_of_charts not installed: python -m pip install "pytest-isolate-ns\[html\]"'
+        pytest.UsageError,
+        match=(
+            r"no_such_library_of_charts not installed: python -m pip install"
+            r' "pytest-isolate-ns\[html\]"'
+        ),
     ):
         html.check_installed("page.html")
 
 
 def test_tests_without_a_sandbox_come_first_with_their_reason_and_nothing_is_green():
-    """A run that isolated nothing is no run without violations; the same reason stands there once."""
-    errors = [entry(number, "failed", "error") | {"verdict": "sandbox_error", "reason": HOSTILE} for number in range(3)]
+    """A run that isolated nothing is no run without violations; the same reason stands
+    there once.
+    """
+    errors = [
+        entry(number, "failed", "error") | {"verdict": "sandbox_error", "reason": HOSTILE}
+        for number in range(3)
+    ]
     page = body(html.page({}, [*errors, entry(9)]))
     assert re.search(r"4 tests, <b class=\"bad\">3 without a sandbox</b>", page)
     assert page.count("3 tests had no sandbox: ") == 1

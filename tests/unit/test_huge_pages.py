@@ -19,7 +19,9 @@ def in_smaps(name):
 
 
 def run(body: str) -> str:
-    result = subprocess.run([sys.executable, "-c", SCRIPT + body], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT + body], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
 
@@ -27,12 +29,17 @@ def run(body: str) -> str:
 @pytest.fixture(scope="module")
 def has_them() -> bool:
     """Whether this kernel makes huge pages on demand: Linux 6.1 with transparent huge pages."""
-    asked = "m = mmap.mmap(-1, 2 * SIZE, mmap.MAP_PRIVATE)\nm.write(b'x' * 2 * SIZE)\ntry: m.madvise(25)\nexcept OSError: print('no')"
+    asked = (
+        "m = mmap.mmap(-1, 2 * SIZE, mmap.MAP_PRIVATE)\nm.write(b'x' * 2 * SIZE)\ntry:"
+        " m.madvise(25)\nexcept OSError: print('no')"
+    )
     return Path("/sys/kernel/mm/transparent_hugepage").exists() and run(asked) != "no"
 
 
 def test_full_memory_is_exchanged_and_holds_what_it_held(has_them):
-    """64 MB in pieces of 256 KiB: huge pages take the place of most, not one byte changes, and no more memory is used."""
+    """64 MB in pieces of 256 KiB: huge pages take the place of most, not one byte changes, and no
+    more memory is used.
+    """
     said = run("""
 held = [bytearray(os.urandom(1 << 18)) for _ in range(256)]
 before, resident = [bytes(each) for each in held], in_smaps("Rss")
@@ -46,7 +53,9 @@ print(taken, in_smaps("AnonHugePages") == taken * SIZE)
 
 
 def test_memory_that_is_nearly_empty_stays_small(has_them):
-    """One page written of each 2 MiB, as in the stacks of threads: huge pages would take 512 times as much."""
+    """One page written of each 2 MiB, as in the stacks of threads: huge pages would take 512 times
+    as much.
+    """
     said = run("""
 sparse = mmap.mmap(-1, 64 * SIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 for at in range(0, len(sparse), SIZE):
@@ -59,7 +68,9 @@ print(in_smaps("Rss") - resident < 8 * SIZE)
 
 
 def test_what_a_fork_writes_is_its_own(has_them):
-    """A forked child writes to a huge page: the parent's stays, and the kernel copies a small one, not 2 MiB."""
+    """A forked child writes to a huge page: the parent's stays, and the kernel copies a small one,
+    not 2 MiB.
+    """
     said = run("""
 held = [bytearray(b"\\1") * (1 << 18) for _ in range(256)]
 huge_pages.exchange()
@@ -106,7 +117,9 @@ for _ in range(50):
 
 
 def test_every_so_many_forks_what_has_grown_is_exchanged(monkeypatch):
-    """Not before the forks have cost as much as an exchange does, and not again unless there is more to exchange."""
+    """Not before the forks have cost as much as an exchange does, and not again unless there is
+    more to exchange.
+    """
     from pytest_isolate._linux import huge_pages
 
     resident, done = 100 << 20, []

@@ -26,9 +26,12 @@ def test_an_entry_has_the_contracts_form():
     usage = Usage(1.5, 0.5, 1 << 20, 3, 4096, None, None)
     violation = PidsExceeded("pids", "pids: too many", "call", 5, 5)
     entry = Entry(
-        "t.py::test_it", "failed", "violation", {"pids": 5, "timeout": 2.5}, usage, (violation,), ((7, "sleep 99"),),
-        largest=("sleep", 4096), started=12.5, worker="gw1", line=3, walls=("process",), sampled=("memory",),
-        servers=(Used(Server(Place("tcp", "::1", 80), "process 1 (x)", "db"), 1, 2, 3),), links=(Carried("a", "lan", 1, 60, 0),),
+        "t.py::test_it", "failed", "violation", {"pids": 5, "timeout": 2.5}, usage, (violation,),
+        ((7, "sleep 99"),),
+        largest=("sleep", 4096), started=12.5, worker="gw1", line=3, walls=("process",),
+        sampled=("memory",),
+        servers=(Used(Server(Place("tcp", "::1", 80), "process 1 (x)", "db"), 1, 2, 3),),
+        links=(Carried("a", "lan", 1, 60, 0),),
     )  # fmt: skip
     assert json.loads(json.dumps(entry.as_json())) == {
         "nodeid": "t.py::test_it",
@@ -36,18 +39,21 @@ def test_an_entry_has_the_contracts_form():
         "verdict": "violation",
         "limits": {"pids": 5, "timeout": 2.5},
         "usage": {
-            "wall_seconds": 1.5, "cpu_seconds": 0.5, "memory_peak_bytes": 1 << 20, "pids_peak": 3, "disk_bytes": 4096,
+            "wall_seconds": 1.5, "cpu_seconds": 0.5, "memory_peak_bytes": 1 << 20, "pids_peak": 3,
+            "disk_bytes": 4096,
             "io_read_bytes": None, "io_write_bytes": None,
             "cpu_user_seconds": None,
             "cpu_system_seconds": None,
         },
-        "violations": [{"resource": "pids", "limit": 5, "used": 5, "phase": "call", "message": "pids: too many"}],
+        "violations": [{"resource": "pids", "limit": 5, "used": 5, "phase": "call",
+                        "message": "pids: too many"}],
         "leaked_processes": [{"pid": 7, "command": "sleep 99"}],
         "files": {"created": [], "modified": [], "deleted": []},
         "network": {
             "attempts": [],
             "servers": [
-                {"kind": "tcp", "address": "[::1]:80", "process": "process 1 (x)", "fixture": "db", "connections": 1,
+                {"kind": "tcp", "address": "[::1]:80", "process": "process 1 (x)", "fixture": "db",
+                 "connections": 1,
                  "sent_bytes": 2, "received_bytes": 3},
             ],
             "links": [{"sender": "a", "receiver": "lan", "packets": 1, "bytes": 60, "dropped": 0}],
@@ -66,7 +72,9 @@ def test_an_entry_has_the_contracts_form():
 
 @pytest.mark.parametrize("usage", [None, Usage()])
 def test_what_was_not_measured_is_null(usage):
-    """A test that never ran, and a machine that measures nothing, have null for every figure, never 0."""
+    """A test that never ran, and a machine that measures nothing, have null for every figure, never
+    0.
+    """
     found = Entry("t.py::test_it", "skipped", "ok", {}, usage).as_json()["usage"]
     assert found == dict.fromkeys(
         [
@@ -85,21 +93,33 @@ def test_what_was_not_measured_is_null(usage):
 
 def test_the_report_is_schema_1_with_host_and_tests(tmp_path):
     """The whole file, read back."""
-    entries = [Entry(f"t.py::test_{number}", "passed", "ok", {}, None).as_json() for number in range(2)]
+    entries = [
+        Entry(f"t.py::test_{number}", "passed", "ok", {}, None).as_json() for number in range(2)
+    ]
     write(tmp_path / "report.json", HOST, entries)
-    assert json.loads((tmp_path / "report.json").read_text("utf-8")) == {"schema": 1, "host": HOST, "tests": entries}
+    assert json.loads((tmp_path / "report.json").read_text("utf-8")) == {
+        "schema": 1,
+        "host": HOST,
+        "tests": entries,
+    }
 
 
 def test_a_command_of_any_bytes_can_be_reported(tmp_path):
     """A process may call itself anything, also what is not text in any encoding."""
     command = os.fsdecode(b"\xff\x00\xe4\n")
-    write(tmp_path / "report.json", HOST, [Entry("t", "passed", "ok", {}, None, leaked=((7, command),)).as_json()])
+    write(
+        tmp_path / "report.json",
+        HOST,
+        [Entry("t", "passed", "ok", {}, None, leaked=((7, command),)).as_json()],
+    )
     (entry,) = json.loads((tmp_path / "report.json").read_text("utf-8"))["tests"]
     assert entry["leaked_processes"] == [{"pid": 7, "command": command}]
 
 
 def test_a_reader_sees_the_old_report_or_the_new_one(tmp_path):
-    """Who has the old file open reads it to its end: the new one is put in its place, whole, and nothing lies beside it."""
+    """Who has the old file open reads it to its end: the new one is put in its place, whole, and
+    nothing lies beside it.
+    """
     path = tmp_path / "report.json"
     path.write_text("old")
     with path.open() as reader:
@@ -126,7 +146,9 @@ def test_a_report_below_a_file_raises(tmp_path):
 
 
 def test_what_is_no_ordinary_file_is_not_replaced_by_one(tmp_path):
-    """``--isolate-report=/dev/null`` as root must leave the machine its /dev/null (here: a pipe with a name)."""
+    """``--isolate-report=/dev/null`` as root must leave the machine its /dev/null (here: a pipe
+    with a name).
+    """
     path = tmp_path / "pipe"
     os.mkfifo(path)
     fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)

@@ -1,4 +1,6 @@
-"""The kernel's words about an out-of-memory kill, as real ones read, and whatever else a log may hold."""
+"""The kernel's words about an out-of-memory kill, as real ones read, and whatever else a log may
+hold.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ Tasks state (memory values in pages):
 [  16464]     0 16464    66110     7558     6338     1220         0   147456        0             0 python3
 [  16467]     0 16467    23600    11901    11150      751         0   167936        0             0 a name (odd)
 """
-KILLED = "Memory cgroup out of memory: Killed process 16467 (a name (odd)) total-vm:94400kB, anon-rss:44600kB, file-rss:3004kB"
+KILLED = (
+    "Memory cgroup out of memory: Killed process 16467 (a name (odd)) total-vm:94400kB,"
+    " anon-rss:44600kB, file-rss:3004kB"
+)
 
 
 def log(group: str) -> list[str]:
@@ -26,7 +31,9 @@ def test_victim_and_table_are_those_of_the_asked_group():
     """Another sandbox's kill is not ours, of whatever run, and the first of ours counts."""
     other = "/box/pytest-isolate-16404-fab977e1/11"
     kill = parse([*log(other), "noise", *log(GROUP.removeprefix("/sys/fs/cgroup/memory"))], GROUP)
-    assert kill == Kill(16467, (Task(16467, "a name (odd)", 11901 * 4096), Task(16464, "python3", 7558 * 4096)))
+    assert kill == Kill(
+        16467, (Task(16467, "a name (odd)", 11901 * 4096), Task(16464, "python3", 7558 * 4096))
+    )
     assert parse(log(other), GROUP) is None
 
 
@@ -36,9 +43,13 @@ def test_a_log_without_a_table_still_names_the_victim():
 
 
 def test_a_kill_is_known_before_the_kernel_says_that_it_is_done():
-    """It is counted before the last line is written, and the line before names whom it has chosen; a name may look like that line."""
+    """It is counted before the last line is written, and the line before names whom it has chosen;
+    a name may look like that line.
+    """
     chosen = f"{log('/pytest-isolate-16404-fab977e1/1')[4].removesuffix('x,pid=1')}a,pid=1,uid=2,pid=16467,uid=0"
-    assert parse([*TABLE.splitlines(), chosen], GROUP) == parse([*TABLE.splitlines(), chosen, KILLED], GROUP)
+    assert parse([*TABLE.splitlines(), chosen], GROUP) == parse(
+        [*TABLE.splitlines(), chosen, KILLED], GROUP
+    )
     assert parse([chosen], GROUP) == Kill(16467, ())
 
 

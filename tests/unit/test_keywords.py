@@ -1,6 +1,7 @@
 """The table of keywords, and what is said of keywords elsewhere against it."""
 
 import ast
+import re
 import dataclasses
 import inspect
 from pathlib import Path
@@ -23,7 +24,11 @@ EVERY = pytest.mark.parametrize("keyword", KEYWORDS.values(), ids=KEYWORDS)
 def _with_keywords():
     """The overload of the marker's type that takes keywords."""
     tree = ast.parse(Path(inspect.getsourcefile(_typing)).read_text("utf-8"))
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "__call__"]
+    calls = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.name == "__call__"
+    ]
     (found,) = (call for call in calls if call.args.kwonlyargs)
     return found
 
@@ -39,7 +44,9 @@ WORDS = [
 
 
 def test_the_type_and_a_spec_have_every_keyword():
-    """A keyword added to the table is added to both: else using it is a type error, or it cannot be asked for."""
+    """A keyword added to the table is added to both: else using it is a type error, or it cannot be
+    asked for.
+    """
     assert list(ANNOTATIONS) == list(KEYWORDS)
     assert [each.name for each in dataclasses.fields(Spec)] == [*KEYWORDS, "origins"]
 
@@ -47,8 +54,10 @@ def test_the_type_and_a_spec_have_every_keyword():
 @EVERY
 def test_an_editor_shows_each_keyword_with_what_its_number_counts(keyword):
     """The marker's docstring, which is all that most users ever read of a keyword."""
-    shown = f"    {keyword.name}: {keyword.unit}{': ' * bool(keyword.unit)}{keyword.help}"
-    assert shown in ast.get_docstring(_with_keywords()).splitlines()
+    shown = f"{keyword.name}: {keyword.unit}{': ' * bool(keyword.unit)}{keyword.help}"
+    docstring = ast.get_docstring(_with_keywords())
+    paragraphs = re.split(r"\n    (?! )", docstring)  # a line that goes on is indented once more
+    assert shown in [" ".join(paragraph.split()) for paragraph in paragraphs]
 
 
 @pytest.mark.parametrize(("name", "word"), WORDS, ids=str)
@@ -63,7 +72,9 @@ def test_the_type_knows_every_word_that_the_sentence_offers(keyword):
     with pytest.raises(ValueError, match="it must be") as caught:
         keyword.parse(object())
     if keyword.parse.__qualname__.startswith("choice."):
-        assert {word for owner, word in WORDS if owner == keyword.name} == set(str(caught.value).split("'")[1::2])
+        assert {word for owner, word in WORDS if owner == keyword.name} == set(
+            str(caught.value).split("'")[1::2]
+        )
 
 
 @EVERY
@@ -72,7 +83,10 @@ def test_a_default_is_what_the_parser_gives_and_can_be_shown(keyword):
     if keyword.default is not None:
         shown = keyword.show(keyword.default)
         assert shown
-        assert isinstance(keyword.default, type(keyword.parse(keyword.default if keyword.name != "forward" else "fixtures")))
+        assert isinstance(
+            keyword.default,
+            type(keyword.parse(keyword.default if keyword.name != "forward" else "fixtures")),
+        )
 
 
 @pytest.mark.parametrize("keyword", LIMITS, ids=[each.name for each in LIMITS])
@@ -108,15 +122,22 @@ GIVEN = {
 def test_a_plan_is_made_from_no_keyword_that_its_key_lacks(fs, uid, version):
     """Or a test would get the sandbox of one that asked for something else."""
     place = hierarchy.of(version, "/sys/fs/cgroup/x")
-    places = dict.fromkeys(("memory", "pids", "cpu", *(["io"] if version == 2 else ["cpuacct", "blkio"])), place)
-    mounts = tuple(MountPoint(1, 0, "/", path, frozenset(), kind, frozenset()) for path, kind in (("/", "ext4"), ("/proc", "proc")))
+    places = dict.fromkeys(
+        ("memory", "pids", "cpu", *(["io"] if version == 2 else ["cpuacct", "blkio"])), place
+    )
+    mounts = tuple(
+        MountPoint(1, 0, "/", path, frozenset(), kind, frozenset())
+        for path, kind in (("/", "ext4"), ("/proc", "proc"))
+    )
     host = Host(gid=uid, places=places, obstacles={}, mounts=mounts, here=Environment(uid=uid))
     defaults = {name: keyword.default for name, keyword in KEYWORDS.items()} | {"fs": fs}
     READ.clear()
     for given in ({}, GIVEN, {"net": False}):
         planning.plan(Read(**defaults | given, origins={}), host, Root(), ["/tmp"])
     as_root = set() if uid else {"user"}  # whose identity the test takes by itself
-    assert {keyword.name for keyword in KEYWORDS.values() if keyword.recipe is not None} - as_root == READ
+    assert {
+        keyword.name for keyword in KEYWORDS.values() if keyword.recipe is not None
+    } - as_root == READ
 
 
 def test_a_key_tells_recipes_apart_and_nothing_else():
@@ -136,5 +157,11 @@ def test_markers_says_every_keyword(pytester, monkeypatch):
     """What can be written, without a browser."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     lines = pytester.runpytest("-p", "isolate", "--markers").outlines
-    at = next(index for index, line in enumerate(lines) if line.startswith("@pytest.mark.isolate(**keywords): run the test"))
-    assert [line.split(":")[0].strip() for line in lines[at + 1 : at + 1 + len(KEYWORDS)]] == list(KEYWORDS)
+    at = next(
+        index
+        for index, line in enumerate(lines)
+        if line.startswith("@pytest.mark.isolate(**keywords): run the test")
+    )
+    assert [line.split(":")[0].strip() for line in lines[at + 1 : at + 1 + len(KEYWORDS)]] == list(
+        KEYWORDS
+    )

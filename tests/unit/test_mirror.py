@@ -1,4 +1,6 @@
-"""Memory that a test shares with pytest: the end of its text comes back, whatever the test wrote there."""
+"""Memory that a test shares with pytest: the end of its text comes back, whatever the test wrote
+there.
+"""
 
 from __future__ import annotations
 

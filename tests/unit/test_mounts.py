@@ -21,28 +21,58 @@ DOCKER = """\
 def test_a_line_of_mountinfo_becomes_a_mount_point():
     """Every field of a real machine's lines is where proc(5) says it is."""
     proc, root, disk = parse_mountinfo(BARE_METAL)
-    assert (proc.id, proc.parent, proc.root, proc.path, proc.fstype) == (22, 27, "/", "/proc", "proc")
+    assert (proc.id, proc.parent, proc.root, proc.path, proc.fstype) == (
+        22,
+        27,
+        "/",
+        "/proc",
+        "proc",
+    )
     assert proc.options == {"rw", "nosuid", "nodev", "noexec", "relatime"}
-    assert (root.id, root.parent, root.path, root.super_options) == (27, 1, "/", {"rw", "discard", "errors=remount-ro"})
+    assert (root.id, root.parent, root.path, root.super_options) == (
+        27,
+        1,
+        "/",
+        {"rw", "discard", "errors=remount-ro"},
+    )
     assert (disk.path, disk.fstype) == ("/media/my disk", "vfat")
 
 
 def test_a_bind_mount_keeps_the_directory_it_is_made_from():
-    """Docker's files and volumes have a root of their own, and mount options apart from the file system's."""
+    """Docker's files and volumes have a root of their own, and mount options apart from the file
+    system's.
+    """
     _, file, volume = parse_mountinfo(DOCKER)
-    assert (file.root, file.path, file.read_only) == ("/docker/containers/4f/resolv.conf", "/etc/resolv.conf", False)
-    assert (volume.root, volume.path, volume.read_only) == ("/docker/volumes/v/_data", "/data", True)
-
-
-@pytest.mark.parametrize("optional", ["", "shared:1 ", "master:1 ", "shared:1 master:2 propagate_from:3 unbindable "])
-def test_any_number_of_optional_fields_moves_nothing(optional):
-    """proc(5): zero or more optional fields, ended by a hyphen."""
-    (mount,) = parse_mountinfo(f"36 35 98:0 /mnt1 /mnt2 rw,noatime {optional}- ext3 /dev/root rw,errors=continue\n")
-    assert (mount.path, mount.fstype, mount.super_options) == ("/mnt2", "ext3", {"rw", "errors=continue"})
+    assert (file.root, file.path, file.read_only) == (
+        "/docker/containers/4f/resolv.conf",
+        "/etc/resolv.conf",
+        False,
+    )
+    assert (volume.root, volume.path, volume.read_only) == (
+        "/docker/volumes/v/_data",
+        "/data",
+        True,
+    )
 
 
 @pytest.mark.parametrize(
-    ("mount", "super_", "read_only"), [("rw", "rw", False), ("ro", "rw", True), ("rw", "ro", True), ("rw,errors=ro", "rw", False)]
+    "optional", ["", "shared:1 ", "master:1 ", "shared:1 master:2 propagate_from:3 unbindable "]
+)
+def test_any_number_of_optional_fields_moves_nothing(optional):
+    """proc(5): zero or more optional fields, ended by a hyphen."""
+    (mount,) = parse_mountinfo(
+        f"36 35 98:0 /mnt1 /mnt2 rw,noatime {optional}- ext3 /dev/root rw,errors=continue\n"
+    )
+    assert (mount.path, mount.fstype, mount.super_options) == (
+        "/mnt2",
+        "ext3",
+        {"rw", "errors=continue"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("mount", "super_", "read_only"),
+    [("rw", "rw", False), ("ro", "rw", True), ("rw", "ro", True), ("rw,errors=ro", "rw", False)],
 )
 def test_a_mount_is_read_only_by_itself_or_by_its_file_system(mount, super_, read_only):
     """Either makes writes fail; an option that merely contains the letters does not."""
@@ -58,7 +88,9 @@ def test_an_empty_source_moves_nothing():
 
 @given(path=st.text(st.characters(exclude_characters="\0"), min_size=1))
 def test_a_path_comes_out_as_the_kernel_was_given_it(path):
-    """The kernel escapes space, tab, newline and backslash only: whatever else is in a path is read as it stands."""
+    """The kernel escapes space, tab, newline and backslash only: whatever else is in a path is read
+    as it stands.
+    """
     escaped = "/" + "".join(f"\\{ord(each):03o}" if each in " \t\n\\" else each for each in path)
     found = parse_mountinfo(f"36 35 98:0 {escaped} {escaped} rw - ext4 /dev/root rw\n")
     assert [(mount.root, mount.path) for mount in found] == [("/" + path, "/" + path)]
@@ -66,10 +98,13 @@ def test_a_path_comes_out_as_the_kernel_was_given_it(path):
 
 @pytest.mark.parametrize(
     "line",
-    ["", " - ", "garbage", "36 35 98:0 / /a rw ext4 /dev/root rw", "36 35 98:0 / /a - ext4 /dev/root rw", "x 35 98:0 / /a rw - ext4 d rw",
-     "36 x 98:0 / /a rw - ext4 d rw", "36 35 98:0 / /a rw - ext4", "36  98:0 / /a rw - ext4 d rw", " 35 98:0 / /a rw - ext4 d rw",
+    ["", " - ", "garbage", "36 35 98:0 / /a rw ext4 /dev/root rw",
+     "36 35 98:0 / /a - ext4 /dev/root rw", "x 35 98:0 / /a rw - ext4 d rw",
+     "36 x 98:0 / /a rw - ext4 d rw", "36 35 98:0 / /a rw - ext4", "36  98:0 / /a rw - ext4 d rw",
+     " 35 98:0 / /a rw - ext4 d rw",
      "9" * 5000 + " 35 98:0 / /a rw - ext4 d rw"],
-    ids=["empty", "hyphen", "word", "no hyphen", "too few", "id", "parent", "tail", "no parent", "no id", "huge id"],
+    ids=["empty", "hyphen", "word", "no hyphen", "too few", "id", "parent", "tail", "no parent",
+         "no id", "huge id"],
 )  # fmt: skip
 def test_a_line_that_is_not_of_the_kernels_form_is_left_out(line):
     """Garbage is left out and takes nothing with it: the lines around it are read."""
@@ -85,7 +120,9 @@ def test_no_text_makes_it_raise(text):
 
 
 ids = st.sampled_from(["", "1", "²", "٣", "-"])
-fields = st.lists(st.sampled_from(["", "1", "-", "a", "/", "\\040", "\\999", "rw"]), min_size=4, max_size=6)
+fields = st.lists(
+    st.sampled_from(["", "1", "-", "a", "/", "\\040", "\\999", "rw"]), min_size=4, max_size=6
+)
 
 
 @given(id_=ids, parent=ids, middle=fields, tail=fields)

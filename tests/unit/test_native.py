@@ -51,7 +51,9 @@ def test_gdbs_output_is_read_without_arguments():
 
 
 def test_names_and_numbers_of_a_hostile_process_are_kept_in_bounds():
-    """Symbols are whatever the process has in its memory: no terminal obeys them, and there are only so many."""
+    """Symbols are whatever the process has in its memory: no terminal obeys them, and there are
+    only so many.
+    """
     frames = "".join(f"#{number}  0x1 evil\x1b[2J - /x\n" for number in range(1000))
     shown = list(native.readable("".join(f"TID {number}:\n{frames}" for number in range(100))))
     assert "\x1b" not in "".join(shown)

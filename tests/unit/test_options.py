@@ -1,4 +1,6 @@
-"""How command line, ini file, profiles and markers become one ``Spec``, on a real configuration of pytest."""
+"""How command line, ini file, profiles and markers become one ``Spec``, on a real configuration of
+pytest.
+"""
 
 import pytest
 
@@ -65,7 +67,13 @@ def defaults_of(pytester, monkeypatch):
 def test_a_marker_is_resolved_once(pytester, defaults_of):
     """A test's own, for which pytest looks ahead too; one that is added later counts."""
     defaults = defaults_of()
-    (item,) = pytester.genitems([pytester.getmodulecol(HEADER + "@isolate(pids=3)\ndef test_it(): pass", configargs=["-p", "isolate"])])
+    (item,) = pytester.genitems(
+        [
+            pytester.getmodulecol(
+                HEADER + "@isolate(pids=3)\ndef test_it(): pass", configargs=["-p", "isolate"]
+            )
+        ]
+    )
     spec = defaults.spec_of(item)
     assert defaults.spec_of(item) is spec
     item.add_marker(pytest.mark.isolate(pids=4), append=False)
@@ -97,26 +105,38 @@ def test_every_keyword_is_tried_below():
 
 @pytest.mark.parametrize("name", GIVEN)
 def test_a_marker_beats_the_defaults_keyword_by_keyword(specs_of, name):
-    """A marker sets its keyword, and every other one (but those of its profile) stays at its default."""
+    """A marker sets its keyword, and every other one (but those of its profile) stays at its
+    default.
+    """
     value, expected = GIVEN[name]
     (spec,) = specs_of(f"@isolate({name}={value!r})\ndef test_it(): pass\n").values()
     assert getattr(spec, name) == expected
     others = set(KEYWORDS) - {name} - ({"memory", "pids"} if name == "profile" else set())
-    assert all(getattr(spec, each) == KEYWORDS[each].default and spec.origin(each) == "by default" for each in others)
+    assert all(
+        getattr(spec, each) == KEYWORDS[each].default and spec.origin(each) == "by default"
+        for each in others
+    )
 
 
-@pytest.mark.parametrize("name", [name for name in GIVEN if name != "forward"])  # whose None is a value
+# Whose None is a value
+@pytest.mark.parametrize("name", [name for name in GIVEN if name != "forward"])
 def test_none_takes_a_keyword_back_to_its_default(specs_of, name):
-    """Against a wider level, None means as if nobody had said anything; its origin is where the None stands."""
+    """Against a wider level, None means as if nobody had said anything; its origin is where the
+    None stands.
+    """
     value, _ = GIVEN[name]
-    (spec,) = specs_of(f"pytestmark = isolate({name}={value!r})\n@isolate({name}=None)\ndef test_it(): pass\n").values()
+    (spec,) = specs_of(
+        f"pytestmark = isolate({name}={value!r})\n@isolate({name}=None)\ndef test_it(): pass\n"
+    ).values()
     assert getattr(spec, name) == KEYWORDS[name].default
     assert spec.origin(name).startswith("by @isolate on function ")
 
 
 def test_none_takes_back_what_a_profile_brought(specs_of):
     """With ``profile=None`` nothing of a wider level's profile is left."""
-    (spec,) = specs_of("pytestmark = isolate(profile='tight')\n@isolate(profile=None)\ndef test_it(): pass\n").values()
+    (spec,) = specs_of(
+        "pytestmark = isolate(profile='tight')\n@isolate(profile=None)\ndef test_it(): pass\n"
+    ).values()
     assert (spec.profile, spec.memory, spec.pids) == (None, None, None)
 
 
@@ -125,7 +145,9 @@ LEVELS = ["parameter", "function", "class", "module", "command line", "ini file"
 
 @pytest.mark.parametrize("nearest", LEVELS)
 def test_the_nearest_level_wins_and_is_named(specs_of, nearest):
-    """Parameter, function, class, module, command line, ini file: with the nearer ones gone, the next is obeyed and named."""
+    """Parameter, function, class, module, command line, ini file: with the nearer ones gone, the
+    next is obeyed and named.
+    """
     here = LEVELS[LEVELS.index(nearest) :]
     parameter = "pytest.param(0, marks=isolate(pids=11))" if "parameter" in here else "0"
     source = f"""
@@ -156,18 +178,24 @@ class TestIt:
 def test_each_keyword_comes_from_its_own_nearest_level(specs_of):
     """A nearer marker without a keyword does not hide a wider one that has it."""
     source = "pytestmark = isolate(memory='64M', pids=5)\n@isolate(pids=6)\ndef test_it(): pass\n"
-    (spec,) = specs_of(source, "--isolate-files=64", ini="isolate_files = 65\nisolate_hostname = box").values()
+    (spec,) = specs_of(
+        source, "--isolate-files=64", ini="isolate_files = 65\nisolate_hostname = box"
+    ).values()
     assert (spec.memory, spec.pids, spec.files, spec.hostname) == (64 << 20, 6, 64, "box")
 
 
 def test_of_stacked_markers_the_innermost_wins(specs_of):
     """The marker next to the function is the nearest one."""
-    (spec,) = specs_of("@isolate(pids=5, files=64)\n@isolate(pids=6)\ndef test_it(): pass\n").values()
+    (spec,) = specs_of(
+        "@isolate(pids=5, files=64)\n@isolate(pids=6)\ndef test_it(): pass\n"
+    ).values()
     assert (spec.pids, spec.files) == (6, 64)
 
 
 def test_a_class_beats_the_class_it_is_derived_from(specs_of):
-    """A test inherited from a base class is as near to the derived class as any other of its tests."""
+    """A test inherited from a base class is as near to the derived class as any other
+    of its tests.
+    """
     source = """
 @isolate(pids=5, files=64)
 class TestBase:
@@ -183,21 +211,31 @@ class TestDerived(TestBase):
 def test_two_tests_of_one_module_have_their_own_values(specs_of):
     """A marker on one test is nothing to the next."""
     specs = specs_of(
-        "@isolate(pids=5)\ndef test_a(): pass\n@isolate\ndef test_b(): pass\n@pytest.mark.isolate(pids=7)\ndef test_c(): pass\n"
+        "@isolate(pids=5)\ndef test_a(): pass\n@isolate\ndef test_b():"
+        " pass\n@pytest.mark.isolate(pids=7)\ndef test_c(): pass\n"
     )
-    assert {name: spec.pids for name, spec in specs.items()} == {"test_a": 5, "test_b": None, "test_c": 7}
+    assert {name: spec.pids for name, spec in specs.items()} == {
+        "test_a": 5,
+        "test_b": None,
+        "test_c": 7,
+    }
 
 
 def test_command_line_and_ini_take_several_binds_and_variables(defaults_of):
     """``--isolate-bind`` and ``--isolate-env`` may be repeated; an ini file has one a line."""
-    spec = defaults_of("--isolate-bind=/usr:ro", "--isolate-bind=/etc", ini="isolate_env =\n  A=1\n  B=x=y\n").spec([])
+    spec = defaults_of(
+        "--isolate-bind=/usr:ro", "--isolate-bind=/etc", ini="isolate_env =\n  A=1\n  B=x=y\n"
+    ).spec([])
     assert spec.bind == (("/usr", True), ("/etc", False))
     assert spec.env == {"A": "1", "B": "x=y"}
 
 
 def test_an_ini_file_can_switch_the_network_off(defaults_of):
     """An ini file's words for it are the marker's, and that for False; not some text."""
-    assert [defaults_of(ini=f"isolate_net = {word}").spec([]).net for word in ("host", "false", "True", "deny")] == [
+    assert [
+        defaults_of(ini=f"isolate_net = {word}").spec([]).net
+        for word in ("host", "false", "True", "deny")
+    ] == [
         False,
         False,
         True,
@@ -207,21 +245,33 @@ def test_an_ini_file_can_switch_the_network_off(defaults_of):
 
 @pytest.mark.parametrize("word", ["off", "no", "none", "0", "on", "yes", "HOST "])
 def test_a_word_for_the_network_that_could_mean_two_things_is_refused(defaults_of, word):
-    """Does "off" mean no network, or no isolation of it? The sentence offers the words that there are."""
+    """A word such as "off": no network, or no isolation of it? It could mean either.
+
+    The sentence offers the words that there are.
+    """
     said = refusal(defaults_of(f"--isolate-net={word}").spec, [])
-    assert said.startswith(f"isolate: net={word!r} (on the command line as --isolate-net): it must be True (")
+    assert said.startswith(
+        f"isolate: net={word!r} (on the command line as --isolate-net): it must be True ("
+    )
     assert "'host' (" in said
 
 
 def test_limits_are_those_that_were_given(specs_of):
-    """The report's limits have what was asked for, in bytes, seconds and counts, and nothing else."""
-    (spec,) = specs_of("@isolate(memory='64M', timeout='250ms', net=False)\ndef test_it(): pass\n").values()
+    """The report's limits have what was asked for, in bytes, seconds and counts, and
+    nothing else.
+    """
+    (spec,) = specs_of(
+        "@isolate(memory='64M', timeout='250ms', net=False)\ndef test_it(): pass\n"
+    ).values()
     assert spec.limits() == {"memory": 64 << 20, "timeout": 0.25}
 
 
 def test_a_profile_stands_just_behind_the_level_that_chose_it(specs_of):
     """What the choosing level says itself beats its profile; the profile beats everything wider."""
-    source = "pytestmark = isolate(pids=9, memory='2G', files=64)\n@isolate(profile='tight', pids=5)\ndef test_it(): pass\n"
+    source = (
+        "pytestmark = isolate(pids=9, memory='2G', files=64)\n@isolate(profile='tight',"
+        " pids=5)\ndef test_it(): pass\n"
+    )
     (spec,) = specs_of(source, "--isolate-memory=3G").values()
     assert (spec.pids, spec.memory, spec.files, spec.profile) == (5, 32 << 20, 64, "tight")
     node = "test_a_profile_stands_just_behind_the_level_that_chose_it.py::test_it"
@@ -239,12 +289,17 @@ def test_a_profile_stands_just_behind_the_level_that_chose_it(specs_of):
 def test_a_profile_can_be_the_default_of_a_run(defaults_of, options, ini, chosen):
     """Command line and ini file choose profiles as markers do."""
     spec = defaults_of(*options, ini=ini).spec([])
-    assert (spec.memory, spec.origin("memory")) == (32 << 20, f"in profile 'tight', chosen {chosen}")
+    assert (spec.memory, spec.origin("memory")) == (
+        32 << 20,
+        f"in profile 'tight', chosen {chosen}",
+    )
 
 
 def test_a_profile_on_the_command_line_beats_the_ini_file(defaults_of):
     """The whole level, with its profile, is nearer than the next."""
-    spec = defaults_of("--isolate-profile=tight", ini="isolate_memory = 2G\nisolate_files = 64").spec([])
+    spec = defaults_of(
+        "--isolate-profile=tight", ini="isolate_memory = 2G\nisolate_files = 64"
+    ).spec([])
     assert (spec.memory, spec.files) == (32 << 20, 64)
 
 
@@ -252,9 +307,11 @@ def test_an_undefined_profile_is_refused_with_those_that_there_are(specs_of, pyt
     """The sentence has the name, who chose it, where profiles are defined and which there are."""
     source = "@isolate(profile='tigt')\ndef test_it(): pass\n"
     node = "test_an_undefined_profile_is_refused_with_those_that_there_are.py::test_it"
-    assert refusal(specs_of, source) == (
-        f"isolate: profile='tigt' (by @isolate on function {node}): it is not defined in [tool.pytest_isolate.profiles] of "
-        f"{pytester.path / 'pyproject.toml'}, which has: loose, nested, tight, unknown, wrong"
+    assert (
+        refusal(specs_of, source)
+        == f"isolate: profile='tigt' (by @isolate on function {node}): it is not defined in"
+        f" [tool.pytest_isolate.profiles] of {pytester.path / 'pyproject.toml'}, which has:"
+        " loose, nested, tight, unknown, wrong"
     )
     assert refusal(specs_of, source, pyproject="").endswith(", which has: none")
 
@@ -262,12 +319,17 @@ def test_an_undefined_profile_is_refused_with_those_that_there_are(specs_of, pyt
 def test_a_profile_cannot_name_a_profile(specs_of):
     """Profiles do not nest."""
     node = "test_a_profile_cannot_name_a_profile.py::test_it"
-    assert refusal(specs_of, "@isolate(profile='nested')\ndef test_it(): pass\n") == (
-        f"isolate: profile='nested' (by @isolate on function {node}): a profile cannot name another profile"
+    assert (
+        refusal(specs_of, "@isolate(profile='nested')\ndef test_it(): pass\n")
+        == f"isolate: profile='nested' (by @isolate on function {node}): a profile cannot name"
+        " another profile"
     )
 
 
-@pytest.mark.parametrize(("profile", "sentence"), [("wrong", "isolate: memory='64MB' ("), ("unknown", "isolate: memroy='64M' (")])
+@pytest.mark.parametrize(
+    ("profile", "sentence"),
+    [("wrong", "isolate: memory='64MB' ("), ("unknown", "isolate: memroy='64M' (")],
+)
 def test_what_is_wrong_in_a_profile_names_the_profile(specs_of, profile, sentence):
     """A bad value says that it stands in a profile, and who chose that one."""
     said = refusal(specs_of, f"@isolate(profile={profile!r})\ndef test_it(): pass\n")
@@ -275,11 +337,20 @@ def test_what_is_wrong_in_a_profile_names_the_profile(specs_of, profile, sentenc
 
 
 @pytest.mark.parametrize(
-    "pyproject", ["[tool]\npytest_isolate = 5\n", "[tool.pytest_isolate]\nprofiles = 5\n", "[tool.pytest_isolate.profiles]\ntight = 5\n"]
+    "pyproject",
+    [
+        "[tool]\npytest_isolate = 5\n",
+        "[tool.pytest_isolate]\nprofiles = 5\n",
+        "[tool.pytest_isolate.profiles]\ntight = 5\n",
+    ],
 )
 def test_a_profile_from_a_table_that_is_none_is_a_bad_value(specs_of, pytester, pyproject):
-    """Whatever stands in pyproject.toml, the test that names a profile fails with a sentence and pytest goes on."""
-    said = refusal(specs_of, "@isolate(profile='tight')\ndef test_it(): pass\n", pyproject=pyproject)
+    """Whatever stands in pyproject.toml, the test that names a profile fails with a sentence and
+    pytest goes on.
+    """
+    said = refusal(
+        specs_of, "@isolate(profile='tight')\ndef test_it(): pass\n", pyproject=pyproject
+    )
     assert str(pytester.path / "pyproject.toml") in said
 
 
@@ -287,8 +358,9 @@ BAD = {
     "net": (
         7,
         (
-            "it must be True (a network of its own, with loopback only), 'deny' (the same, and an attempt to leave fails the test), "
-            "'host' (the machine's network) or a pytest_isolate.Network (hosts of its own)"
+            "it must be True (a network of its own, with loopback only), 'deny' (the same, and an"
+            " attempt to leave fails the test), 'host' (the machine's network) or a"
+            " pytest_isolate.Network (hosts of its own)"
         ),
     ),
     "forward": ("db:0", "a port is a number from 1 to 65535; 'db:0' has none"),
@@ -300,12 +372,24 @@ BAD = {
     "disk": ((1 << 16) - 1, "it must be at least 64 KiB: with less no test can run"),
     "files": (15, "it must be a whole number, at least 16: Python and pytest hold some themselves"),
     "io_read": (4095, "it must be at least 4 KiB: with less no test can run"),
-    "io_write": ("fast", "it must be a number of bytes, or text such as '512K', '64M', '1.5G' or '64MiB' (powers of 1024)"),
+    "io_write": (
+        "fast",
+        (
+            "it must be a number of bytes, or text such as '512K', '64M', '1.5G' or '64MiB' (powers"
+            " of 1024)"
+        ),
+    ),
     "fs": ("overlaid", "it must be 'overlay' or 'readonly' or 'host'"),
     "bind": (["/no/such"], "it must be a list of paths that exist; '/no/such' does not"),
-    "hostname": ("a b", "it must be 1 to 64 letters, digits, dots and hyphens, with a letter or digit at both ends"),
+    "hostname": (
+        "a b",
+        "it must be 1 to 64 letters, digits, dots and hyphens, with a letter or digit at both ends",
+    ),
     "user": (-1, "it must be a user name or a uid of this machine, or 'root'"),
-    "env": ("dirty", "it must be a dict of variable names to text (or None, to remove one), or 'clean'"),
+    "env": (
+        "dirty",
+        "it must be a dict of variable names to text (or None, to remove one), or 'clean'",
+    ),
     "fixtures": ("stale", "it must be 'shared' or 'fresh' or a list of names of fixtures"),
     "scope": ("session", "it must be 'function' or 'class' or 'module'"),
     "serial": ("alone", "it must be True or False"),
@@ -319,7 +403,9 @@ BAD = {
 def test_a_bad_value_is_one_sentence_with_keyword_value_origin_and_what_is_allowed(specs_of, name):
     """The contract's sentence, for every keyword."""
     value, allowed = BAD[name]
-    node = "test_a_bad_value_is_one_sentence_with_keyword_value_origin_and_what_is_allowed.py::test_it"
+    node = (
+        "test_a_bad_value_is_one_sentence_with_keyword_value_origin_and_what_is_allowed.py::test_it"
+    )
     said = refusal(specs_of, f"@isolate({name}={value!r})\ndef test_it(): pass\n")
     assert said == f"isolate: {name}={value!r} (by @isolate on function {node}): {allowed}"
 
@@ -335,7 +421,9 @@ def test_a_bad_value_does_no_harm_to_the_test_beside_it(specs_of, pytester, defa
 
 def test_a_bad_value_that_a_nearer_level_overrules_is_not_read(specs_of):
     """What is not obeyed need not be right."""
-    (spec,) = specs_of("pytestmark = isolate(pids=0)\n@isolate(pids=1)\ndef test_it(): pass\n").values()
+    (spec,) = specs_of(
+        "pytestmark = isolate(pids=0)\n@isolate(pids=1)\ndef test_it(): pass\n"
+    ).values()
     assert spec.pids == 1
 
 
@@ -349,8 +437,10 @@ def test_an_unknown_keyword_is_refused_with_those_that_there_are(specs_of):
 def test_a_positional_argument_is_refused(specs_of):
     """``@isolate("64M")`` says nothing about what is meant."""
     node = "test_a_positional_argument_is_refused.py::test_it"
-    assert refusal(specs_of, "@isolate('64M')\ndef test_it(): pass\n") == (
-        f"isolate: '64M' (by @isolate on function {node}): it takes keywords only, such as memory='64M'"
+    assert (
+        refusal(specs_of, "@isolate('64M')\ndef test_it(): pass\n")
+        == f"isolate: '64M' (by @isolate on function {node}): it takes keywords only, such as"
+        " memory='64M'"
     )
 
 
@@ -360,8 +450,16 @@ ON_MISSING = "it must be 'error' or 'skip' or 'warn'"
 @pytest.mark.parametrize(
     ("options", "ini", "sentence"),
     [
-        (["--isolate-on-missing=cry"], "", f"on_missing='cry' (on the command line as --isolate-on-missing): {ON_MISSING}"),
-        ([], "isolate_on_missing = cry", f"on_missing='cry' (as isolate_on_missing in pytest.ini): {ON_MISSING}"),
+        (
+            ["--isolate-on-missing=cry"],
+            "",
+            f"on_missing='cry' (on the command line as --isolate-on-missing): {ON_MISSING}",
+        ),
+        (
+            [],
+            "isolate_on_missing = cry",
+            f"on_missing='cry' (as isolate_on_missing in pytest.ini): {ON_MISSING}",
+        ),
     ],
 )
 def test_a_bad_default_ends_the_run_before_it_starts(defaults_of, options, ini, sentence):

@@ -24,7 +24,9 @@ values = st.recursive(
 
 
 def true_reports() -> dict[str, dict[str, object]]:
-    """What pytest itself makes of a pass, a failure with all that a traceback can have, a skip and an expected failure."""
+    """What pytest itself makes of a pass, a failure with all that a traceback can have, a skip and
+    an expected failure.
+    """
 
     def fail() -> None:
         try:
@@ -42,7 +44,18 @@ def true_reports() -> dict[str, dict[str, object]]:
     }
     found = {}
     for name, (outcome, longrepr) in made.items():
-        report = pytest.TestReport("a.py::test", ("a.py", 1, "test"), {"test": 1}, outcome, longrepr, "call", [("a", "b")], 0.5, 1, 2)
+        report = pytest.TestReport(
+            "a.py::test",
+            ("a.py", 1, "test"),
+            {"test": 1},
+            outcome,
+            longrepr,
+            "call",
+            [("a", "b")],
+            0.5,
+            1,
+            2,
+        )
         report.user_properties = [("a", [1, {"b": None}])]
         found[name] = json.loads(json.dumps(report._to_json() | {"$report_type": "TestReport"}))
     found["xfailed"] = found["failed"] | {"outcome": "skipped", "wasxfail": "reason"}
@@ -73,7 +86,13 @@ def test_what_pytest_writes_is_read_as_it_was(name, pytestconfig):
 def places(value, path=()):
     """Every place in a JSON value at which something else can be put."""
     yield path
-    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    pairs = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, inner in pairs:
         yield from places(inner, (*path, key))
 
@@ -99,14 +118,22 @@ def test_a_report_may_lack_anything(pytestconfig, name):
             for key in path[:-1]:
                 inner = inner[key]
             del inner[path[-1]]
-            shown_or_refused({"kind": "report", "when": "call", "report": data, "seen": []}, pytestconfig)
+            shown_or_refused(
+                {"kind": "report", "when": "call", "report": data, "seen": []}, pytestconfig
+            )
 
 
-@given(place=st.sampled_from(PLACES), new=values, more=st.dictionaries(st.text(), values, max_size=2))
+@given(
+    place=st.sampled_from(PLACES), new=values, more=st.dictionaries(st.text(), values, max_size=2)
+)
 def test_whatever_passes_can_be_shown(pytestconfig, place, new, more):
-    """Anything at any place of a true report, anything added: refused in words, or written by everything that writes reports."""
+    """Anything at any place of a true report, anything added: refused in words, or written by
+    everything that writes reports.
+    """
     name, path = place
-    data = changed(TRUE[name], path, new) | {key: value for key, value in more.items() if key not in TRUE[name]}
+    data = changed(TRUE[name], path, new) | {
+        key: value for key, value in more.items() if key not in TRUE[name]
+    }
     frame = {"kind": "report", "when": "call", "report": copy.deepcopy(data), "seen": []}
     shown_or_refused(frame, pytestconfig)
 
@@ -140,7 +167,11 @@ def show(report: pytest.TestReport, config: pytest.Config) -> None:
 
 
 @given(
-    frame=st.dictionaries(st.sampled_from(["pid", "what", "message", "report", "when", "seen", "path"]) | st.text(), values), data=st.data()
+    frame=st.dictionaries(
+        st.sampled_from(["pid", "what", "message", "report", "when", "seen", "path"]) | st.text(),
+        values,
+    ),
+    data=st.data(),
 )
 def test_any_frame_is_checked_without_an_exception(frame, data):
     """Whatever an object with a kind holds: it passes, or is refused in words."""
@@ -152,11 +183,25 @@ def test_any_frame_is_checked_without_an_exception(frame, data):
 def test_nothing_behind_a_wrong_frame_counts():
     """What came before it does."""
     sent = [{"kind": "end"}, {"kind": "surprise"}, {"kind": "end"}]
-    assert reading.checked(sent, strict=False) == (sent[:1], "wrote a report that pytest cannot read: a frame is of the kind 'surprise'")
+    assert reading.checked(sent, strict=False) == (
+        sent[:1],
+        "wrote a report that pytest cannot read: a frame is of the kind 'surprise'",
+    )
 
 
 @pytest.mark.parametrize(
-    "path", ["/dev/null", "/dev/zero", "/proc/kmsg", "/proc/self/../self/maps", "/sys/kernel/mm", "/", "", "a\0b", "\ud800"]
+    "path",
+    [
+        "/dev/null",
+        "/dev/zero",
+        "/proc/kmsg",
+        "/proc/self/../self/maps",
+        "/sys/kernel/mm",
+        "/",
+        "",
+        "a\0b",
+        "\ud800",
+    ],
 )
 def test_devices_and_the_kernels_files_are_no_source(path):
     """Nor are directories, pipes, and what is no path at all."""
@@ -198,14 +243,29 @@ def test_whose_rights_to_read_count(tmp_path):
     everybody = Reader(12345, frozenset())
     assert sources.may_show(str(tmp_path / "file"), None)
     assert not sources.may_show(str(tmp_path / "file"), everybody)
-    assert not sources.may_show(str(tmp_path / "file"), Reader(os.getuid(), frozenset())) or os.stat(tmp_path).st_uid == os.getuid()
+    assert (
+        not sources.may_show(str(tmp_path / "file"), Reader(os.getuid(), frozenset()))
+        or os.stat(tmp_path).st_uid == os.getuid()
+    )
     (tmp_path / "file").chmod(0o644)
-    assert sources.may_show(str(tmp_path / "file"), everybody) == all(each.stat().st_mode & 1 for each in above)
+    assert sources.may_show(str(tmp_path / "file"), everybody) == all(
+        each.stat().st_mode & 1 for each in above
+    )
     assert sources.may_show("/etc/passwd", everybody)
     sources.forget()
 
 
-@pytest.mark.parametrize("links", [None, "a", [["a", "b", 1, 2]], [["a", "b", -1, 0, 0]], [["a", 1, 1, 1, 1]], [["a", "b", 1 << 70, 0, 0]]])
+@pytest.mark.parametrize(
+    "links",
+    [
+        None,
+        "a",
+        [["a", "b", 1, 2]],
+        [["a", "b", -1, 0, 0]],
+        [["a", 1, 1, 1, 1]],
+        [["a", "b", 1 << 70, 0, 0]],
+    ],
+)
 def test_links_are_names_and_amounts(links):
     kept, wrong = reading.checked([{"kind": "links", "links": links}], strict=False)
     assert kept == []

@@ -62,8 +62,15 @@ def test_an_output_that_does_not_block_is_waited_for():
 def test_which_descriptors_are_outputs(tmp_path):
     path = tmp_path / "file"
     path.touch()
-    with path.open("wb") as one, path.open("ab") as two, path.open("rb") as read, open(os.devnull, "wb") as null:
+    with (
+        path.open("wb") as one,
+        path.open("ab") as two,
+        path.open("rb") as read,
+        open(os.devnull, "wb") as null,
+    ):
         numbers = [each.fileno() for each in (one, two, read, null)]
-        assert outputs([*numbers, 10_000], but_terminals=True) == {identity_of(one.fileno()): max(one.fileno(), two.fileno())}
+        assert outputs([*numbers, 10_000], but_terminals=True) == {
+            identity_of(one.fileno()): max(one.fileno(), two.fileno())
+        }
         assert identity_of(one.fileno()) == identity_of(two.fileno())
         assert identity_of(read.fileno()) is None

@@ -46,10 +46,33 @@ def of(step, code, where, path="/proc/self/uid_map"):
         ("overlay", errno.EINVAL, HERE, remedies.OVERLAY),
         ("overlay", errno.ENODEV, HERE, remedies.OVERLAY_MODULE),
         ("overlay or read only", errno.EINVAL, HERE, remedies.OVERLAY),
-        ("overlay", errno.EINVAL, Environment(release=(5, 10), uid=1000), "Linux 5.11 is needed, this is Linux 5.10"),
-        ("read only", errno.ENOSYS, Environment(release=(5, 10)), "Linux 5.12 is needed, this is Linux 5.10"),
-        ("read only", errno.ENOSYS, FILTERED, f"Linux 6.1 has it and {remedies.HIDDEN}, or docker run --security-opt seccomp=unconfined"),
-        ("read only", errno.ENOSYS, Environment(release=(5, 10), filtered=True), "Linux 5.12 is needed, this is Linux 5.10"),
+        (
+            "overlay",
+            errno.EINVAL,
+            Environment(release=(5, 10), uid=1000),
+            "Linux 5.11 is needed, this is Linux 5.10",
+        ),
+        (
+            "read only",
+            errno.ENOSYS,
+            Environment(release=(5, 10)),
+            "Linux 5.12 is needed, this is Linux 5.10",
+        ),
+        (
+            "read only",
+            errno.ENOSYS,
+            FILTERED,
+            (
+                f"Linux 6.1 has it and {remedies.HIDDEN}, or docker run --security-opt"
+                " seccomp=unconfined"
+            ),
+        ),
+        (
+            "read only",
+            errno.ENOSYS,
+            Environment(release=(5, 10), filtered=True),
+            "Linux 5.12 is needed, this is Linux 5.10",
+        ),
         ("setns into", errno.ENOSYS, Environment(), "Linux 5.12 is needed"),
     ],
 )
@@ -60,18 +83,26 @@ def test_a_known_cause_has_its_own_remedy(step, code, where, expected):
 
 def test_the_sysctl_that_is_set_is_the_one_to_change():
     """Where the reason can be read, no other is offered."""
-    ubuntu = Environment(uid=1000, sysctls=frozenset({"kernel.apparmor_restrict_unprivileged_userns"}))
+    ubuntu = Environment(
+        uid=1000, sysctls=frozenset({"kernel.apparmor_restrict_unprivileged_userns"})
+    )
     debian = Environment(uid=1000, sysctls=frozenset({"kernel.unprivileged_userns_clone"}))
     assert "kernel.apparmor_restrict_unprivileged_userns=0" in of("write", errno.EACCES, ubuntu)
     assert "kernel.unprivileged_userns_clone" not in of("write", errno.EACCES, ubuntu)
-    assert of("clone into", errno.EPERM, debian).startswith("allow user namespaces: sudo sysctl -w kernel.unprivileged_userns_clone=1, or")
+    assert of("clone into", errno.EPERM, debian).startswith(
+        "allow user namespaces: sudo sysctl -w kernel.unprivileged_userns_clone=1, or"
+    )
 
 
 def test_podman_has_its_own_words():
     """Its options are Docker's, but for what unmasks /proc."""
     said = of("mount proc on", errno.EPERM, Environment(uid=7, container="Podman"))
-    assert said.startswith("in a container /proc or /sys is masked: podman run --security-opt unmask=ALL;")
-    assert of("pivot", errno.EPERM, Environment(filtered=True, container="Podman")).startswith("podman run --cap-add SYS_ADMIN")
+    assert said.startswith(
+        "in a container /proc or /sys is masked: podman run --security-opt unmask=ALL;"
+    )
+    assert of("pivot", errno.EPERM, Environment(filtered=True, container="Podman")).startswith(
+        "podman run --cap-add SYS_ADMIN"
+    )
 
 
 @pytest.mark.parametrize("step", ["loopback", "setns into", "empty", "overlay", "mount tmpfs on"])
@@ -79,10 +110,15 @@ def test_a_root_without_capabilities_reads_which(step):
     """Being uid 0 is not having every capability."""
     where = Environment(capabilities=~(1 << 12 | 1 << 18))
     assert where.lacking == ("NET_ADMIN", "SYS_CHROOT")
-    assert "docker run --cap-add NET_ADMIN --cap-add SYS_CHROOT" in of(step, errno.EPERM, where, path="lo")
+    assert "docker run --cap-add NET_ADMIN --cap-add SYS_CHROOT" in of(
+        step, errno.EPERM, where, path="lo"
+    )
 
 
-@pytest.mark.parametrize(("path", "expected"), [("/proc/root", remedies.OVERLAY), ("/proc/root/tmp", remedies.OVERLAY_OF_TMP)])
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("/proc/root", remedies.OVERLAY), ("/proc/root/tmp", remedies.OVERLAY_OF_TMP)],
+)
 def test_an_overlay_too_deep_is_told_apart_by_what_it_is_for(path, expected):
     """Without a private directory for temporary files nothing can run, whatever ``fs`` says."""
     assert of("overlay", errno.EINVAL, HERE, path=path) == expected
@@ -91,7 +127,8 @@ def test_an_overlay_too_deep_is_told_apart_by_what_it_is_for(path, expected):
 @pytest.mark.parametrize(
     ("step", "code"),
     [
-        ("clone into", errno.ENOMEM), ("mount tmpfs on", errno.ENOSPC), ("mount proc on", errno.EBUSY), ("overlay", errno.ENOSPC),
+        ("clone into", errno.ENOMEM), ("mount tmpfs on", errno.ENOSPC),
+        ("mount proc on", errno.EBUSY), ("overlay", errno.ENOSPC),
         ("setns into", errno.EPERM), ("pivot", errno.EPERM),
     ],
 )  # fmt: skip
@@ -103,15 +140,27 @@ def test_what_nobody_knows_is_not_made_up(step, code):
 
 
 def test_a_read_only_bind_that_the_kernel_cannot_make_names_the_version():
-    """Plans make binds read-only within the step "bind": its ENOSYS is mount_setattr(2)'s, which came with Linux 5.12."""
+    """Plans make binds read-only within the step "bind": its ENOSYS is mount_setattr(2)'s, which
+    came with Linux 5.12.
+    """
     assert of("bind", errno.ENOSYS, Environment(), path="/proc/root/sys") == "Linux 5.12 is needed"
 
 
 @pytest.mark.parametrize(
     ("where", "refused", "reason", "expected"),
     [
-        (Environment(cgroups=GROUPS), V2("/g"), "/g is mounted read-only", "docker run --cgroupns=private --privileged"),
-        (Environment(capabilities=~2, cgroups=GROUPS), V1("/g"), "/g is not writable for uid 0", "--cap-add DAC_OVERRIDE"),
+        (
+            Environment(cgroups=GROUPS),
+            V2("/g"),
+            "/g is mounted read-only",
+            "docker run --cgroupns=private --privileged",
+        ),
+        (
+            Environment(capabilities=~2, cgroups=GROUPS),
+            V1("/g"),
+            "/g is not writable for uid 0",
+            "--cap-add DAC_OVERRIDE",
+        ),
         (
             Environment(uid=7, cgroups=GROUPS),
             V1("/g"),
@@ -124,7 +173,12 @@ def test_a_read_only_bind_that_the_kernel_cannot_make_names_the_version():
             "/g is not writable for uid 7",
             "systemd-run --user --scope -p Delegate=yes",
         ),
-        (Environment(uid=7), None, "no control group hierarchy has the controller cpu", "mount -t cgroup2 cgroup2 /sys/fs/cgroup"),
+        (
+            Environment(uid=7),
+            None,
+            "no control group hierarchy has the controller cpu",
+            "mount -t cgroup2 cgroup2 /sys/fs/cgroup",
+        ),
         (
             Environment(uid=7, cgroups=GROUPS),
             None,
@@ -147,25 +201,44 @@ def test_a_controller_has_the_command_of_its_version_and_caller(where, refused, 
 
 def test_a_refused_limit_is_not_explained_by_user_namespaces():
     """A control group's file that cannot be written has nothing to do with user namespaces."""
-    error = StepFailedError("write '5' to", "/sys/fs/cgroup/pids/pytest-isolate-1-abcd/1/pids.max", errno.EACCES)
+    error = StepFailedError(
+        "write '5' to", "/sys/fs/cgroup/pids/pytest-isolate-1-abcd/1/pids.max", errno.EACCES
+    )
     assert remedies.USER_NAMESPACES not in explain(error, USER)
 
 
 @pytest.mark.parametrize(
     ("step", "code", "expected"),
     [
-        ("open", errno.EMFILE, "raise the limit of open files (ulimit -n 65536), or close what fixtures and tests leave open"),
+        (
+            "open",
+            errno.EMFILE,
+            (
+                "raise the limit of open files (ulimit -n 65536), or close what fixtures and tests"
+                " leave open"
+            ),
+        ),
         ("map", errno.EFBIG, "raise the limit on the size of files: ulimit -f unlimited"),
-        ("fork", errno.EAGAIN, "raise the limit of processes: ulimit -u, or pids.max of pytest's own control group"),
+        (
+            "fork",
+            errno.EAGAIN,
+            "raise the limit of processes: ulimit -u, or pids.max of pytest's own control group",
+        ),
         (
             "make control group",
             errno.EAGAIN,
-            "raise cgroup.max.descendants or cgroup.max.depth of a control group above it, or remove groups there",
+            (
+                "raise cgroup.max.descendants or cgroup.max.depth of a control group above it, or"
+                " remove groups there"
+            ),
         ),
         (
             "make control group",
             errno.ENOSPC,
-            "see num_cgroups in /proc/cgroups; echo 3 | sudo tee /proc/sys/vm/drop_caches frees removed ones",
+            (
+                "see num_cgroups in /proc/cgroups; echo 3 | sudo tee /proc/sys/vm/drop_caches frees"
+                " removed ones"
+            ),
         ),
     ],
 )
@@ -177,7 +250,10 @@ def test_a_shortage_names_its_limit(step, code, expected):
 def test_a_remedy_follows_the_failure():
     """One sentence: which step, on which path, the errno in words, and what helps."""
     said = explain(StepFailedError("mount proc on", "/proc/root/proc", errno.EPERM), USER)
-    assert said == f"mount proc on /proc/root/proc: not permitted [EPERM]; remedy: {remedies.MASKED_PROC}"
+    assert (
+        said
+        == f"mount proc on /proc/root/proc: not permitted [EPERM]; remedy: {remedies.MASKED_PROC}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,14 +261,20 @@ def test_a_remedy_follows_the_failure():
     [
         (errno.ENOSPC, "clone into", "limit exceeded (see /proc/sys/user/) [ENOSPC]"),
         (errno.ENOSPC, "mount tmpfs on", "limit exceeded (see /proc/sys/fs/mount-max) [ENOSPC]"),
-        (errno.ENOSPC, "overlay or read only", "limit exceeded (see /proc/sys/fs/mount-max) [ENOSPC]"),
+        (
+            errno.ENOSPC,
+            "overlay or read only",
+            "limit exceeded (see /proc/sys/fs/mount-max) [ENOSPC]",
+        ),
         (errno.ENOSPC, "make an output file in", "No space left on device [ENOSPC]"),
         (errno.ENOENT, "mount tmpfs on", "No such file or directory [ENOENT]"),
         (99999, "", "Unknown error 99999 [99999]"),
     ],
 )
 def test_an_errno_is_said_in_words_with_its_name(code, step, words):
-    """Misleading texts are rewritten by the step that met them, the others are the C library's, unknown numbers stay readable."""
+    """Misleading texts are rewritten by the step that met them, the others are the C library's,
+    unknown numbers stay readable.
+    """
     assert errno_in_words(code, step) == words
 
 

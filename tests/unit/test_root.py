@@ -1,4 +1,6 @@
-"""What is below a sandbox: directories of the machine, one over the other, as overlayfs has them."""
+"""What is below a sandbox: directories of the machine, one over the other, as overlayfs
+has them.
+"""
 
 import os
 
@@ -39,7 +41,12 @@ def test_directories_are_shown_together_and_the_uppermost_file(layers):
     assert root.lowers("/var") == (f"{under}/var",)
     assert root.text("/etc/both") == "over"
     assert root.text("/etc/under") == "small"
-    assert [root.kind(path) for path in ("/etc/both", "/etc/over", "/var", "/none")] == ["small", "symlink", "directory", "none"]
+    assert [root.kind(path) for path in ("/etc/both", "/etc/over", "/var", "/none")] == [
+        "small",
+        "symlink",
+        "directory",
+        "none",
+    ]
 
 
 def test_a_link_leads_through_the_layers_and_never_out_of_them(layers):

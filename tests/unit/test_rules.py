@@ -33,22 +33,38 @@ def rules_of(tmp_path):
 @pytest.mark.parametrize(
     ("pattern", "matches", "others"),
     [
-        ("tests/integration/**", ["tests/integration/test_a.py::t", "tests/integration/more/test_a.py::T::t"], ["tests/test_x.py::t"]),
-        ("tests/integration", ["tests/integration/test_a.py::t[a/b]"], ["tests/integration_too/test_a.py::t", "a/tests/integration/a.py"]),
-        ("./tests/integration/", ["tests/integration/test_a.py::test_it"], ["tests/test_x.py::test_it"]),
+        ("tests/integration/**",
+         ["tests/integration/test_a.py::t", "tests/integration/more/test_a.py::T::t"], ["tests/test_x.py::t"]),
+        ("tests/integration", ["tests/integration/test_a.py::t[a/b]"],
+         ["tests/integration_too/test_a.py::t", "a/tests/integration/a.py"]),
+        ("./tests/integration/", ["tests/integration/test_a.py::test_it"],
+         ["tests/test_x.py::test_it"]),
         ("tests/*.py", ["tests/test_x.py::test_it"], ["tests/integration/test_a.py::test_it"]),
-        ("**/test_?.py", ["test_x.py::t", "tests/test_x.py::t", "a/b/test_x.py::T::t[1]"], ["test_xy.py::t", "test_x.py.txt::t"]),
-        ("**/test_*_slow", [], ["tests/test_x.py::test_it_slow", "tests/test_x.py::T::test_it_slow[a/test_b_slow]"]),
-        ("tests/test_x.py::TestDb", ["tests/test_x.py::TestDb::test_a[1]"], ["tests/test_x.py::TestDb2::test_a", "tests/test_x.py::t"]),
-        ("tests/test_x.py::test_it", ["tests/test_x.py::test_it", "tests/test_x.py::test_it[1-2]"], ["tests/test_x.py::test_it_too"]),
-        ("tests/test_x.py::*slow*", ["tests/test_x.py::T::test_slow_one[1]"], ["tests/test_x.py::test_it"]),
-        ("tests/test_x.py::test_it[a*]", ["tests/test_x.py::test_it[a1]"], ["tests/test_x.py::test_it[b1]", "tests/test_x.py::test_ita"]),
+        ("**/test_?.py", ["test_x.py::t", "tests/test_x.py::t", "a/b/test_x.py::T::t[1]"],
+         ["test_xy.py::t", "test_x.py.txt::t"]),
+        ("**/test_*_slow", [],
+         ["tests/test_x.py::test_it_slow", "tests/test_x.py::T::test_it_slow[a/test_b_slow]"]),
+        ("tests/test_x.py::TestDb", ["tests/test_x.py::TestDb::test_a[1]"],
+         ["tests/test_x.py::TestDb2::test_a", "tests/test_x.py::t"]),
+        ("tests/test_x.py::test_it", ["tests/test_x.py::test_it", "tests/test_x.py::test_it[1-2]"],
+         ["tests/test_x.py::test_it_too"]),
+        ("tests/test_x.py::*slow*", ["tests/test_x.py::T::test_slow_one[1]"],
+         ["tests/test_x.py::test_it"]),
+        ("tests/test_x.py::test_it[a*]", ["tests/test_x.py::test_it[a1]"],
+         ["tests/test_x.py::test_it[b1]", "tests/test_x.py::test_ita"]),
     ],
 )  # fmt: skip
-def test_a_pattern_names_what_a_shell_and_pytest_would_take_it_for(rules_of, pattern, matches, others):
-    """And everything in there: a directory's tests, a class's, a test's parameters. Brackets are those of a parameter."""
+def test_a_pattern_names_what_a_shell_and_pytest_would_take_it_for(
+    rules_of, pattern, matches, others
+):
+    """And everything in there: a directory's tests, a class's, a test's parameters.
+
+    Brackets are those of a parameter.
+    """
     rules = rules_of(f"[[tool.pytest_isolate.rules]]\ntests = {pattern!r}\n")
-    assert {name: bool(rules.of(name)) for name in matches + others} == dict.fromkeys(matches, True) | dict.fromkeys(others, False)
+    assert {name: bool(rules.of(name)) for name in matches + others} == dict.fromkeys(
+        matches, True
+    ) | dict.fromkeys(others, False)
 
 
 @pytest.mark.parametrize(
@@ -59,14 +75,22 @@ def test_a_pattern_names_what_a_shell_and_pytest_would_take_it_for(rules_of, pat
         ("[[tool.pytest_isolate.rules]]\nmemory = '1G'", "tests=None: it must be a pattern"),
         ("[[tool.pytest_isolate.rules]]\ntests = []", "it must be a pattern"),
         ("[[tool.pytest_isolate.rules]]\ntests = ['tests', 1]", "it must be a pattern"),
-        ("[[tool.pytest_isolate.rules]]\ntests = 'tests'\nisolate = 'no'", "isolate='no': it must be true, or false"),
-        ("[[tool.pytest_isolate.rules]]\ntests = 'tests/intergration/**'", "there is no tests/intergration in "),
+        (
+            "[[tool.pytest_isolate.rules]]\ntests = 'tests'\nisolate = 'no'",
+            "isolate='no': it must be true, or false",
+        ),
+        (
+            "[[tool.pytest_isolate.rules]]\ntests = 'tests/intergration/**'",
+            "there is no tests/intergration in ",
+        ),
         ("[[tool.pytest_isolate.rules]]\ntests = '/srv/tests'", "a pattern is relative to "),
         ("[[tool.pytest_isolate.rules", "cannot be read: "),
     ],
 )
 def test_what_is_no_rule_is_refused_in_one_sentence(rules_of, text, says):
-    """With the file and the number of the rule; a pattern that can match nothing would leave its tests on the machine."""
+    """With the file and the number of the rule; a pattern that can match nothing would leave its
+    tests on the machine.
+    """
     with pytest.raises(ValueError, match=r"pyproject\.toml") as raised:
         rules_of(text)
     assert says in str(raised.value)
@@ -110,8 +134,10 @@ hostname = "two"
     )
     assert all(map(run.is_isolated, items.values()))
     specs = {name: run.defaults.spec_of(item) for name, item in items.items()}
-    assert {name: (spec.pids, spec.files, spec.hostname, spec.memory) for name, spec in specs.items()} == {
-        "test_plain": (21, 64, "two", 1 << 30), "test_marked": (7, 64, "two", 1 << 30), "test_a[1]": (20, 64, "isolate", 1 << 30),
+    assert {name: (spec.pids, spec.files, spec.hostname, spec.memory) for name,
+            spec in specs.items()} == {
+        "test_plain": (21, 64, "two", 1 << 30), "test_marked": (7, 64, "two", 1 << 30),
+        "test_a[1]": (20, 64, "isolate", 1 << 30),
     }  # fmt: skip
     assert specs["test_plain"].origin("pids") == "by rule 2 of pyproject.toml (**/*.py::test_plain)"
     assert specs["test_plain"].origin("files") == "by rule 1 of pyproject.toml (*.py)"
@@ -120,17 +146,36 @@ hostname = "two"
 
 def test_a_rule_exempts_tests_that_are_not_marked(run_of):
     """From a wider rule and from --isolate-all; what a marker asks for stays."""
-    text = "[[tool.pytest_isolate.rules]]\ntests = '*.py'\nisolate = false\n[[tool.pytest_isolate.rules]]\ntests = '*::TestDb'\n"
+    text = (
+        "[[tool.pytest_isolate.rules]]\ntests = '*.py'\nisolate ="
+        " false\n[[tool.pytest_isolate.rules]]\ntests = '*::TestDb'\n"
+    )
     run, items = run_of(text, "--isolate-all")
-    assert {name: run.is_isolated(item) for name, item in items.items()} == {"test_plain": False, "test_marked": True, "test_a[1]": True}
+    assert {name: run.is_isolated(item) for name, item in items.items()} == {
+        "test_plain": False,
+        "test_marked": True,
+        "test_a[1]": True,
+    }
 
 
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("memroy = '64M'", r"isolate: memroy='64M' \(by rule 1 of pyproject.toml \(\*\)\): there is no such keyword"),
-        ("memory = '64MB'", r"isolate: memory='64MB' \(by rule 1 of pyproject.toml \(\*\)\): 'MB' could mean"),
-        ("profile = 'gone'", r"isolate: profile='gone' \(by rule 1 of pyproject.toml \(\*\)\): it is not defined"),
+        (
+            "memroy = '64M'",
+            (
+                r"isolate: memroy='64M' \(by rule 1 of pyproject.toml \(\*\)\): there is no such"
+                r" keyword"
+            ),
+        ),
+        (
+            "memory = '64MB'",
+            r"isolate: memory='64MB' \(by rule 1 of pyproject.toml \(\*\)\): 'MB' could mean",
+        ),
+        (
+            "profile = 'gone'",
+            r"isolate: profile='gone' \(by rule 1 of pyproject.toml \(\*\)\): it is not defined",
+        ),
     ],
 )
 def test_a_bad_value_of_a_rule_ends_the_run_at_its_start(run_of, line, says):
@@ -142,8 +187,14 @@ def test_a_bad_value_of_a_rule_ends_the_run_at_its_start(run_of, line, says):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[[tool.pytest_isolate.rule]]\ntests = '*'", r"nobody reads \[tool.pytest_isolate\] rule: there are .*rules.*profiles"),
-        ("[tool.pytest_isolate.profile.small]\nmemory = '64M'", r"nobody reads \[tool.pytest_isolate\] profile"),
+        (
+            "[[tool.pytest_isolate.rule]]\ntests = '*'",
+            r"nobody reads \[tool.pytest_isolate\] rule: there are .*rules.*profiles",
+        ),
+        (
+            "[tool.pytest_isolate.profile.small]\nmemory = '64M'",
+            r"nobody reads \[tool.pytest_isolate\] profile",
+        ),
         ("[tool.pytest_isolate]\nmemory = '64M'", "ini values of pytest, such as isolate_memory"),
         ("[[tool.pytest-isolate.rules]]\ntests = '*'", r"the table is \[tool.pytest_isolate\]"),
     ],

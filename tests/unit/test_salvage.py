@@ -14,12 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_isolate._sandbox import salvage
-from pytest_isolate._sandbox.salvage import Budget, Reader, copy_out, merge_out, open_file, private_path
+from pytest_isolate._sandbox.salvage import (
+    Budget,
+    Reader,
+    copy_out,
+    merge_out,
+    open_file,
+    private_path,
+)
 
 
 @pytest.fixture
 def private(tmp_path):
-    """The private file system: a directory with ``tmp/it`` in it, by descriptor, and a secret beside it."""
+    """The private file system: a directory with ``tmp/it`` in it, by descriptor, and a secret
+    beside it.
+    """
     (tmp_path / "private/tmp/it").mkdir(parents=True)
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret/key").write_text("secret")
@@ -54,7 +63,9 @@ def test_a_tree_comes_out_with_content_and_modes(private, it, tmp_path):
     budget = copy_out(private, "tmp/it", tmp_path, "out")
     assert budget is not None
     assert not budget.spent
-    assert sorted(os.path.relpath(each, tmp_path / "out") for each in (tmp_path / "out").rglob("*")) == [
+    assert sorted(
+        os.path.relpath(each, tmp_path / "out") for each in (tmp_path / "out").rglob("*")
+    ) == [
         "a",
         "a/b",
         "a/b/data",
@@ -67,8 +78,15 @@ def test_a_tree_comes_out_with_content_and_modes(private, it, tmp_path):
 
 
 def test_links_come_out_as_links_and_are_not_followed(private, it, tmp_path):
-    """A link to a file, to a directory, or to nothing is that text again; what it points to stays where it is."""
-    links = {"key": f"{tmp_path}/secret/key", "directory": f"{tmp_path}/secret", "up": "../../../secret", "dangling": "nowhere"}
+    """A link to a file, to a directory, or to nothing is that text again; what it points to stays
+    where it is.
+    """
+    links = {
+        "key": f"{tmp_path}/secret/key",
+        "directory": f"{tmp_path}/secret",
+        "up": "../../../secret",
+        "dangling": "nowhere",
+    }
     for name, where in links.items():
         (it / name).symlink_to(where)
     copy_out(private, "tmp/it", tmp_path, "out")
@@ -77,7 +95,9 @@ def test_links_come_out_as_links_and_are_not_followed(private, it, tmp_path):
 
 @pytest.mark.parametrize("relative", ["tmp/link", "tmp/link/deeper", "link/it"])
 def test_a_link_on_the_way_leads_nowhere(private, it, tmp_path, relative):
-    """A test that puts a link where its directory was gets nothing out, least of all of the host."""
+    """A test that puts a link where its directory was gets nothing out, least of all of
+    the host.
+    """
     (tmp_path / "secret/deeper").mkdir()
     (it.parent / "link").symlink_to(tmp_path / "secret")
     (it.parent.parent / "link").symlink_to("tmp")
@@ -94,7 +114,9 @@ def test_where_no_directory_is_nothing_comes_out(private, it, tmp_path, relative
 
 
 def test_special_files_stay_inside(private, it, tmp_path, monkeypatch):
-    """Pipes and sockets are not opened, which could wait for ever, and do not come out; what lies beside them does."""
+    """Pipes and sockets are not opened, which could wait for ever, and do not come out; what lies
+    beside them does.
+    """
     os.mkfifo(it / "pipe")
     monkeypatch.chdir(it)  # a socket's path has 107 bytes at most
     with socket.socket(socket.AF_UNIX) as listener:
@@ -123,7 +145,9 @@ def test_a_target_that_exists_is_not_touched(private, it, tmp_path):
 
 @pytest.mark.parametrize("most", [2, 3, 4])
 def test_no_more_files_come_out_than_the_cap(private, it, tmp_path, small, most):
-    """Exactly as many as the cap come out whole; only with one more is it said that something stayed inside."""
+    """Exactly as many as the cap come out whole; only with one more is it said that something
+    stayed inside.
+    """
     small(files=most)
     for name in "abc":
         (it / name).touch()
@@ -134,7 +158,9 @@ def test_no_more_files_come_out_than_the_cap(private, it, tmp_path, small, most)
 
 @pytest.mark.parametrize("most", [999, 1000, 1001])
 def test_no_more_bytes_come_out_than_the_cap(private, it, tmp_path, small, most):
-    """Exactly as many as the cap come out whole; only with one more is it said that something stayed inside."""
+    """Exactly as many as the cap come out whole; only with one more is it said that something
+    stayed inside.
+    """
     small(bytes=most)
     (it / "file").write_bytes(b"x" * 1000)
     budget = copy_out(private, "tmp/it", tmp_path, "out")
@@ -158,7 +184,9 @@ def test_the_caps_hold_across_directories(private, it, tmp_path, small):
 @pytest.mark.parametrize("mode", [0o000, 0o200])
 @pytest.mark.parametrize("kind", ["file", "directory"])
 def test_what_may_not_be_read_does_not_keep_the_rest_inside(private, it, tmp_path, mode, kind):
-    """A test may take away its own rights to a file, which stops an ordinary user's copy of that one, not of its neighbours."""
+    """A test may take away its own rights to a file, which stops an ordinary user's copy of that
+    one, not of its neighbours.
+    """
     closed = it / "m-closed"
     closed.touch() if kind == "file" else closed.mkdir()
     for name in [*"abc", *"xyz"]:
@@ -172,7 +200,9 @@ def test_what_may_not_be_read_does_not_keep_the_rest_inside(private, it, tmp_pat
 
 
 def test_a_very_deep_tree_does_no_harm(private, it, tmp_path):
-    """However deep a test digs, what comes of it is a copy or an ``OSError``, which the caller expects."""
+    """However deep a test digs, what comes of it is a copy or an ``OSError``, which the caller
+    expects.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     fd = os.open(it, os.O_RDONLY)
@@ -192,7 +222,9 @@ def test_a_very_deep_tree_does_no_harm(private, it, tmp_path):
 
 
 def test_copying_leaves_no_descriptor_open(private, it, tmp_path, small):
-    """Neither a whole copy nor one that a cap cut short leaves anything open in pytest's process."""
+    """Neither a whole copy nor one that a cap cut short leaves anything open in
+    pytest's process.
+    """
     (it / "a").mkdir()
     (it / "a/file").write_text("x")
     before = os.listdir("/proc/self/fd")
@@ -207,7 +239,9 @@ parts = st.lists(st.sampled_from(["tmp", "tmp2", "home", "a"]), max_size=4)
 
 @given(tops=st.lists(parts, min_size=1, max_size=5), path=parts)
 def test_a_path_is_looked_for_in_the_layer_that_covers_it_most_closely(tops, path):
-    """The longest of the covering directories, by whole names, and the path below it; none where nothing covers."""
+    """The longest of the covering directories, by whole names, and the path below it; none where
+    nothing covers.
+    """
     uppers = {"/" + "/".join(top): f"{number}.upper" for number, top in enumerate(tops)}
     covering = [top for top in tops if path[: len(top)] == top]
     found = private_path(tuple(uppers.items()), "/" + "/".join(path))
@@ -215,7 +249,9 @@ def test_a_path_is_looked_for_in_the_layer_that_covers_it_most_closely(tops, pat
         assert found is None
     else:
         nearest = max(covering, key=len)
-        assert os.path.normpath(found) == os.path.join(uppers["/" + "/".join(nearest)], *path[len(nearest) :])
+        assert os.path.normpath(found) == os.path.join(
+            uppers["/" + "/".join(nearest)], *path[len(nearest) :]
+        )
 
 
 def test_a_name_that_begins_alike_is_another_directory():
@@ -241,7 +277,9 @@ def test_layers_of_one_tree_do_not_lead_out_of_it(private, it, tmp_path):
 
 
 def test_a_file_that_is_swapped_for_a_fifo_or_leased_holds_up_nobody(private, it, tmp_path):
-    """Whoever opens such a file waits, at a lease for 45 seconds: a test that shares its sandbox may be at work there."""
+    """Whoever opens such a file waits, at a lease for 45 seconds: a test that shares its sandbox
+    may be at work there.
+    """
     os.mkfifo(it / "fifo")
     (it / "leased").write_text("x")
     fd = os.open(it / "leased", os.O_RDWR)
@@ -289,7 +327,8 @@ def test_what_is_a_directory_on_one_side_only_stays_inside(private, it, tmp_path
 @pytest.mark.parametrize(
     ("mode", "owner", "group", "may"),
     [
-        (0o600, 1000, 0, True), (0o600, 0, 0, False), (0o640, 0, 1000, True), (0o640, 0, 50, True), (0o640, 0, 0, False),
+        (0o600, 1000, 0, True), (0o600, 0, 0, False), (0o640, 0, 1000, True), (0o640, 0, 50, True),
+        (0o640, 0, 0, False),
         (0o604, 0, 0, True), (0o004, 1000, 0, False), (0o604, 0, 1000, False),
     ],
 )  # fmt: skip
@@ -315,7 +354,9 @@ def test_what_a_user_could_not_read_is_not_copied_for_it(private, it, tmp_path):
 
 
 def test_names_of_one_file_stay_names_of_one_file(private, it, tmp_path):
-    """In the sandbox a name costs nothing: copied one by one a file of 16 MiB was a gigabyte outside."""
+    """In the sandbox a name costs nothing: copied one by one a file of 16 MiB was a gigabyte
+    outside.
+    """
     (it / "a").mkdir()
     (it / "file").write_bytes(b"x" * 4096)
     for number in range(100):
@@ -325,5 +366,7 @@ def test_names_of_one_file_stay_names_of_one_file(private, it, tmp_path):
     assert not budget.spent
     assert budget.bytes == Budget().bytes - 4096
     out = tmp_path / "out"
-    assert {os.stat(each).st_ino for each in [out / "file", *(out / "a").iterdir()]} == {os.stat(out / "file").st_ino}
+    assert {os.stat(each).st_ino for each in [out / "file", *(out / "a").iterdir()]} == {
+        os.stat(out / "file").st_ino
+    }
     assert len(list((out / "a").iterdir())) == 100

@@ -1,4 +1,6 @@
-"""Options that are no keywords, on a real configuration of pytest: command line, ini file, default."""
+"""Options that are no keywords, on a real configuration of pytest: command line, ini
+file, default.
+"""
 
 import pytest
 
@@ -42,18 +44,27 @@ def test_every_option_is_tried_below():
 
 @pytest.mark.parametrize("name", GIVEN)
 def test_an_option_is_that_of_the_command_line_or_the_ini_file(settled, pytester, name):
-    """With the same meaning; a path of the ini file is one beside it, wherever pytest was started."""
+    """With the same meaning; a path of the ini file is one beside it, wherever pytest
+    was started.
+    """
     option, ini, expected = GIVEN[name]
     defaults = {each.name: each.default for each in settings.SETTINGS}
     assert settled() == defaults
     assert settled(option) == defaults | {name: expected}
     is_path = name in {"isolate_report", "isolate_html", "isolate_budgets"}
-    assert settled(ini=f"{name} = {ini}") == defaults | {name: str(pytester.path / expected) if is_path else expected}
+    assert settled(ini=f"{name} = {ini}") == defaults | {
+        name: str(pytester.path / expected) if is_path else expected
+    }
 
 
 def test_the_command_line_beats_the_ini_file(settled):
     """Also with a value that happens to be the default."""
-    assert settled("--isolate-jobs=1", "--isolate-keep=none", ini="isolate_jobs = 4\nisolate_keep = all")["isolate_jobs"] == "1"
+    assert (
+        settled(
+            "--isolate-jobs=1", "--isolate-keep=none", ini="isolate_jobs = 4\nisolate_keep = all"
+        )["isolate_jobs"]
+        == "1"
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,7 +77,9 @@ def test_the_command_line_beats_the_ini_file(settled):
     ],
 )
 def test_off_and_all_together(settled, options, ini, all_, off):
-    """What is typed beats the file; of both typed, off: it is said in the header and the last line."""
+    """What is typed beats the file; of both typed, off: it is said in the header and
+    the last line.
+    """
     found = settled(*options, ini=ini)
     assert (found["isolate_all"], found["isolate_off"]) == (all_, off)
 
@@ -74,9 +87,18 @@ def test_off_and_all_together(settled, options, ini, all_, off):
 @pytest.mark.parametrize(
     ("ini", "says"),
     [
-        ("isolate_all = maybe", r"isolate: isolate_all in pytest.ini: 'maybe': it must be True or False"),
-        ("isolate_keep = some", r"isolate: isolate_keep in pytest.ini: 'some': it must be 'failed' or 'all' or 'none'"),
-        ("isolate_all = true\nisolate_off = true", "isolate: isolate_all and isolate_off in pytest.ini contradict each other"),
+        (
+            "isolate_all = maybe",
+            r"isolate: isolate_all in pytest.ini: 'maybe': it must be True or False",
+        ),
+        (
+            "isolate_keep = some",
+            r"isolate: isolate_keep in pytest.ini: 'some': it must be 'failed' or 'all' or 'none'",
+        ),
+        (
+            "isolate_all = true\nisolate_off = true",
+            "isolate: isolate_all and isolate_off in pytest.ini contradict each other",
+        ),
     ],
 )
 def test_what_an_ini_file_cannot_say_is_one_sentence(settled, ini, says):
@@ -87,13 +109,23 @@ def test_what_an_ini_file_cannot_say_is_one_sentence(settled, ini, says):
 
 @NATIVE
 def test_pytests_native_table_has_numbers_and_booleans(settled, pytester):
-    """[tool.pytest] of pyproject.toml, where values have types of their own: numbers, booleans, text, and lists of text."""
+    """[tool.pytest] of pyproject.toml, where values have types of their own: numbers, booleans,
+    text, and lists of text.
+    """
     text = (
-        'isolate_all = true\nisolate_jobs = 2\nisolate_memory = 67108864\nisolate_pids = 20\nisolate_timeout = 2.5\nisolate_cpu = "0.5"\n'
-        'isolate_serial = true\nisolate_net = false\nisolate_bind = ["/usr:ro"]\nisolate_env = ["A=1"]\n'
+        "isolate_all = true\nisolate_jobs = 2\nisolate_memory = 67108864\nisolate_pids ="
+        ' 20\nisolate_timeout = 2.5\nisolate_cpu = "0.5"\nisolate_serial = true\nisolate_net ='
+        ' false\nisolate_bind = ["/usr:ro"]\nisolate_env = ["A=1"]\n'
     )
     found = settled(ini=text, file="pyproject.toml", head="[tool.pytest]\n")
     assert (found["isolate_all"], found["isolate_jobs"]) == (True, "2")
     spec = Defaults(pytester.parseconfig("-p", "isolate")).spec([])
-    assert (spec.memory, spec.pids, spec.timeout, spec.cpu, spec.serial, spec.net) == (64 << 20, 20, 2.5, 0.5, True, False)
+    assert (spec.memory, spec.pids, spec.timeout, spec.cpu, spec.serial, spec.net) == (
+        64 << 20,
+        20,
+        2.5,
+        0.5,
+        True,
+        False,
+    )
     assert (spec.bind, spec.env) == ((("/usr", True),), {"A": "1"})

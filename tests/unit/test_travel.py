@@ -1,4 +1,6 @@
-"""An entry on its way from a worker to the controller: whole, whatever its names hold, and refused when it is none."""
+"""An entry on its way from a worker to the controller: whole, whatever its names hold, and refused
+when it is none.
+"""
 
 import json
 
@@ -11,7 +13,15 @@ from pytest_isolate._violations import PidsExceeded
 
 VIOLATION = PidsExceeded("pids", "pids: too many", "call", 5, 5)
 ENTRY = Entry(
-    "t.py::test\udcff", "failed", "violation", {"pids": 5}, Usage(1.5), (VIOLATION,), ((7, "\udcff\n"),), started=1.5, worker="gw1"
+    "t.py::test\udcff",
+    "failed",
+    "violation",
+    {"pids": 5},
+    Usage(1.5),
+    (VIOLATION,),
+    ((7, "\udcff\n"),),
+    started=1.5,
+    worker="gw1",
 )
 
 
@@ -34,10 +44,22 @@ def test_an_entry_arrives_as_it_was_sent():
         ({"violations": ["none"]}, "the violation 'none'"),
         ({"violations": [{"resource": "memory"}]}, "the violation {'resource'"),
         ({"usage": {"wall_seconds": 1}}, "other figures"),
-        ({"usage": ENTRY.as_json()["usage"] | {"wall_seconds": "long"}}, "its usage has 'wall_seconds': 'long'"),
-        ({"usage": ENTRY.as_json()["usage"] | {"wall_seconds": True}}, "its usage has 'wall_seconds': True"),
-        ({"usage": ENTRY.as_json()["usage"] | {"wall_seconds": float("inf")}}, "its usage has 'wall_seconds': inf"),
-        ({"usage": ENTRY.as_json()["usage"] | {"wall_seconds": 10**400}}, "its usage has 'wall_seconds': 1000"),
+        (
+            {"usage": ENTRY.as_json()["usage"] | {"wall_seconds": "long"}},
+            "its usage has 'wall_seconds': 'long'",
+        ),
+        (
+            {"usage": ENTRY.as_json()["usage"] | {"wall_seconds": True}},
+            "its usage has 'wall_seconds': True",
+        ),
+        (
+            {"usage": ENTRY.as_json()["usage"] | {"wall_seconds": float("inf")}},
+            "its usage has 'wall_seconds': inf",
+        ),
+        (
+            {"usage": ENTRY.as_json()["usage"] | {"wall_seconds": 10**400}},
+            "its usage has 'wall_seconds': 1000",
+        ),
     ],
 )
 def test_what_is_no_entry_is_refused(changed, why):

@@ -11,7 +11,8 @@ import pytest
 
 from pytest_isolate._linux import tree
 
-#: Becomes what a warden is: the parent of whoever its child leaves behind. It says who is there and does what it is told.
+#: Becomes what a warden is: the parent of whoever its child leaves behind. It says who is there and
+#: does what it is told.
 ROOT = """
 import json, mmap, os, sys
 from pytest_isolate._linux import syscalls
@@ -41,7 +42,12 @@ def root():
     started = []
 
     def start(lines: str) -> tuple[subprocess.Popen[str], dict[str, int]]:
-        process = subprocess.Popen([sys.executable, "-c", ROOT + lines], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", ROOT + lines],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         started.append(process)
         assert process.stdout is not None
         return process, json.loads(process.stdout.readline())
@@ -93,7 +99,9 @@ def test_nobody_is_below_one_that_has_ended():
 
 
 def test_memory_is_what_they_hold_and_not_what_they_were_born_with(root):
-    """40 MiB that all share count for nobody; what one allocated counts once, also when its own children share it."""
+    """40 MiB that all share count for nobody; what one allocated counts once, also when its own
+    children share it.
+    """
     quiet, _ = root("child(lambda: None); child(lambda: None); tell()")
     held, largest = tree.memory(quiet.pid)
     assert 0 < held < 8 << 20
@@ -118,7 +126,9 @@ tell()
 
 def test_what_they_wrote_to_is_theirs(root):
     """A page that was copied for the writer is its own memory, as for a control group."""
-    process, _ = root("child(lambda: born_with.__setitem__(slice(0, 20 << 20), b'z' * (20 << 20))); tell()")
+    process, _ = root(
+        "child(lambda: born_with.__setitem__(slice(0, 20 << 20), b'z' * (20 << 20))); tell()"
+    )
     assert 20 << 20 <= tree.memory(process.pid)[0] < 30 << 20
 
 

@@ -6,7 +6,8 @@ import pytest_isolate
 from pytest_isolate import Violation, _violations
 
 NAMES = {
-    "MemoryExceeded", "PidsExceeded", "CpuTimeExceeded", "TimeoutExceeded", "DiskExceeded", "FilesExceeded", "ProcessesLeaked",
+    "MemoryExceeded", "PidsExceeded", "CpuTimeExceeded", "TimeoutExceeded", "DiskExceeded",
+    "FilesExceeded", "ProcessesLeaked",
     "NetworkDenied", "FilesystemDenied", "BudgetExceeded", "Crashed",
 }  # fmt: skip
 
@@ -36,7 +37,9 @@ def test_figures_that_there_are_not_are_none():
 
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_pytest_takes_a_violation_for_a_failure_of_the_test(name):
-    """It is one of pytest's own outcomes, without a traceback of ours, and its summary names the class without a path."""
+    """It is one of pytest's own outcomes, without a traceback of ours, and its summary names the
+    class without a path.
+    """
     raised = getattr(_violations, name)("memory", "memory: too much", "call")
     assert isinstance(raised, pytest.fail.Exception)
     assert isinstance(raised, Violation)
@@ -47,5 +50,7 @@ def test_pytest_takes_a_violation_for_a_failure_of_the_test(name):
 
 
 def test_ordinary_code_that_catches_exceptions_does_not_swallow_one():
-    """As pytest's outcomes it is no ``Exception``: ``except Exception`` in a fixture lets it pass."""
+    """As pytest's outcomes it is no ``Exception``: ``except Exception`` in a fixture
+    lets it pass.
+    """
     assert not issubclass(Violation, Exception)

@@ -25,7 +25,9 @@ assert recipe.Recipe  # a record that is no message
 
 
 def test_last_words_are_read_of_one_that_left_without_reading_ours():
-    """A builder says why it cannot build and closes, while pytest says on the same channel that it waits: the reason must not be lost."""
+    """A builder says why it cannot build and closes, while pytest says on the same channel that it
+    waits: the reason must not be lost.
+    """
     ours, theirs = wire.pair()
     wire.send(ours, "now")
     wire.send(theirs, "failed", "clone into", "new namespaces", 28)
@@ -47,12 +49,20 @@ def test_one_that_left_without_a_word_is_gone():
 def test_a_path_that_is_no_text_and_several_descriptors_arrive():
     """Names of files are bytes, and an empty field is one."""
     ours, theirs = wire.pair()
-    wire.send(ours, "failed", path := os.fsdecode(b"/tmp/\xff\xfe"), "", descriptors=(ours.fileno(), theirs.fileno()))
+    wire.send(
+        ours,
+        "failed",
+        path := os.fsdecode(b"/tmp/\xff\xfe"),
+        "",
+        descriptors=(ours.fileno(), theirs.fileno()),
+    )
     received = wire.receive(theirs)
     assert received is not None
     message, descriptors = received
     assert message == ["failed", path, ""]
-    assert [os.fstat(fd).st_ino for fd in descriptors] == [os.fstat(end.fileno()).st_ino for end in (ours, theirs)]
+    assert [os.fstat(fd).st_ino for fd in descriptors] == [
+        os.fstat(end.fileno()).st_ino for end in (ours, theirs)
+    ]
     assert not any(map(os.get_inheritable, descriptors))
     for fd in descriptors:
         os.close(fd)
@@ -61,7 +71,8 @@ def test_a_path_that_is_no_text_and_several_descriptors_arrive():
 
 
 ANSWERS = [
-    Failed("clone into", "new\udcff namespaces", 28), GroupsMade(), MakeGroups.of({"pids": V2("/g"), "io": V1("")}),
+    Failed("clone into", "new\udcff namespaces", 28), GroupsMade(),
+    MakeGroups.of({"pids": V2("/g"), "io": V1("")}),
     Learn(140_000_000_000, "00ff"), Build(1, 2), SendSignal(1, 2, 9), Ended(-9), KillAll(),
     Processes(0, nobody=True), Processes(60, nobody=False, fields=("2", "a b", "3", "")),
 ]  # fmt: skip
@@ -69,7 +80,9 @@ ANSWERS = [
 
 @pytest.mark.parametrize("message", ANSWERS, ids=str)
 def test_a_message_is_the_same_behind_the_channel(message):
-    """Numbers are numbers again, names that are no text are the same bytes, and a list may be empty."""
+    """Numbers are numbers again, names that are no text are the same bytes, and a list may be
+    empty.
+    """
     ours, theirs = wire.pair()
     message.send(ours)
     assert receive(theirs) == (message, [])

@@ -1,1 +1,3 @@
-"""Control groups: where each controller lives here, the groups of one run, and what they hold and count."""
+"""Control groups: where each controller lives here, the groups of one run, and what they hold and
+count.
+"""

@@ -26,7 +26,10 @@ def read(path: str) -> str:
 
 
 def content(path: str, largest: int = _LARGEST) -> bytes | None:
-    """Read a whole file; None if this kernel has none. Ten are read a test, and a file object costs as much as the kernel's part."""
+    """Read a whole file; None if this kernel has none.
+
+    Ten are read a test, and a file object costs as much as the kernel's part.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

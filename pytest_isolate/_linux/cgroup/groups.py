@@ -1,7 +1,8 @@
 """The groups of one run.
 
-A run makes one directory per hierarchy, ``pytest-isolate-PID-RANDOM``, and in it one group per sandbox. The directory is held by flock(2)
-for as long as the run lives: whoever gets that lock knows that the owner is dead, whatever pid namespace it was in.
+A run makes one directory per hierarchy, ``pytest-isolate-PID-RANDOM``, and in it one group per
+sandbox. The directory is held by flock(2) for as long as the run lives: whoever gets that lock
+knows that the owner is dead, whatever pid namespace it was in.
 
 Imported by the builder: only cheap modules of the standard library here.
 """
@@ -44,7 +45,9 @@ def remove(directory: str) -> bool:
     else:
         return True
     try:
-        for child in [entry.path for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)]:
+        for child in [
+            entry.path for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)
+        ]:
             remove(child)
         os.rmdir(directory)
     except FileNotFoundError:
@@ -78,7 +81,9 @@ def sweep(base: str) -> list[str]:
         if not name.startswith(PREFIX) or (lock := _lock(directory)) is None:
             continue
         try:
-            for group in [entry.path for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)]:
+            for group in [
+                entry.path for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)
+            ]:
                 kill_all(group)
             kill_all(directory)
             if remove(directory):
@@ -102,7 +107,8 @@ class RunGroups:
                 base = os.open(place.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 with Step("lock", place.directory):
-                    fcntl.flock(base, fcntl.LOCK_EX)  # no other run sweeps between our mkdir and our lock
+                    # No other run sweeps between our mkdir and our lock
+                    fcntl.flock(base, fcntl.LOCK_EX)
                 self._make_directory(place, os.path.join(place.directory, name), controllers)
             finally:
                 os.close(base)
@@ -123,12 +129,15 @@ class RunGroups:
     def make(self, name: str, limits: dict[str, dict[str, str]]) -> dict[str, str]:
         """Make one sandbox's groups and write their limits. Returns directories by controller.
 
-        ``limits`` is {controller: {file name: text}}, ready for the version of each controller, every line of the text to be
-        written by itself; a name with a question mark behind it is a file that not every kernel has.
+        ``limits`` is {controller: {file name: text}}, ready for the version of each controller,
+        every line of the text to be written by itself; a name with a question mark behind it is a
+        file that not every kernel has.
         """
         made = {}
         for place, directory in self.directories.items():
-            controllers = [each for each, where in self._places.items() if where == place and each in limits]
+            controllers = [
+                each for each, where in self._places.items() if where == place and each in limits
+            ]
             if not controllers:
                 continue
             group = os.path.join(directory, name)
@@ -156,7 +165,9 @@ class RunGroups:
             os.close(lock)
 
     def _sweep_again(self, directory: str) -> None:
-        """Sweep a dead run's groups whose processes were still dying when we swept: those of this run's builder before us, say."""
+        """Sweep a dead run's groups whose processes were still dying when we swept: those of this
+        run's builder before us, say.
+        """
         base = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(base, fcntl.LOCK_EX)

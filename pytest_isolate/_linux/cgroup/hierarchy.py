@@ -1,4 +1,5 @@
-"""A hierarchy of control groups: one interface, and what cgroup v1 and v2 do by it, each in a class of its own.
+"""A hierarchy of control groups: one interface, and what cgroup v1 and v2 do by it, each in a class
+of its own.
 
 Imported by the builder: cheap modules only.
 """
@@ -15,18 +16,23 @@ TYPE_CHECKING = False  # importing typing for it would make the builder larger
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    Processor = tuple[float | None, float | None, float | None]  # seconds in all, in user mode, in the kernel
-    Settings = dict[str, str]  # file -> what to write; with a question mark behind it: a file that not every kernel has
+    # Seconds in all, in user mode, in the kernel
+    Processor = tuple[float | None, float | None, float | None]
+    # File -> what to write; with a question mark behind it: a file that not every kernel has
+    Settings = dict[str, str]
 
 LEAF = "pytest-isolate.leaf"
-_RETRIES = 50  # a process that forks while we move it out of an inner group is seen at the next pass
+# A process that forks while we move it out of an inner group is seen at the next pass
+_RETRIES = 50
 _QUOTA_PERIOD = 100_000  # microseconds, the kernel's default
 _NANOSECOND, _MICROSECOND = 1e-9, 1e-6
 _LARGEST_OF_DISKS = 1 << 16  # bytes: some lines a disk
 
 
 class Hierarchy:
-    """Where some controllers of this process are: this process's own directory, and what the version's files are called."""
+    """Where some controllers of this process are: this process's own directory, and what the
+    version's files are called.
+    """
 
     version = 0
     memory_usage = memory_peak = oom_counter = ""
@@ -41,7 +47,11 @@ class Hierarchy:
         self.directory = directory
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and isinstance(other, Hierarchy) and self.directory == other.directory
+        return (
+            type(self) is type(other)
+            and isinstance(other, Hierarchy)
+            and self.directory == other.directory
+        )
 
     def __hash__(self) -> int:
         return hash((self.version, self.directory))
@@ -50,16 +60,26 @@ class Hierarchy:
         return f"V{self.version}({self.directory!r})"
 
     def settings(
-        self, controller: str, *, memory: int | None, pids: int | None, cpu: float | None, read: int | None, write: int | None,
+        self, controller: str, *, memory: int | None, pids: int | None, cpu: float | None,
+        read: int | None, write: int | None,
         disks: Sequence[str],
     ) -> Settings | None:  # fmt: skip
-        """Tell what to write into a new group for these limits (bytes, processes, cores, bytes a second); None: no group is needed."""
+        """Tell what to write into a new group for these limits (bytes, processes, cores, bytes a
+        second); None: no group is needed.
+        """
         if controller == "memory":
             return {} if memory is None else self._memory_settings(memory)
         if controller == "pids":
             return {} if pids is None else {"pids.max": str(pids)}
         if controller in {"io", "blkio"}:
-            return self._disk_settings([(name, rate) for name, rate in (("read", read), ("write", write)) if rate is not None], disks)
+            return self._disk_settings(
+                [
+                    (name, rate)
+                    for name, rate in (("read", read), ("write", write))
+                    if rate is not None
+                ],
+                disks,
+            )
         if controller == "cpu":
             return self._cpu_settings(None if cpu is None else int(cpu * _QUOTA_PERIOD))
         return {}
@@ -77,7 +97,9 @@ class Hierarchy:
         raise NotImplementedError
 
     def oom_kills(self, group: str) -> int | None:
-        """How many processes of a memory group the kernel killed for its limit: the one proof of it."""
+        """How many processes of a memory group the kernel killed for its limit: the one proof of
+        it.
+        """
         return keyed(f"{group}/{self.oom_counter}", "oom_kill")[0]
 
     def processor(self, group: str) -> Processor:
@@ -105,27 +127,38 @@ class V1(Hierarchy):
     version = 1
     memory_usage, memory_peak = "memory.usage_in_bytes", "memory.max_usage_in_bytes"
     oom_counter = "memory.oom_control"
-    memory_limits = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes?")  # a kernel that does not account for swap lacks the second
+    # A kernel that does not account for swap lacks the second
+    memory_limits = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes?")
     counts_time = "cpuacct"
 
     def _memory_settings(self, limit: int) -> Settings:
-        return {"memory.kmem.tcp.limit_in_bytes?": str(limit)}  # buffers of TCP are counted by themselves
+        # Buffers of TCP are counted by themselves
+        return {"memory.kmem.tcp.limit_in_bytes?": str(limit)}
 
     def _disk_settings(self, rates: list[tuple[str, int]], disks: Sequence[str]) -> Settings:
-        return {f"blkio.throttle.{name}_bps_device": "\n".join(f"{disk} {rate}" for disk in disks) for name, rate in rates}
+        return {
+            f"blkio.throttle.{name}_bps_device": "\n".join(f"{disk} {rate}" for disk in disks)
+            for name, rate in rates
+        }
 
     def _cpu_settings(self, quota: int | None) -> Settings | None:
         return None if quota is None else {"cpu.cfs_quota_us": str(quota)}
 
     def processor(self, group: str) -> Processor:
         """As ``cpuacct`` counts it."""
-        used, user, system = (number(f"{group}/cpuacct.usage{kind}") for kind in ("", "_user", "_sys"))
+        used, user, system = (
+            number(f"{group}/cpuacct.usage{kind}") for kind in ("", "_user", "_sys")
+        )
         return _scaled(used, _NANOSECOND), _scaled(user, _NANOSECOND), _scaled(system, _NANOSECOND)
 
     def disk_bytes(self, group: str) -> tuple[int, int]:
         """From lines such as "254:0 Read 4096", the last of them a total."""
         total = {"Read": 0, "Write": 0}
-        for line in (content(f"{group}/blkio.throttle.io_service_bytes", _LARGEST_OF_DISKS) or b"").decode("ascii").splitlines():
+        for line in (
+            (content(f"{group}/blkio.throttle.io_service_bytes", _LARGEST_OF_DISKS) or b"")
+            .decode("ascii")
+            .splitlines()
+        ):
             words = line.split()
             if words[1] in total:
                 total[words[1]] += int(words[2])
@@ -155,12 +188,18 @@ class V2(Hierarchy):
     def processor(self, group: str) -> Processor:
         """As ``cpu.stat`` has it."""
         used, user, system = keyed(f"{group}/cpu.stat", "usage_usec", "user_usec", "system_usec")
-        return _scaled(used, _MICROSECOND), _scaled(user, _MICROSECOND), _scaled(system, _MICROSECOND)
+        return (
+            _scaled(used, _MICROSECOND),
+            _scaled(user, _MICROSECOND),
+            _scaled(system, _MICROSECOND),
+        )
 
     def disk_bytes(self, group: str) -> tuple[int, int]:
         """From lines such as "254:0 rbytes=4096 wbytes=0 ..."."""
         read_ = written = 0
-        for line in (content(f"{group}/io.stat", _LARGEST_OF_DISKS) or b"").decode("ascii").splitlines():
+        for line in (
+            (content(f"{group}/io.stat", _LARGEST_OF_DISKS) or b"").decode("ascii").splitlines()
+        ):
             values = dict(pair.split("=") for pair in line.split()[1:])
             read_ += int(values.get("rbytes", 0))
             written += int(values.get("wbytes", 0))
@@ -168,11 +207,15 @@ class V2(Hierarchy):
 
     def needed(self) -> list[str]:
         """Add the file by which controllers are handed down."""
-        is_root = not os.path.exists(os.path.join(self.directory, "cgroup.type"))  # every group but the root has this file
+        # Every group but the root has this file
+        is_root = not os.path.exists(os.path.join(self.directory, "cgroup.type"))
         return [*super().needed(), *([] if is_root else [self._control(self.directory)])]
 
     def enable(self, directory: str, controllers: list[str]) -> None:
-        """Hand controllers down, moving processes to a leaf where they are in the way. Raises ``StepFailedError``."""
+        """Hand controllers down, moving processes to a leaf where they are in the way.
+
+        Raises ``StepFailedError``.
+        """
         control = self._control(directory)
         for name in controllers:
             for _ in range(_RETRIES):
@@ -181,7 +224,8 @@ class V2(Hierarchy):
                 try:
                     write(control, f"+{name}")
                 except StepFailedError as error:
-                    if error.errno != errno.EBUSY:  # EBUSY: the group still has processes of its own
+                    # EBUSY: the group still has processes of its own
+                    if error.errno != errno.EBUSY:
                         raise
                     _move_processes(directory, os.path.join(directory, LEAF))
             else:

@@ -1,7 +1,7 @@
 """Find where each controller lives on this machine.
 
-On v1 every controller may have a hierarchy of its own, on v2 all share one, and hybrid machines have both: so everything goes controller
-by controller.
+On v1 every controller may have a hierarchy of its own, on v2 all share one, and hybrid machines
+have both: so everything goes controller by controller.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from pytest_isolate._linux.cgroup.files import read
 from pytest_isolate._linux.cgroup.hierarchy import LEAF, V2, Hierarchy
 from pytest_isolate._linux.mounts import parse_mountinfo
 
-CONTROLLERS = ("memory", "pids", "cpu", "cpuacct", "io", "blkio")  # the last two: one by its v2 and its v1 name
+# The last two: one by its v2 and its v1 name
+CONTROLLERS = ("memory", "pids", "cpu", "cpuacct", "io", "blkio")
 READ_ONLY = "mounted read-only"
 
 
 def locate(proc_cgroup: str, mountinfo: str) -> dict[str, Hierarchy]:
     """Map each controller to its hierarchy, from ``/proc/self/cgroup`` and mountinfo (cgroups(7)).
 
-    The unified hierarchy is entered as ``""``; its controllers are known by ``cgroup.controllers`` only.
+    The unified hierarchy is entered as ``""``; its controllers are known by ``cgroup.controllers``
+    only.
     """
     mounted = _mounted(mountinfo)
     found = {}
@@ -31,11 +33,14 @@ def locate(proc_cgroup: str, mountinfo: str) -> dict[str, Hierarchy]:
             if name not in mounted:
                 continue
             version, root, mountpoint = mounted[name]
-            if ".." in [*root.split("/"), *path.split("/")]:  # outside of our control group namespace
+            # Outside of our control group namespace
+            if ".." in [*root.split("/"), *path.split("/")]:
                 continue
             inside = os.path.relpath(path, root)
             if inside.split("/")[0] != "..":  # else mounted from a group that is not above us
-                found[name] = hierarchy.of(version, os.path.normpath(os.path.join(mountpoint, inside)))
+                found[name] = hierarchy.of(
+                    version, os.path.normpath(os.path.join(mountpoint, inside))
+                )
     return found
 
 
@@ -59,7 +64,8 @@ def own_hierarchies() -> dict[str, Hierarchy]:
         if os.path.basename(unified.directory) == LEAF:  # we, or a run beside us, moved here
             unified = V2(os.path.dirname(unified.directory))
         controllers = os.path.join(unified.directory, "cgroup.controllers")
-        for name in read(controllers).split() if os.path.exists(controllers) else ():  # else hidden under another mount
+        # Else hidden under another mount
+        for name in read(controllers).split() if os.path.exists(controllers) else ():
             found.setdefault(name, unified)
     return {name: place for name, place in found.items() if name in CONTROLLERS}
 
@@ -71,5 +77,8 @@ def obstacle(place: Hierarchy) -> str | None:
             return f"{path} is hidden under another mount"
         if not os.access(path, os.W_OK):
             read_only = os.statvfs(path).f_flag & os.ST_RDONLY
-            return f"{path} is {READ_ONLY if read_only else 'not writable for uid ' + str(os.geteuid())}"
+            return (
+                f"{path} is"
+                f" {READ_ONLY if read_only else 'not writable for uid ' + str(os.geteuid())}"
+            )
     return None
