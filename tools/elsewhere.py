@@ -85,10 +85,11 @@ def main() -> int:
         environment = {**os.environ, "PYTEST_ISOLATE_MUST_WORK": MUST_WORK[mode], "HOME": "/tmp"}
         environment.pop("PYTEST_ADDOPTS", None)
         if mode == "user":
-            identity = {"user": USER, "group": USER, "extra_groups": []}
-            return subprocess.run(
-                pytest, cwd=copy / "project", env=environment, check=False, **identity
-            ).returncode  # type: ignore[call-overload, no-any-return]
+            done = subprocess.run(
+                pytest, cwd=copy / "project", env=environment, check=False, user=USER, group=USER,
+                extra_groups=[],
+            )  # fmt: skip
+            return done.returncode
         vm = [
             sys.executable,
             str(PROJECT / "tools/vm.py"),
