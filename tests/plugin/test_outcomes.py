@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -193,7 +194,7 @@ def test_off_runs_plain_and_says_so(pytester, isolated):
     result.stdout.fnmatch_lines(["isolate: off*"])
 
 
-def test_unused_it_imports_nothing_of_the_kernel(pytester, isolated):
+def test_unused_it_imports_nothing_of_the_kernel(pytester):
     """Loaded and unused: neither our kernel modules nor pyroute2 nor cffi."""
     pytester.makepyfile("""
         import sys, pytest
@@ -203,7 +204,7 @@ def test_unused_it_imports_nothing_of_the_kernel(pytester, isolated):
             ours = ("pytest_isolate._linux", "pytest_isolate._sandbox", "pyroute2", "cffi", "_cffi_backend")
             assert not [name for name in sys.modules if name.startswith(ours)]
         """)
-    isolated().assert_outcomes(passed=1)
+    pytester.run(sys.executable, "-m", "pytest", "-p", "isolate").assert_outcomes(passed=1)
 
 
 STEPPED_ASIDE = (

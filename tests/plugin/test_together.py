@@ -9,10 +9,9 @@ import itertools
 import os
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
+import warm
 
 SOURCE = """
 import logging, unittest, warnings
@@ -141,25 +140,9 @@ def run(pytester, monkeypatch):
     def start(*options):
         # Or --lf and --sw would go on where the plain run ended
         shutil.rmtree(".pytest_cache", ignore_errors=True)
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-p",
-            "isolate",
-            "--isolate-on-missing=warn",
-            *options,
-        ]
-        done = subprocess.run(
-            command,
-            check=False,
-            env=environment,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=120,
-        )
-        said = done.stdout + done.stderr
+        args = ["-p", "isolate", "--isolate-on-missing=warn", *options]
+        status, stdout, stderr = warm.run(args, os.getcwd(), environment, 120)
+        said = (stdout + stderr).decode("utf-8", "replace")
         counts = [line for line in said.splitlines() if re.search(r" in \d+\.\d\ds", line)]
         found = (
             dict(
@@ -169,7 +152,7 @@ def run(pytester, monkeypatch):
             if counts
             else {}
         )
-        return done.returncode, found, said
+        return status, found, said
 
     return start
 

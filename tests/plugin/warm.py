@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import array
 import atexit
+import itertools
 import json
 import os
 import select
@@ -21,14 +22,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-#: The process that is forked from. It imports what every run of pytest imports, and begins nothing:
-#: no plugin, no thread.
+#: The process that is forked from. It imports what every run of pytest imports and what it is told
+#: to, and begins nothing: no plugin, no thread.
 _SERVER = """
-import array, gc, importlib, json, os, runpy, socket, sys
+import array, gc, importlib, json, os, pdb, runpy, socket, sys
 import pytest
 from _pytest.config import default_plugins
 for name in default_plugins:
     if name not in {"pytester", "pytester_assertions"}: importlib.import_module(f"_pytest.{name}")
+for name in sys.argv[2:]: importlib.import_module(name)
 requests = socket.socket(fileno=int(sys.argv[1]))
 gc.freeze()
 while True:
@@ -57,23 +59,36 @@ if length:
     runpy.run_module("pytest", run_name="__main__", alter_sys=True)
 """
 _OF_THE_INTERPRETER = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC_", "GLIBC_")
-_servers: dict[tuple[tuple[str, str], ...], tuple[socket.socket, subprocess.Popen[bytes]]] = {}
+#: What every run imports whose first isolated test has begun; with it go those that they import.
+_OF_ISOLATED_RUNS = tuple(
+    f"pytest_isolate.{name}"
+    for name in (
+        "plugin", "_report.reporting", "_report.terminal", "_session.machine", "_test.entry",
+        "_test.nurse", "_test.report", "_test.start",
+    )
+)  # fmt: skip
+_Key = tuple[tuple[tuple[str, str], ...], bool]
+_servers: dict[_Key, tuple[socket.socket, subprocess.Popen[bytes]]] = {}
 
 
-def _server(environment: Mapping[str, str]) -> socket.socket:
-    """Where to ask for a fork in this environment."""
+def _server(args: Sequence[str], environment: Mapping[str, str]) -> socket.socket:
+    """Where to ask for a fork for such a run in this environment."""
     chosen = {
         name: value
         for name, value in environment.items()
         if name.startswith(_OF_THE_INTERPRETER) and name != "PYTHONPATH"
     }
-    key = tuple(sorted(chosen.items()))
+    isolates = ("-p", "isolate") in itertools.pairwise(args)
+    key = tuple(sorted(chosen.items())), isolates
     if key not in _servers:
         ours, theirs = socket.socketpair()
         with theirs:
             bare = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
             process = subprocess.Popen(
-                [sys.executable, "-c", _SERVER, str(theirs.fileno())],
+                [
+                    sys.executable, "-c", _SERVER, str(theirs.fileno()),
+                    *(_OF_ISOLATED_RUNS if isolates else ()),
+                ],
                 env=bare, cwd="/", pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
@@ -105,7 +120,7 @@ class Pytest:
     ) -> None:
         self.args = list(args)
         self.returncode: int | None = None
-        self._server = _server(environment)
+        self._server = _server(self.args, environment)
         text = json.dumps([self.args, dict(environment), cwd]).encode()
         self._server.sendmsg(
             [b"%8d" % len(text)],
