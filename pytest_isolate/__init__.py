@@ -6,6 +6,7 @@ The map of the package, imports pointing one way, downwards:
 
 - ``plugin``: pytest's hooks, each a few lines. ``_entry_point``, ``_installation``, ``_loading``:
   how it is loaded, and what happens where it is not.
+- ``_cli``: the console script, a module for each of its commands.
 - ``_test``: one isolated test, from pytest's side (``parent_side``): its ``states``, and what leads
   from one to the next (``request``, ``build``, ``start``, ``supervise``, ``judge``, ``report``),
   and several at once (``scheduler``). ``_doctor``: what this machine can do.
@@ -27,6 +28,7 @@ The map of the package, imports pointing one way, downwards:
 - ``_sandbox``: steps, builder, holder (PID 1), entry, launch, watch; knows nothing of pytest.
 - ``_linux``: system calls, mounts, control groups, netlink; what this machine is (``host``), and
   where it is (``environment``).
+- ``_store``: directories kept between runs, each built once.
 - ``_forking``: what a copy of a running Python does wrong. ``_model``, ``_errors``: what travels
   between them all.
 """

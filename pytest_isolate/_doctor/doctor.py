@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -112,9 +112,8 @@ def _try(run: Run, name: str, changes: dict[str, object], *, enters: bool) -> Fi
     from pytest_isolate._session.plans import bare_plan_for, likely_places  # noqa: PLC0415
 
     optional = name in _EXTRA
-    spec = Spec(
-        **{**{key: keyword.default for key, keyword in KEYWORDS.items()}, **changes}, origins={}
-    )  # type: ignore[arg-type]
+    keywords: dict[str, Any] = {key: keyword.default for key, keyword in KEYWORDS.items()}
+    spec = Spec(**keywords | changes, origins={})
     machine = run.machine
     if name == _WITHOUT:
         plan, spec = bare_plan_for(run, spec), bare.given(spec, machine.host)

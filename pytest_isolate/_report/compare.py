@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_isolate._config.values import counted, plain
 from pytest_isolate._report.budget_file import (
@@ -25,6 +25,9 @@ from pytest_isolate._report.budget_file import (
 from pytest_isolate._report.github import cell
 from pytest_isolate._report.json_report import is_figure
 from pytest_isolate._report.unbuilt import Unbuilt, is_unbuilt, unbuilt
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 Usages = Mapping[str, Mapping[str, Number | None]]  # by test, by the report's names
 # Wall time is the machine's as much as the test's
@@ -217,12 +220,8 @@ def _tolerance(text: str) -> tuple[str, Tolerance]:
         raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the console script. Returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="pytest-isolate", description="Tools for the reports of pytest-isolate-ns."
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
+def add_command(commands: Commands) -> None:
+    """Add ``compare`` to the console script."""
     command = commands.add_parser(
         "compare", help="what got heavier and lighter between two reports of --isolate-report"
     )
@@ -233,7 +232,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--tolerance", metavar="KEY=TOLERANCE", type=_tolerance, action="append", default=[],
         help="such as memory=20%% or 'cpu=50%% or 50ms'; naming wall compares wall time too",
     )  # fmt: skip
-    options = parser.parse_args(arguments)
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compare, and say it. Returns the exit status."""
     named = dict(options.tolerance)
     try:
         base, head = read(options.base), read(options.head)

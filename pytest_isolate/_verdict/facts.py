@@ -50,10 +50,8 @@ class Facts:
 
     def saw(self, kind: str) -> bool:
         """Whether the child met a denial of this kind, by its own word."""
-        return any(
-            isinstance(frame.get("seen"), list) and kind in frame["seen"]
-            for frame in self.exit.frames
-        )  # type: ignore[operator]
+        seen = (frame.get("seen") for frame in self.exit.frames)
+        return any(isinstance(kinds, list) and kind in kinds for kinds in seen)
 
     def phase_of(self, kind: str, dead_in: str | None) -> str:
         """Find the first phase at whose end the child saw this denial.

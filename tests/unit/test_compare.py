@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pytest_isolate._report import compare
+from pytest_isolate._cli import main
 
 MIB = 1 << 20
 
@@ -38,7 +38,7 @@ def test_what_moved_beyond_the_tolerance_is_a_row_heavier_first(report, capsys):
         same={"memory_peak_bytes": 11 * MIB},
         fresh={},
     )
-    assert compare.main(["compare", base, head]) == 1
+    assert main.main(["compare", base, head]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "         resource    base    head  change  test",
         "heavier  memory    10 MiB  20 MiB   +100%  grown",
@@ -57,10 +57,10 @@ def test_lighter_is_no_failure_and_a_tolerance_can_be_named(report, capsys):
         report("b", t={"memory_peak_bytes": 20 * MIB, "wall_seconds": 1}),
         report("h", t={"memory_peak_bytes": 10 * MIB, "wall_seconds": 9}),
     )
-    assert compare.main(["compare", base, head]) == 0
-    assert compare.main(["compare", head, base]) == 1
-    assert compare.main(["compare", head, base, "--tolerance", "memory=100%"]) == 0
-    assert compare.main(["compare", base, head, "--tolerance", "wall=1s"]) == 1
+    assert main.main(["compare", base, head]) == 0
+    assert main.main(["compare", head, base]) == 1
+    assert main.main(["compare", head, base, "--tolerance", "memory=100%"]) == 0
+    assert main.main(["compare", base, head, "--tolerance", "wall=1s"]) == 1
     capsys.readouterr()
 
 
@@ -68,7 +68,7 @@ def test_a_name_cannot_break_out_of_the_markdown_table(report, capsys):
     """What a test is called is text: no cells, no HTML, no links of its own."""
     name = "t[|</td><script>\n[x](http://x)]"
     assert (
-        compare.main(
+        main.main(
             [
                 "compare",
                 report("b", **{name: {"pids_peak": 1}}),
@@ -92,7 +92,7 @@ def test_a_test_that_failed_for_its_budget_alone_is_compared(report, tmp_path, c
         tests = [{"nodeid": "t", "outcome": "failed", "usage": usage, "violations": violations}]
         (tmp_path / "h").write_text(json.dumps({"schema": 1, "tests": tests}))
         assert (
-            compare.main(
+            main.main(
                 ["compare", report("b", t={"memory_peak_bytes": 10 * MIB}), str(tmp_path / "h")]
             )
             == status
@@ -103,9 +103,7 @@ def test_a_test_that_failed_for_its_budget_alone_is_compared(report, tmp_path, c
 def test_a_figure_that_one_report_lacks_is_not_compared(report, capsys):
     """Null is no 0."""
     assert (
-        compare.main(
-            ["compare", report("b", t={"pids_peak": None}), report("h", t={"pids_peak": 9})]
-        )
+        main.main(["compare", report("b", t={"pids_peak": None}), report("h", t={"pids_peak": 9})])
         == 0
     )
     capsys.readouterr()
@@ -146,14 +144,14 @@ def test_what_is_no_report_is_status_2_and_a_sentence(tmp_path, report, capsys, 
     path = tmp_path / "r.json"
     if text is not None:
         path.write_text(text)
-    assert compare.main(["compare", report("b"), str(path)]) == 2
+    assert main.main(["compare", report("b"), str(path)]) == 2
     assert f"pytest-isolate compare: {path}{said}" in capsys.readouterr().err
 
 
 def test_a_bad_tolerance_is_status_2(report, capsys):
     """Before anything is read."""
     with pytest.raises(SystemExit) as raised:
-        compare.main(["compare", "a", "b", "--tolerance", "ram=1"])
+        main.main(["compare", "a", "b", "--tolerance", "ram=1"])
     assert raised.value.code == 2
     assert "KEY one of memory, cpu" in capsys.readouterr().err
 
@@ -173,7 +171,7 @@ def test_a_run_without_sandboxes_is_no_clean_comparison(tmp_path, report, capsys
     errors = [error | {"nodeid": name} for name in ("one", "two")]
     head.write_text(json.dumps({"schema": 1, "tests": errors}))
     for paths in ([base, str(head)], [str(head), base]):
-        assert compare.main(["compare", *paths, f"--format={style}"]) == 2
+        assert main.main(["compare", *paths, f"--format={style}"]) == 2
         first, *_, last = capsys.readouterr().out.splitlines()
         assert "2 tests had no sandbox: no namespaces here; not compared" in first
         assert last == "0 heavier, 0 lighter beyond the tolerance; 0 tests appeared, 0 vanished"

@@ -1,9 +1,9 @@
 """The table of keywords, and what is said of keywords elsewhere against it."""
 
 import ast
-import re
 import dataclasses
 import inspect
+import re
 from pathlib import Path
 
 import pytest

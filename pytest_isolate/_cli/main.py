@@ -1,0 +1,25 @@
+"""``pytest-isolate COMMAND``: one module for each command, which adds its arguments and runs.
+
+Exit status 2 for arguments and files that cannot be read; what else one means, its module says.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from pytest_isolate._cli import layers
+from pytest_isolate._report import compare
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the console script. Returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="pytest-isolate", description="Tools of pytest-isolate-ns."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for module in (compare, layers):  # a further command is a module with these two functions
+        module.add_command(commands)
+    options = parser.parse_args(arguments)
+    status: int = options.run(options)
+    return status

@@ -1,0 +1,1 @@
+"""Directories kept between runs, each built once. Knows nothing of pytest."""

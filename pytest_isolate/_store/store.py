@@ -1,0 +1,384 @@
+"""A store of read-only directories, kept between runs: each is built once, whoever asks.
+
+Theory of operation. A store is a directory of this user's own, which nobody else may enter. What is
+in a directory of it, its key says. In it are::
+
+    KEY/                 one, whole: its time of modification is its last use, and who uses it
+        tree/            holds it by a shared flock(2); what was built
+        about.json       of what, when, how large
+    .KEY.lock            held by the one who builds or removes it
+    .KEY.RANDOM.part     being built, or removed
+
+A part gets its name, or loses it, by one rename(2), so nobody ever finds a half. Locks end with
+their process, by whatever death: a part whose key nobody has locked is what a killed run left. Who
+next locks that key removes it, and so does every sweep.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+About = Mapping[str, Any]  # what JSON can say
+_TREE, _ABOUT = "tree", "about.json"
+_KEY = re.compile(r"[0-9a-f]{32,64}")
+_LEFT = re.compile(r"\.([0-9a-f]{32,64})\.(?:lock|[0-9a-f]+\.part)")
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class StoreError(Exception):
+    """A store that cannot be used: one sentence with its path, what is wrong, and what helps."""
+
+
+def content_key(*parts: str | bytes) -> str:
+    """Make a key of all that decides what is in a directory."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()[:32]
+
+
+def default_directory() -> str:
+    """Give ``$XDG_CACHE_HOME/pytest-isolate/layers``, or the same below ``~/.cache``."""
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(cache):  # the specification has relative ones ignored
+        cache = os.path.expanduser("~/.cache")
+    return os.path.join(cache, "pytest-isolate", "layers")
+
+
+def memory_directory() -> str:
+    """Give the directory of those that are kept in memory: they end with the machine."""
+    return f"/dev/shm/pytest-isolate-{os.geteuid()}/layers"
+
+
+@dataclass
+class Held:
+    """A directory of a store: nobody removes it while this process, or a fork, has it open."""
+
+    key: str
+    path: str  # the directory that was built
+    about: About
+    fd: int
+
+    def close(self) -> None:
+        """Let go of it."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a store has, for people."""
+
+    key: str
+    about: About
+    used: float  # when it was last asked for, in seconds since 1970
+    in_use: bool
+
+    @property
+    def bytes(self) -> int:
+        """What it takes of the disk."""
+        size = self.about.get("bytes")
+        return size if isinstance(size, int) else 0
+
+
+@dataclass
+class Store:
+    """One directory of them. Everything here raises ``StoreError``."""
+
+    directory: str = field(default_factory=default_directory)
+
+    def find(self, key: str) -> Held | None:
+        """Give what is kept under a key; None where nothing is, or it goes."""
+        with self._said():
+            if not os.path.lexists(self.directory):
+                return None
+            self._check()
+            return self._held(key)
+
+    def get(
+        self, key: str, build: Callable[[str], About], *, waiting: Callable[[], None] = lambda: None
+    ) -> Held:
+        """Give what is kept under a key.
+
+        Where nothing is, ``build`` fills an empty directory, and says what that is.
+
+        Whoever asks for it meanwhile, in another process or run, waits for it (``waiting`` is
+        called before that). What ``build`` raises passes through, and nothing is left of what it
+        made.
+        """
+        if (found := self.find(key)) is not None:
+            return found
+        with self._said():
+            os.makedirs(self.directory, mode=0o700, exist_ok=True)
+            self._check()
+        with self._locked(key, waiting) as locked:
+            assert locked
+            with self._said():
+                if (found := self._held(key, waits=True)) is not None:
+                    return found
+                part = self._part(key)
+                os.mkdir(part, 0o700)
+            try:
+                return self._built(key, part, build)
+            except BaseException:
+                remove_tree(part)
+                raise
+
+    def _built(self, key: str, part: str, build: Callable[[str], About]) -> Held:
+        with self._said():
+            os.mkdir(tree := os.path.join(part, _TREE), 0o755)
+            os.chmod(tree, 0o755)  # noqa: S103 - nobody else comes here: its store is closed
+        said = build(tree)
+        with self._said():
+            files, size = measure(tree)
+            about = {**said, "built": time.time(), "files": files, "bytes": size}
+            with open(os.path.join(part, _ABOUT), "x", encoding="utf-8") as file:
+                json.dump(about, file)
+            fd = os.open(part, _DIRECTORY)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_SH)
+                os.rename(part, os.path.join(self.directory, key))
+            except BaseException:
+                os.close(fd)
+                raise
+        return Held(key, os.path.join(self.directory, key, _TREE), about, fd)
+
+    def kept(self) -> list[Kept]:
+        """List all, the last used first."""
+        if not os.path.lexists(self.directory):
+            return []
+        with self._said():
+            self._check()
+            found = [
+                self._look(name) for name in os.listdir(self.directory) if _KEY.fullmatch(name)
+            ]
+        return sorted((each for each in found if each is not None), key=lambda each: -each.used)
+
+    def remove(self, key: str) -> bool:
+        """Remove one. Whether it was there, and nobody used it."""
+        with self._locked(key, None) as locked:
+            return locked and self._remove(key)
+
+    def sweep(self, *, age: float, size: int) -> list[Kept]:
+        """Remove what nobody has used for ``age`` seconds, and what killed runs left.
+
+        Above ``size`` bytes in all the longest unused go too.
+        """
+        kept, now, removed = self.kept(), time.time(), []
+        total = sum(each.bytes for each in kept)
+        for each in reversed(kept):
+            old = now - each.used > age or total > size
+            if old and not each.in_use and self.remove(each.key):
+                total -= each.bytes
+                removed.append(each)
+        with self._said():
+            left = {found[1] for name in self._names() if (found := _LEFT.fullmatch(name))}
+        for key in left:
+            with self._locked(key, None):  # which removes them
+                pass
+        return removed
+
+    def _names(self) -> list[str]:
+        return os.listdir(self.directory) if os.path.lexists(self.directory) else []
+
+    def _held(self, key: str, *, waits: bool = False) -> Held | None:
+        """Hold one. ``waits``: nobody removes it, for its lock is ours; a look at it is brief."""
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"{key!r} is no key: 32 to 64 hexadecimal digits are")
+        path = os.path.join(self.directory, key)
+        if (fd := _opened(path)) is None:
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | (0 if waits else fcntl.LOCK_NB))
+            if os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False)):
+                about = _about(path)
+                os.utime(fd)
+                return Held(key, os.path.join(path, _TREE), about, fd)
+        except (BlockingIOError, FileNotFoundError):  # somebody removes it
+            pass
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+        return None
+
+    def _look(self, key: str) -> Kept | None:
+        path = os.path.join(self.directory, key)
+        if (fd := _opened(path)) is None:
+            return None
+        try:
+            return Kept(key, _about(path), os.fstat(fd).st_mtime, not _takes(fd))
+        except FileNotFoundError:  # it went meanwhile
+            return None
+        finally:
+            os.close(fd)
+
+    def _remove(self, key: str) -> bool:
+        with self._said():
+            if (fd := _opened(os.path.join(self.directory, key))) is None:
+                return False
+            try:
+                if not _takes(fd):
+                    return False
+                os.rename(os.path.join(self.directory, key), part := self._part(key))
+            finally:
+                os.close(fd)
+            remove_tree(part)
+        return True
+
+    def _part(self, key: str) -> str:
+        return os.path.join(self.directory, f".{key}.{secrets.token_hex(8)}.part")
+
+    @contextlib.contextmanager
+    def _locked(self, key: str, waiting: Callable[[], None] | None) -> Iterator[bool]:
+        """Hold the lock of a key, behind whoever has it; ``waiting`` None: or not at all.
+
+        Nothing half made of it is there then.
+        """
+        path = os.path.join(self.directory, f".{key}.lock")
+        with self._said():
+            fd = self._lock(path, waiting)
+        if fd is None:
+            yield False
+            return
+        try:
+            with self._said():
+                for name in self._names():
+                    if name.startswith(f".{key}.") and name.endswith(".part"):
+                        remove_tree(os.path.join(self.directory, name))
+            yield True
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(
+                    path
+                )  # while it is held: who waits for it looks whether it is there still
+            os.close(fd)
+
+    @staticmethod
+    def _lock(path: str, waiting: Callable[[], None] | None) -> int | None:
+        while True:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                if not _takes(fd):
+                    if waiting is None:
+                        os.close(fd)
+                        return None
+                    waiting()
+                    fcntl.flock(fd, fcntl.LOCK_EX)
+                with contextlib.suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False)):
+                        return fd
+            except BaseException:
+                os.close(fd)
+                raise
+            os.close(fd)
+
+    def _check(self) -> None:
+        """Nobody else may have a hand in what is kept, nor in what leads to it."""
+        look, own = os.lstat(self.directory), os.geteuid()
+        if not stat.S_ISDIR(look.st_mode) or look.st_uid != own:
+            theirs = f"it belongs to uid {look.st_uid}, not to {own}"
+            what = theirs if stat.S_ISDIR(look.st_mode) else "it is no directory"
+            raise StoreError(f"layers cannot be kept in {self.directory}: {what}; {_ELSEWHERE}")
+        if look.st_mode & 0o077:
+            raise StoreError(
+                f"layers cannot be kept in {self.directory}: others may enter it (mode "
+                f"{stat.S_IMODE(look.st_mode):04o}), so nobody knows whose is what is in it: "
+                f"remove it; {_ELSEWHERE}"
+            )
+        path = os.path.realpath(self.directory)
+        while (path := os.path.dirname(path)) != "/":
+            look = os.lstat(path)
+            is_others = look.st_uid not in {*_roots(), own}
+            if is_others or (look.st_mode & stat.S_IWOTH and not look.st_mode & stat.S_ISVTX):
+                why = f"belongs to uid {look.st_uid}" if is_others else "is everybody's to write to"
+                raise StoreError(
+                    f"layers cannot be kept in {self.directory}: {path} {why}, who could put "
+                    f"others there; {_ELSEWHERE}"
+                )
+
+    @contextlib.contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            what = f"{error.strerror} ({error.filename or self.directory})"
+            raise StoreError(
+                f"layers cannot be kept in {self.directory}: {what}; {_ELSEWHERE}"
+            ) from error
+
+
+_ELSEWHERE = "XDG_CACHE_HOME names another place"
+
+
+def _roots() -> tuple[int, ...]:
+    """Give who may do anything anyway, by number: in a user namespace root has that of nobody."""
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        is_first = file.read().split() == ["0", "0", str(2**32 - 1)]
+    with open("/proc/sys/kernel/overflowuid", encoding="ascii") as file:
+        return (0,) if is_first else (0, int(file.read()))
+
+
+def _opened(path: str) -> int | None:
+    try:
+        return os.open(path, _DIRECTORY)
+    except FileNotFoundError:
+        return None
+
+
+def _takes(fd: int) -> bool:
+    """Whether a lock could be had that nobody else has then."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _about(path: str) -> About:
+    with open(os.path.join(path, _ABOUT), encoding="utf-8") as file:
+        about = json.load(file)
+    return about if isinstance(about, dict) else {}
+
+
+def measure(tree: str) -> tuple[int, int]:
+    """Count the files of a directory, and the bytes that they take of the disk."""
+    files, size, below, seen = 0, 0, [tree], set()
+    while below:
+        directory = below.pop()
+        if not os.access(directory, os.R_OK | os.X_OK):  # as its author wanted it
+            continue
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                look = entry.stat(follow_symlinks=False)
+                files += 1
+                if look.st_nlink == 1 or (look.st_dev, look.st_ino) not in seen:
+                    size += look.st_blocks * 512
+                seen |= {(look.st_dev, look.st_ino)} if look.st_nlink > 1 else set()
+                if stat.S_ISDIR(look.st_mode):
+                    below.append(entry.path)
+    return files, size
+
+
+def remove_tree(path: str) -> None:
+    """Remove a directory of ours, whatever the modes of those in it."""
+    below = [path] if os.geteuid() != 0 else []
+    while below:
+        os.chmod(directory := below.pop(), 0o700)
+        with os.scandir(directory) as entries:
+            below += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    shutil.rmtree(path)
