@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.spec import Spec
@@ -46,9 +47,8 @@ def measure(count: int) -> dict[str, float]:
         for name, value in asked.items()
         if name not in {"memory", "pids"} or name in here.places
     }
-    spec = Spec(
-        **{**{name: keyword.default for name, keyword in KEYWORDS.items()}, **asked}, origins={}
-    )  # type: ignore[arg-type]
+    keywords: dict[str, Any] = {name: keyword.default for name, keyword in KEYWORDS.items()}
+    spec = Spec(**keywords | asked, origins={})
     plan = planning.plan(spec, here, root.Root(), [tempfile.gettempdir(), "/var/tmp"])
     begin: dict[str, float] = {}
     began = 0.0
