@@ -22,41 +22,49 @@ class Root:
 
     ``layers`` are directories of the machine, the uppermost first, as overlayfs has them: what one
     has hides what those below it have of that name, but directories are shown together, and a
-    character device 0/0 is a name that is not there. ``/`` is the machine's own root.
+    character device 0/0 is a name that is not there. ``/`` is the machine's own root. In every
+    other one a path is followed name by name: a link in it leads nowhere, least of all out of it.
     """
 
     layers: tuple[str, ...] = ("/",)
 
     def lowers(self, path: str) -> tuple[str, ...]:
-        """Where the machine has a directory, the uppermost first: the lower directories of an
-        overlay.
+        """Where the machine has a directory, the uppermost first: an overlay's lower ones."""
+        if self.layers == ("/",):
+            return (path,)
+        places = tuple(place for place, look in self.versions(path) if stat.S_ISDIR(look.st_mode))
+        return places or (_in(self.layers[-1], path),)
+
+    def versions(self, path: str) -> list[tuple[str, os.stat_result]]:
+        """Where layers have a path and what is there, the uppermost first.
+
+        Up to the first that hides what those below it have.
         """
-        if len(self.layers) == 1:
-            return (_in(self.layers[0], path),)
-        found = []
+        found: list[tuple[str, os.stat_result]] = []
         for layer in self.layers:
-            place = _in(layer, path)
-            if os.path.isdir(place) and not os.path.islink(place):
-                found.append(place)
-            if _hides(layer, path):
+            place, look, hides = _follow(layer, path)
+            if look is not None:
+                found.append((place, look))
+            if hides:
                 break
-        return tuple(found) or (_in(self.layers[-1], path),)
+        return found
 
     def place(self, path: str) -> str:
-        """Where the machine has a path; where it has none, where it would in the lowest layer."""
-        *over, last = self.layers
-        for layer in over:
-            if os.path.lexists(place := _in(layer, path)) or _hides(layer, path):
-                return place
-        return _in(last, path)
+        """Where the machine has a path; where it has none, a place at which nothing is."""
+        if self.layers == ("/",):
+            return path
+        found = self.versions(path)
+        return found[0][0] if found else _NOWHERE
 
     def lstat(self, path: str) -> os.stat_result | None:
         """Tell what is there; None for nothing, and for what is not for this user to see."""
-        try:
-            look = os.lstat(self.place(path))
-        except OSError:
-            return None
-        return None if len(self.layers) > 1 and is_whiteout(look) else look
+        if self.layers == ("/",):
+            try:
+                return os.lstat(path)
+            except OSError:
+                return None
+        found = self.versions(path)
+        return found[0][1] if found and not is_whiteout(found[0][1]) else None
 
     def kind(self, path: str) -> str:
         """``"directory"``, ``"small"`` (a file to copy), ``"node"`` (a socket or FIFO),
@@ -98,6 +106,7 @@ class Root:
 
 
 _MOST_LINKS = 40  # as the kernel
+_NOWHERE = "/proc/self/fd/nowhere"  # the kernel has no file of that name
 
 
 def _in(layer: str, path: str) -> str:
@@ -109,20 +118,31 @@ def is_whiteout(look: os.stat_result) -> bool:
     return stat.S_ISCHR(look.st_mode) and look.st_rdev == 0
 
 
-def _hides(layer: str, path: str) -> bool:
-    """Whether a layer lets nothing through of a path that it may not even have: by what is no
-    directory on the way, or an opaque one.
+def _follow(layer: str, path: str) -> tuple[str, os.stat_result | None, bool]:
+    """Go from a layer to a path, through directories only.
+
+    Gives where that is, what is there, and whether it lets nothing through of what layers below it
+    have: what is no directory on the way or at the end, or an opaque one.
     """
-    at = layer
-    for name in filter(None, path.split("/")):
-        at = f"{at.rstrip('/')}/{name}"
+    if layer == "/":  # where links lead on, as for everybody on the machine
+        try:
+            return path, os.lstat(path), False
+        except OSError:
+            return path, None, False
+    at, hides = layer, False
+    names_ = [name for name in path.split("/") if name]
+    look = None if names_ else os.lstat(at)
+    for number, name in enumerate(names_, 1):
+        at = f"{at}/{name}"
         try:
             look = os.lstat(at)
         except OSError:
-            return False
-        if not stat.S_ISDIR(look.st_mode) or is_marked(at, "opaque"):
-            return True
-    return False
+            return at, None, hides
+        is_directory = stat.S_ISDIR(look.st_mode)
+        hides = hides or not is_directory or is_marked(at, "opaque")
+        if not is_directory and number < len(names_):
+            return at, None, True
+    return at, look, hides
 
 
 def is_marked(directory: str | int, name: str) -> bool:

@@ -8,6 +8,7 @@ sandbox ever shows: a tmpfs there holds everything private (so its size is the `
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from pytest_isolate._linux.host import Host
@@ -15,7 +16,15 @@ from pytest_isolate._linux.mounts import MountPoint
 from pytest_isolate._linux.root import Root
 from pytest_isolate._linux.syscalls import Mount
 from pytest_isolate._sandbox import steps
-from pytest_isolate._sandbox.overlays import Hosts, Overlay, OverlayOrReadOnly, OwnName, TakeApart
+from pytest_isolate._sandbox.overlays import (
+    Hosts,
+    Overlay,
+    OverlayOrReadOnly,
+    OwnName,
+    PutLayers,
+    Seed,
+    TakeApart,
+)
 from pytest_isolate._sandbox.recipe import Apart
 from pytest_isolate._sandbox.steps import Step
 
@@ -42,6 +51,9 @@ class Layout:
     steps: list[Step] = field(default_factory=list)
     uppers: list[tuple[str, str]] = field(default_factory=list)
     apart: list[Apart] = field(default_factory=list)
+    points: frozenset[str] = frozenset()  # directories with an overlay of their own for layers
+    seeds: tuple[Seed, ...] = ()  # what layers have elsewhere
+    renames: bool = True  # as of an overlay
 
     def overlay(self, path: str, step: type[Overlay] = Overlay) -> None:
         """Show a directory with a private layer over it; the kind of step says what there is where
@@ -55,11 +67,32 @@ class Layout:
             and self._mount_of(hosts.place) is self._mount_of(path)
         ):
             hosts = None  # they are another overlay's
-        lowers, private, rootless = self.root.lowers(path), f"{PRIVATE}/{name}", self.host.rootless
-        self.steps.append(
-            step(path, lowers, private, inside(path), rootless, doors, self._flags(path), hosts)
+        private, rootless = f"{PRIVATE}/{name}", self.host.rootless
+        lowers, flags = self._below(path).lowers(path), self._flags(path)
+        seeds = tuple(
+            seed
+            for seed in self.seeds
+            if is_in(seed.path, ("" if path == "/" else path,))
+            and self._mount_of(seed.path) is self._mount_of(path)
+            and path not in self.points
         )
+        self.steps.append(
+            step(
+                path, lowers, private, inside(path), rootless, doors, flags, hosts, seeds,
+                self.renames,
+            )
+        )  # fmt: skip
         self.uppers.append((path, f"{name}.upper"))
+
+    def _below(self, path: str) -> Root:
+        """Give what is below the overlay of a directory: layers are below those of points only."""
+        has_all = path in self.points or len(self.root.layers) == 1
+        return self.root if has_all else Root(self.root.layers[-1:])
+
+    def lay_points(self) -> None:
+        """Show the directories in which layers have something, where no other step has."""
+        for path in sorted(self.points.difference(path for path, _ in self.uppers)):
+            self.overlay(path)
 
     def _mount_of(self, path: str) -> MountPoint | None:
         """Give the mount that a path lies on."""
@@ -90,12 +123,15 @@ class Layout:
             if place.startswith(start):
                 parts = place.removeprefix(start).split("/")
                 doors |= dict.fromkeys("/".join(parts[: end + 1]) for end in range(len(parts)))
-        return tuple(door for door in doors if self.root.kind(start + door) == "directory")
+        root = self._below(path)
+        return tuple(door for door in doors if root.kind(start + door) == "directory")
 
     def cover(self, path: str, mount: MountPoint) -> None:
         """Show a mount that has none below it that a parent would hide, with private writes."""
         kind = self.root.kind(path)
-        if mount.fstype in _LEFT_OUT:
+        if path in self.points:
+            self.overlay(path)
+        elif mount.fstype in _LEFT_OUT:
             self._leave_out(path, kind)
         elif kind in {"small", "node"} and mount.fstype not in _PSEUDO:
             # A node would be a door to the program behind it, also on a read-only mount
@@ -211,8 +247,11 @@ class Layout:
             for each in REBUILT
             if each.startswith(start) and "/" not in each.removeprefix(start)
         }
+        seeds = {seed.path: seed for seed in self.seeds if os.path.dirname(seed.path) == path}
+        mounts |= {each.removeprefix(start) for each in seeds}
+        lasting = (*self.binds, *self.points, *(seed.path for seed in self.seeds))
         fixed = {
-            each.removeprefix(start).split("/")[0] for each in self.binds if each.startswith(start)
+            each.removeprefix(start).split("/")[0] for each in lasting if each.startswith(start)
         }
         layers = f"{len(self.uppers)}.apart"
         ways = tuple(each for each in self.places if each == path or each.startswith(start))
@@ -229,12 +268,15 @@ class Layout:
                 ways,
                 self._flags(path),
                 self.hosts,
+                tuple(seed for seed in self.seeds if is_in(seed.path, [path]) or path == "/"),
             )
         )
         for name in sorted(mounts):
             child = start + name
             if child in REBUILT:
                 self.steps.append(steps.Mkdir(inside(child)))
+            elif child in seeds:
+                self.steps.append(PutLayers(seeds[child], inside(child), user=True))
             elif self.root.kind(child) == "directory":
                 self.directory(child, f"{place}/{name}")
             elif (

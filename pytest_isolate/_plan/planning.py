@@ -17,6 +17,8 @@ from pytest_isolate._linux.host import Host
 from pytest_isolate._linux.root import Root
 from pytest_isolate._linux.syscalls import Clone, Mount
 from pytest_isolate._model import Missing
+from pytest_isolate._plan import layering
+from pytest_isolate._plan.layering import Layering
 from pytest_isolate._plan.layout import PRIVATE, REBUILT, ROOT, Layout, below, inside, is_in
 from pytest_isolate._plan.remedies import group_remedy
 from pytest_isolate._sandbox import steps
@@ -75,6 +77,7 @@ class Plan:
     servers: tuple[Server, ...] = ()  # that the test reaches through the relay
     sockets: tuple[Server, ...] = ()  # that it reaches by a path
     root: Root = field(default_factory=Root)  # what is below what it writes
+    layers: Layering = field(default_factory=Layering)  # where layers of it lie
 
     @property
     def is_bare(self) -> bool:
@@ -95,16 +98,20 @@ def plan(
     *,
     sockets: tuple[Server, ...] = (),
     hosts: tuple[tuple[str, str], ...] = (),
+    makes_layer: bool = False,
 ) -> Plan:
-    """Plan one sandbox.
+    """Plan one sandbox. Raises ``UnfitError`` for layers that this machine's root cannot have.
 
     ``sockets``: servers of the machine that it is to reach by a path; ``hosts``: addresses and
-    names of others.
+    names of others; ``makes_layer``: what is written in it is to be a layer of others.
 
     ``places`` are directories that the test is likely to write in or below; the first is that of
     temporary files, which is private whatever ``fs`` says.
     """
     layout = Layout(host, root, tuple(places), spec.strict, tuple(path for path, _ in spec.bind))
+    layers = layering.over(root, host)
+    layout.points, layout.seeds = frozenset(layers.points), layers.seeds
+    layout.renames = not makes_layer
     _hosts(layout, spec, hosts)
     _file_system(layout, spec, places[0])
     layout.steps += _shared_paths(spec, sockets)
@@ -128,6 +135,7 @@ def plan(
         tuple(_walls(spec)),
         sockets=sockets,
         root=root,
+        layers=layers,
     )
 
 
@@ -238,22 +246,28 @@ def _hosts(layout: Layout, spec: Spec, others: tuple[tuple[str, str], ...]) -> N
 def _overlay_root(layout: Layout) -> None:
     if layout.host.rootless:
         layout.directory("/")
+        layout.lay_points()
         return
     layout.steps.append(steps.Mkdir(ROOT))
     layout.overlay("/")
     shown: list[str] = []
-    for mount in sorted(layout.host.mounts, key=lambda each: each.path):
-        if mount.path == "/" or is_in(mount.path, REBUILT) or is_in(mount.path, shown):
+    mounts = {mount.path: mount for mount in layout.host.mounts}
+    for path in sorted(mounts.keys() | layout.points):
+        if path == "/" or is_in(path, REBUILT):
             continue
-        before = len(layout.steps)
-        layout.cover(mount.path, mount)
-        last = layout.steps[-1]
-        if len(layout.steps) == before or (isinstance(last, steps.Bind) and last.read_only):
-            shown.append(mount.path)  # it is left out, or came, with everything below it
+        if path in layout.points:
+            layout.overlay(path)
+        elif not is_in(path, shown):
+            before = len(layout.steps)
+            layout.cover(path, mounts[path])
+            last = layout.steps[-1]
+            if len(layout.steps) == before or (isinstance(last, steps.Bind) and last.read_only):
+                shown.append(path)  # it is left out, or came, with everything below it
 
 
 def _shared_root(layout: Layout, spec: Spec, temporary: str) -> None:
-    if layout.strict and spec.fs == "readonly":
+    is_overlay = spec.fs == "readonly" and (layout.strict or len(layout.root.layers) > 1)
+    if is_overlay:
         _overlay_root(layout)
         layout.steps.append(steps.ReadOnly(ROOT))
     else:
@@ -262,11 +276,7 @@ def _shared_root(layout: Layout, spec: Spec, temporary: str) -> None:
         if layout.root.kind(path) == "directory":
             layout.temporary(path)
     hosts = layout.hosts
-    if (
-        not (layout.strict and spec.fs == "readonly")
-        and hosts is not None
-        and layout.root.kind(hosts.place) == "small"
-    ):
+    if not is_overlay and hosts is not None and layout.root.kind(hosts.place) == "small":
         # On the host's root a file of ours: what is written to it stays here, also with fs="host"
         copy = f"{PRIVATE}/hosts"
         layout.steps += [steps.Copy(hosts.place, copy, layout.host.rootless), OwnName(copy, hosts)]

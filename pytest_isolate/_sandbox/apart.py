@@ -20,7 +20,7 @@ import time
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux import syscalls
 from pytest_isolate._sandbox import copies
-from pytest_isolate._sandbox.overlays import Overlay, OverlayOrReadOnly, OwnName, TakeApart
+from pytest_isolate._sandbox.overlays import Overlay, OverlayOrReadOnly, OwnName, Seed, TakeApart
 from pytest_isolate._sandbox.steps import Bind
 
 # Nanoseconds; a directory that changed later than that before a look may have changed behind it in
@@ -39,7 +39,7 @@ class Directory:
             frozenset(step.fixed),
             step.ways,
         )
-        self._flags, self._hosts = step.flags, step.hosts
+        self._flags, self._hosts, self._seeds = step.flags, step.hosts, step.seeds
         self._budget = budget
         # Name -> how it is shown, what it looked like, bytes copied
         self._entries: dict[str, tuple[str, object, int]] = {}
@@ -160,7 +160,12 @@ class Directory:
             way == source or way.startswith(source + "/") for way in self._ways
         ):
             return None
+        if self._seeds_below(source):
+            return None
         return copies.little(source, self._budget)
+
+    def _seeds_below(self, source: str) -> tuple[Seed, ...]:
+        return tuple(seed for seed in self._seeds if seed.path.startswith(source + "/"))
 
     def _overlay(self, name: str, source: str, target: str) -> None:
         os.mkdir(target)
@@ -178,12 +183,12 @@ class Directory:
         hosts = (
             self._hosts if self._hosts is not None and self._hosts.place.startswith(start) else None
         )
-        written = any(way == source or way.startswith(start) for way in self._ways)
+        seeds = self._seeds_below(source)
+        written = seeds or any(way == source or way.startswith(start) for way in self._ways)
         kind = Overlay if written else OverlayOrReadOnly
-        os.mkdir(f"{self._layers}/{name}")
-        kind(
-            source, (source,), f"{self._layers}/{name}/", target, True, real, self._flags, hosts
-        ).perform()
+        private = f"{self._layers}/{name}/"
+        os.mkdir(private)
+        kind(source, (source,), private, target, True, real, self._flags, hosts, seeds).perform()
 
     def _remove(self, name: str) -> bool:
         """Remove what was shown of a name, unless a bind lies there. Whether it is gone."""

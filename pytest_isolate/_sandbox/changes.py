@@ -196,9 +196,12 @@ def _is_copy(fd: int, name: str, look: os.stat_result, path: str, below: os.stat
     if stat.S_ISLNK(look.st_mode):
         with contextlib.suppress(OSError):  # somebody is at work there
             return os.readlink(name, dir_fd=fd) == os.readlink(path)
+    elif look.st_mtime_ns == below.st_mtime_ns:
+        # Overlayfs copies times up with the content, as we do with the file of a layer or a FIFO; a
+        # write changes them
+        return stat.S_ISREG(look.st_mode) or stat.S_ISFIFO(look.st_mode)
     elif stat.S_ISREG(look.st_mode) and look.st_size <= _SMALL:
-        # overlayfs copies times up with the content, a write changes them
-        return look.st_mtime_ns == below.st_mtime_ns or _is_same(fd, name, path)
+        return _is_same(fd, name, path)
     return False
 
 

@@ -42,14 +42,26 @@ def look_like(path: str, look: os.stat_result, *, user: bool) -> None:
     Without root nobody but us has a name: where it is another's, our rights to it become the
     owner's.
     """
-    mode = stat.S_IMODE(look.st_mode)
     if not user:
         os.chown(path, look.st_uid, look.st_gid)
-    elif look.st_uid != os.geteuid():
-        ours = mode >> 3 if look.st_gid in {os.getegid(), *os.getgroups()} else mode
-        mode = (mode & ~0o700) | ((ours & 0o7) << 6)
-    os.chmod(path, mode)
+    os.chmod(path, mode(look, user=user))
     os.utime(path, ns=(look.st_atime_ns, look.st_mtime_ns))
+
+
+def looks_like(copy: os.stat_result, look: os.stat_result, *, user: bool) -> bool:
+    """Whether a directory is as ours would be, or as the machine's itself."""
+    if (copy.st_uid, copy.st_gid, copy.st_mode) == (look.st_uid, look.st_gid, look.st_mode):
+        return True
+    return user and stat.S_IMODE(copy.st_mode) == mode(look, user=True)
+
+
+def mode(look: os.stat_result, *, user: bool) -> int:
+    """Give the mode of a copy of ours."""
+    found = stat.S_IMODE(look.st_mode)
+    if user and look.st_uid != os.geteuid():
+        ours = found >> 3 if look.st_gid in {os.getegid(), *os.getgroups()} else found
+        found = (found & ~0o700) | ((ours & 0o7) << 6)
+    return found
 
 
 def copy(source: str, target: str, look: os.stat_result, *, user: bool) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 
 from pytest_isolate._linux import names, syscalls
 from pytest_isolate._linux.syscalls import Mount as Flag
@@ -15,6 +16,8 @@ from pytest_isolate._sandbox.records import Record
 from pytest_isolate._sandbox.steps import Bind, Mirror, Step
 
 _MOST_LEFT_OUT = 50
+_LONGEST = 2048  # bytes of lower directories, of the 4096 that all options have
+_WHITEOUT = stat.S_IFCHR  # with the number 0
 _NO_OVERLAY = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ESTALE, errno.EREMOTE})
 
 
@@ -51,6 +54,38 @@ class OwnName(Step):
         os.utime(self.path, ns=(look.st_atime_ns, look.st_mtime_ns))
 
 
+class Seed(Record):
+    """What a layer has in a directory that can have no overlay with that layer below it."""
+
+    path: str  # in the sandbox
+    source: str  # in the layer; empty: the name is not to be there
+
+    def put(self, target: str, user: bool) -> None:
+        """Put it into a private directory, as if it had been copied up there."""
+        if not self.source:
+            os.mknod(target, _WHITEOUT)
+            return
+        look = os.lstat(self.source)
+        if stat.S_ISDIR(look.st_mode):
+            Mirror(self.source, target, user).perform()
+        else:
+            copies.copy(self.source, target, look, user=user)
+
+
+class PutLayers(Step):
+    """Put what layers have right in a directory that is taken apart, or made read-only."""
+
+    seed: Seed
+    target: str
+    user: bool
+    _where = "target"
+
+    def perform(self) -> None:
+        """Put it."""
+        if self.seed.source:
+            self.seed.put(self.target, self.user)
+
+
 class Overlay(Step):
     """Stack a private, writable layer on directories of the machine, the uppermost first.
 
@@ -67,6 +102,10 @@ class Overlay(Step):
     doors: tuple[str, ...] = ()
     flags: int = 0
     hosts: Hosts | None = None  # of this directory, or one below it
+    seeds: tuple[Seed, ...] = ()  # of what is below it
+    # Whether directories of the machine can be renamed. Their new name then says where they were,
+    # which is true in this overlay only: what is to be a layer of others is made without.
+    renames: bool = True
     _where = "target"
 
     def perform(self) -> None:
@@ -77,16 +116,45 @@ class Overlay(Step):
             self._copy_up(door)
         if self.hosts is not None:
             self._prepare(self.hosts)
+        for seed in self.seeds:
+            self._sow(seed)
         os.mkdir(work)
         below = ":".join(map(_escaped, self.lowers))
+        is_long = len(below) > _LONGEST
+        if is_long:
+            below = self._by_short_names()
         options = f"lowerdir={below},upperdir={_escaped(upper)},workdir={_escaped(work)},"
-        syscalls.mount(
-            "overlay",
-            self.target,
-            "overlay",
-            Flag.NODEV | self.flags,
-            options + ("userxattr" if self.user else "redirect_dir=on"),
-        )
+        if self.user:
+            options += "userxattr"
+        else:
+            options += f"redirect_dir={'on' if self.renames else 'off'}"
+        try:
+            syscalls.mount("overlay", self.target, "overlay", Flag.NODEV | self.flags, options)
+        finally:
+            if is_long:
+                os.chdir("/")
+
+    def _by_short_names(self) -> str:
+        """Go to a directory in which every lower one has a name of a few digits.
+
+        mount(2) takes a page of options.
+        """
+        os.mkdir(short := f"{self.private}.lowers")
+        for number, lower in enumerate(self.lowers):
+            os.symlink(lower, f"{short}/{number}")
+        os.chdir(short)
+        return ":".join(map(str, range(len(self.lowers))))
+
+    def _sow(self, seed: Seed) -> None:
+        """Put what a layer has into the upper layer, and the ways to it."""
+        relative = os.path.relpath(seed.path, self.path)
+        *way, _ = relative.split("/")
+        upper = f"{self.private}.upper"
+        for end in range(1, len(way) + 1):
+            if not os.path.lexists(f"{upper}/{(part := '/'.join(way[:end]))}"):
+                self._copy_up(part)
+        if not os.path.lexists(f"{upper}/{relative}"):  # as an /etc/hosts of ours is
+            seed.put(f"{upper}/{relative}", self.user)
 
     def _lower(self, name: str) -> str:
         """Where a name in it is: in the uppermost directory that has it."""
@@ -181,6 +249,7 @@ class TakeApart(Step):
     ways: tuple[str, ...] = ()  # directories in it where tests are likely to write
     flags: int = 0
     hosts: Hosts | None = None
+    seeds: tuple[Seed, ...] = ()  # of what is below it, but not right in it
 
 
 def _escaped(path: str) -> str:

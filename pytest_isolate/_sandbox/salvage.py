@@ -82,7 +82,7 @@ def private_path(uppers: tuple[tuple[str, str], ...], path: str) -> str | None:
     best = max(
         (
             upper
-            for upper in uppers
+            for upper in reversed(uppers)  # of two of one directory the later one is seen
             if path == upper[0] or path.startswith(upper[0].rstrip("/") + "/")
         ),
         key=lambda upper: len(upper[0]),
