@@ -76,6 +76,11 @@ def is_shared(item: pytest.Item, fixturedef: Any) -> bool:  # noqa: ANN401 - of 
 _OF_UNITTEST_CLASSES = "_unittest_setUpClass_fixture_"
 
 
+def of_unittest_class(item: pytest.Item) -> list[str]:
+    """Return the fixture that pytest makes of the set-up and teardown of a unittest class."""
+    return [name for name in names_of(item) if name.startswith(_OF_UNITTEST_CLASSES)]
+
+
 def _does_nothing(cls: Any) -> bool:  # noqa: ANN401 - whatever the item says
     """Whether setUpClass and tearDownClass of a unittest class are those of unittest itself."""
     base: Any = getattr(sys.modules.get("unittest"), "TestCase", None)

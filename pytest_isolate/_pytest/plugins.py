@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from pytest_isolate._pytest import fixtures
+
 #: By plugin, as pytest knows it, and fixture: what of their work is lost in a child. One warning a
 #: run says so, at the first such test.
 _LOST = {
@@ -43,7 +45,13 @@ _LOST = {
 
 #: By plugin: fixtures wider than a test whose servers answer from the memory of this process what
 #: tests write there: each test has its own.
-_FRESH = {"pytest_httpserver": ("make_httpserver", "make_httpserver_ipv4", "make_httpserver_ipv6")}
+_FRESH = {
+    "pytest_httpserver": ("make_httpserver", "make_httpserver_ipv4", "make_httpserver_ipv6"),
+    "django": ("live_server",),  # with the test's database, which pytest itself may not ask
+}
+
+#: Classes of test cases whose own set-up starts such a server: modules and names.
+_SERVING = (("django.test.testcases", "LiveServerTestCase"),)
 
 #: Modules of plugins whose hooks of a phase are called in pytest too, around the wider fixtures
 #: that it sets up: their seed, their context.
@@ -78,6 +86,11 @@ def fresh_fixtures(item: pytest.Item) -> Iterator[str]:
     for plugin, names in _FRESH.items():
         if item.config.pluginmanager.hasplugin(plugin):
             yield from (name for name in names if name in getattr(item, "fixturenames", ()))
+    cls = getattr(item, "cls", None)
+    for module, name in _SERVING:
+        serving = getattr(sys.modules.get(module), name, None)
+        if serving is not None and isinstance(cls, type) and issubclass(cls, serving):
+            yield from fixtures.of_unittest_class(item)
 
 
 def listeners(config: pytest.Config) -> frozenset[int]:

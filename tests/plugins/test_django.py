@@ -11,6 +11,8 @@ FILES = {
         import os
         SECRET_KEY = "none"
         USE_TZ = True
+        STATIC_URL = "static/"
+        ALLOWED_HOSTS = ["*"]
         INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth"]
         name = os.environ.get("DATABASE", ":memory:")
         DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": name, "TEST": {"NAME": name}}}
@@ -19,16 +21,21 @@ FILES = {
     ),
     "urls.py": (
         """
+        from django.contrib.auth.models import User
         from django.http import HttpResponse
         from django.urls import path
-        urlpatterns = [path("", lambda request: HttpResponse("hello"))]
+
+        def names(request):
+            return HttpResponse(" ".join(User.objects.values_list("username", flat=True)))
+
+        urlpatterns = [path("", lambda request: HttpResponse("hello")), path("names", names)]
         """
     ),
     "test_site.py": (
         """
         import pytest
         from django.contrib.auth.models import User
-        from django.test import TestCase
+        from django.test import LiveServerTestCase, TestCase
 
         @pytest.mark.django_db
         def test_creates(): User.objects.create(username="somebody"); assert User.objects.count() == 1
@@ -50,6 +57,19 @@ FILES = {
         def test_server(live_server):
             from urllib.request import urlopen
             assert urlopen(live_server.url, timeout=30).read() == b"hello"
+        @pytest.mark.parametrize("name", ["ada", "grace"])
+        def test_server_sees_the_tests_rows_alone(live_server, name):
+            from urllib.request import urlopen
+            User.objects.create(username=name)
+            assert urlopen(f"{live_server}/names", timeout=30).read().decode() == name
+        class TestLive(LiveServerTestCase):
+            def test_one(self): self.sees("one")
+            def test_two(self): self.sees("two")
+            def sees(self, name):
+                from urllib.request import urlopen
+                User.objects.create(username=name)
+                with urlopen(f"{self.live_server_url}/names", timeout=30) as answer:
+                    assert answer.read().decode() == name
         class TestInClass(TestCase):
             @classmethod
             def setUpTestData(cls): cls.user = User.objects.create(username="shared")
@@ -64,13 +84,6 @@ FILES = {
 @pytest.mark.parametrize("database", [":memory:", "test.sqlite3"], ids=["memory", "file"])
 def test_django_tests(both, database):
     """`django_db` with and without transactions, `client`, `admin_user`, `settings`, `mailoutbox`,
-    `TestCase`.
+    `TestCase`, `live_server` and `LiveServerTestCase` with rows that the test has written.
     """
-    files = FILES | {
-        "test_site.py": (
-            FILES["test_site.py"]
-            .replace("live_server", "client")
-            .replace("urlopen(client.url, timeout=30).read()", "client.get('/').content")
-        )
-    }
-    both(files, tests=12, env={"DATABASE": database})
+    both(FILES, tests=16, env={"DATABASE": database})
