@@ -1,9 +1,10 @@
 """Run real suites plain and isolated and compare them test by test.
 
-``python tools/downstream.py [SUITE ...] [-- PYTEST-ARGUMENTS]``. Sources are unpacked once, in the
-directory given by ``--work``, and what the suites need is installed beside the plugin. Exit status
-1 if an outcome differs that suites.toml does not list, or nothing was compared. A plain run is kept
-there as well: another isolated one, with other arguments, is compared with it.
+``python tools/downstream.py [SUITE ...] [-- PYTEST-ARGUMENTS]``. As many suites run at once as
+there are processors, each in one process. Sources are unpacked once, in the directory given by
+``--work``, and what the suites need is installed beside the plugin. Exit status 1 if an outcome
+differs that suites.toml does not list, or nothing was compared. A plain run is kept there as well:
+another isolated one, with other arguments, is compared with it.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ import shlex
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -42,29 +45,41 @@ _CONFIGURED = {
     "setup.cfg": "[tool:pytest]",
 }
 
+PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+
 Outcomes = dict[tuple[str, str], list[str]]
 
 
-def prepare(work: Path, name: str, suite: dict[str, Any]) -> Path:
-    """Install a suite's project and needs, unpack its source distribution.
+def install(suites: dict[str, dict[str, Any]]) -> None:
+    """Install projects and what they need, all at once: nothing changes under a suite that runs."""
+    needed = dict.fromkeys(
+        each
+        for name, suite in suites.items()
+        for each in (requirement(name, suite), *suite.get("needs", []))
+    )
+    subprocess.run([*PIP, "install", *needed], check=True)
 
-    Returns the source's directory.
-    """
-    requirement = f"{name}=={suite['version']}"
-    source = work / requirement
+
+def requirement(name: str, suite: dict[str, Any]) -> str:
+    """The version whose suite it is."""
+    return f"{name}=={suite['version']}"
+
+
+def unpack(work: Path, name: str, suite: dict[str, Any]) -> Path:
+    """Unpack a suite's source distribution, where that is not done. Returns its directory."""
+    source = work / requirement(name, suite)
     if source.is_dir():
         return next(source.iterdir())
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", requirement, *suite.get("needs", [])], check=True)
-    subprocess.run(
-        [*pip, "download", "--no-deps", "--no-binary", name, "-d", work, requirement], check=True
-    )
-    (archive,) = work.glob("*.tar.gz")
-    with tarfile.open(archive) as tar:
-        # Of which Debian 12 knows nothing
-        safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-        tar.extractall(source, **safely)
-    archive.unlink()
+    with tempfile.TemporaryDirectory(dir=work) as downloaded:
+        subprocess.run(
+            [*PIP, "download", "--no-deps", "--no-binary", name, "-d", downloaded, source.name],
+            check=True,
+        )
+        (archive,) = Path(downloaded).glob("*.tar.gz")
+        with tarfile.open(archive) as tar:
+            # Of which Debian 12 knows nothing
+            safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+            tar.extractall(source, **safely)
     (unpacked,) = source.iterdir()
     if not any(
         words in (unpacked / name).read_text("utf-8")
@@ -177,6 +192,39 @@ def outcomes(junit: Path) -> Outcomes:
     return {key: sorted(states) for key, states in found.items()}
 
 
+def compare(work: Path, name: str, suite: dict[str, Any], further: list[str]) -> tuple[Run, Run]:
+    """Run one suite plain and isolated."""
+    source = unpack(work, name, suite)
+    isolating = ["-p", "isolate", "--isolate-all", *suite.get("isolated", []), *further]
+    with services(suite):
+        plain = plain_run(work, name, source, suite)
+        return plain, run(source, suite, work / f"{name}-isolated.xml", isolating)
+
+
+def told(name: str, suite: dict[str, Any], plain: Run, isolated: Run) -> tuple[int, int, int]:
+    """Print what came of two runs. Returns how many tests are the same, how many there are, and
+    how much is wrong.
+    """
+    keys = sorted(plain.outcomes.keys() | isolated.outcomes.keys())
+    different = [key for key in keys if plain.outcomes.get(key) != isolated.outcomes.get(key)]
+    unexpected = [key for key in different if known(key, suite) is None]
+    wrong = len(unexpected)
+    print(
+        f"{name}: same {len(keys) - len(different)}/{len(keys)}; plain {plain.seconds:.1f} s"
+        f" ({plain.last}), isolated {isolated.seconds:.1f} s ({isolated.last})"
+    )
+    for reason, count in Counter(filter(None, (known(key, suite) for key in different))).items():
+        print(f"    {count} as expected: {reason}")
+    for key in unexpected[:10]:
+        print("   ", "::".join(key), plain.outcomes.get(key), "->", isolated.outcomes.get(key))
+    # A suite that cannot be imported is the same twice
+    if not any("passed" in states for states in plain.outcomes.values()):
+        print("    nothing was compared: no test passes in the plain run")
+        wrong += 1
+    sys.stdout.flush()
+    return len(keys) - len(different), len(keys), wrong
+
+
 def main() -> int:
     """Compare and print."""
     suites = tomllib.loads(SUITES.read_text("utf-8"))
@@ -187,45 +235,34 @@ def main() -> int:
         default=Path(".tox/downstream-suites"),
         help="where the sources are kept",
     )
+    parser.add_argument(
+        "--at-once",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help="suites that run beside each other (one for each processor)",
+    )
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(suites)}")
     at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     options, further = parser.parse_args(sys.argv[1:at]), sys.argv[at + 1 :]
     work = options.work.absolute()
     work.mkdir(parents=True, exist_ok=True)
-    same = total = wrong = 0
     if unknown := set(options.suites) - suites.keys():
         parser.error(f"there is no suite {', '.join(unknown)}")
-    for name in options.suites or suites:
-        suite = suites[name]
-        source = prepare(work, name, suite)
-        isolating = ["-p", "isolate", "--isolate-all", *suite.get("isolated", []), *further]
-        with services(suite):
-            plain = plain_run(work, name, source, suite)
-            isolated = run(source, suite, work / f"{name}-isolated.xml", isolating)
-        keys = sorted(plain.outcomes.keys() | isolated.outcomes.keys())
-        different = [key for key in keys if plain.outcomes.get(key) != isolated.outcomes.get(key)]
-        unexpected = [key for key in different if known(key, suite) is None]
-        same, total, wrong = (
-            same + len(keys) - len(different),
-            total + len(keys),
-            wrong + len(unexpected),
-        )
-        counted = f"same {len(keys) - len(different)}/{len(keys)}"
-        print(
-            f"{name}: {counted}; plain {plain.seconds:.1f} s ({plain.last}), isolated"
-            f" {isolated.seconds:.1f} s ({isolated.last})"
-        )
-        for reason, count in Counter(
-            filter(None, (known(key, suite) for key in different))
-        ).items():
-            print(f"    {count} as expected: {reason}")
-        for key in unexpected[:10]:
-            print("   ", "::".join(key), plain.outcomes.get(key), "->", isolated.outcomes.get(key))
-        # A suite that cannot be imported is the same twice
-        if not any("passed" in states for states in plain.outcomes.values()):
-            print("    nothing was compared: no test passes in the plain run")
-            wrong += 1
-        sys.stdout.flush()
+    chosen = {name: suites[name] for name in options.suites or suites}
+    install(chosen)
+    alone = [name for name, suite in chosen.items() if suite.get("alone")]
+    beside = [name for name in chosen if name not in alone]
+
+    def compared(name: str) -> tuple[Run, Run]:
+        return compare(work, name, chosen[name], further)
+
+    with ThreadPoolExecutor(options.at_once) as pool:
+        found = [
+            told(name, chosen[name], *runs)
+            for names, runs_of in ((beside, pool.map), (alone, map))
+            for name, runs in zip(names, runs_of(compared, names), strict=True)
+        ]
+    same, total, wrong = map(sum, zip(*found, strict=True))
     print(f"same {same}/{total}")
     return 0 if total and not wrong else 1
 

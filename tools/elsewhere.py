@@ -18,7 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-NEEDS = ["bokeh", "hypothesis", "jinja2", "pexpect", "pyseccomp", "pysyncobj", "pytest-xdist"]
+NEEDS = ["hypothesis", "pexpect", "pyseccomp", "pysyncobj"]
+#: Of an ordinary user's run, which has the machine's processors and a browser.
+USERS_NEEDS = ["bokeh", "jinja2", "pytest-xdist"]
 USER = 1000
 #: What an ordinary user can be expected to have is namespaces and overlays; control groups only
 #: where they are delegated.
@@ -41,7 +43,7 @@ def readable_python() -> str:
 
 
 @contextmanager
-def readable_copy() -> Iterator[Path]:
+def readable_copy(needs: list[str]) -> Iterator[Path]:
     """The project and a virtual environment with it, where everybody may read them."""
     with tempfile.TemporaryDirectory(
         prefix="pytest-isolate-", dir="/var/tmp", ignore_cleanup_errors=True
@@ -59,7 +61,7 @@ def readable_copy() -> Iterator[Path]:
             "--quiet",
             "--disable-pip-version-check",
         ]
-        subprocess.run([*pip, str(copy / "project"), *NEEDS], check=True)
+        subprocess.run([*pip, str(copy / "project"), *needs], check=True)
         shutil.rmtree(copy / "project/build", ignore_errors=True)
         yield copy
 
@@ -72,7 +74,7 @@ def main() -> int:
     if mode == "user" and os.geteuid() != 0:
         print("this is an ordinary user already: the tests have run as one")
         return 0
-    with readable_copy() as copy:
+    with readable_copy(NEEDS + (USERS_NEEDS if mode == "user" else [])) as copy:
         pytest = [
             str(copy / "venv/bin/python"),
             "-B",

@@ -21,11 +21,15 @@ example)
     pip .
     cd example_project && exec ../.venv/bin/python -m pytest -p isolate
     ;;
-tests)
+tests | environments)
     pip 'tox>=4'
     # one interpreter and the newest pytest here; `.venv/bin/tox` runs every combination that this machine has
     version=$(.venv/bin/python -c 'import sys; print(f"py{sys.version_info[0]}{sys.version_info[1]}")')
-    exec .venv/bin/tox run -e "lint,types,imports,$version-pytestnew${EXTRA_ENVS:+,$EXTRA_ENVS}"
+    envs="lint,types,imports,$version-pytestnew${EXTRA_ENVS:+,$EXTRA_ENVS}"
+    if [ "$1" = environments ]; then # only made, for CI, which installs other things meanwhile
+        exec .venv/bin/tox run-parallel --notest --parallel-no-spinner -e "$envs"
+    fi
+    exec .venv/bin/tox run ${ENVIRONMENTS_ARE_MADE:+--skip-pkg-install} -e "$envs"
     ;;
 *)
     echo "usage: sh tools/run.sh example|tests" >&2
