@@ -19,7 +19,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 NEEDS = ["hypothesis", "pexpect", "pyseccomp", "pysyncobj"]
-#: Of an ordinary user's run, which has the machine's processors and a browser.
+#: Of an ordinary user's run, which has all of the machine's processors.
 USERS_NEEDS = ["bokeh", "jinja2", "pytest-xdist"]
 USER = 1000
 #: What an ordinary user can be expected to have is namespaces and overlays; control groups only

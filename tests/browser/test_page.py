@@ -18,6 +18,8 @@ import pytest
 
 from pytest_isolate._report import html
 
+pytestmark = pytest.mark.anybody
+
 NAMES = (
     "wall_seconds",
     "cpu_seconds",

@@ -10,6 +10,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+pytestmark = pytest.mark.anybody
+
 TRACEBACK = {
     "reprentries": [{"type": "ReprEntryNative", "data": {"lines": ["a"], "style": "native"}}],
     "extraline": None,

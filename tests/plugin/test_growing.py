@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.anybody
+
 STAYS = """
 import collections, gc
 

@@ -12,6 +12,8 @@ import pytest
 
 import pytest_isolate
 
+pytestmark = pytest.mark.anybody
+
 TEST = """
 import socket
 from pytest_isolate import isolate

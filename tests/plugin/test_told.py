@@ -8,6 +8,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+pytestmark = pytest.mark.anybody
+
 
 @pytest.mark.parametrize("listening", [True, False])
 def test_github_gets_annotations_and_a_summary_when_it_listens(
