@@ -170,9 +170,11 @@ class Isolation:
         return (yield from self.side.make_report(call))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_exception_interact(self) -> Generator[None, object, object]:
+    def pytest_exception_interact(
+        self, report: pytest.CollectReport | pytest.TestReport
+    ) -> Generator[None, object, object]:
         """Have nothing printed twice."""
-        return (yield from self.side.interact())
+        return (yield from self.side.interact(report))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Refuse what would do harm before the first test."""

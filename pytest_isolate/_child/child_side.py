@@ -53,15 +53,20 @@ class ChildSide:
         self.child.see_call(call)
         return report
 
-    def interact(self) -> Generator[None, object, object]:
+    def interact(
+        self, report: pytest.CollectReport | pytest.TestReport
+    ) -> Generator[None, object, object]:
         """Have nothing printed by those who are called in pytest too, and print there.
 
-        A debugger is called here alone.
+        A debugger is called here alone, and a shell comes behind it.
         """
         if self._has_debugger:
-            return (yield)
-        with self.child.unheard():
-            return (yield)
+            result = yield
+        else:
+            with self.child.unheard():
+                result = yield
+        self.child.offer_shell(report)
+        return result
 
     def enter_debugger(self) -> None:
         """Stop the clock before the debugger says its first word."""

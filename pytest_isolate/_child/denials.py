@@ -4,9 +4,11 @@ was.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
+from collections.abc import Iterator
 
 from pytest_isolate._linux.proc_net import NetworkCounters
 
@@ -40,6 +42,13 @@ class Denials:
         """Forget what an earlier test was denied."""
         self.seen.clear()
         self._network_before = self._network.unroutable() or 0
+
+    @contextlib.contextmanager
+    def not_counting(self) -> Iterator[None]:
+        """Leave out what a person tries on the test's network meanwhile."""
+        before = self._network.unroutable() or 0
+        yield
+        self._network_before += (self._network.unroutable() or 0) - before
 
     def look(self) -> None:
         """See what the kernel counts."""

@@ -90,6 +90,8 @@ class Inside:
         self.debuggable = True  # else no word of the test stops its clock
         self._meter: Meter | None = None  # of its links, where it has hosts of its own
         self._told_tmp_path = False
+        # Says that a shell is wanted, and comes back when it has been left; None where none is
+        self.waits_for_shell: Callable[[Callable[[Frame], None], str], None] | None = None
         # Whether pytest sets up the wider fixtures of this test when it comes to the first
         self.rehearses = False
         # Whether pytest sets up a wider fixture that the test asks for while it runs
@@ -271,6 +273,12 @@ class Inside:
             )
         self._line.send({"kind": "debugger"})
 
+    def offer_shell(self, report: pytest.CollectReport | pytest.TestReport) -> None:
+        """Have a person look at what is there, where that was asked for; this process waits."""
+        if self.waits_for_shell is not None and _getpid() == self._pid:
+            with self._denials.not_counting():
+                self.waits_for_shell(self._line.send, getattr(report, "when", None) or "call")
+
     def tear_down(self) -> None:
         """Finalize what this child set up by itself on wider scopes, when no further test of it may
         use that.
@@ -357,7 +365,8 @@ class Inside:
         if self._meter is not None:
             self._meter.begin()
         if not command.goes_on:
-            _close(self._commands)
+            if self.waits_for_shell is None:
+                _close(self._commands)
             self._commands = -1
         self._enter()
         try:

@@ -255,7 +255,7 @@ def entry(
         | {file: given.stdout if target == 1 else given.stderr for target, file in files},
         keep=frozenset({*given.kept(goes_on=goes_on), *standing, *repairing}),
         inheritance=left,
-        identity=_identity(run, item, spec),
+        identity=identity(run, item, spec),
         files=spec.files,
         memory=given.memory,
         network=_network(spec),
@@ -308,7 +308,8 @@ def _requests(network: Network) -> list[Request]:
 _MOVES = frozenset({12, 13, 21})
 
 
-def _identity(run: Run, item: pytest.Item, spec: Spec) -> Identity:
+def identity(run: Run, item: pytest.Item, spec: Spec) -> Identity:
+    """Say who the test is in its sandbox."""
     host = run.machine.host
     if host.rootless:  # the map gave the wanted name already; only a root of that name keeps rights
         keep = frozenset() if spec.networking.topology is None else _MOVES

@@ -80,6 +80,12 @@ SETTINGS = (
         "isolate_artifacts", _word, "isolate-artifacts", "where --isolate-keep keeps it", "DIR"
     ),
     Setting(
+        "isolate_shell",
+        values.boolean,
+        False,
+        "open a shell in the sandbox of a test that fails, then go on",
+    ),
+    Setting(
         "isolate_html",
         _word,
         None,
@@ -174,6 +180,11 @@ def _check(setting: Setting, value: object, origin: str) -> object:
         return setting.parse(value)
     except ValueError as error:
         raise pytest.UsageError(f"isolate: {origin}: {value!r}: {error}") from None
+
+
+def typed(config: pytest.Config) -> list[str]:
+    """Return what a person typed: not the ini file's addopts, which are the same in every run."""
+    return [*map(str, config.invocation_params.args), *os.environ.get("PYTEST_ADDOPTS", "").split()]
 
 
 def why_one(config: pytest.Config) -> str | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+from collections.abc import Container
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 # Of proc(5)'s fields, behind the name the first of which is the third
@@ -81,6 +83,25 @@ def parent(directory: int) -> int:
         os.open("stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory), "rb", buffering=0
     ) as file:
         return int(file.readall().rpartition(b")")[2].split()[_PARENT])
+
+
+def kill(pid: int, ours: Container[int]) -> int:
+    """Kill a process if its parent still is one of ours: its number may be another's by now.
+
+    Returns a pidfd of it. Raises ``OSError`` when it is gone, or has more rights than we have.
+    """
+    pidfd = os.pidfd_open(pid)
+    try:
+        directory = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if parent(directory) in ours:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        finally:
+            os.close(directory)
+    except BaseException:
+        os.close(pidfd)
+        raise
+    return pidfd
 
 
 def processor(root: int) -> tuple[float, float]:

@@ -31,6 +31,8 @@ _LARGEST_INTEGER = 1 << 62
 _LARGEST_ERRNO = 4095  # of the kernel's, include/linux/err.h
 _LONGEST_PATH = 4096
 _LONGEST_NAME = 200  # of a function
+MOST_VARIABLES = 2000  # of an environment
+LARGEST_ENVIRONMENT = 1 << 20  # characters of all names and values
 # What the terminal sorts reports, and other things than reports, under: a report of such a word is
 # not what it expects there.
 _RESERVED_WORDS = {
@@ -92,6 +94,21 @@ def _is_path(value: object) -> bool:
         and "\0" not in value
         and _is_unicode(value)
     )
+
+
+def _is_environment(value: object) -> bool:
+    """Whether execve(2) takes it, and it is no larger than our own code says one."""
+    return (
+        isinstance(value, dict)
+        and len(value) <= MOST_VARIABLES
+        and all(isinstance(each, str) and _is_variable(name, each) for name, each in value.items())
+        and sum(map(len, (*value, *value.values()))) <= LARGEST_ENVIRONMENT
+    )
+
+
+def _is_variable(name: str, value: str) -> bool:
+    clean = name and "=" not in name and "\0" not in name + value
+    return bool(clean) and _is_unicode(name + value)
 
 
 def _is_unicode(text: str) -> bool:
@@ -212,6 +229,7 @@ _FRAMES: dict[str, dict[str, object]] = {
     "tries": {"port": _is_integer},
     "tmp_path": {"path": _is_path},
     "debugger": {},
+    "shell": {"when": _PHASE, "directory": _is_path, "environment": _is_environment},
     "allocations": {"lines": [(str, _is_integer, _is_integer, _is_integer)]},
     "junit": {"properties": [(str, str)], "attributes": [(_is_xml_name, str)]},
     "coverage": {},  # checked where it is read
@@ -312,6 +330,11 @@ def _misfit(value: dict[str, Any], shapes: dict[str, object]) -> str | None:
         if not fits(value.get(name), shape):
             return f"{name!r} is {reprlib.repr(value.get(name))}"
     return None
+
+
+def shell_fault(frame: Frame) -> str | None:
+    """Return what is wrong with a frame that asks for a shell, while the test still runs."""
+    return _misfit(frame, _FRAMES["shell"])
 
 
 def report_fault(data: object) -> str | None:

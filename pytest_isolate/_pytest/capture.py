@@ -101,12 +101,17 @@ def input_descriptors(config: pytest.Config) -> set[int]:
     )
 
 
+def terminal(config: pytest.Config) -> int:
+    """Return the descriptor of a run's standard input, which capture has put aside."""
+    stdin = getattr(global_capture(config), "in_", None)
+    return int(getattr(stdin, "targetfd_save", 0))
+
+
 def has_terminal(config: pytest.Config) -> bool:
     """Whether a person can type to this run: its standard input, which capture has put aside, is a
     terminal.
     """
-    stdin = getattr(global_capture(config), "in_", None)
-    return os.isatty(getattr(stdin, "targetfd_save", 0))
+    return os.isatty(terminal(config))
 
 
 def report_sections(item: pytest.Item) -> list[tuple[str, str, str]]:

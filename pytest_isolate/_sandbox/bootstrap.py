@@ -10,7 +10,7 @@ from pathlib import Path
 _PACKAGE = Path(__file__).parent.parent
 # The package's own __init__ imports pytest, which helpers do without: they get an empty package in
 # its place.
-_BOOTSTRAP = """
+_BOOTSTRAP = """{title}
 import sys, types
 package = types.ModuleType("pytest_isolate")
 package.__path__ = [{package!r}]
@@ -21,7 +21,10 @@ main()
 """
 
 
-def command(module: str, path: list[str]) -> list[str]:
-    """Give the command that runs a module's ``main``, with ``path`` behind the standard library."""
-    code = _BOOTSTRAP.format(package=str(_PACKAGE), path=path, module=module)
+def command(module: str, path: list[str], title: str = "") -> list[str]:
+    """Give the command that runs a module's ``main``, with ``path`` behind the standard library.
+
+    ``title`` is a comment by which it is known among processes.
+    """
+    code = _BOOTSTRAP.format(package=str(_PACKAGE), path=path, module=module, title=title)
     return [sys.executable, "-I", "-S", "-c", code]

@@ -16,7 +16,7 @@ import os
 import resource
 import signal
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pytest_isolate._errors import Step, StepFailedError
@@ -331,6 +331,18 @@ def become(entry: Entry) -> Before:
         return Before(entry.memory.apply(), joined)
 
 
+def take_rights(identity: Identity, confinement: Confinement | None) -> None:
+    """Have the rights of a test, and no others, in a process that is in its sandbox.
+
+    Raises ``OSError``.
+    """
+    if confinement is not None:
+        confine.bound(confinement)
+    _take_identity(identity)
+    if confinement is not None:
+        confine.enclose(confinement)
+
+
 def _close_walls(entry: Entry) -> None:
     if entry.wall is not None:
         with Step("close", "Landlock's wall around the test"):
@@ -373,17 +385,21 @@ def _take_identity(identity: Identity) -> None:
     syscalls.set_dumpable()
 
 
+def environment_of(
+    before: Mapping[str, str], changes: Mapping[str, str | None], *, clean: bool
+) -> dict[str, str]:
+    """Give the environment that a test begins with where its pytest has the one of ``before``."""
+    kept = (name for name in before if not clean or name in _CLEAN or name.startswith("PYTEST"))
+    found: dict[str, str | None] = {**{name: before[name] for name in kept}, **changes}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def _set_environment(entry: Entry) -> None:
-    if entry.clean_environment:
-        for name in [
-            name for name in os.environ if name not in _CLEAN and not name.startswith("PYTEST")
-        ]:
-            del os.environ[name]
-    for name, value in entry.environment.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+    wanted = environment_of(os.environ, entry.environment, clean=entry.clean_environment)
+    for name in os.environ.keys() - wanted.keys():
+        del os.environ[name]
+    for name in entry.environment.keys() & wanted.keys():
+        os.environ[name] = wanted[name]
     if entry.clean_environment or None in entry.environment.values():
         for name, value in list(os.environ.items()):
             os.environ[name] = value  # setenv(3) copies it to where it is not overwritten

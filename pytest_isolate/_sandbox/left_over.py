@@ -39,6 +39,9 @@ _HELPERS = (
     ("-m", "loky.backend.popen_loky_posix"),
     ("-m", "joblib.externals.loky.backend.popen_loky_posix"),
 )
+#: What the command of the process begins with that keeps a person's shell in a sandbox, and is the
+#: child of one outside, which nobody in there can be.
+VISITOR = "# pytest-isolate lets a person in"
 _LONGEST_COMMAND = 200  # characters
 _MOST_LISTED = 50
 
@@ -54,12 +57,13 @@ class _Process:
     def __init__(self, pid: int, stat: str, arguments: list[str]) -> None:
         fields = stat[stat.rindex(")") + 2 :].split()  # from the third of proc(5) on
         comm = stat[stat.index("(") + 1 : stat.rindex(")")]
-        self.pid = pid
+        self.pid, self.parent = pid, int(fields[1])
         self.command = (" ".join(arguments).strip() or f"[{comm}]")[:_LONGEST_COMMAND]
         self.dead = fields[0] in "ZX"
         self.wants_processor = fields[0] in "RD"
         self.used = (int(fields[11]) + int(fields[12])) * _TICK  # seconds of processor time
         self.born = fields[19]
+        self.is_visitor = not self.parent and any(each.startswith(VISITOR) for each in arguments)
         self.is_helper = any(
             option == arguments[at] and arguments[at + 1].startswith(value)
             for option, value in _HELPERS
@@ -95,11 +99,20 @@ class Question:
         if found and waited < (LONGEST_GRACE if ending else GRACE):
             # Most of those who are about to end do so at once
             return None, min(waited + _SOON, _LOOK_AGAIN)
-        left = [each for each in found if not each.is_helper]
+        visitors = _visitors(found)
+        left = [each for each in found if not each.is_helper and each.pid not in visitors]
         listed = tuple(
             field for each in left[:_MOST_LISTED] for field in (str(each.pid), each.command)
         )
         return Processes(len(left), not found, listed), 0.0
+
+
+def _visitors(found: list[_Process]) -> set[int]:
+    """Give those who came in with a person's shell: they are nothing that the test has left."""
+    visitors = {each.pid for each in found if each.is_visitor}
+    while more := {each.pid for each in found if each.parent in visitors} - visitors:
+        visitors |= more
+    return visitors
 
 
 def send_signal(proc: int, pid: int, number: int) -> None:

@@ -41,6 +41,10 @@ class Sampler:
         if self._alarm is not None and traces:
             self.interval, self._next = _LOOK_CLOSELY, self._started
 
+    def pass_over(self, seconds: float) -> None:
+        """Leave out time that was not the test's."""
+        self._started += seconds
+
     def look(self, now: float, exit_: Exit) -> None:
         """Note how much is used, if it is time to: with several in flight others wake us more
         often.

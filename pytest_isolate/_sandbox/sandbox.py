@@ -156,6 +156,15 @@ class Sandbox:
         """Whether the builder has answered."""
         return is_ready(self._channel.fileno(), 0)
 
+    def first(self) -> tuple[int, int]:
+        """Give the pid of its PID 1, as this process counts, and the inode of its pid namespace.
+
+        Raises ``StepFailedError`` when it is gone.
+        """
+        with Step("look at", "PID 1 of the sandbox"):
+            pid = _pid_of(self.pidfd)
+            return pid, os.stat(f"/proc/{pid}/ns/pid").st_ino
+
     def watch_memory(self) -> None:
         """Ask cgroup v1 to say when the limit is hit; v2 kills the whole group by itself
         (memory.oom.group). Raises ``StepFailedError``.
@@ -224,6 +233,10 @@ class Sandbox:
         it has none.
         """
         return max(0, self._disk_blocks() - self._disk_base)
+
+    def pass_over_disk(self, size: int) -> None:
+        """Leave out bytes that somebody else has written there."""
+        self._disk_base += size
 
     def _disk_blocks(self) -> int:
         look = os.statvfs(self.private)
@@ -307,13 +320,7 @@ class Sandbox:
             # As text each of the two costs twice the kernel's part
             with open("/proc/thread-self/children", "rb", buffering=0) as file:
                 children = file.readall()
-            with open(f"/proc/self/fdinfo/{self.pidfd}", "rb", buffering=0) as file:
-                first = next(
-                    int(line.split()[1])
-                    for line in file.readall().splitlines()
-                    if line.startswith(b"Pid:")
-                )
-            inside = os.stat(f"/proc/{first}/ns/pid").st_ino
+            inside = os.stat(f"/proc/{_pid_of(self.pidfd)}/ns/pid").st_ino
             for child in map(int, children.split()):
                 # somebody else's: reaped meanwhile, or of one whom this process may not look at, as
                 # it may at ours
@@ -369,3 +376,10 @@ class Sandbox:
         self._channel.close()
         self._keeper.open.discard(self)
         self._keeper.release(self._number)
+
+
+def _pid_of(pidfd: int) -> int:
+    """Give the number of a process by its pidfd; -1 when it is gone."""
+    with open(f"/proc/self/fdinfo/{pidfd}", "rb", buffering=0) as file:
+        lines = file.readall().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(b"Pid:"))

@@ -136,19 +136,8 @@ class Warden:
             for pid in below:
                 # It ended meanwhile, or is a program with more rights than we have
                 with contextlib.suppress(OSError):
-                    self._kill(pid, {self._pid, *below})
+                    os.close(tree.kill(pid, {self._pid, *below}))
             poll = select.poll()
             poll.register(self._wake, select.POLLIN)
             poll.poll(_LOOK_AGAIN)
             self._reap()
-
-    def _kill(self, pid: int, ours: set[int]) -> None:
-        """Kill a process if it still is one of ours, whose number may be another's by now."""
-        directory = os.open(
-            str(pid), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._proc
-        )
-        try:
-            if tree.parent(directory) in ours:
-                signal.pidfd_send_signal(directory, signal.SIGKILL)
-        finally:
-            os.close(directory)

@@ -30,6 +30,7 @@ from pytest_isolate._sandbox.relay import Relay
 from pytest_isolate._sandbox.result import Exit
 from pytest_isolate._sandbox.sampling import Sampler
 from pytest_isolate._sandbox.sandbox import Sandbox
+from pytest_isolate._sandbox.visits import Doorkeeper, Visits
 
 STACK_SIGNAL = int(signal.SIGRTMAX)
 _LOOK_AT_BETWEEN = 1.0
@@ -59,14 +60,14 @@ class Phase(Enum):
 
 
 def wait_for_one(watches: Sequence[Watch]) -> None:
-    """Wait until at least one test is over, looking after all of them."""
-    while not any(watch.over for watch in watches):
-        poll = select.poll()
-        for watch in watches:
+    """Wait until at least one test is over, and no person in any of them, looking after all."""
+    while not any(watch.over for watch in watches) or any(watch.visits.are_on for watch in watches):
+        poll, going = select.poll(), [watch for watch in watches if not watch.over]
+        for watch in going:
             for fd in watch.descriptors():
                 poll.register(fd, select.POLLIN)
-        ready = {fd for fd, _ in poll.poll(min(watch.due() for watch in watches) * 1000 + 1)}
-        for watch in watches:
+        ready = {fd for fd, _ in poll.poll(min(watch.due() for watch in going) * 1000 + 1)}
+        for watch in going:
             watch.look(ready)
 
 
@@ -97,13 +98,14 @@ class Watch:
     def start(
         self, timeout: float | None, cpu_time: float | None = None, *,
         alarm: tuple[int, int] | None = None, goes_on: bool = False,
-        memory: int | None = None,
+        memory: int | None = None, doorkeeper: Doorkeeper | None = None,
     ) -> None:  # fmt: skip
         """Begin to watch the child's test.
 
         ``timeout`` is in seconds of wall time, ``cpu_time`` is the sandbox's total of processor
         time to stop at; ``alarm`` and ``memory`` are as of ``Sampler``. With ``goes_on`` a child
         that came to the end of its test stays, for the next one; ``alive`` says whether it did.
+        ``doorkeeper`` is who lets people into its sandbox.
         """
         self._exit = Exit(self.pid)
         self._phase = Phase.ENTERING
@@ -113,7 +115,13 @@ class Watch:
         self._began = time.monotonic()
         self._deadline: float | None = self._began + ENTERING_LONGEST
         self._look_at_between_at = self._began + _LOOK_AT_BETWEEN
+        self.visits = Visits(self._sandbox, doorkeeper)
         self._alone = True  # whether nobody was left in there when the test was over
+
+    @property
+    def known(self) -> Exit:
+        """What is known of its present test so far."""
+        return self._exit
 
     @property
     def relays(self) -> Sequence[Relay]:
@@ -122,13 +130,15 @@ class Watch:
 
     @property
     def over(self) -> bool:
-        """Whether the test is over."""
-        return self._phase in {Phase.OVER, Phase.GONE}
+        """Whether the test is over, and nobody looks at what is left of it."""
+        return self._phase in {Phase.OVER, Phase.GONE} and not self.visits.are_on
 
     def descriptors(self) -> list[int]:
         """List what wakes whoever waits: the child's exit, an OOM event, what it says of its end
         and on pytest's own output.
         """
+        if self.visits.are_on:
+            return self.visits.descriptors
         return [
             fd for fd in (self._pidfd, self._sandbox.oom_event) if fd >= 0
         ] + self._listener.waking
@@ -155,6 +165,8 @@ class Watch:
             and self._exit.first("debugger") is not None
         ):
             self._pause()
+        if self._is_visited(ready) or self._phase is Phase.OVER:
+            return
         if self._is_over(ready):
             self._phase = Phase.OVER
             if not self._exit.wall_seconds:
@@ -162,9 +174,23 @@ class Watch:
                 # not the test's
                 self._exit.processor = self._sandbox.processor_seconds()
                 self._exit.wall_seconds = time.monotonic() - self._began
+            self.visits.look_behind(self._exit)
         elif (now := time.monotonic()) >= self._look_at_between_at:
             self._look_at_between_at = now + _LOOK_AT_BETWEEN
             self._look_at_between()
+            self.visits.announce()
+
+    def _is_visited(self, ready: Container[int]) -> bool:
+        """Whether somebody is in there. No time of theirs is the test's."""
+        if not self.visits.are_on and self._phase not in {Phase.RUNNING, Phase.PAUSED}:
+            return False
+        before = self.visits.seconds
+        visited = self.visits.look(ready, self._exit)
+        if gone := self.visits.seconds - before:
+            self._began += gone
+            self._sampler.pass_over(gone)
+            self._deadline = None if self._deadline is None else self._deadline + gone
+        return visited
 
     def _enter(self) -> None:
         """Begin the test's time, for it is inside.
@@ -240,6 +266,7 @@ class Watch:
                 is_ready(self._pidfd, _LAST_WORDS)
                 exit_.left_over, exit_.left_count, self._alone = self._sandbox.left_over()
         finally:
+            self.visits.close(exit_)
             if self._on_interrupt is not None:
                 signal.signal(signal.SIGINT, self._on_interrupt)
                 self._on_interrupt = None
@@ -251,6 +278,7 @@ class Watch:
 
     def ask_where(self) -> None:
         """Have a test that is not over write every thread's stack, for ``where``."""
+        self.visits.end(self._exit)  # who is stopped says nothing
         if not self.over:
             self._listener.drain(self._exit)  # whether it is inside
             with contextlib.suppress(ProcessLookupError):  # it has just ended

@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from pytest_isolate._messages.played import Played
     from pytest_isolate._report.json_report import Entry
     from pytest_isolate._report.reporting import Reporting
+    from pytest_isolate._sandbox.visits import Shell
     from pytest_isolate._session.inherited import Inherited
     from pytest_isolate._session.interruption import OnTerminate
     from pytest_isolate._session.machine import Machine
+    from pytest_isolate._shell.roster import Roster
 
 _REST = "pytest_isolate_entries"
 
@@ -108,6 +110,8 @@ class Run:
         self._any_isolated: bool | None = None
         self._machine: Machine | None = None
         self.on_terminate: OnTerminate | None = None
+        self.shell: Shell | None = None  # that has the terminal
+        self._roster: Roster | None = None
         self.said_of_plugins: set[str] = set()
         self.said_of_copies = False  # what sandboxes lack of shared memory
         self.said_of_output = False  # that pytest's own cannot be written to
@@ -289,6 +293,16 @@ class Run:
         return self._forwarding
 
     @property
+    def roster(self) -> Roster:
+        """Which of its sandboxes can be entered. Raises ``StepFailedError``."""
+        if self._roster is None:
+            # For tests that run for long
+            from pytest_isolate._shell.roster import Roster  # noqa: PLC0415
+
+            self._roster = Roster()
+        return self._roster
+
+    @property
     def played(self) -> Played:
         """Hooks that are called here too for tests that run elsewhere."""
         if self._played is None:
@@ -354,6 +368,7 @@ class Run:
         machine = self.machine
         log = set() if machine.kernel_log is None else {machine.kernel_log.fd}
         held = {fd for each in self.held for fd in each()}
+        held |= {self._roster.fd} if self._roster is not None else set()
         return {
             machine.table.fd,
             machine.children.fd,
@@ -368,6 +383,9 @@ class Run:
         if self.on_terminate is not None:
             self.on_terminate.close()
             self.on_terminate = None
+        if self._roster is not None:
+            self._roster.close()
+            self._roster = None
         if self._forwarding is not None:
             self._forwarding.close()
             self._forwarding = None

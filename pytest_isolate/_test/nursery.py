@@ -64,8 +64,10 @@ class Nursery:
         self.troubles: list[str] = []  # to be warned of
         run.held.append(self._descriptors)
         run.before_change.append(self.leave)
-        self._never = settings.why_one(run.config) is not None or preparation.wants_debugger(
-            run.config
+        self._never = (
+            settings.why_one(run.config) is not None
+            or preparation.wants_debugger(run.config)
+            or bool(run.config.getoption("isolate_shell"))
         )
 
     def take(self, item: pytest.Item, nextitem: pytest.Item | None, spec: Spec) -> Group | None:

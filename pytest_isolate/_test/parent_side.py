@@ -52,6 +52,10 @@ class ParentSide:
             from pytest_isolate._pytest import serialization  # noqa: PLC0415
 
             serialization.restore_serialization(run.config.pluginmanager)
+        if run.config.getoption("isolate_shell") and run.config.getoption("dist", "no") != "no":
+            from pytest_isolate._test import shells  # noqa: PLC0415 - the controller collects nothing
+
+            shells.refuse(run.config)
         if run.config.getoption("isolate_jobs") != "1":
             from pytest_isolate._test import scheduler  # noqa: PLC0415
 
@@ -279,8 +283,11 @@ class ParentSide:
         del call
         return (yield)
 
-    def interact(self) -> Generator[None, object, object]:
+    def interact(
+        self, report: pytest.CollectReport | pytest.TestReport
+    ) -> Generator[None, object, object]:
         """Leave what was raised here to everybody."""
+        del report
         return (yield)
 
     def enter_debugger(self) -> None:
@@ -347,6 +354,11 @@ class ParentSide:
                 )
             ) is not None:
                 raise pytest.UsageError(f"isolate: {why}")
+        if config.getoption("isolate_shell"):
+            from pytest_isolate._test import shells  # noqa: PLC0415
+
+            if any(map(self._run.is_isolated, session.items)):
+                shells.refuse(config)
         if not (config.getoption("usepdb", False) or config.getoption("trace", False)):
             return
         from pytest_isolate._pytest import capture  # noqa: PLC0415

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import traceback
 from dataclasses import replace
+from functools import partial
 from typing import NoReturn
 
 import pytest
@@ -19,6 +20,7 @@ from pytest_isolate._child.child_side import ChildSide
 from pytest_isolate._child.departure import Arrival, Departing, Warm, arriving
 from pytest_isolate._child.group import Command, Group, goes_on
 from pytest_isolate._child.inside import FORWARDED, Inside
+from pytest_isolate._child.visited import wait_for_shell
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._forking.timers import Stopped, standing_still
@@ -32,7 +34,7 @@ from pytest_isolate._sandbox.launch import launch
 from pytest_isolate._sandbox.mirror import Mirror
 from pytest_isolate._session.plans import foreseen
 from pytest_isolate._session.run import Run
-from pytest_isolate._test import shared
+from pytest_isolate._test import shared, shells
 from pytest_isolate._test.build import Ready, build
 from pytest_isolate._test.interrupted import raise_where
 from pytest_isolate._test.request import request
@@ -163,7 +165,7 @@ def _go_on(requested: Requested, spec: Spec, group: Group) -> Running | Finished
     test.running = running = Running(requested, spec, group)
     try:
         # First: whoever interrupts a test that was told to run is told where it stands
-        supervise(spec, group, further=further)
+        supervise(running, further=further)
         owns_files = group.measuring is not None and group.measuring.owns_files
         group.command(
             Command(
@@ -216,7 +218,7 @@ def _fork(requested: Requested, ready: Ready) -> Running | Finished:
         running = _fork_into(requested, ready, timers, further=further)
         test.run.forked.add(running.group.watch.forked)
         _look_ahead(requested, timers, further=further)
-        supervise(spec, running.group, further=further)
+        supervise(running, further=further)
         return wait(running)
     finally:
         timers.start_again()
@@ -238,6 +240,7 @@ def _fork_into(requested: Requested, ready: Ready, timers: Stopped, *, further: 
     repairing: list[int] = []
     try:
         warm = Warm.of(run, timers, repairing)
+        has_shells = shells.are_offered(item.config) and not plan.is_bare
         ours = {*prepared.ours, *run.descriptors_of_ours()}
         entry = preparation.entry(
             run,
@@ -247,7 +250,7 @@ def _fork_into(requested: Requested, ready: Ready, timers: Stopped, *, further: 
             timers=timers,
             repairing=repairing,
             ours=ours,
-            goes_on=further,
+            goes_on=further or has_shells,
             writable=plan.writable,
         )
         hook_calls.prepared_callers(item.config, requested.hooks, FORWARDED)
@@ -269,6 +272,8 @@ def _fork_into(requested: Requested, ready: Ready, timers: Stopped, *, further: 
                 with arriving(given.frames):
                     arrival = Arrival(given, entry, warm, warm.become(entry))
                     inside = _arrive(requested, spec, plan, arrival, measuring, further=further)
+                    if has_shells:
+                        inside.waits_for_shell = partial(wait_for_shell, given.commands)
             else:
                 group = Group(
                     requested.key,

@@ -149,6 +149,7 @@ class Running:
     spec: Spec  # what it has, which is what it asked for unless the machine lacks something
     group: Group  # its sandbox and its process
     overheard: dict[str, str] = field(default_factory=dict)  # what threads of pytest said meanwhile
+    announced: bool = False  # whether ``pytest-isolate enter`` finds it
 
     @property
     def test(self) -> IsolatedTest:

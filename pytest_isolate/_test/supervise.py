@@ -8,7 +8,6 @@ import os
 import signal
 
 from pytest_isolate._child import preparation
-from pytest_isolate._child.group import Group
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._linux.counters import Counters
 from pytest_isolate._linux.kernel_log import Kill
@@ -19,6 +18,7 @@ from pytest_isolate._sandbox.result import Exit
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._sandbox.watch import Watch, wait_for_one
 from pytest_isolate._session.run import Run
+from pytest_isolate._test.shells import Doorkeeper
 from pytest_isolate._test.states import Finished, IsolatedTest, Running
 from pytest_isolate._verdict import allocations, network_attempts
 from pytest_isolate._verdict.facts import Facts
@@ -26,8 +26,9 @@ from pytest_isolate._verdict.facts import Facts
 _MOST_OUTPUT = 1 << 20  # bytes of a dead test's output that are shown, the last ones
 
 
-def supervise(spec: Spec, group: Group, *, further: bool) -> None:
+def supervise(running: Running, *, further: bool) -> None:
     """Have the next test of a process watched."""
+    spec, group = running.spec, running.group
     cpu_time = (
         None if spec.cpu_time is None else spec.cpu_time + (group.counters.cpu_seconds or 0.0)
     )
@@ -35,7 +36,10 @@ def supervise(spec: Spec, group: Group, *, further: bool) -> None:
     alarm = (
         None if spec.memory is None else (int(spec.memory * allocations.SHARE), allocations.ALARM)
     )
-    group.watch.start(spec.timeout, cpu_time, alarm=alarm, goes_on=further, memory=memory)
+    group.watch.start(
+        spec.timeout, cpu_time, alarm=alarm, goes_on=further, memory=memory,
+        doorkeeper=Doorkeeper(running),
+    )  # fmt: skip
 
 
 def wait(running: Running) -> Running | Finished:

@@ -30,7 +30,7 @@ class Off:
     def __init__(self, config: pytest.Config) -> None:
         self._why = (
             "--isolate-off"
-            if "--isolate-off" in _typed(config)
+            if "--isolate-off" in settings.typed(config)
             else f"isolate_off in {settings.place(config)}"
         )
 
@@ -59,7 +59,7 @@ class Telling:
 
     def pytest_report_header(self) -> str | None:
         """Of xdist's workers, which do not show what they collect, what is known before."""
-        said = _jobs(self._config)
+        said = [*_jobs(self._config), *_shells(self._config)]
         if not _has_workers(self._config) or self._run is None:
             return None
         said = ["every test", *said] if self._run.all else said
@@ -80,6 +80,7 @@ class Telling:
                 *_machine(),
                 *_jobs(self._config),
                 *_held_up(run, isolated),
+                *_shells(self._config),
             ]
         )
 
@@ -116,7 +117,7 @@ class Telling:
         elif ran and (
             typed := [
                 each.partition("=")[0]
-                for each in _typed(self._config)
+                for each in settings.typed(self._config)
                 if each.startswith("--isolate-")
             ]
         ):
@@ -135,11 +136,6 @@ class Telling:
         if _is_first(self._config):
             for file in _ignored(self._config):
                 _warn(self._config, _ignored_mark(self._config, file), file)
-
-
-def _typed(config: pytest.Config) -> list[str]:
-    """Return what a person typed: not the ini file's addopts, which are the same in every run."""
-    return [*map(str, config.invocation_params.args), *os.environ.get("PYTEST_ADDOPTS", "").split()]
 
 
 def _is_first(config: pytest.Config) -> bool:
@@ -187,6 +183,15 @@ def _held_up(run: Run, isolated: Sequence[pytest.Item]) -> Iterator[str]:
             f"{len(deciders)} of them one at a time, for hooks ({who}) may decide by how the tests"
             " before ended"
         )
+
+
+def _shells(config: pytest.Config) -> Iterator[str]:
+    """Why there will be none, where an ini file asks for them."""
+    if config.getoption("isolate_shell"):
+        from pytest_isolate._test import shells  # noqa: PLC0415 - for those who ask
+
+        if (why := shells.obstacle(config)) is not None:
+            yield f"isolate_shell is left out: {why}"
 
 
 def _machine() -> Iterator[str]:

@@ -6,11 +6,14 @@ import os
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import pytest
 import warm
 from running import Started
+
+if TYPE_CHECKING:
+    from pexpect import spawn
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +51,22 @@ def isolated(
         return pytester.runpytest_subprocess(
             "-p", "isolate", "-p", "no:cacheprovider", *xdist, *args, timeout=120
         )
+
+    return run
+
+
+@pytest.fixture
+def terminal(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., spawn]:
+    """Run pytest on a terminal of its own."""
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    monkeypatch.setenv("TERM", "dumb")
+
+    def run(*args: str) -> spawn:
+        child = pytester.spawn_pytest(
+            " ".join(["-p isolate --isolate-all -p no:cacheprovider", *args]), expect_timeout=60
+        )
+        child.setecho(False)
+        return child
 
     return run
 

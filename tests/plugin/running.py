@@ -11,7 +11,10 @@ import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from pexpect import spawn
 
 #: A module for tests to import: whether the nursery forked their process, as its stack tells.
 WHOSE_FORK = """
@@ -124,3 +127,10 @@ class Started:
                 return False
             os.sched_yield()
         return True
+
+
+def finished(child: spawn) -> str:
+    """What a run on a terminal still says, up to its end."""
+    said = child.read().decode("utf-8", "replace")
+    child.wait()
+    return said

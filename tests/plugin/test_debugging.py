@@ -5,6 +5,7 @@ refused in words.
 from __future__ import annotations
 
 import pytest
+from running import finished
 
 FAILING = """
 import pytest
@@ -22,28 +23,6 @@ def test_stops():
     breakpoint()
     print("went on")
 """
-
-
-@pytest.fixture
-def terminal(pytester, monkeypatch):
-    """Run pytest on a terminal of its own."""
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
-    monkeypatch.setenv("TERM", "dumb")
-
-    def run(*args):
-        child = pytester.spawn_pytest(
-            " ".join(["-p isolate --isolate-all -p no:cacheprovider", *args]), expect_timeout=60
-        )
-        child.setecho(False)
-        return child
-
-    return run
-
-
-def finished(child) -> str:
-    said = child.read().decode("utf-8", "replace")
-    child.wait()
-    return said
 
 
 def test_pdb_opens_where_the_test_failed(pytester, terminal):
