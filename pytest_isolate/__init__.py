@@ -23,6 +23,7 @@ The map of the package, imports pointing one way, downwards:
   of us.
 - ``_config``: what users type: the table of ``keywords``, what they make of one test (``spec``).
   ``_typing``, ``_violations``: the marker's type, the exceptions that can be named.
+- ``_shell``: a person in a sandbox: the way in (``inside``), the terminal, who can be entered.
 - ``_forward``: servers of shared fixtures: who they are (``finder``), and the relay to them.
 - ``_network``: a test's own hosts and the links between them.
 - ``_sandbox``: steps, builder, holder (PID 1), entry, launch, watch; knows nothing of pytest.

@@ -21,6 +21,7 @@ import time
 import tty
 from collections.abc import Iterator
 
+from pytest_isolate._config.values import plain
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import tree
 from pytest_isolate._shell import inside
@@ -57,7 +58,7 @@ def main() -> None:
     try:
         sys.exit(attend(door, _writable(0), parent))
     except StepFailedError as error:
-        sys.stderr.write(f"\r\nisolate: no shell in the sandbox of {_plain(door.test)}: {error}\n")
+        sys.stderr.write(f"\r\nisolate: no shell in the sandbox of {plain(door.test)}: {error}\n")
         sys.exit(CANNOT_ENTER)
 
 
@@ -94,14 +95,9 @@ def attend(door: Door, terminal: int, parent: int) -> int:
 def _sentence(door: Door) -> str:
     then = ", and the run goes on" if door.goes_on else ""
     return (
-        f"isolate: a shell in the sandbox of {_plain(door.test)}, {_plain(door.why)}: leave it by"
+        f"isolate: a shell in the sandbox of {plain(door.test)}, {plain(door.why)}: leave it by"
         f" exit or Ctrl-D, or by Ctrl-] pressed three times{then}"
     )
-
-
-def _plain(text: str) -> str:
-    """Without what would be a command to the terminal."""
-    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def _writable(fd: int) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
+import termios
+from pathlib import Path
 
 import pexpect
 import pytest
@@ -182,7 +183,7 @@ def test_a_strict_test_is_entered_behind_its_own_walls(pytester, shell):
     child = shell("--isolate-profile=strict")
     assert asked(child, "grep Seccomp: /proc/self/status").split() == ["Seccomp:", "2"]
     assert asked(child, "grep CapEff /proc/self/status").split() == ["CapEff:", "0" * 16]
-    assert "denied" in asked(child, "mount -t tmpfs tmpfs /mnt 2>&1 || true")
+    assert asked(child, "grep NoNewPrivs /proc/self/status").split() == ["NoNewPrivs:", "1"]
     child.sendline("exit")
     assert "1 failed" in finished(child)
 
@@ -256,13 +257,30 @@ def test_leaving_a_shell_that_does_not_listen(pytester, shell):
 
 
 def test_the_terminal_is_as_it_was_when_pytest_is_killed(pytester, shell):
-    """And nobody of the sandbox is left."""
+    """The process that has it sees to that, and takes the shell with it."""
     pytester.makepyfile(FAILING)
-    child = shell()
-    assert re.search("-icanon|-isig", asked(child, "stty -a")) is None
+    child = shell(opens=False)
+    before = termios.tcgetattr(child.child_fd)
+    child.expect_exact(PROMPT)
+    assert termios.tcgetattr(child.child_fd) != before
     os.kill(child.pid, signal.SIGKILL)
-    child.expect(pexpect.EOF)
+    child.expect(pexpect.EOF)  # nobody has the terminal open any more
+    assert termios.tcgetattr(child.child_fd) == before
     child.wait()
+
+
+def test_the_terminal_is_as_it_was_when_its_own_process_is_killed(pytester, shell):
+    """Pytest sees to that, and goes on."""
+    pytester.makepyfile(FAILING)
+    child = shell(opens=False)
+    before = termios.tcgetattr(child.child_fd)
+    child.expect_exact(PROMPT)
+    children = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+    commands = {each: Path(f"/proc/{each}/cmdline").read_bytes() for each in children}
+    (helper,) = (pid for pid, line in commands.items() if b"lets a person in" in line)
+    os.kill(int(helper), signal.SIGKILL)
+    assert "1 failed, 1 passed" in finished(child)
+    assert termios.tcgetattr(child.child_fd) == before
 
 
 def test_jobs_wait_for_the_terminal(pytester, shell):

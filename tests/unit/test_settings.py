@@ -16,6 +16,7 @@ GIVEN = {
     "isolate_report": ("--isolate-report=r.json", "r.json", "r.json"),
     "isolate_keep": ("--isolate-keep=failed", "failed", "failed"),
     "isolate_artifacts": ("--isolate-artifacts=kept", "kept", "kept"),
+    "isolate_shell": ("--isolate-shell", "true", True),
     "isolate_html": ("--isolate-html=r.html", "r.html", "r.html"),
     "isolate_top": ("--isolate-top=3", "3", "3"),
     "isolate_budgets": ("--isolate-budgets=b.toml", "b.toml", "b.toml"),
