@@ -42,6 +42,7 @@ class Keeper:
 
     def __init__(self, places: dict[str, Hierarchy]) -> None:
         self.places = places
+        self.answers_within = BUILDING_LONGEST
         self._pid = os.getpid()
         self._builder: subprocess.Popen[bytes] | None = None
         self._pidfd = -1  # of it
@@ -80,7 +81,7 @@ class Keeper:
             theirs.close()
         if not self.places:
             return
-        self._requests.settimeout(BUILDING_LONGEST)
+        self._requests.settimeout(self.answers_within)
         try:
             MakeGroups.of(self.places).send(self._requests)
             received = receive(self._requests)
@@ -248,8 +249,10 @@ class Keeper:
             ours.update(sandbox.descriptors())
         return ours
 
-    def close(self) -> None:
-        """End the builder, which unmakes what is left, and wait for it."""
+    def close(self, within: float = _LEAVING_LONGEST) -> None:
+        """End the builder, which unmakes what is left, and wait for it; kill it if it has not ended
+        within so many seconds.
+        """
         if os.getpid() != self._pid:
             return  # a forked child's copy: not its to end
         self.clean_up()
@@ -257,7 +260,7 @@ class Keeper:
         self._drop_spares()
         self._requests.close()
         if self._pidfd >= 0:
-            if not is_ready(self._pidfd, _LEAVING_LONGEST):  # stopped, or worse
+            if not is_ready(self._pidfd, within):  # stopped, or worse
                 # And the kernel its sandboxes with it; their groups are the next run's to sweep
                 self.kill()
             self._status()

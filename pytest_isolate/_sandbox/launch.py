@@ -23,6 +23,7 @@ def launch(
     sandbox: Sandbox, entry: Entry, ends: Ends, *, relays: Sequence[Relay] = (),
     forked: float | None = None,
     debuggable: bool = False, trusted: bool = True,
+    killed_within: float | None = None,
 ) -> Watch | None:  # fmt: skip
     """Fork this process into a sandbox that is ready.
 
@@ -43,6 +44,7 @@ def launch(
             forked=forked,
             debuggable=debuggable,
             trusted=trusted,
+            killed_within=killed_within,
         )
     except BaseException:  # Ctrl-C too
         sandbox.kill()
@@ -53,6 +55,7 @@ def launch(
 def run(
     sandbox: Sandbox, entry_with: Callable[[Ends], Entry], body: Callable[[Entry], None], *,
     timeout: float | None = None,
+    killed_within: float | None = None,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> Exit:  # fmt: skip
     """Run ``body`` in a fork of this process, inside, and wait for its end.
@@ -65,7 +68,7 @@ def run(
     (ours, theirs), entry = _open(), None
     try:
         entry = entry_with(theirs)
-        watch = launch(sandbox, entry, ours)
+        watch = launch(sandbox, entry, ours, killed_within=killed_within)
         if watch is None:
             _inside(entry, body)
     except BaseException:

@@ -122,19 +122,21 @@ def copy_out(
     private: int, relative: str, folder: Path, below: str, *, among: bool = False,
     without: Container[str] = frozenset(),
     reader: Reader | None = None,
+    most_files: int = _MOST_FILES, most_bytes: int = _MOST_BYTES,
 ) -> Budget | None:  # fmt: skip
     """Copy the directory ``relative`` of the private file system to ``below``, in a ``folder`` that
     is there.
 
     ``below`` must not be there. ``among``: it may, and in it directories that this call copies
-    files into: layers of one tree are put together. ``without`` these paths, relative to it.
+    files into: layers of one tree are put together. ``without`` these paths, relative to it. At
+    most ``most_files`` files and directories, of ``most_bytes`` in all.
 
     Returns what was left of the caps; None when there is no such directory. Raises ``OSError`` if
     the machine's disk refuses.
     """
     if (fd := open_directory(private, relative)) is None:
         return None
-    budget = Budget(among=among, without=without, reader=reader)
+    budget = Budget(most_files, most_bytes, among=among, without=without, reader=reader)
     try:
         to = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         for name in Path(below).parts:

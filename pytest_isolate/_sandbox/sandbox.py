@@ -47,6 +47,7 @@ class BuildersSide(Protocol):
     """What a sandbox needs of who orders it from the builder (``keeper.Keeper``)."""
 
     places: dict[str, Hierarchy]
+    answers_within: float  # seconds that the builder has to answer
     closing: list[Sandbox]  # whose tests are over
     open: set[Sandbox]  # all that have something open
     unreaped: list[int]  # tests that came to their end, whose exit nobody waited for
@@ -84,7 +85,7 @@ class Sandbox:
         # What else is open for the sake of its tests
         self.beside: list[Callable[[], Iterable[int]]] = []
         self._keeper, self._number, self._channel = keeper, number, channel
-        channel.settimeout(BUILDING_LONGEST)
+        channel.settimeout(keeper.answers_within)
 
     def wait_ready(self) -> None:
         """Wait for the builder's answer.
@@ -134,7 +135,8 @@ class Sandbox:
 
         One that says nothing is killed. Raises ``StepFailedError``.
         """
-        until = time.monotonic() + BUILDING_LONGEST
+        longest = self._keeper.answers_within
+        until = time.monotonic() + longest
         stopped = 0  # looks in a row
         while not is_ready(
             self._channel.fileno(), min(_LOOK_AT_BUILDER, max(0.0, until - time.monotonic()))
@@ -147,7 +149,7 @@ class Sandbox:
                     f"the builder, a helper process of pytest-isolate, {found or 'said nothing'}"
                 )
                 raise StepFailedError(
-                    "wait for", f"{what} (at most {BUILDING_LONGEST:.0f} s): {builder}", 110
+                    "wait for", f"{what} (at most {longest:.0f} s): {builder}", 110
                 )
         return receive(self._channel)
 

@@ -80,13 +80,15 @@ class Watch:
     def __init__(
         self, child: Child, sandbox: Sandbox, ends: Ends, *, relays: Sequence[Relay] = (),
         forked: float | None = None,
-        debuggable: bool = False, trusted: bool = True,
+        debuggable: bool = False, trusted: bool = True, killed_within: float | None = None,
     ) -> None:  # fmt: skip
         self._child, self.pid, self._pidfd = child, child.pid, child.pidfd
         self._sandbox = sandbox
         self._listener = Listener(ends, relays)
         # Whether a person can sit in front of it: then a debugger stops the clock
         self._debuggable = debuggable
+        # Seconds from the count of an OOM kill to the end of its victim
+        self._killed_within = _KILL_LONGEST if killed_within is None else killed_within
         self._trusted = trusted  # else no tool of ours reads its memory for native stacks
         self._forked = forked  # None from the first of the test's own code on
         self._on_interrupt: Any = None  # what Ctrl-C did before a pause
@@ -240,7 +242,7 @@ class Watch:
         if self._oom_heard is not None and self._sandbox.out_of_memory():
             self._exit.out_of_memory = True
             self._exit.killed_child = (
-                not is_ready(self._pidfd, _KILL_LONGEST) and not self._is_dying()
+                not is_ready(self._pidfd, self._killed_within) and not self._is_dying()
             )
 
     def finish(self) -> Exit:

@@ -67,6 +67,7 @@ class Box:
         identity: Identity | None = None,
         files: int | None = None,
         memory: int | None = None,
+        killed_within: float | None = None,
         meanwhile: Callable[[Sandbox], None] | None = None,
         inherit: Inheritance | None = None,
         root: Root | None = None,
@@ -118,6 +119,7 @@ class Box:
             entry_with,
             lambda entry: _child(entry, stacks[0], body),
             timeout=timeout,
+            killed_within=killed_within,
             meanwhile=beside,
         )
         changed = changes_module.read(sandbox.private, plan.written)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -239,19 +240,18 @@ def test_a_dead_builder_is_a_failed_step(host):
     keeper.close()
 
 
-def test_a_builder_that_does_not_answer_is_replaced(box, monkeypatch):
+def test_a_builder_that_does_not_answer_is_replaced(box):
     """A stopped builder is waited for once, then killed; the next one builds."""
     plan = box.plan()
     keeper = Keeper(box.host.places)
-    # From here on: a slow machine may start one longer
-    monkeypatch.setattr("pytest_isolate._sandbox.sandbox.BUILDING_LONGEST", 0.5)
+    usual, keeper.answers_within = keeper.answers_within, 0.5
     keeper._builder.send_signal(signal.SIGSTOP)
     sandbox = keeper.order(plan.recipe)
     with pytest.raises(StepFailedError, match="wait for the sandbox to be built"):
         sandbox.wait_ready()
     sandbox.close()
     assert "was ended by SIGKILL" in keeper.death()
-    monkeypatch.undo()
+    keeper.answers_within = usual
     keeper.revive()
     assert keeper.death() is None
     sandbox = keeper.order(plan.recipe)
@@ -280,20 +280,20 @@ def test_a_failure_that_nobody_waits_for_any_more_ends_no_builder(box):
     assert keeper._builder.returncode == 0
 
 
-def test_a_sandbox_whose_closing_was_interrupted_is_closed_once_more(box, monkeypatch):
+def test_a_sandbox_whose_closing_was_interrupted_is_closed_once_more(box):
     """A Ctrl-C between two of its descriptors: the second time none of them is closed again, which
     by then is somebody else's number.
     """
     sandbox = box.keeper.order(box.plan().recipe)
     sandbox.wait_ready()
-    held, close = [fd for fd in sandbox.descriptors()[1:] if fd >= 0], os.close
+    held = [fd for fd in sandbox.descriptors()[1:] if fd >= 0]
 
-    def interrupted(fd):
-        monkeypatch.undo()
-        close(fd)
-        raise KeyboardInterrupt
+    def interrupt(frame, event, function):
+        if event == "c_return" and function is os.close:
+            sys.setprofile(None)
+            signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(os, "close", interrupted)
+    sys.setprofile(interrupt)
     with pytest.raises(KeyboardInterrupt):
         sandbox.close()
     sandbox.close()
@@ -301,27 +301,25 @@ def test_a_sandbox_whose_closing_was_interrupted_is_closed_once_more(box, monkey
         os.close(fd)
 
 
-def test_a_stopped_builder_does_not_hold_up_the_end(monkeypatch):
+def test_a_stopped_builder_does_not_hold_up_the_end():
     """Nor does one that is stopped when the run is over."""
-    monkeypatch.setattr("pytest_isolate._sandbox.keeper._LEAVING_LONGEST", 0.2)
     keeper = Keeper({})
     keeper._builder.send_signal(signal.SIGSTOP)
-    keeper.close()
+    keeper.close(within=0.2)
     assert keeper._builder.returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_a_lock_that_an_interruption_left_in_subprocess_holds_up_nobody(monkeypatch, stopped):
+def test_a_lock_that_an_interruption_left_in_subprocess_holds_up_nobody(stopped):
     """A Ctrl-C between the taking of that lock and its ``try`` leaves it locked, and whoever waits
     for the process by it would for ever.
     """
-    monkeypatch.setattr("pytest_isolate._sandbox.keeper._LEAVING_LONGEST", 0.2 if stopped else 10)
     keeper = Keeper({})
     if stopped:
         keeper._builder.send_signal(signal.SIGSTOP)
     keeper._builder._waitpid_lock.acquire()
     assert keeper.death() is None
-    keeper.close()
+    keeper.close(**({"within": 0.2} if stopped else {}))
     assert keeper._builder.returncode == (-signal.SIGKILL if stopped else 0)
 
 

@@ -11,7 +11,6 @@ import time
 
 import pytest
 
-from pytest_isolate._sandbox import native, watch
 from pytest_isolate._sandbox.ending import is_ready
 
 
@@ -117,12 +116,11 @@ def test_an_event_without_a_kill_ends_nothing(box):
 
 
 @pytest.mark.needs("memory")
-def test_a_large_test_that_was_killed_is_no_child_of_its_own(box, monkeypatch):
+def test_a_large_test_that_was_killed_is_no_child_of_its_own(box):
     """Its end takes longer than it is waited for, as with gigabytes: it is seen on its
     way there.
     """
-    monkeypatch.setattr(watch, "is_ready", lambda fd, seconds: is_ready(fd, seconds) and False)
-    result = box.run(lambda: len(bytearray(b"x" * (300 << 20))), memory=64 << 20)
+    result = box.run(lambda: len(bytearray(b"x" * (300 << 20))), memory=64 << 20, killed_within=0.0)
     assert result.counters.oom_kills
     assert not result.exit.killed_child
 
@@ -222,7 +220,7 @@ def test_native_stacks_that_nothing_reads_are_named(box, monkeypatch):
     """A machine without a tool for it, and a process that is gone: a line with what helps, and the
     timeout as ever.
     """
-    monkeypatch.setattr(native.shutil, "which", lambda _: None)
+    monkeypatch.setenv("PATH", "/nonexistent")
     result = box.run(signal.pause, timeout=0.3)
     assert result.exit.timed_out
     assert (

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_isolate._sandbox import salvage
 from pytest_isolate._sandbox.salvage import (
     Budget,
     Reader,
@@ -40,16 +39,6 @@ def private(tmp_path):
 @pytest.fixture
 def it(tmp_path):
     return tmp_path / "private/tmp/it"
-
-
-@pytest.fixture
-def small(monkeypatch):
-    """Caps that a test can reach."""
-
-    def caps(**left):
-        monkeypatch.setattr(salvage, "Budget", lambda **more: Budget(**left, **more))
-
-    return caps
 
 
 def test_a_tree_comes_out_with_content_and_modes(private, it, tmp_path):
@@ -144,37 +133,34 @@ def test_a_target_that_exists_is_not_touched(private, it, tmp_path):
 
 
 @pytest.mark.parametrize("most", [2, 3, 4])
-def test_no_more_files_come_out_than_the_cap(private, it, tmp_path, small, most):
+def test_no_more_files_come_out_than_the_cap(private, it, tmp_path, most):
     """Exactly as many as the cap come out whole; only with one more is it said that something
     stayed inside.
     """
-    small(files=most)
     for name in "abc":
         (it / name).touch()
-    budget = copy_out(private, "tmp/it", tmp_path, "out")
+    budget = copy_out(private, "tmp/it", tmp_path, "out", most_files=most)
     assert len(os.listdir(tmp_path / "out")) == min(most, 3)
     assert budget.spent is (most < 3)
 
 
 @pytest.mark.parametrize("most", [999, 1000, 1001])
-def test_no_more_bytes_come_out_than_the_cap(private, it, tmp_path, small, most):
+def test_no_more_bytes_come_out_than_the_cap(private, it, tmp_path, most):
     """Exactly as many as the cap come out whole; only with one more is it said that something
     stayed inside.
     """
-    small(bytes=most)
     (it / "file").write_bytes(b"x" * 1000)
-    budget = copy_out(private, "tmp/it", tmp_path, "out")
+    budget = copy_out(private, "tmp/it", tmp_path, "out", most_bytes=most)
     assert (tmp_path / "out/file").stat().st_size == min(most, 1000)
     assert budget.spent is (most < 1000)
 
 
-def test_the_caps_hold_across_directories(private, it, tmp_path, small):
+def test_the_caps_hold_across_directories(private, it, tmp_path):
     """A tree cannot get round what a directory could not."""
-    small(files=6, bytes=25)
     for name in "abcdef":
         (it / name).mkdir()
         (it / name / "file").write_bytes(b"x" * 10)
-    budget = copy_out(private, "tmp/it", tmp_path, "out")
+    budget = copy_out(private, "tmp/it", tmp_path, "out", most_files=6, most_bytes=25)
     assert budget.spent
     found = list((tmp_path / "out").rglob("*"))
     assert len(found) <= 6
@@ -221,7 +207,7 @@ def test_a_very_deep_tree_does_no_harm(private, it, tmp_path):
         subprocess.run(["rm", "-rf", it, tmp_path / "out"], check=True)
 
 
-def test_copying_leaves_no_descriptor_open(private, it, tmp_path, small):
+def test_copying_leaves_no_descriptor_open(private, it, tmp_path):
     """Neither a whole copy nor one that a cap cut short leaves anything open in
     pytest's process.
     """
@@ -229,8 +215,7 @@ def test_copying_leaves_no_descriptor_open(private, it, tmp_path, small):
     (it / "a/file").write_text("x")
     before = os.listdir("/proc/self/fd")
     copy_out(private, "tmp/it", tmp_path, "whole")
-    small(files=1)
-    copy_out(private, "tmp/it", tmp_path, "part")
+    copy_out(private, "tmp/it", tmp_path, "part", most_files=1)
     assert os.listdir("/proc/self/fd") == before
 
 
