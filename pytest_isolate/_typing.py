@@ -38,6 +38,8 @@ class IsolateMark(pytest.MarkDecorator):
         io_read: Size | None = ...,
         io_write: Size | None = ...,
         fs: Literal["overlay", "readonly", "host"] | None = ...,
+        fs_allow: Sequence[str | os.PathLike[str]] | str | None = ...,
+        fs_hide: Sequence[str | os.PathLike[str]] | str | None = ...,
         bind: Sequence[str | os.PathLike[str]] | str | None = ...,
         hostname: str | None = ...,
         user: str | int | None = ...,
@@ -65,7 +67,9 @@ class IsolateMark(pytest.MarkDecorator):
             io_read: bytes a second: what the process tree may read from block devices, such as 64M
             io_write: bytes a second: what the process tree may write to block devices, such as 64M
             fs: what / is: overlay, readonly or host
-            bind: host paths that stay shared, PATH or PATH:ro
+            fs_allow: all that a test may change: patterns such as build/**, and tmp_path
+            fs_hide: paths that are not there, such as ~/.ssh or .env
+            bind: host paths that stay shared: PATH[:ro] or SRC:DST[:ro]
             hostname: the host name inside
             user: who the test runs as: a name, a uid or 'root'; as the caller by default
             env: variables added, NAME=VALUE, or 'clean'

@@ -97,6 +97,7 @@ class Group:
     # What came through to its servers by the end of the test before
     reached: list[Figures] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
+    temporary: set[str] = field(default_factory=set)  # what was the ``tmp_path`` of its tests
 
     def __post_init__(self) -> None:
         self.sandbox.beside.append(lambda: (self.commands, *self.mirrors.values()))

@@ -26,6 +26,7 @@ from pytest_isolate._child.group import Command, next_command
 from pytest_isolate._child.reporting import Line, Reporting, meter_of_links
 from pytest_isolate._child.words import LARGEST_TEXT, MOST_LOST, shortened, stack_of, text_of
 from pytest_isolate._config.networking import Networking
+from pytest_isolate._config.patterns import Paths
 from pytest_isolate._forking.dump_later import dump_later
 from pytest_isolate._forking.timers import Stopped
 from pytest_isolate._messages import allure, carried
@@ -47,6 +48,7 @@ from pytest_isolate._sandbox.entry import Before, processor_time
 from pytest_isolate._sandbox.frames import Frame, Writer
 from pytest_isolate._sandbox.mirror import Mirror
 from pytest_isolate._sandbox.watch import STACK_SIGNAL
+from pytest_isolate._verdict import file_changes
 from pytest_isolate._verdict.allocations import answer_alarm
 from pytest_isolate._verdict.network_attempts import Recorder
 
@@ -110,6 +112,7 @@ class Inside:
         self._stops_early = False  # the session was to end before the test's teardown began
         self.played: Played | None = None  # whose hooks in pytest want to know what was raised
         self._allure: allure.Telling | None = None
+        self.allowed: Paths | None = None  # all that it may change
 
     def begin(
         self,
@@ -148,13 +151,7 @@ class Inside:
         mirroring.mirror(self._item.config, self.mirrors)
         if self.measuring is not None:
             self.measuring.begin()
-        if watches_denials:
-            self._denials.watch()
-        if networking.is_own:
-            self._reporting.attempts = attempts = Recorder(str(self._item.config.rootpath))
-            attempts.tell_tries = lambda port: self._line.send({"kind": "tries", "port": port})
-        if networking.denies:
-            self._denials.count_attempts()
+        self._listen(networking, watches_denials=watches_denials)
         self._before, self._base_memory = before, before.memory
         self._traces = answer_alarm(self._line.send)
         self._allure = allure.telling(self._item.config, self._line.writer.send)
@@ -165,6 +162,19 @@ class Inside:
         self._reporting.tells_raised = self.played is not None or self._allure is not None
         self._meter = None if networking.topology is None else meter_of_links()
         self._enter()
+
+    def _listen(self, networking: Networking, *, watches_denials: bool) -> None:
+        """Hear of what is denied, and of who did what only the kernel tells otherwise."""
+        root = str(self._item.config.rootpath)
+        if watches_denials:
+            self._denials.watch()
+        if networking.is_own:
+            self._reporting.attempts = attempts = Recorder(root)
+            attempts.tell_tries = lambda port: self._line.send({"kind": "tries", "port": port})
+        if networking.denies:
+            self._denials.count_attempts()
+        if self.allowed is not None:
+            self._reporting.writes = file_changes.Recorder(root, self.allowed)
 
     def _enter(self) -> None:
         self._properties = junit.count_properties(self._item.config)

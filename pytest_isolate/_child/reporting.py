@@ -25,6 +25,7 @@ from pytest_isolate._messages import carried
 from pytest_isolate._pytest import serialization
 from pytest_isolate._sandbox.frames import Frame, Writer
 from pytest_isolate._sandbox.mirror import Mirror
+from pytest_isolate._verdict import file_changes
 from pytest_isolate._verdict.network_attempts import Recorder
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Reporting:
     def __init__(self, line: Line, denials: Denials) -> None:
         self._line, self._denials = line, denials
         self.attempts: Recorder | None = None  # on a network of its own
+        self.writes: file_changes.Recorder | None = None  # where it may not write everywhere
         self.mirrors: Mapping[str, Mirror] = {}  # of what this process keeps in its memory
         self.is_kept_back = False  # whether a plugin keeps reports of this attempt until it is over
         # Whether hooks in pytest want to know what was raised, and what JSON cannot say
@@ -88,6 +90,8 @@ class Reporting:
         self._denials.begin_anew()
         if self.attempts is not None:
             self.attempts.clear()
+        if self.writes is not None:
+            self.writes.clear()
 
     def forward(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """Forward a report with what was denied up to here.
@@ -110,6 +114,8 @@ class Reporting:
         self._denials.look()
         if self.attempts is not None and (attempts := self.attempts.as_json()):
             self._line.send({"kind": "network", "attempts": attempts})
+        if self.writes is not None and (places := self.writes.take()):
+            self._line.send({"kind": "writes", "when": report.when, "places": places})
         while True:
             report.sections = [(name, shortened(text, longest)) for name, text in sections]
             try:

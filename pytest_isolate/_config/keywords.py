@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pytest_isolate._config import destinations, networking, values
+from pytest_isolate._config import destinations, networking, paths, values
 
 if TYPE_CHECKING:
     from pytest_isolate._config.values import Parser
@@ -143,7 +143,16 @@ KEYWORDS = {
             type='Literal["overlay", "readonly", "host"]', recipe=_itself,
         ),
         Keyword(
-            "bind", values.binds, (), "host paths that stay shared, PATH or PATH:ro",
+            "fs_allow", paths.allowed, None,
+            "all that a test may change: patterns such as build/**, and tmp_path",
+            type="Sequence[str | os.PathLike[str]] | str", several=True,
+        ),
+        Keyword(
+            "fs_hide", paths.hidden, (), "paths that are not there, such as ~/.ssh or .env",
+            type="Sequence[str | os.PathLike[str]] | str", recipe=_itself, several=True,
+        ),
+        Keyword(
+            "bind", paths.binds, (), "host paths that stay shared: PATH[:ro] or SRC:DST[:ro]",
             type="Sequence[str | os.PathLike[str]] | str", recipe=_itself, several=True,
         ),
         Keyword("hostname", values.hostname, "isolate", "the host name inside", type="str",

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pytest_isolate._config import pyproject
+from pytest_isolate._config.patterns import WILD, translated
 
-_WILD = re.compile(r"\*\*/|\*\*|\*|\?")
 _LETTER = "(?:(?!::)[^/])"
 _IN_PATH = {"**/": "(?:(?:(?!::).)*/)?", "**": "(?:(?!::).)*", "*": f"{_LETTER}*", "?": _LETTER}
 _IN_NAME = {"**/": ".*/", "**": ".*", "*": ".*", "?": "."}
@@ -124,7 +124,7 @@ def _place(pattern: str) -> str:
     """Cut off the part of a pattern's path that has no wildcard."""
     parts: list[str] = []
     for part in pattern.partition("::")[0].split("/"):
-        if _WILD.search(part):
+        if WILD.search(part):
             break
         parts.append(part)
     return "/".join(parts)
@@ -139,15 +139,6 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     below = (
         r"(?:/(?:(?!::).)*)?(?:::.*)?"
         if not separator
-        else "::" + "".join(_translated(name, _IN_NAME)) + r"(?:(?:::|\[).*)?"
+        else "::" + "".join(translated(name, _IN_NAME)) + r"(?:(?:::|\[).*)?"
     )
-    return re.compile("".join(_translated(path, _IN_PATH)) + below, re.DOTALL)
-
-
-def _translated(text: str, wild: Mapping[str, str]) -> Iterator[str]:
-    end = 0
-    for found in _WILD.finditer(text):
-        yield re.escape(text[end : found.start()])
-        yield wild[found[0]]
-        end = found.end()
-    yield re.escape(text[end:])
+    return re.compile("".join(translated(path, _IN_PATH)) + below, re.DOTALL)

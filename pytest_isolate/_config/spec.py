@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_isolate._config import networking, pyproject, settings
+from pytest_isolate._config import networking, paths, pyproject, settings
 from pytest_isolate._config.destinations import Forward
 from pytest_isolate._config.keywords import KEYWORDS, LIMITS, STRICT
 from pytest_isolate._config.networking import Networking
-from pytest_isolate._config.values import first_link
 
 if TYPE_CHECKING:
     from pytest_isolate._config.network import Network
@@ -49,7 +48,9 @@ class Spec:
     io_read: int | None
     io_write: int | None
     fs: str
-    bind: tuple[tuple[str, bool], ...]
+    fs_allow: tuple[str, ...] | None
+    fs_hide: tuple[str, ...]
+    bind: tuple[paths.Bind, ...]
     hostname: str
     user: str | int | None
     env: Mapping[str, str | None] | str
@@ -191,12 +192,20 @@ class Defaults:
                         written = value
         for name, keyword in KEYWORDS.items():
             values.setdefault(name, keyword.default)
-        if values["profile"] == STRICT and (link := first_link(written)) is not None:
+        if values["profile"] == STRICT and (link := paths.first_link(written)) is not None:
             raise BadValueError(
                 f"isolate: bind={link[0]!r} ({origins['bind']}): it is or leads through a symbolic"
                 " link, which profile='strict' does not follow, because an earlier test may have"
                 f" made it; name {link[1]!r} itself if that is what you mean"
             )
+        if values["fs_allow"] is not None and values["fs"] == "host":
+            raise BadValueError(
+                f"isolate: fs_allow={list(values['fs_allow'])!r} ({origins['fs_allow']}): with"
+                f" fs='host' ({origins.get('fs', 'by default')}) a test writes to the machine"
+                " itself, where nothing tells its writes from those of others; it takes"
+                " fs='overlay' or 'readonly'"
+            )
+        values["fs_hide"] = paths.absolute(values["fs_hide"], str(self._config.rootpath))
         if values["profile"] == STRICT and networking.is_network(values["net"]):
             raise BadValueError(
                 f"isolate: net={values['net']!r} ({origins['net']}): profile='strict' takes away"

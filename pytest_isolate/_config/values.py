@@ -6,7 +6,6 @@ Each returns the value or raises ``ValueError`` with what is allowed.
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 
@@ -201,48 +200,6 @@ def environment(value: object) -> Mapping[str, str | None] | str:
 def _is_text(value: object) -> bool:
     """Whether the kernel takes it as a string: without a null byte."""
     return isinstance(value, str) and "\0" not in value
-
-
-def binds(value: object) -> tuple[tuple[str, bool], ...]:
-    """Host paths as (absolute path without symbolic links, read-only)."""
-    if isinstance(value, str | os.PathLike):
-        value = [value]
-    if not isinstance(value, Sequence):
-        raise ValueError("it must be a list of paths, each 'PATH' or 'PATH:ro'")
-    found = []
-    for each in value:
-        if not isinstance(each, str | os.PathLike):
-            raise ValueError(
-                f"it must be a list of paths, each 'PATH' or 'PATH:ro'; {each!r} is neither"
-            )
-        text = os.fspath(each)
-        path = text.removesuffix(":ro")
-        if "\0" in path:
-            raise ValueError(f"it must be a list of paths that exist; {path!r} does not")
-        real = os.path.realpath(path)
-        if not os.path.lexists(real):
-            raise ValueError(f"it must be a list of paths that exist; {path!r} does not")
-        if real == "/":
-            raise ValueError("'/' cannot be bound: fs='host' shares the whole machine")
-        found.append((real, path != text))
-    return tuple(found)
-
-
-def first_link(value: object) -> tuple[str, str] | None:
-    """Of checked binds as they were written, the first that leads through a symbolic link, and
-    where it leads.
-    """
-    for each in (
-        [value]
-        if isinstance(value, str | os.PathLike)
-        else value
-        if isinstance(value, Sequence)
-        else ()
-    ):
-        path = os.path.abspath(os.fspath(each).removesuffix(":ro"))
-        if (real := os.path.realpath(path)) != path:
-            return path, real
-    return None
 
 
 def text(value: object) -> str:

@@ -62,8 +62,13 @@ class Measuring:
         self._context: str | None = self._store._current_context
         # Files that are written to the machine (fs="host") are there for whoever combines them at
         # the end of the run.
-        self._own_files = is_private(os.path.realpath(self._store.base_filename()))
+        self._own_files = is_private(self.data_file)
         self._there = frozenset(self._data_files()) if self._own_files else frozenset()
+
+    @property
+    def data_file(self) -> str:
+        """What the names of all data files begin with."""
+        return os.path.realpath(str(self._store.base_filename()))
 
     @property
     def owns_files(self) -> bool:

@@ -223,6 +223,7 @@ _FRAMES: dict[str, dict[str, object]] = {
     "oversized": {"message": str},
     "lost": {"message": str},
     "network": {"attempts": list},
+    "writes": {"when": _PHASE, "places": [(_is_path, str)]},
     "links": {"links": [(str, str, _is_amount, _is_amount, _is_amount)]},
     "refused": {"port": _is_integer},
     "refused_path": {"path": _is_path},

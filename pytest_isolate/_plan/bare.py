@@ -68,7 +68,7 @@ def plan(spec: Spec, host: Host, config: pytest.Config) -> Plan:
 def given(spec: Spec, host: Host) -> Spec:
     """Tell what of its keywords the test has: its limits are those that are held."""
     return replace(
-        spec, net=HOST, fs="host", disk=None, user=None,
+        spec, net=HOST, fs="host", disk=None, user=None, fs_allow=None, fs_hide=(),
         pids=spec.pids if "pids" in host.places else None,
         cpu=spec.cpu if "cpu" in host.places else None,
         io_read=None if "io" in host.obstacles else spec.io_read,
@@ -94,7 +94,7 @@ def _writable(spec: Spec, config: pytest.Config) -> Iterator[str]:
     )
     if not spec.strict:  # what a hostile test writes there, later runs would read
         places += map(str, lasting.places(config))
-    places += [path for path, read_only in spec.bind if not read_only]
+    places += [each.source for each in spec.bind if not each.read_only]
     found = dict.fromkeys(map(os.path.realpath, places))
     yield from (path for path in found if not is_in(os.path.dirname(path), list(found)))
 
@@ -132,6 +132,12 @@ def _lacking(spec: Spec, host: Host, plan: Plan) -> Iterator[str]:
             else f"what it writes is real: {strictness.landlock_obstacle()}"
         )
         yield f"fs={spec.fs!r} ({real})"
+    if spec.fs_allow is not None:
+        yield "fs_allow (nothing tells its writes from those of others)"
+    if spec.fs_hide:
+        yield "fs_hide (it sees what its user may see)"
+    if moved := [each.target for each in spec.bind if each.target != each.source]:
+        yield f"bind at another place ({', '.join(moved)})"
     if spec.user is not None:
         yield f"user={spec.user!r}"
     if spec.strict and "strict" not in plan.walls:

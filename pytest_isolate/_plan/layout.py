@@ -47,6 +47,7 @@ class Layout:
     # Then nothing is the machine's own, behind whose sockets and FIFOs its programs listen
     strict: bool = False
     binds: tuple[str, ...] = ()  # paths that are put there later
+    hidden: tuple[str, ...] = ()  # paths that are not to be there
     hosts: Hosts | None = None  # what /etc/hosts is to be, and where
     steps: list[Step] = field(default_factory=list)
     uppers: list[tuple[str, str]] = field(default_factory=list)
@@ -79,7 +80,7 @@ class Layout:
         self.steps.append(
             step(
                 path, lowers, private, inside(path), rootless, doors, flags, hosts, seeds,
-                self.renames,
+                self.renames, self._hidden_in(path),
             )
         )  # fmt: skip
         self.uppers.append((path, f"{name}.upper"))
@@ -93,6 +94,15 @@ class Layout:
         """Show the directories in which layers have something, where no other step has."""
         for path in sorted(self.points.difference(path for path, _ in self.uppers)):
             self.overlay(path)
+
+    def _hidden_in(self, path: str) -> tuple[str, ...]:
+        """Give what is hidden of the mount that an overlay is over, relative to it."""
+        start, mount = path.rstrip("/") + "/", self._mount_of(path)
+        return tuple(
+            each.removeprefix(start)
+            for each in self.hidden
+            if each.startswith(start) and self._mount_of(os.path.dirname(each)) is mount
+        )
 
     def _mount_of(self, path: str) -> MountPoint | None:
         """Give the mount that a path lies on."""
@@ -269,10 +279,13 @@ class Layout:
                 self._flags(path),
                 self.hosts,
                 tuple(seed for seed in self.seeds if is_in(seed.path, [path]) or path == "/"),
+                tuple(each for each in self.hidden if each.startswith(start)),
             )
         )
         for name in sorted(mounts):
             child = start + name
+            if child in self.hidden:
+                continue
             if child in REBUILT:
                 self.steps.append(steps.Mkdir(inside(child)))
             elif child in seeds:

@@ -17,7 +17,7 @@ from pytest_isolate._linux.host import Host
 from pytest_isolate._linux.root import Root
 from pytest_isolate._linux.syscalls import Clone, Mount
 from pytest_isolate._model import Missing
-from pytest_isolate._plan import layering
+from pytest_isolate._plan import layering, shown
 from pytest_isolate._plan.layering import Layering
 from pytest_isolate._plan.layout import PRIVATE, REBUILT, ROOT, Layout, below, inside, is_in
 from pytest_isolate._plan.remedies import group_remedy
@@ -78,6 +78,9 @@ class Plan:
     sockets: tuple[Server, ...] = ()  # that it reaches by a path
     root: Root = field(default_factory=Root)  # what is below what it writes
     layers: Layering = field(default_factory=Layering)  # where layers of it lie
+    hidden: frozenset[str] = frozenset()  # what is not there
+    made: frozenset[str] = frozenset()  # what is there because something is bound there
+    is_users: bool = False  # whether it has a user namespace of its own
 
     @property
     def is_bare(self) -> bool:
@@ -87,7 +90,9 @@ class Plan:
     @property
     def written(self) -> Written:
         """Where what a test wrote is found."""
-        return Written(self.uppers, self.apart, self.hosts, self.root)
+        return Written(
+            self.uppers, self.apart, self.hosts, self.root, self.hidden, self.made, self.is_users
+        )
 
 
 def plan(
@@ -108,13 +113,19 @@ def plan(
     ``places`` are directories that the test is likely to write in or below; the first is that of
     temporary files, which is private whatever ``fs`` says.
     """
-    layout = Layout(host, root, tuple(places), spec.strict, tuple(path for path, _ in spec.bind))
+    shared, hidden = shown.binds(spec, root), shown.hidden(spec, root)
+    made = shown.made(shared, root)
+    ways = [os.path.dirname(place) for place in made]
+    targets = tuple(each.target for each in shared)
+    layout = Layout(host, root, (*places, *ways), spec.strict, targets, hidden)
     layers = layering.over(root, host)
     layout.points, layout.seeds = frozenset(layers.points), layers.seeds
     layout.renames = not makes_layer
     _hosts(layout, spec, hosts)
     _file_system(layout, spec, places[0])
-    layout.steps += _shared_paths(spec, sockets)
+    layout.steps += (steps.Hide(inside(path)) for path in hidden)
+    layout.steps += shown.bound(spec, shared, hidden)
+    layout.steps += shown.sockets(sockets)
     layout.steps += _last_steps(spec)
     namespaces, user_map = _namespaces(spec, host)
     recipe = Recipe(
@@ -136,6 +147,9 @@ def plan(
         sockets=sockets,
         root=root,
         layers=layers,
+        hidden=frozenset(hidden),
+        made=made,
+        is_users=host.rootless,
     )
 
 
@@ -194,14 +208,6 @@ def _walls(spec: Spec) -> Iterator[str]:
         yield "strict"
 
 
-def _shared_paths(spec: Spec, sockets: tuple[Server, ...]) -> Iterator[Step]:
-    for path, read_only in spec.bind:
-        yield (steps.BindWithoutLinks if spec.strict else steps.Bind)(path, inside(path), read_only)
-    for server in sockets:  # seen through an overlay it is another one, to which nobody listens
-        at = str(server.place.address)
-        yield steps.Bind(at, inside(at), read_only=True)  # to be connected to, not to be changed
-
-
 def resolve_user(user: str | int) -> tuple[int, int, tuple[int, ...]]:
     """Give a checked ``user`` as uid, gid and supplementary groups."""
     import pwd  # noqa: PLC0415 - not on every system this module is imported on
@@ -250,19 +256,19 @@ def _overlay_root(layout: Layout) -> None:
         return
     layout.steps.append(steps.Mkdir(ROOT))
     layout.overlay("/")
-    shown: list[str] = []
+    done: list[str] = []
     mounts = {mount.path: mount for mount in layout.host.mounts}
     for path in sorted(mounts.keys() | layout.points):
-        if path == "/" or is_in(path, REBUILT):
+        if path == "/" or is_in(path, (*REBUILT, *layout.hidden)):
             continue
         if path in layout.points:
             layout.overlay(path)
-        elif not is_in(path, shown):
+        elif not is_in(path, done):
             before = len(layout.steps)
             layout.cover(path, mounts[path])
             last = layout.steps[-1]
             if len(layout.steps) == before or (isinstance(last, steps.Bind) and last.read_only):
-                shown.append(path)  # it is left out, or came, with everything below it
+                done.append(path)  # it is left out, or came, with everything below it
 
 
 def _shared_root(layout: Layout, spec: Spec, temporary: str) -> None:

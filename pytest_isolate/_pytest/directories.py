@@ -15,6 +15,12 @@ def temporary_base(config: pytest.Config) -> Path:
     return factory.getbasetemp()
 
 
+def known_temporary_base(config: pytest.Config) -> Path | None:
+    """Return it if it is there; there is no public way to ask without having it made."""
+    factory: pytest.TempPathFactory | None = getattr(config, "_tmp_path_factory", None)
+    return None if factory is None else factory._basetemp
+
+
 def keeps_failed_temporary(config: pytest.Config) -> bool:
     """Whether pytest's retention policy keeps the ``tmp_path`` of a failing test."""
     return config.getini("tmp_path_retention_policy") in {"all", "failed"}

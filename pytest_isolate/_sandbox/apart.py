@@ -40,6 +40,7 @@ class Directory:
             step.ways,
         )
         self._flags, self._hosts, self._seeds = step.flags, step.hosts, step.seeds
+        self._hidden = frozenset(step.hidden)
         self._budget = budget
         # Name -> how it is shown, what it looked like, bytes copied
         self._entries: dict[str, tuple[str, object, int]] = {}
@@ -94,7 +95,10 @@ class Directory:
         try:
             with os.scandir(self._path) as entries:
                 for entry in entries:
-                    if entry.name not in self._mounts:
+                    if (
+                        entry.name not in self._mounts
+                        and self._source(entry.name) not in self._hidden
+                    ):
                         try:
                             found[entry.name] = entry.stat(follow_symlinks=False)
                         except OSError:  # it went meanwhile
@@ -153,7 +157,13 @@ class Directory:
             self._overlay(name, source, target)
             return _OVERLAY, 0
         copies.tree(source, target, self._budget, user=True)
+        for hidden in self._hidden_in(source):
+            copies.remove(f"{target}/{hidden}")
         return _TREE, sum(each.st_size for each in inside.values() if stat.S_ISREG(each.st_mode))
+
+    def _hidden_in(self, source: str) -> tuple[str, ...]:
+        start = f"{source}/"
+        return tuple(each.removeprefix(start) for each in self._hidden if each.startswith(start))
 
     def _little(self, source: str) -> dict[str, os.stat_result] | None:
         if self._path not in self._ways or any(
@@ -188,7 +198,10 @@ class Directory:
         kind = Overlay if written else OverlayOrReadOnly
         private = f"{self._layers}/{name}/"
         os.mkdir(private)
-        kind(source, (source,), private, target, True, real, self._flags, hosts, seeds).perform()
+        kind(
+            source, (source,), private, target, True, real, self._flags, hosts, seeds,
+            hidden=self._hidden_in(source),
+        ).perform()  # fmt: skip
 
     def _remove(self, name: str) -> bool:
         """Remove what was shown of a name, unless a bind lies there. Whether it is gone."""

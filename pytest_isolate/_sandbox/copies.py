@@ -123,7 +123,7 @@ def remove(path: str) -> None:
         for name in os.listdir(path):
             remove(f"{path}/{name}")
         os.rmdir(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
 
 

@@ -106,6 +106,7 @@ class Overlay(Step):
     # Whether directories of the machine can be renamed. Their new name then says where they were,
     # which is true in this overlay only: what is to be a layer of others is made without.
     renames: bool = True
+    hidden: tuple[str, ...] = ()  # names in it, relative to it, that are not to be there
     _where = "target"
 
     def perform(self) -> None:
@@ -118,6 +119,8 @@ class Overlay(Step):
             self._prepare(self.hosts)
         for seed in self.seeds:
             self._sow(seed)
+        for name in self.hidden:
+            self._hide(name)
         os.mkdir(work)
         below = ":".join(map(_escaped, self.lowers))
         is_long = len(below) > _LONGEST
@@ -182,6 +185,22 @@ class Overlay(Step):
         except FileNotFoundError:  # a machine without one
             os.chmod(target, 0o644)
 
+    def _hide(self, name: str) -> None:
+        """Put a whiteout into the upper layer, as if it had been removed: nobody, not even a test
+        that is root and mounts, finds it below.
+        """
+        upper = f"{self.private}.upper"
+        *way, _ = name.split("/")
+        for end in range(1, len(way) + 1):
+            part = "/".join(way[:end])
+            if os.path.isdir(f"{upper}/{part}"):
+                continue
+            if not os.path.isdir(self._lower(part)):
+                return  # there is nothing to hide
+            self._copy_up(part)
+        copies.remove(f"{upper}/{name}")
+        os.mknod(f"{upper}/{name}", stat.S_IFCHR)
+
 
 class OverlayOrReadOnly(Overlay):
     """Stack a layer; on a file system that cannot be a lower layer (vfat, some network ones), show
@@ -206,7 +225,10 @@ class PrivateCopy(Overlay):
     def perform(self) -> None:
         """Copy it, and show the copy."""
         upper = self.private + ".upper"
-        if left_out := copies.tree(self.lowers[-1], upper, copies.Budget(), user=self.user):
+        left_out = copies.tree(self.lowers[-1], upper, copies.Budget(), user=self.user)
+        for name in self.hidden:
+            copies.remove(f"{upper}/{name}")
+        if left_out:
             # For pytest to say, which sees the private file system
             with open(f"{self.private}.left_out", "xb", buffering=0) as file:
                 file.write(os.fsencode("\0".join(left_out[:_MOST_LEFT_OUT])))
@@ -250,6 +272,7 @@ class TakeApart(Step):
     flags: int = 0
     hosts: Hosts | None = None
     seeds: tuple[Seed, ...] = ()  # of what is below it, but not right in it
+    hidden: tuple[str, ...] = ()  # absolute paths that are not to be there
 
 
 def _escaped(path: str) -> str:

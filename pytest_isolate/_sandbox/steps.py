@@ -175,6 +175,15 @@ class Mask(Step):
             syscalls.mount("/dev/null", self.path, "", Flag.BIND)
 
 
+class Hide(Mask):
+    """Show nothing at a path that no layer of ours hides: in what is bound, or shown as it is."""
+
+    def perform(self) -> None:
+        """Mount nothing over it, unless it is a link: what that leads to is hidden by itself."""
+        if not os.path.islink(self.path):
+            super().perform()
+
+
 class Mkdir(Step):
     """Make a directory with exactly this mode, whatever the umask."""
 

@@ -63,6 +63,9 @@ class Written:
     apart: tuple[Apart, ...] = ()
     hosts: Hosts | None = None  # the /etc/hosts that is ours
     root: Root = field(default_factory=Root)  # what is below them
+    hidden: frozenset[str] = frozenset()  # whiteouts of ours
+    made: frozenset[str] = frozenset()  # for what is bound there
+    is_users: bool = False  # what is copied up beforehand is the user's then
 
     def covers(self, path: str) -> bool:
         """Whether what is written to a path is private."""

@@ -20,7 +20,7 @@ from pytest_isolate._forward.place import UNIX
 from pytest_isolate._forward.server import Server
 from pytest_isolate._linux.root import Root
 from pytest_isolate._model import Missing
-from pytest_isolate._plan import bare, planning, strictness
+from pytest_isolate._plan import bare, planning, shown, strictness
 from pytest_isolate._plan.planning import Plan, resolve_user
 from pytest_isolate._pytest import directories
 from pytest_isolate._session.run import Run, working_directory
@@ -63,10 +63,11 @@ def plan_for(run: Run, spec: Spec, session: pytest.Session) -> Plan:
         _check_mover(run, spec)
     key = (*spec.recipe_key, sockets, hosts)
     if key not in machine.plans:
+        shown.check(spec, root := Root(), _needed_places(run))
         plan = planning.plan(
             spec,
             machine.host,
-            Root(),
+            root,
             likely_places(run, session.items),
             sockets=sockets,
             hosts=hosts,
@@ -120,6 +121,15 @@ def bare_plan_for(run: Run, spec: Spec) -> Plan:
     if key not in machine.plans:
         machine.plans[key] = bare.plan(spec, machine.host, run.config)
     return machine.plans[key]
+
+
+def _needed_places(run: Run) -> list[str]:
+    """Name directories without which no test can run."""
+    found = (
+        tempfile.gettempdir(), working_directory(), str(run.config.rootpath), sys.prefix,
+        sys.base_prefix, os.path.dirname(os.__file__),
+    )  # fmt: skip
+    return [os.path.realpath(place) for place in found]
 
 
 def likely_places(run: Run, items: Sequence[pytest.Item] = ()) -> list[str]:

@@ -55,6 +55,8 @@ def bring_back(ended: Finished) -> Iterator[str]:
     junit.say_again(item, properties, attributes)
     reader = reader_of(ended.test.run, ended.spec)
     for place in places(item.config):
+        if any(each.startswith(f"{place}/") for each in plan.hidden):
+            continue  # what is hidden looks removed
         try:
             relative = plan.written.find(sandbox.private, str(place))
             if relative is not None and (
@@ -232,7 +234,7 @@ def lost_threads(ended: Finished) -> Iterator[str]:
             )
 
 
-def _is_base(inside: Path, base: Path) -> bool:
+def is_base(inside: Path, base: Path) -> bool:
     """Whether it is the base of all ``tmp_path``, or one that the test made by itself, as it asked
     for a ``tmp_path`` while it ran.
     """
@@ -253,7 +255,7 @@ def keep_tmp_path(ended: Finished) -> str | None:
     inside = Path(str(frame["path"]))
     base = directories.temporary_base(config)
     if (
-        not _is_base(inside.parent, base)
+        not is_base(inside.parent, base)
         or inside.name in {"", ".", ".."}
         or len(os.fsencode(inside.name)) > _LONGEST_FILE_NAME
     ):

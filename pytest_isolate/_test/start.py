@@ -34,7 +34,7 @@ from pytest_isolate._sandbox.launch import launch
 from pytest_isolate._sandbox.mirror import Mirror
 from pytest_isolate._session.plans import foreseen
 from pytest_isolate._session.run import Run
-from pytest_isolate._test import shared, shells
+from pytest_isolate._test import allowing, shared, shells
 from pytest_isolate._test.build import Ready, build
 from pytest_isolate._test.interrupted import raise_where
 from pytest_isolate._test.request import request
@@ -349,6 +349,7 @@ def _tell(
         requested.fresh,
     )
     inside.wider = test.run.wider
+    inside.allowed = allowing.in_child(test.item.config, spec, inside.measuring)
     inside.asks, inside.requested = may_ask(requested, spec, plan), set_up.asked
     inside.played = test.run.played if test.run.played.is_wanted(test.item) else None
 

@@ -18,6 +18,7 @@ from pytest_isolate._sandbox.result import Exit
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._sandbox.watch import Watch, wait_for_one
 from pytest_isolate._session.run import Run
+from pytest_isolate._test import allowing
 from pytest_isolate._test.shells import Doorkeeper
 from pytest_isolate._test.states import Finished, IsolatedTest, Running
 from pytest_isolate._verdict import allocations, network_attempts
@@ -101,6 +102,7 @@ def finish(running: Running) -> Finished:
         servers=tuple(
             run.forwarding.used(sandbox, group.plan.servers, group.plan.sockets, group.reached)
         ),
+        changed=allowing.changed(test.item.config, spec, group, exit_),
         unreadable=unreadable,
         threads=group.threads,
         here=run.here,

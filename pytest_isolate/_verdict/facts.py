@@ -9,6 +9,7 @@ from pytest_isolate._linux.counters import Counters
 from pytest_isolate._linux.environment import Environment
 from pytest_isolate._linux.kernel_log import Kill
 from pytest_isolate._sandbox.result import Exit
+from pytest_isolate._verdict.file_changes import Changed
 from pytest_isolate._verdict.network_attempts import Attempt
 
 PHASES = ("setup", "call", "teardown")
@@ -30,6 +31,7 @@ class Facts:
     attempts: tuple[Attempt, ...] = ()
     refused: int = 0  # connections within its own network, read where it failed
     servers: tuple[Used, ...] = ()  # of shared fixtures and others, that it could reach
+    changed: Changed | None = None  # that it was not to change
     kill: Kill | None = None  # what the kernel wrote about an out-of-memory kill
     # Phases whose reports arrived and could be read, of the last attempt if a plugin reran it
     reported: tuple[str, ...] = ()

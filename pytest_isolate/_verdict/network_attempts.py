@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from pytest_isolate._config.values import plain
 from pytest_isolate._forking.own_ports import claim
+from pytest_isolate._verdict import own_lines
 
 _MOST = 100  # different destinations of one test
 _LONGEST = 300  # characters of a name or a place
@@ -124,17 +125,7 @@ class Recorder:
         if key in self._found:
             self._found[key][0] = int(str(self._found[key][0])) + 1
         elif len(self._found) < _MOST:
-            self._found[key] = [1, self._where()]
-
-    def _where(self) -> str:
-        """Give the nearest line of the project's own."""
-        frame = sys._getframe(1)
-        while frame is not None:
-            name = frame.f_code.co_filename
-            if name.startswith(self._root) and "site-packages" not in name:
-                return f"{name.removeprefix(self._root).lstrip('/')}:{frame.f_lineno}"[-_LONGEST:]
-            frame = frame.f_back  # type: ignore[assignment]
-        return ""
+            self._found[key] = [1, own_lines.nearest(self._root)]
 
 
 def _is_number(address: str) -> bool:

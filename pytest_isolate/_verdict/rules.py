@@ -58,7 +58,7 @@ class Rule:
         what = (
             f"{self.keyword}: limit {keyword.show(limit)}{self.of}"
             if keyword.is_limit
-            else f"{self.resource}: {self.keyword}={limit!r}"
+            else f"{self.resource}: {self.keyword}={_written(limit)!r}"
         )
         message = f"{what}, set {spec.origin(self.keyword)}; {found.sentence}"
         return self.kind(
@@ -68,6 +68,11 @@ class Rule:
             limit if keyword.is_limit else None,
             found.used,
         )
+
+
+def _written(value: object) -> object:
+    """Return it as users write it."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _stacks(exit_: Exit) -> str:
@@ -163,6 +168,14 @@ def _left_network(spec: Spec, facts: Facts, dead_in: str | None) -> Found | None
     )
 
 
+def _changed_files(_: Spec, facts: Facts, dead_in: str | None) -> Found | None:
+    if not facts.changed:
+        return None
+    # Who did it may be nobody's to say: then the test, if it came so far
+    reached = dead_in or ("call" if "call" in facts.reported else PHASES[0])
+    return Found(str(facts.changed), facts.changed.phase or reached, len(facts.changed.changes))
+
+
 def _refused_files(spec: Spec, facts: Facts, dead_in: str | None) -> Found | None:
     if not facts.saw("EMFILE"):
         return None
@@ -195,6 +208,7 @@ RULES = (
     Rule("cpu_time", _violations.CpuTimeExceeded, _used_processor),
     Rule("disk", _violations.DiskExceeded, _refused_disk),
     Rule("net", _violations.NetworkDenied, _left_network, resource="network"),
+    Rule("fs_allow", _violations.FilesystemDenied, _changed_files, resource="filesystem"),
     Rule("files", _violations.FilesExceeded, _refused_files, of=" open descriptors a process"),
     Rule("timeout", _violations.TimeoutExceeded, _took_too_long),
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_isolate._config.paths import Bind
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux.cgroup import groups
 from pytest_isolate._sandbox.keeper import Keeper
@@ -219,7 +220,7 @@ def test_a_run_that_died_is_swept_by_the_next(host):
 
 def test_a_step_that_fails_is_named_with_its_path(box):
     """A sandbox that cannot be built says which step failed on which path, in words."""
-    plan = box.plan(bind=(("/nonexistent/thing", False),))
+    plan = box.plan(bind=(Bind("/nonexistent/thing", "/nonexistent/thing"),))
     sandbox = box.keeper.order(plan.recipe)
     with pytest.raises(
         StepFailedError, match=r"bind /nonexistent/thing: No such file or directory \[ENOENT\]"
@@ -265,7 +266,10 @@ def test_a_failure_that_nobody_waits_for_any_more_ends_no_builder(box):
     when both fail.
     """
     keeper = Keeper(box.host.places)
-    good, bad_step = box.plan().recipe, box.plan(bind=(("/nonexistent/thing", False),)).recipe
+    good, bad_step = (
+        box.plan().recipe,
+        box.plan(bind=(Bind("/nonexistent/thing", "/nonexistent/thing"),)).recipe,
+    )
     # CLONE_THREAD without CLONE_SIGHAND
     bad_clone = good.replace(namespaces=good.namespaces | 0x10000)
     keeper._builder.send_signal(signal.SIGSTOP)

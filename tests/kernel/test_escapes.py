@@ -25,6 +25,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_isolate._config.paths import Bind
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux import syscalls
 from pytest_isolate._plan import strictness
@@ -1008,7 +1009,9 @@ def test_a_source_swapped_for_a_link_at_the_last_moment_is_not_bound(box, outsid
     else:
         (tmp_path / "real").symlink_to(outside.canary.parent)
         source = tmp_path / "real" / outside.canary.name
-    sandbox = box.keeper.order(box.plan(profile="strict", bind=((str(source), False),)).recipe)
+    sandbox = box.keeper.order(
+        box.plan(profile="strict", bind=(Bind(str(source), str(source)),)).recipe
+    )
     with pytest.raises(StepFailedError) as raised:
         sandbox.wait_ready()
     sandbox.close()
@@ -1024,6 +1027,6 @@ def test_a_strict_bind_is_a_bind(box, outside, read_only):
         box.run(
             lambda: overwrite(f"{outside.canary}/file"),
             profile="strict",
-            bind=((str(path), read_only),),
+            bind=(Bind(str(path), str(path), read_only),),
         )
         assert (outside.canary / "file").read_text() == ("untouched" if read_only else "reacheded")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_isolate._config.paths import Bind
 from pytest_isolate._linux.root import Root
 
 
@@ -54,13 +55,16 @@ def test_changed_files_of_the_machine_are_unchanged(box, canary):
 
 def test_a_bound_path_is_shared(box, canary):
     """``bind`` is the one way out for a write."""
-    box.run(lambda: (canary / "new").write_text("kept"), bind=((str(canary), False),))
+    box.run(lambda: (canary / "new").write_text("kept"), bind=(Bind(str(canary), str(canary)),))
     assert (canary / "new").read_text() == "kept"
 
 
 def test_a_path_bound_read_only_refuses_writes(box, canary):
     """``bind="path:ro"`` shows the machine's file and keeps it."""
-    value = box.run(lambda: (canary / "new").write_text("x"), bind=((str(canary), True),)).value
+    value = box.run(
+        lambda: (canary / "new").write_text("x"),
+        bind=(Bind(str(canary), str(canary), read_only=True),),
+    ).value
     assert "Read-only file system" in value
     assert not (canary / "new").exists()
 

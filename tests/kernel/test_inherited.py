@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_isolate._config.paths import Bind
 from pytest_isolate._linux import mappings
 from pytest_isolate._linux.descriptors import Look
 from pytest_isolate._sandbox.entry import Identity
@@ -260,7 +261,7 @@ def test_a_file_in_a_bound_directory_is_the_machines(box, file, canary):
             box.run(
                 lambda: os.write(fd, b"FIRST"),
                 inherit=of_numbers(fd, most=0),
-                bind=((str(canary), False),),
+                bind=(Bind(str(canary), str(canary)),),
             ).value
             == 5
         )

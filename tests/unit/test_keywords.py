@@ -10,6 +10,7 @@ import pytest
 
 from pytest_isolate import _typing
 from pytest_isolate._config.keywords import KEYWORDS, LIMITS
+from pytest_isolate._config.paths import Bind
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._linux.cgroup import hierarchy
 from pytest_isolate._linux.environment import Environment
@@ -111,7 +112,7 @@ class Read(Spec):
 
 READ: set[str] = set()
 GIVEN = {
-    "bind": (("/srv", False),), "user": 0, "profile": "strict",
+    "bind": (Bind("/srv", "/srv"),), "fs_hide": ("/srv/a",), "user": 0, "profile": "strict",
     **{each.name: each.parse(1 << 24 if "bytes" in each.unit else 64) for each in LIMITS},
 }  # fmt: skip
 

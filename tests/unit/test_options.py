@@ -38,7 +38,9 @@ GIVEN = {
     "io_read": ("1M", 1 << 20),
     "io_write": (4096, 4096),
     "fs": ("readonly", "readonly"),
-    "bind": (["/usr:ro"], (("/usr", True),)),
+    "fs_allow": (["build/**"], ("build/**",)),
+    "fs_hide": (["/root/.ssh/"], ("/root/.ssh",)),
+    "bind": (["/usr:ro"], (("/usr", "/usr", True),)),
     "hostname": ("box", "box"),
     "user": ("root", "root"),
     "env": ({"A": "1"}, {"A": "1"}),
@@ -226,7 +228,7 @@ def test_command_line_and_ini_take_several_binds_and_variables(defaults_of):
     spec = defaults_of(
         "--isolate-bind=/usr:ro", "--isolate-bind=/etc", ini="isolate_env =\n  A=1\n  B=x=y\n"
     ).spec([])
-    assert spec.bind == (("/usr", True), ("/etc", False))
+    assert spec.bind == (("/usr", "/usr", True), ("/etc", "/etc", False))
     assert spec.env == {"A": "1", "B": "x=y"}
 
 
@@ -380,6 +382,11 @@ BAD = {
         ),
     ),
     "fs": ("overlaid", "it must be 'overlay' or 'readonly' or 'host'"),
+    "fs_allow": (
+        ["a/*/../b"],
+        "'a/*/../b' has '..' behind a wildcard, which is no directory in particular",
+    ),
+    "fs_hide": (["/"], "'/' cannot be hidden: the test itself is in there"),
     "bind": (["/no/such"], "it must be a list of paths that exist; '/no/such' does not"),
     "hostname": (
         "a b",

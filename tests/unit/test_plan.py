@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_isolate._config import paths
 from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._linux.cgroup import hierarchy
@@ -549,7 +550,7 @@ def test_binds_come_last_of_all_files_and_the_pivot_last_of_all(rootless, fs):
     """A bind below /dev or /tmp must not be hidden by what is put there, and nothing can be put in
     place after the pivot.
     """
-    binds = (("/home/me", False), ("/dev/kvm", True))
+    binds = (paths.Bind("/home/me", "/home/me"), paths.Bind("/dev/kvm", "/dev/kvm", read_only=True))
     plan = a_plan(spec(fs=fs, bind=binds), a_host(rootless=rootless))
     all_steps = list(plan.recipe.steps)
     wanted = [

@@ -129,4 +129,4 @@ def test_pytests_native_table_has_numbers_and_booleans(settled, pytester):
         True,
         False,
     )
-    assert (spec.bind, spec.env) == ((("/usr", True),), {"A": "1"})
+    assert (spec.bind, spec.env) == ((("/usr", "/usr", True),), {"A": "1"})

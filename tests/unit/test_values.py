@@ -2,7 +2,6 @@
 refuse it with.
 """
 
-import os
 import pwd
 import re
 import string
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pytest_isolate._config import values
+from pytest_isolate._config import paths, values
 from pytest_isolate._config.values import format_duration, format_size
 
 SIZE_SENTENCE = (
@@ -30,7 +29,9 @@ PARSERS = {
     "hostname": values.hostname,
     "user": values.user,
     "environment": values.environment,
-    "binds": values.binds,
+    "binds": paths.binds,
+    "allowed": paths.allowed,
+    "hidden": paths.hidden,
     "text": values.text,
 }
 anything = st.recursive(
@@ -79,7 +80,7 @@ def test_a_number_that_no_machine_holds_is_a_value_or_a_value_error(name, value)
         return
 
 
-@pytest.mark.parametrize("name", ["user", "binds"])
+@pytest.mark.parametrize("name", ["user", "binds", "allowed", "hidden"])
 def test_a_null_character_in_a_name_is_refused_with_what_is_allowed(name):
     """Text that no system call takes is refused by our sentence, not by Python's."""
     assert "it must be" in sentence_of(PARSERS[name], "a\0b")
@@ -371,47 +372,6 @@ def test_a_variable_that_execve_cannot_say_is_refused(variables):
 def test_a_line_without_a_value_is_refused(value):
     """A line of an ini file is NAME=VALUE."""
     assert sentence_of(values.environment, value) == "it must be NAME=VALUE, or 'clean'"
-
-
-def test_binds_are_real_paths_with_their_read_only_mark(tmp_path):
-    """Links are resolved now, because the sandbox's tree is built from the real paths; ":ro" makes
-    one read-only.
-    """
-    (tmp_path / "there").mkdir()
-    (tmp_path / "link").symlink_to("there")
-    there = os.path.realpath(tmp_path / "there")
-    assert values.binds([f"{tmp_path}/link:ro", tmp_path / "there"]) == (
-        (there, True),
-        (there, False),
-    )
-    assert values.binds(str(tmp_path / "link")) == ((there, False),)
-
-
-def test_a_bind_of_what_does_not_exist_names_it(tmp_path):
-    """A path that is missing (a link to nothing too) is refused by name."""
-    (tmp_path / "dangling").symlink_to("nowhere")
-    for path in (f"{tmp_path}/missing", f"{tmp_path}/dangling"):
-        assert (
-            sentence_of(values.binds, [f"{path}:ro"])
-            == f"it must be a list of paths that exist; {path!r} does not"
-        )
-
-
-@pytest.mark.parametrize("value", ["/", "/:ro", "/tmp/.."])
-def test_the_root_cannot_be_bound(value):
-    """To bind the root would undo the sandbox; the sentence says what does what was meant."""
-    assert (
-        sentence_of(values.binds, value)
-        == "'/' cannot be bound: fs='host' shares the whole machine"
-    )
-
-
-@pytest.mark.parametrize("value", [7, None, {"/tmp": "ro"}.items(), [7]])
-def test_what_is_no_list_of_paths_is_no_bind(value):
-    """Anything that is not paths is refused with the form of one."""
-    assert sentence_of(values.binds, value).startswith(
-        "it must be a list of paths, each 'PATH' or 'PATH:ro'"
-    )
 
 
 @pytest.mark.parametrize(
