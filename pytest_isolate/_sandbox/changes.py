@@ -222,9 +222,18 @@ class _Comparison:
                 self._note(self._changes.created, path)
             return True
         replaced = not stat.S_ISDIR(below.st_mode) or is_marked(fd, "opaque")
-        if replaced or is_marked(fd, "redirect") or self._has_changed(look, below):
+        if replaced or is_marked(fd, "redirect") or self._has_changed_rights(path, look, below):
             self._note(self._changes.modified, path)
         return replaced
+
+    def _has_changed_rights(self, path: str, look: os.stat_result, below: os.stat_result) -> bool:
+        """Whether a directory has another mode or owner than in any layer: what was put there
+        beforehand looks like that of the machine, though one of a layer may be over it.
+        """
+        if not self._has_changed(look, below):
+            return False
+        others = self._root.lowers(path) if len(self._root.layers) > 1 else ()
+        return all(self._has_changed(look, os.stat(each)) for each in others)
 
     def _has_changed(self, look: os.stat_result, below: os.stat_result) -> bool:
         """Whether it has another mode or owner. Without root what we copy up is ours, with our
