@@ -56,6 +56,7 @@ from pytest_isolate._violations import (
 )
 
 if TYPE_CHECKING:
+    from pytest_isolate._config.layers import Layer
     from pytest_isolate._config.network import Link, Network
     from pytest_isolate._network.links import NetworkUnavailable
     from pytest_isolate._network.live import LiveNetwork
@@ -65,7 +66,8 @@ if TYPE_CHECKING:
     #: same thing.
     isolate: IsolateMark
 
-_NETWORKS = {
+_LATE = {  # imported for those who have one
+    "Layer": "pytest_isolate._config.layers",
     "Link": "pytest_isolate._config.network",
     "LiveNetwork": "pytest_isolate._network.live",
     "Network": "pytest_isolate._config.network",
@@ -80,10 +82,10 @@ def __getattr__(name: str) -> object:
     """Give ``isolate``, each time it is asked for: in a run of pytest without the plugin it is
     refused.
     """
-    if name in _NETWORKS:
+    if name in _LATE:
         from importlib import import_module  # noqa: PLC0415 - for those who have one
 
-        return getattr(import_module(_NETWORKS[name]), name)
+        return getattr(import_module(_LATE[name]), name)
     if name != "isolate":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from pytest_isolate import _loading  # noqa: PLC0415 - for those who use it
@@ -99,6 +101,7 @@ __all__ = [
     "DiskExceeded",
     "FilesExceeded",
     "FilesystemDenied",
+    "Layer",
     "Link",
     "LiveNetwork",
     "MemoryExceeded",

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar, overload
 
 import pytest
 
+from pytest_isolate._config.layers import Layer
 from pytest_isolate._config.network import Network
 
 Size = int | str
@@ -38,6 +39,7 @@ class IsolateMark(pytest.MarkDecorator):
         io_read: Size | None = ...,
         io_write: Size | None = ...,
         fs: Literal["overlay", "readonly", "host"] | None = ...,
+        layers: Sequence[str | os.PathLike[str] | Layer] | str | Layer | None = ...,
         fs_allow: Sequence[str | os.PathLike[str]] | str | None = ...,
         fs_hide: Sequence[str | os.PathLike[str]] | str | None = ...,
         bind: Sequence[str | os.PathLike[str]] | str | None = ...,
@@ -67,6 +69,7 @@ class IsolateMark(pytest.MarkDecorator):
             io_read: bytes a second: what the process tree may read from block devices, such as 64M
             io_write: bytes a second: what the process tree may write to block devices, such as 64M
             fs: what / is: overlay, readonly or host
+            layers: read-only layers over /, the lowest first
             fs_allow: all that a test may change: patterns such as build/**, and tmp_path
             fs_hide: paths that are not there, such as ~/.ssh or .env
             bind: host paths that stay shared: PATH[:ro] or SRC:DST[:ro]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pytest_isolate._child import layers
 from pytest_isolate._child.inside import Inside
 
 
@@ -35,6 +36,7 @@ class ChildSide:
         del request
         self.child.begin_fixture(fixturedef)
         value = yield
+        layers.refuse(fixturedef, value, self.child.layers)
         if fixturedef.argname == "tmp_path" and fixturedef.scope == "function":
             self.child.tell_tmp_path(value)
         return value

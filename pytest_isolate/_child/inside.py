@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from pytest_isolate._child import layers
 from pytest_isolate._child.denials import Denials, Events
 from pytest_isolate._child.group import Command, next_command
 from pytest_isolate._child.reporting import Line, Reporting, meter_of_links
@@ -105,6 +106,7 @@ class Inside:
         # Goes on with the numbers that shared fixtures drew, where hooks seed them
         self.random: Callable[[], None] | None = None
         self.wider: Collection[pytest.FixtureDef[object]] = ()  # fixtures that pytest has set up
+        self.layers: Collection[object] = ()  # that the test stands on
         self.fresh: frozenset[str] = frozenset()  # names of wider fixtures that are set up in here
         self.attempts = 0  # of this test, before this process
         # What is printed uncaptured as long as this may be a rehearsal
@@ -135,6 +137,7 @@ class Inside:
         else:
             setup_state.forget_parents_finalizers(self._item)
             setup_state.forget_fixtures(each for each in self.wider if each.argname in self.fresh)
+            layers.forget(self.wider, self.layers)
         hook_calls.give_back_protocol(self._item.config)
         hook_calls.redirect_hooks(self._item.config, hooks, FORWARDED)
         if self.attempts:

@@ -308,7 +308,7 @@ def _requests(network: Network) -> list[Request]:
 _MOVES = frozenset({12, 13, 21})
 
 
-def identity(run: Run, item: pytest.Item, spec: Spec) -> Identity:
+def identity(run: Run, item: pytest.Item | None, spec: Spec) -> Identity:
     """Say who the test is in its sandbox."""
     host = run.machine.host
     if host.rootless:  # the map gave the wanted name already; only a root of that name keeps rights
@@ -322,7 +322,8 @@ def identity(run: Run, item: pytest.Item, spec: Spec) -> Identity:
     uid, gid, groups = resolve_user(spec.user)
     given: tuple[str, ...] = ()
     closed: tuple[str, ...] = ()
-    if uid != host.uid and "tmp_path_factory" in getattr(item, "fixturenames", ()):
+    fixtures = getattr(item, "fixturenames", ())
+    if item is not None and uid != host.uid and "tmp_path_factory" in fixtures:
         base = directories.temporary_base(item.config)
         given = (str(base.parent), str(base))
         closed = tuple(str(path) for path in base.parents if not path.stat().st_mode & stat.S_IXOTH)

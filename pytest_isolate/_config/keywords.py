@@ -143,6 +143,11 @@ KEYWORDS = {
             type='Literal["overlay", "readonly", "host"]', recipe=_itself,
         ),
         Keyword(
+            "layers", values.layers, (), "read-only layers over /, the lowest first",
+            type="Sequence[str | os.PathLike[str] | Layer] | str | Layer",
+            show=values.format_layers, recipe=_itself, several=True,
+        ),
+        Keyword(
             "fs_allow", paths.allowed, None,
             "all that a test may change: patterns such as build/**, and tmp_path",
             type="Sequence[str | os.PathLike[str]] | str", several=True,

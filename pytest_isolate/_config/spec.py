@@ -18,6 +18,7 @@ from pytest_isolate._config.keywords import KEYWORDS, LIMITS, STRICT
 from pytest_isolate._config.networking import Networking
 
 if TYPE_CHECKING:
+    from pytest_isolate._config.layers import Layer
     from pytest_isolate._config.network import Network
     from pytest_isolate._config.rules import Rule, Rules
 
@@ -48,6 +49,7 @@ class Spec:
     io_read: int | None
     io_write: int | None
     fs: str
+    layers: tuple[str | Layer, ...]
     fs_allow: tuple[str, ...] | None
     fs_hide: tuple[str, ...]
     bind: tuple[paths.Bind, ...]
@@ -220,7 +222,8 @@ class Defaults:
                 " test's own host name, which stands beside that network; hostname= gives it"
                 " another one"
             )
-        return Spec(**values, origins=origins)
+        check_layers(spec := Spec(**values, origins=origins))
+        return spec
 
     def _with_profile(self, levels: list[_Given]) -> Iterator[_Given]:
         """Give the levels, and behind the nearest one that names a profile what is in it."""
@@ -270,6 +273,17 @@ class Defaults:
                 f"isolate: profile={name!r} ({origin}): a profile cannot name another profile"
             )
         return profile
+
+
+def check_layers(spec: Spec) -> None:
+    """Refuse layers where there is no root of the test's own. Raises ``BadValueError``."""
+    if spec.layers and spec.fs == "host":
+        shown = KEYWORDS["layers"].show(spec.layers)
+        raise BadValueError(
+            f"isolate: fs='host' ({spec.origin('fs')}): the test has layers ({shown}, "
+            f"{spec.origin('layers')}), which lie over a root of its own: fs='overlay' or "
+            "'readonly'"
+        )
 
 
 def _of_rule(rule: Rule, pattern: str) -> _Given:

@@ -202,6 +202,18 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and "\0" not in value
 
 
+def layers(value: object) -> object:
+    """Read directories and ``Layer``s. What knows them is for those who have some."""
+    from pytest_isolate._config import layers as layers_  # noqa: PLC0415
+
+    return layers_.parse(value)
+
+
+def format_layers(value: Sequence[object]) -> str:
+    """Write layers for people."""
+    return ", ".join(str(getattr(each, "name", each)) for each in value) or "none"
+
+
 def text(value: object) -> str:
     """Read some text."""
     if not isinstance(value, str) or not value:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 
+from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.networking import HOST
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._linux.host import Host
@@ -138,6 +139,8 @@ def _lacking(spec: Spec, host: Host, plan: Plan) -> Iterator[str]:
         yield "fs_hide (it sees what its user may see)"
     if moved := [each.target for each in spec.bind if each.target != each.source]:
         yield f"bind at another place ({', '.join(moved)})"
+    if spec.layers:
+        yield f"layers={KEYWORDS['layers'].show(spec.layers)}"
     if spec.user is not None:
         yield f"user={spec.user!r}"
     if spec.strict and "strict" not in plan.walls:

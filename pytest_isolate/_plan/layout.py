@@ -95,6 +95,12 @@ class Layout:
         for path in sorted(self.points.difference(path for path, _ in self.uppers)):
             self.overlay(path)
 
+    def lay_points_again(self, above: str) -> None:
+        """Show those in a directory over which there is another mount now."""
+        for path in sorted(self.points):
+            if path.startswith(above.rstrip("/") + "/"):
+                self.overlay(path)
+
     def _hidden_in(self, path: str) -> tuple[str, ...]:
         """Give what is hidden of the mount that an overlay is over, relative to it."""
         start, mount = path.rstrip("/") + "/", self._mount_of(path)

@@ -281,6 +281,7 @@ def _shared_root(layout: Layout, spec: Spec, temporary: str) -> None:
     for path in dict.fromkeys(("/tmp", temporary)):
         if layout.root.kind(path) == "directory":
             layout.temporary(path)
+            layout.lay_points_again(path)
     hosts = layout.hosts
     if not is_overlay and hosts is not None and layout.root.kind(hosts.place) == "small":
         # On the host's root a file of ours: what is written to it stays here, also with fs="host"

@@ -137,20 +137,24 @@ def given_arguments(item: pytest.Item, more: Mapping[str, object]) -> Iterator[N
         yield
         return
     before = item.funcargs
-    item.funcargs = _Arguments({**_wide_values(item), **more}, names_of(item))
+    item.funcargs = _Arguments({**wide_values(item), **more}, names_of(item))
     try:
         yield
     finally:
         item.funcargs = before
 
 
-def _wide_values(item: pytest.Item) -> dict[str, object]:
+def wide_values(item: pytest.Item, asked: Iterable[str] = ()) -> dict[str, object]:
+    """In pytest: the values of a test's wider fixtures that are set up, and of those that it has
+    ``asked`` for while it ran.
+    """
     info: Any = getattr(item, "_fixtureinfo", None)
     last = (
         {name: found[-1] for name, found in info.name2fixturedefs.items() if found}
         if info is not None
         else {}
     )
+    last |= {name: each for name in asked if (each := asked_fixture(item, name)) is not None}
     wide = {
         name: each.cached_result
         for name, each in last.items()

@@ -7,12 +7,13 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 
 import pytest
 
-from pytest_isolate._config.spec import BadValueError, Spec
+from pytest_isolate._config.keywords import KEYWORDS
+from pytest_isolate._config.spec import BadValueError, Spec, check_layers
 from pytest_isolate._config.topology import Topology
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._forward.others import NobodyThereError
@@ -21,8 +22,9 @@ from pytest_isolate._forward.server import Server
 from pytest_isolate._linux.root import Root
 from pytest_isolate._model import Missing
 from pytest_isolate._plan import bare, planning, shown, strictness
+from pytest_isolate._plan.layering import UnfitError
 from pytest_isolate._plan.planning import Plan, resolve_user
-from pytest_isolate._pytest import directories
+from pytest_isolate._pytest import directories, fixtures
 from pytest_isolate._session.run import Run, working_directory
 
 
@@ -61,17 +63,15 @@ def plan_for(run: Run, spec: Spec, session: pytest.Session) -> Plan:
     if (topology := spec.networking.topology) is not None:
         hosts += topology.names
         _check_mover(run, spec)
-    key = (*spec.recipe_key, sockets, hosts)
-    if key not in machine.plans:
-        shown.check(spec, root := Root(), _needed_places(run))
-        plan = planning.plan(
-            spec,
-            machine.host,
-            root,
-            likely_places(run, session.items),
-            sockets=sockets,
-            hosts=hosts,
-        )
+    root = root_of(run, spec)
+    key = (*spec.recipe_key, root, sockets, hosts)
+    if key not in machine.plans or not machine.plans[key].layers.is_current():
+        shown.check(spec, root, _needed_places(run))
+        places = likely_places(run, session.items)
+        try:
+            plan = planning.plan(spec, machine.host, root, places, sockets=sockets, hosts=hosts)
+        except UnfitError as error:
+            raise _bad_layers(spec, error) from None
         if (lacking := strictness.missing(spec)) is not None:
             plan.missing += (lacking,)
             plan.walls = tuple(each for each in plan.walls if each != "strict")
@@ -86,9 +86,28 @@ def plan_for(run: Run, spec: Spec, session: pytest.Session) -> Plan:
     if not relayed:
         return machine.plans[key]
     # The same recipe: what is reached is no part of the sandbox
-    if (with_servers := (*key, relayed)) not in machine.plans:
+    known = machine.plans.get(with_servers := (*key, relayed))
+    if known is None or known.recipe is not machine.plans[key].recipe:
         machine.plans[with_servers] = replace(machine.plans[key], servers=relayed)
     return machine.plans[with_servers]
+
+
+def root_of(run: Run, spec: Spec) -> Root:
+    """Give what a test stands on. Raises ``BadValueError``, also for layers not yet built."""
+    if not spec.layers:
+        return Root()
+    from pytest_isolate._config.layers import LayerError  # noqa: PLC0415 - for those who have some
+    from pytest_isolate._session.layers import NotBuiltError  # noqa: PLC0415
+
+    try:
+        return Root((*run.layers.directories(spec.layers), "/"))
+    except (LayerError, NotBuiltError) as error:
+        raise _bad_layers(spec, error) from None
+
+
+def _bad_layers(spec: Spec, error: Exception) -> BadValueError:
+    shown = KEYWORDS["layers"].show(spec.layers)
+    return BadValueError(f"isolate: layers={shown} ({spec.origin('layers')}): {error}")
 
 
 def _check_mover(run: Run, spec: Spec) -> None:
@@ -153,12 +172,38 @@ def likely_places(run: Run, items: Sequence[pytest.Item] = ()) -> list[str]:
     return [os.path.realpath(place) for place in [*found, *filter(None, told)]]
 
 
+def with_fixtures(
+    spec: Spec, item: pytest.Item, asked: Iterable[str] = (), fresh: Container[str] = ()
+) -> Spec:
+    """Add the layers that shared fixtures have given, which a test needs or has ``asked`` for.
+
+    Raises ``BadValueError``.
+    """
+    module = sys.modules.get("pytest_isolate._config.layers")
+    if module is None or spec.fixtures == "fresh":  # nobody has any
+        return spec
+    values = fixtures.wide_values(item, asked)
+    found = {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, module.Layer) and name not in fresh and value not in spec.layers
+    }
+    if not found:
+        return spec
+    said = spec.origins.get("layers")
+    origin = "given by " + ", ".join(f"the fixture {name!r}" for name in found)
+    layers = tuple(dict.fromkeys((*spec.layers, *found.values())))
+    origins = {**spec.origins, "layers": origin if said is None else f"{said}, and {origin}"}
+    check_layers(spec := replace(spec, layers=layers, origins=origins))
+    return spec
+
+
 def foreseen(run: Run, item: pytest.Item | None) -> tuple[Spec, Plan] | None:
     """Tell what the next test will need, as far as this can be known before its turn."""
     if item is None or not run.is_isolated(item):
         return None
     try:
-        spec = run.defaults.spec_of(item)
+        spec = with_fixtures(run.defaults.spec_of(item), item)
         plan = plan_for(run, spec, item.session)
     except (BadValueError, StepFailedError):  # met again, and said, when its turn comes
         return None

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_isolate._sandbox.visits import Shell
     from pytest_isolate._session.inherited import Inherited
     from pytest_isolate._session.interruption import OnTerminate
+    from pytest_isolate._session.layers import Layers
     from pytest_isolate._session.machine import Machine
     from pytest_isolate._shell.roster import Roster
 
@@ -89,6 +90,8 @@ class Run:
         self._inherited: Inherited | None = None
         self._played: Played | None = None
         self._forwarding: Forwarding | None = None
+        self._layers: Layers | None = None
+        self.drain: Callable[[], None] = lambda: None  # waits for the tests in flight
         # Of pytest's standard streams, as fcntl(2) says, before a test could change them
         self.stream_flags: dict[int, int] = {}
         # Fixtures that pytest has set up, now or before
@@ -303,6 +306,16 @@ class Run:
         return self._roster
 
     @property
+    def layers(self) -> Layers:
+        """What tests stand on. Raises ``StepFailedError``."""
+        if self._layers is None:
+            from pytest_isolate._session.layers import Layers  # noqa: PLC0415 - for who has some
+
+            self._layers = Layers(rootless=self.machine.host.rootless)
+            self.held.append(self._layers.descriptors)
+        return self._layers
+
+    @property
     def played(self) -> Played:
         """Hooks that are called here too for tests that run elsewhere."""
         if self._played is None:
@@ -394,4 +407,8 @@ class Run:
             self._machine.let_go()
             self._machine = None
         ending = sys.modules.get("pytest_isolate._sandbox.ending")  # of runs with isolated tests
-        return [] if ending is None else ending.told()
+        said = [] if ending is None else ending.told()
+        if self._layers is not None:  # behind every sandbox that could have one
+            layers, self._layers = self._layers, None
+            said += layers.close()
+        return said

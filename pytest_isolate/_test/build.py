@@ -33,6 +33,10 @@ def build(test: IsolatedTest, spec: Spec) -> Ready | Refused:
     """
     run = test.run
     try:
+        if spec.layers:
+            from pytest_isolate._test import layers  # noqa: PLC0415 - for those who have some
+
+            layers.build_missing(run, spec)
         refused = [
             _settle(test, spec, missing)
             for missing in plan_for(run, spec, test.item.session).missing
@@ -42,7 +46,7 @@ def build(test: IsolatedTest, spec: Spec) -> Ready | Refused:
                 return each
         ready = _take(test, spec)
         run.worked.add(spec.kind)
-    except BadValueError as error:  # nobody is where it forwards to
+    except BadValueError as error:  # nobody is where it forwards to, a layer cannot be
         return Refused(test, str(error), "keyword", spec)
     except StepFailedError as error:
         # Not what this machine cannot give: no on_missing covers it

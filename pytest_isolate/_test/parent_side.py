@@ -64,6 +64,7 @@ class ParentSide:
                     scheduler.Scheduler(jobs, self._report, self._begin_again),
                     jobs,
                 )
+                run.drain = self._scheduler.drain
 
     @contextlib.contextmanager
     def running(self, session: pytest.Session) -> Iterator[None]:

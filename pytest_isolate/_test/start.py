@@ -21,7 +21,7 @@ from pytest_isolate._child.departure import Arrival, Departing, Warm, arriving
 from pytest_isolate._child.group import Command, Group, goes_on
 from pytest_isolate._child.inside import FORWARDED, Inside
 from pytest_isolate._child.visited import wait_for_shell
-from pytest_isolate._config.spec import Spec
+from pytest_isolate._config.spec import BadValueError, Spec
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._forking.timers import Stopped, standing_still
 from pytest_isolate._messages import coverage
@@ -32,7 +32,7 @@ from pytest_isolate._sandbox.entry import Entry
 from pytest_isolate._sandbox.frames import Writer
 from pytest_isolate._sandbox.launch import launch
 from pytest_isolate._sandbox.mirror import Mirror
-from pytest_isolate._session.plans import foreseen
+from pytest_isolate._session.plans import foreseen, with_fixtures
 from pytest_isolate._session.run import Run
 from pytest_isolate._test import allowing, shared, shells
 from pytest_isolate._test.build import Ready, build
@@ -107,11 +107,17 @@ def _start(requested: Requested) -> Running | Finished | Refused:
     """
     test, ready = requested.test, None
     try:
+        if requested.shares:
+            given = (requested.set_up.asked, requested.fresh)
+            requested.asked = with_fixtures(requested.asked, test.item, *given)
         if (state := _go_on_or_from_nursery(requested)) is not None:
             return state
         with standing_still():  # building a sandbox is no part of the test
             ready = build(test, requested.asked)
         return ready if isinstance(ready, Refused) else _fork(requested, ready)
+    except BadValueError as error:  # of a layer that a fixture gave
+        requested.close()
+        return Refused(test, str(error), "keyword", requested.asked)
     except StepFailedError as error:
         why = test.run.builders_death(died=True) or explain(error, test.run.here)
     except KeyboardInterrupt as error:
@@ -348,7 +354,7 @@ def _tell(
         test.attempts,
         requested.fresh,
     )
-    inside.wider = test.run.wider
+    inside.wider, inside.layers = test.run.wider, spec.layers
     inside.allowed = allowing.in_child(test.item.config, spec, inside.measuring)
     inside.asks, inside.requested = may_ask(requested, spec, plan), set_up.asked
     inside.played = test.run.played if test.run.played.is_wanted(test.item) else None
@@ -366,6 +372,7 @@ def arrive(
     nextitem = items[command.following] if command.following >= 0 else None
     requested = request(IsolatedTest(run, items[command.test], nextitem, concurrent), hooks, None)
     assert isinstance(requested, Requested)  # or pytest had not asked for a child
+    requested.asked = with_fixtures(requested.asked, requested.test.item)
     measuring = arrival.warm.measuring
     again = measuring and measuring.again(owns_files=command.owns_files)
     return _arrive(requested, requested.asked, None, arrival, again), nextitem

@@ -1,0 +1,274 @@
+"""What users write as ``layers=[...]``: directories, and ``Layer``s, which functions build.
+
+Nothing is built, and nothing of a ``Layer`` checked, where it is written, which is while a module
+is imported.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import marshal
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+if TYPE_CHECKING:
+    from typing_extensions import ParamSpec
+
+    Given = ParamSpec("Given")
+    Below = Sequence["str | os.PathLike[str] | Layer"]
+
+Function = TypeVar("Function", bound=Callable[..., object])
+_PLACES = ("disk", "memory")
+_FORMAT = "1"  # of what a store has under a key
+
+
+class LayerError(ValueError):
+    """A layer that cannot be: what it is called, and what is wrong with it, in a sentence."""
+
+
+class Layer:
+    """A read-only layer of the file system, built once by a function that runs in a sandbox.
+
+    What the function wrote is the layer. Made by ``Layer.build``, or, as what a shared fixture
+    gives, by ``Layer.fixture``. ``@isolate(layers=[it])`` starts a test on top of it, with a
+    copy-on-write view of its own; a shared fixture that returns one adds it for the tests that use
+    the fixture. It is built when the first test needs it, and kept between runs until what its key
+    is made from changes.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., object],
+        *,
+        args: Sequence[object] = (),
+        key: str = "",
+        below: Below = (),
+        where: str = "disk",
+        keywords: Mapping[str, object] | None = None,
+        named: Mapping[str, object] | None = None,
+    ) -> None:
+        self.function, self.args, self.named = function, tuple(args), dict(named or {})
+        self.key, self.below, self.where = key, below, where
+        self.keywords = dict(keywords or {})
+        self.name = getattr(function, "__qualname__", repr(function))
+        self._value: object = None
+        self.is_there = False  # whether it is built, and held for this run
+
+    def __repr__(self) -> str:
+        return f"<Layer {self.name}>"
+
+    @overload
+    @staticmethod
+    def build(function: Callable[..., object], /) -> Layer: ...
+    @overload
+    @staticmethod
+    def build(
+        function: Callable[..., object],
+        /,
+        *,
+        args: Sequence[object] = ...,
+        key: str = ...,
+        below: Below = ...,
+        where: Literal["disk", "memory"] = ...,
+        **keywords: Any,  # noqa: ANN401 - those of the marker
+    ) -> Layer: ...
+    @overload
+    @staticmethod
+    def build(
+        *,
+        args: Sequence[object] = ...,
+        key: str = ...,
+        below: Below = ...,
+        where: Literal["disk", "memory"] = ...,
+        **keywords: Any,  # noqa: ANN401
+    ) -> Callable[[Callable[..., object]], Layer]: ...
+    @staticmethod
+    def build(
+        function: Callable[..., object] | None = None,
+        /,
+        *,
+        args: Sequence[object] = (),
+        key: str = "",
+        below: Below = (),
+        where: Literal["disk", "memory"] = "disk",
+        **keywords: Any,
+    ) -> Layer | Callable[[Callable[..., object]], Layer]:
+        """Make a layer of what a function writes; also a decorator, bare or with keywords.
+
+        Args:
+            function: Runs once, in a sandbox, in a fork of pytest, as a test does.
+            args: What it is called with: what JSON can say, and paths.
+            key: What else decides what it writes: a version, the digest of a file that it reads.
+            below: Directories and layers that this one stands on, the lowest first; tests have
+                them too.
+            where: ``"disk"``, below ``$XDG_CACHE_HOME/pytest-isolate``, or ``"memory"``, below
+                /dev/shm, until the machine is switched off.
+            keywords: ``user``, ``net``, ``bind``, ``env``, ``timeout`` and ``hostname`` of the
+                sandbox that it is built in, as the marker has them.
+
+        What is wrong is one sentence in the error of the tests that use it.
+
+        """
+        if function is None:
+            return functools.partial(
+                Layer, args=args, key=key, below=below, where=where, keywords=keywords
+            )
+        return Layer(function, args=args, key=key, below=below, where=where, keywords=keywords)
+
+    @staticmethod
+    def fixture(
+        function: Callable[..., object] | None = None,
+        /,
+        *,
+        scope: Literal["class", "module", "package", "session"] = "session",
+        key: str = "",
+        below: Below = (),
+        where: Literal["disk", "memory"] = "disk",
+        **keywords: Any,  # noqa: ANN401 - as above
+    ) -> Any:  # noqa: ANN401 - what pytest makes of a fixture is another thing in each version
+        """Make a shared fixture whose function runs in a sandbox, as that of ``Layer.build``.
+
+        What it wrote is there in the tests that use it. Its arguments are other fixtures, whose
+        values are part of the key. A test gets the ``Layer``; what the function returned is its
+        ``value``.
+        """
+        if function is None:
+            return functools.partial(
+                Layer.fixture, scope=scope, key=key, below=below, where=where, **keywords
+            )
+        import pytest  # noqa: PLC0415 - this module is for who only names directories too
+
+        def made(**named: object) -> Layer:
+            return Layer(
+                function, named=named, key=key, below=below, where=where, keywords=keywords
+            )
+
+        functools.update_wrapper(made, function)
+        made.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+        return pytest.fixture(scope=scope)(made)
+
+    @property
+    def value(self) -> object:
+        """What its function returned, as JSON says it. Raises ``LayerError`` before it is built."""
+        if not self.is_there:
+            raise LayerError(
+                f"{self!r}: it is built when the first test that uses it begins; there is no value"
+            )
+        return self._value
+
+    def keep(self, value: object) -> None:
+        """Take what its function returned."""
+        self._value, self.is_there = value, True
+
+    def parts(self) -> list[str | bytes]:
+        """Give what its key is made from, but for what lies below it. Raises ``LayerError``."""
+        python = ".".join(map(str, sys.version_info[:3]))
+        said = json.dumps([self.keywords, self.where], sort_keys=True, default=repr)
+        return [
+            _FORMAT,
+            sys.implementation.name,
+            python,
+            self.name,
+            self.key,
+            said,
+            *self._code(),
+            self._given(),
+        ]
+
+    def _code(self) -> list[str | bytes]:
+        function = inspect.unwrap(self.function)
+        if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+            raise LayerError(
+                f"{self!r}: a layer's function returns when all is written; it cannot yield or be "
+                "async"
+            )
+        if (code := getattr(function, "__code__", None)) is None:
+            raise LayerError(
+                f"{self!r}: it must be made of a function, of which the source can be read"
+            )
+        try:
+            source: str | bytes = inspect.getsource(function)
+        except (OSError, TypeError):  # of a prompt, or made by exec
+            source = marshal.dumps(code)
+        cells = (cell.cell_contents for cell in function.__closure__ or ())
+        around = dict(zip(code.co_freevars, cells, strict=True))
+        return [source, self._said({**around, "": function.__defaults__}, "takes from around it")]
+
+    def _given(self) -> str:
+        return self._said({**self.named, "": self.args}, "is called with")
+
+    def _said(self, values: Mapping[str, object], what: str) -> str:
+        found = {}
+        for name, value in values.items():
+            try:
+                found[name] = json.dumps(value, sort_keys=True, default=os.fspath)
+            except (TypeError, ValueError):
+                if not self.key:
+                    shown = f"{name}={value!r:.80}" if name else f"{value!r:.80}"
+                    raise LayerError(
+                        f"{self!r}: its function {what} {shown}, of which no key can be made; key= "
+                        "says in its place what decides what it writes"
+                    ) from None
+        return json.dumps(found, sort_keys=True)
+
+
+def stack(layers: Sequence[str | Layer]) -> tuple[str | Layer, ...]:
+    """Put layers and all that is below them in order, the lowest first. Raises ``LayerError``."""
+    found: dict[str | Layer, None] = {}
+    for each in layers:
+        if isinstance(each, Layer):
+            try:
+                below = parse(each.below)
+            except ValueError as error:
+                raise LayerError(f"{each!r}: below={each.below!r}: {error}") from None
+            if each.where not in _PLACES:
+                raise LayerError(f"{each!r}: where={each.where!r}: it must be 'disk' or 'memory'")
+            found |= dict.fromkeys(stack(below))
+        found.setdefault(each)
+    return tuple(found)
+
+
+_SENTENCE = (
+    "it must be a list of directories that exist and pytest_isolate.Layers, the lowest first"
+)
+
+
+def parse(value: object) -> tuple[str | Layer, ...]:
+    """Read directories, as absolute paths without symbolic links, and ``Layer``s."""
+    if isinstance(value, str | os.PathLike | Layer):
+        value = [value]
+    if not isinstance(value, Sequence):
+        raise ValueError(_SENTENCE)
+    found: list[str | Layer] = []
+    for each in value:
+        if isinstance(each, Layer):
+            found.append(each)
+        elif isinstance(each, str | os.PathLike) and isinstance(os.fspath(each), str):
+            found.append(_directory(os.fspath(each)))
+        else:
+            raise ValueError(f"{_SENTENCE}; {each!r} is neither")
+    paths = [each for each in found if isinstance(each, str)]
+    for one in paths:
+        for other in paths:
+            if other.startswith(one + "/"):
+                raise ValueError(
+                    f"{other!r} lies in {one!r}: the kernel takes no layer that is part of another"
+                )
+    return tuple(dict.fromkeys(found))
+
+
+def _directory(path: str) -> str:
+    if "\0" in path or not path:
+        raise ValueError(f"{_SENTENCE}; {path!r} does not")
+    real = os.path.realpath(os.path.expanduser(path))
+    if not os.path.lexists(real):
+        raise ValueError(f"{_SENTENCE}; {path!r} does not")
+    if not os.path.isdir(real):
+        raise ValueError(f"{_SENTENCE}; {path!r} is no directory")
+    if real == "/":
+        raise ValueError("'/' is below every layer already")
+    return real

@@ -1,0 +1,201 @@
+"""Layers are built before the first test that stands on them: in a sandbox, by a fork of pytest.
+
+What the function says is not believed more than what a test says; what it wrote is copied out by
+``_sandbox.harvest``. The store (``_store``) sees to it that whoever else wants the layer meanwhile
+waits for it. One that fails is tried once a run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from pytest_isolate._child import preparation
+from pytest_isolate._config.keywords import KEYWORDS
+from pytest_isolate._config.layers import Layer, LayerError, stack
+from pytest_isolate._config.spec import Spec
+from pytest_isolate._config.values import plain
+from pytest_isolate._errors import StepFailedError
+from pytest_isolate._linux.root import Root
+from pytest_isolate._plan import planning
+from pytest_isolate._plan.layering import UnfitError
+from pytest_isolate._sandbox import harvest, launch
+from pytest_isolate._sandbox.entry import Entry
+from pytest_isolate._sandbox.frames import Writer
+from pytest_isolate._sandbox.pipes import Ends
+from pytest_isolate._sandbox.result import Exit
+from pytest_isolate._sandbox.sandbox import Sandbox
+from pytest_isolate._session.plans import likely_places
+from pytest_isolate._session.run import Run, working_directory
+from pytest_isolate._store.store import StoreError
+
+_KEYWORDS = ("user", "net", "bind", "env", "timeout", "hostname")
+_MOST_SAID = 1 << 16  # bytes of what a function returned or raised, or printed before that
+
+
+def build_missing(run: Run, spec: Spec) -> None:
+    """Have all that a test stands on built, or known to fail. Raises ``StepFailedError``."""
+    try:
+        missing = run.layers.missing(spec.layers)
+    except LayerError:  # which the plan meets too, and says where it was written
+        return
+    for layer in missing:
+        try:
+            _get(run, layer)
+        except (LayerError, StoreError) as error:
+            said = error if isinstance(error, LayerError) else LayerError(f"{layer!r}: {error}")
+            run.layers.fail(layer, said)
+
+
+def _get(run: Run, layer: Layer) -> None:
+    run.layers.directories(stack([layer])[:-1])  # one below that failed is the reason
+    key, store, built = run.layers.key(layer), run.layers.store(layer), False
+
+    def build(tree: str) -> Mapping[str, object]:
+        nonlocal built
+        built = True
+        return _built(run, layer, tree)
+
+    run.drain()
+    run.change()  # whoever is forked later knows that it is there
+    run.layers.hold(layer, store.get(key, build), built=built)
+
+
+def _built(run: Run, layer: Layer, tree: str) -> Mapping[str, object]:
+    machine = run.machine
+    machine.revive()
+    machine.look_again()
+    spec = _spec(layer)
+    root = Root((*run.layers.directories(stack([layer])[:-1]), "/"))
+    try:
+        places = likely_places(run)
+        plan = planning.plan(spec, machine.host, root, places, makes_layer=True)
+    except UnfitError as error:
+        raise LayerError(f"{layer!r}: {error}") from None
+    sandbox = machine.keeper.order(plan.recipe)
+    try:
+        sandbox.wait_ready()
+        value = _run(run, layer, spec, sandbox)
+        sandbox.kill()
+        left = harvest.take_out(sandbox.private, plan.written, tree, user=machine.host.rootless)
+    finally:
+        sandbox.close()
+    return {"name": layer.name, "value": value, "left": left}
+
+
+def _spec(layer: Layer) -> Spec:
+    values: dict[str, Any] = {name: keyword.default for name, keyword in KEYWORDS.items()}
+    for name, value in layer.keywords.items():
+        if name not in _KEYWORDS:
+            raise LayerError(
+                f"{layer!r}: {name}={value!r}: a layer is not built with that; there are "
+                f"{', '.join(_KEYWORDS)}"
+            )
+        if value is None:
+            continue
+        try:
+            values[name] = KEYWORDS[name].parse(value)
+        except ValueError as error:
+            raise LayerError(f"{layer!r}: {name}={value!r}: {error}") from None
+    spec = Spec(**values, origins={})
+    if spec.networking.topology is not None:
+        raise LayerError(f"{layer!r}: net={spec.net!r}: no layer is built in a network of hosts")
+    return spec
+
+
+def _run(run: Run, layer: Layer, spec: Spec, sandbox: Sandbox) -> object:
+    """Run its function inside. Returns what that returned. Raises ``LayerError``."""
+    repairing: list[int] = []
+    repairs = preparation.repairs(run, repairing)
+
+    def entry_with(ends: Ends) -> Entry:
+        return Entry(
+            frames=ends.frames,
+            pidfd=sandbox.pidfd,
+            namespaces=sandbox.recipe.namespaces,
+            joins=sandbox.joins,
+            cwd=working_directory(),
+            replace={1: sandbox.stdout, 2: sandbox.stderr},
+            keep=frozenset({ends.frames, *repairing}),
+            identity=preparation.identity(run, None, spec),
+            environment={} if isinstance(spec.env, str) else dict(spec.env),
+            clean_environment=spec.env == "clean",
+        )
+
+    def body(entry: Entry) -> None:
+        for repair in repairs:
+            repair()
+        _say(layer, Writer(entry.frames))
+
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    try:
+        exit_ = launch.run(sandbox, entry_with, body, timeout=spec.timeout)
+    finally:
+        preparation.close(*repairing)
+    return _judged(layer, spec, exit_, sandbox)
+
+
+def _say(layer: Layer, writer: Writer) -> None:
+    """In the child: call the function, and say what came of it."""
+    writer.send({"kind": "entered", "pid": os.getpid()})
+    sys.stdout, sys.stderr = (open(fd, "w", closefd=False) for fd in (1, 2))  # noqa: SIM115
+    sys.dont_write_bytecode = True  # or what it imports would be in the layer
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    said: dict[str, object] = {"kind": "layer", "raised": None, "value": None}
+    try:
+        value = layer.function(*layer.args, **layer.named)
+        said["value"] = json.loads(text := json.dumps(value, default=os.fspath))
+        if len(text) > _MOST_SAID:
+            size = f"it returned {len(text)} bytes, as JSON has it; {_MOST_SAID} can be kept"
+            said |= {"value": None, "raised": [f"ValueError: {size}", ""]}
+    except BaseException as error:  # noqa: BLE001 - told to pytest
+        trace = error.__traceback__ and error.__traceback__.tb_next
+        lines = traceback.format_exception(error.with_traceback(trace))
+        said["raised"] = [lines[-1].strip()[:_MOST_SAID], "".join(lines)[-_MOST_SAID:]]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    writer.send(said)
+    writer.send({"kind": "end"})
+
+
+def _judged(layer: Layer, spec: Spec, exit_: Exit, sandbox: Sandbox) -> object:
+    if (broken := exit_.first("broken")) is not None:
+        code = broken.get("errno")
+        step, path = (plain(str(broken.get(name))) for name in ("step", "path"))
+        raise StepFailedError(step, path, code if isinstance(code, int) else 0)
+    said = exit_.first("layer")
+    if exit_.timed_out:
+        why = f"it took longer than timeout={KEYWORDS['timeout'].show(spec.timeout)}"
+    elif said is None or not exit_.ended:
+        why = f"its process died{_how(exit_.status)}"
+    elif isinstance(raised := said.get("raised"), list):
+        what, stack_ = (str(each)[-_MOST_SAID:] for each in [*raised, "", ""][:2])
+        why = f"its function raised {plain(what)}\n{stack_}"
+    elif exit_.left_count:
+        who = ", ".join(plain(command) for _, command in exit_.left_over[:3])
+        why = f"its function left processes behind ({who}), who write there still: end them"
+    else:
+        return said.get("value")
+    raise LayerError(f"{layer!r} could not be built: {why}{_output(sandbox)}")
+
+
+def _how(status: int | None) -> str:
+    if status is None:
+        return ""
+    code = os.waitstatus_to_exitcode(status)
+    return f" by {signal.Signals(-code).name}" if code < 0 else f" with exit status {code}"
+
+
+def _output(sandbox: Sandbox) -> str:
+    said = ""
+    for name, fd in (("stdout", sandbox.stdout), ("stderr", sandbox.stderr)):
+        size = os.fstat(fd).st_size
+        if text := os.pread(fd, _MOST_SAID, max(0, size - _MOST_SAID)).decode("utf-8", "replace"):
+            said += f"\n{name} of it:\n{text}"
+    return said

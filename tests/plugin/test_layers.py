@@ -1,0 +1,382 @@
+"""Layers: built once, in a sandbox, kept between runs, and below every test that asks for them."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_isolate._cli import main
+from pytest_isolate._store.store import Store, memory_directory
+
+pytestmark = pytest.mark.needs("overlay")
+
+#: What tests of a layer begin with: how often it is built is counted by lines of a shared file.
+BASE = """
+import os
+from pathlib import Path
+import pytest
+from pytest_isolate import Layer, isolate
+
+HERE = Path(__file__).parent
+
+@Layer.build(bind=[HERE / "built"])
+def data():
+    with open(HERE / "built", "a") as built: built.write("x")
+    (HERE / "data").mkdir()
+    (HERE / "data/file").write_text("prepared")
+    return HERE / "data"
+
+def read(): return (HERE / "data/file").read_text()
+def write(text): (HERE / "data/file").write_text(text)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _cache(pytester, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(pytester.path / "cache"))
+    (pytester.path / "built").write_text("")
+
+
+def builds(pytester):
+    return len((pytester.path / "built").read_text())
+
+
+def test_each_test_begins_with_what_the_function_wrote(pytester, isolated):
+    """Every test its own view: what one does no other sees, nor does the machine, nor the layer."""
+    source = """
+    @isolate(layers=[data])
+    @pytest.mark.parametrize("number", range(8))
+    def test_it(number):
+        assert read() == "prepared" and data.value == str(HERE / "data")
+        write("changed"); (HERE / f"data/{number}").touch()
+        assert len(os.listdir(HERE / "data")) == 2
+    @isolate
+    def test_without(): assert not (HERE / "data").exists()
+    """
+    pytester.makepyfile(BASE + source.replace("\n    ", "\n"))
+    for args in ([], ["--isolate-jobs=2"], ["--isolate-scope=module", "-k", "test_it[0"]):
+        result = isolated(*args)
+        result.assert_outcomes(passed=1 if "-k" in args else 9, deselected=8 if "-k" in args else 0)
+    assert builds(pytester) == 1
+    assert not (pytester.path / "data").exists()
+
+
+def test_a_shared_fixture_that_gives_a_layer_adds_it_for_the_tests_that_use_it(pytester, isolated):
+    """By its signature, by usefixtures, by another fixture, by asking while it runs."""
+    source = """
+    @pytest.fixture(scope="module")
+    def layer(): return data
+    @pytest.fixture(scope="session")
+    def word(): return "of another fixture"
+    @Layer.fixture
+    def made(word):
+        (HERE / "made").write_text(word)
+        return [word]
+    @pytest.fixture
+    def through(layer): return read()
+
+    @isolate
+    def test_by_name(layer, made):
+        assert read() == "prepared" and made.value == ["of another fixture"]
+        assert (HERE / "made").read_text() == "of another fixture"
+    @isolate
+    @pytest.mark.usefixtures("made")
+    def test_by_mark(): assert (HERE / "made").exists() and not (HERE / "data").exists()
+    @isolate
+    def test_by_another(through): assert through == "prepared"
+    @isolate
+    def test_without(): assert not (HERE / "made").exists() and not (HERE / "data").exists()
+    @isolate
+    def test_by_asking(request):
+        assert request.getfixturevalue("made").value and (HERE / "made").exists()
+    """
+    pytester.makepyfile(BASE + source.replace("\n    ", "\n"))
+    isolated().assert_outcomes(passed=5)
+    assert builds(pytester) == 1
+
+
+def everything():
+    return [*Store().kept(), *Store(memory_directory()).kept()]
+
+
+def test_layers_stand_on_layers(pytester, isolated, capsys):
+    """In memory too, and on directories of the machine; the last one is seen first."""
+    source = """
+    @Layer.build(below=[HERE / "tree"], where="memory", key=str(HERE))
+    def under():
+        assert (HERE / "in/tree").read_text() == "tree"
+        (HERE / "in/tree").unlink()
+        (HERE / "in/both").write_text("under")
+    @Layer.build(below=[under])
+    def over():
+        assert not (HERE / "in/tree").exists()
+        (HERE / "in/both").write_text("over")
+        (HERE / "in/deep/er").mkdir(parents=True)
+
+    @isolate(layers=[over])
+    def test_all():
+        assert sorted(os.listdir(HERE / "in")) == ["both", "deep"]
+        assert (HERE / "in/both").read_text() == "over"
+    @isolate(layers=[HERE / "tree"])
+    def test_directory(): assert os.listdir(HERE / "in") == ["tree"]
+    """
+    before = {each.key for each in everything()}
+    inner = pytester.path / "tree" / str(pytester.path)[1:] / "in"
+    inner.mkdir(parents=True)
+    (inner / "tree").write_text("tree")
+    pytester.makepyfile(BASE + source.replace("\n    ", "\n"))
+    isolated().assert_outcomes(passed=2)
+    assert Store().kept()[0].about["name"] == "over"
+    main.main(["layers", "--remove", *({each.key for each in everything()} - before)])
+    assert re.findall(r"removed  [0-9a-f]{12}  (\w+)", capsys.readouterr().out) == ["over", "under"]
+
+
+def test_what_a_layer_is_made_from_is_its_key(pytester, isolated):
+    """Source, arguments, key=, what lies below: another one is built anew, the same never."""
+    source = """
+    def made(word):
+        with open(HERE / "built", "a") as built: built.write("x")
+        (HERE / "word").write_text(word)
+    @isolate(layers=[Layer.build(made, args=[ARGUMENT], key=KEY, bind=[HERE / "built"])])
+    def test_it(): assert (HERE / "word").read_text() == ARGUMENT
+    """
+    source = BASE + source.replace("\n    ", "\n")
+    counts = []
+    for change in (
+        {"ARGUMENT": "'a'", "KEY": "''"},
+        {"ARGUMENT": "'a'", "KEY": "''", "(word)\n": "(word)  # and a comment\n"},
+        {"ARGUMENT": "'b'", "KEY": "''"},
+        {"ARGUMENT": "'a'", "KEY": "'1'"},
+        {"ARGUMENT": "'a'", "KEY": "''"},
+    ):
+        changed = source
+        for old, new in change.items():
+            changed = changed.replace(old, new)
+        pytester.makepyfile(changed)
+        isolated().assert_outcomes(passed=1)
+        counts.append(builds(pytester))
+    assert counts == [1, 2, 3, 4, 4]
+
+
+@pytest.mark.plugins(xdist="xdist")
+def test_workers_and_runs_side_by_side_share_one_build(pytester, isolated):
+    """Two workers and another run, all at once: the function runs one time."""
+    source = """
+    @isolate(layers=[data])
+    @pytest.mark.parametrize("number", range(6))
+    def test_it(number): assert read() == "prepared"
+    """
+    pytester.makepyfile(BASE + source.replace("\n    ", "\n"))
+    command = [sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider", "-q"]
+    beside = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    isolated("-n2").assert_outcomes(passed=6)
+    assert "6 passed" in beside.communicate(timeout=60)[0]
+    assert builds(pytester) == 1
+
+
+def test_every_other_keyword_goes_with_layers(pytester, isolated):
+    """A read-only root, the strict profile, no network of its own, another user, limits."""
+    source = """
+    @isolate(layers=[data], fs="readonly")
+    def test_readonly():
+        assert read() == "prepared"
+        with pytest.raises(OSError): Path("/file").touch()
+    @isolate(layers=[data], net="host", disk="8M")
+    def test_limits(): assert read() == "prepared"; write("changed")
+    @isolate(layers=[data], user="root")
+    def test_root(): assert read() == "prepared" and os.stat(HERE / "data").st_uid == 0
+    """
+    pytester.makepyfile(BASE + source.replace("\n    ", "\n"))
+    isolated().assert_outcomes(passed=3)
+
+
+@pytest.mark.needs("overlay", "strict")
+def test_a_strict_test_has_its_layers(pytester, isolated):
+    """They are read-only directories, as the machine's root is."""
+    source = """
+    @isolate(layers=[data], profile="strict")
+    def test_it(): assert read() == "prepared"; write("changed")
+    """
+    pytester.makepyfile(BASE + source.replace("\n    ", "\n"))
+    isolated().assert_outcomes(passed=1)
+
+
+@pytest.mark.needs("overlay", "root")
+def test_files_belong_to_who_wrote_them(pytester, isolated):
+    """A function as another user makes that user's files, with their modes and times."""
+    source = """
+    @Layer.build(user="nobody")
+    def theirs():
+        os.makedirs("/tmp/theirs/closed"); Path("/tmp/theirs/file").write_text("x")
+        os.chmod("/tmp/theirs/closed", 0o2700); os.utime("/tmp/theirs/file", (1, 1))
+        os.setxattr("/tmp/theirs/file", "user.name", b"value"); os.mkfifo("/tmp/theirs/fifo")
+        os.link("/tmp/theirs/file", "/tmp/theirs/same"); os.symlink("file", "/tmp/theirs/link")
+    @isolate(layers=[theirs], user="nobody")
+    def test_theirs():
+        look = {name: os.lstat("/tmp/theirs/" + name) for name in os.listdir("/tmp/theirs")}
+        assert {each.st_uid for each in look.values()} == {os.getuid()} != {0}
+        assert oct(look["closed"].st_mode) == "0o42700" and look["file"].st_mtime == 1
+        assert look["file"].st_ino == look["same"].st_ino and look["fifo"].st_mode & 0o10000
+        assert os.getxattr("/tmp/theirs/link", "user.name") == b"value"
+    @isolate(layers=[theirs])
+    def test_as_root(): assert Path("/tmp/theirs/link").read_text() == "x"
+    """
+    pytester.makepyfile(BASE + source.replace("\n    ", "\n"))
+    isolated().assert_outcomes(passed=2)
+
+
+def test_what_a_function_removes_is_not_there(pytester, isolated):
+    """Files of the machine's, of those that are copied too, and whole directories."""
+    for name in ("full/deep/file", "full/other", "gone", "kept"):
+        (pytester.path / "m" / name).parent.mkdir(parents=True, exist_ok=True)
+        (pytester.path / "m" / name).write_text("machine's")
+    source = """
+    import shutil, tempfile
+    @Layer.build
+    def without():
+        (HERE / "m/gone").unlink()
+        shutil.rmtree(HERE / "m/full")
+        (HERE / "m/full").mkdir()
+        (HERE / "m/full/new").touch()
+        os.rename(HERE / "m/kept", HERE / "m/renamed")
+    @isolate(layers=[without])
+    def test_it():
+        assert sorted(os.listdir(HERE / "m")) == ["full", "renamed"]
+        assert os.listdir(HERE / "m/full") == ["new"]
+    """
+    pytester.makepyfile(BASE + source.replace("\n    ", "\n"))
+    isolated().assert_outcomes(passed=1)
+
+
+BAD = {
+    "raises": (
+        "its function raised KeyError: 'no'",
+        "print('said before'); raise KeyError('no')",
+    ),
+    "dies": ("its process died by SIGKILL*", "os.kill(os.getpid(), 9)"),
+    "leaves": (
+        "its function left processes behind (sleep 99), who write there still: end them",
+        "import subprocess; subprocess.Popen(['sleep', '99'])",
+    ),
+    "yields": ("a layer's function returns when all is written; it cannot yield*", "yield"),
+    "returns": ("its function raised TypeError: *not object", "return object()"),
+    "slow": ("it took longer than timeout=100 ms", "import time; time.sleep(60)"),
+}
+
+
+def test_a_failing_function_is_an_error(pytester, outcomes):
+    """Of every test that uses it, and nothing half made stays."""
+    source = "".join(
+        f"@Layer.build(timeout={'0.1' if name == 'slow' else 'None'}, bind=[HERE / 'built'])\n"
+        f"def {name}():\n    with open(HERE / 'built', 'a') as built: built.write('x')\n    {body}\n"
+        f"@isolate(layers=[{name}])\n@pytest.mark.parametrize('n', [0, 1])\n"
+        f"def test_{name}(n): raise AssertionError('it ran')\n"
+        for name, (_, body) in BAD.items()
+    )
+    pytester.makepyfile(BASE + source)
+    found = outcomes()
+    assert len(found) == 2 * len(BAD)
+    for name, *said in found:
+        why = BAD[name.removeprefix("test_").partition("[")[0]][0]
+        (sentence,) = [each for each in said if each.startswith("error")]
+        pytest.fail(sentence) if not re.search(
+            re.escape(why).replace(r"\*", ".*"), sentence, re.DOTALL
+        ) else None
+    assert builds(pytester) == len(BAD) - 1  # all but the one that is not called
+    assert os.listdir(pytester.path / "cache/pytest-isolate/layers") == []
+
+
+def test_bad_values_are_sentences(pytester, outcomes):
+    """Where it was written, what it is, and what is allowed."""
+    source = """
+    import threading
+    lock = threading.Lock()
+    def takes(value): pass
+    def around():
+        inner = lock
+        def function(): return inner
+        return Layer.build(function)
+    @pytest.fixture
+    def narrow(): return data
+    @Layer.fixture
+    def made(): pass
+
+    @isolate(layers=[HERE / "missing"])
+    def test_missing(): pass
+    @isolate(layers=[__file__])
+    def test_file(): pass
+    @isolate(layers=["/"])
+    def test_root(): pass
+    @isolate(layers=[HERE, HERE / "in"])
+    def test_nested(): pass
+    @isolate(layers=3)
+    def test_number(): pass
+    @isolate(layers=[data], fs="host")
+    def test_host(): pass
+    @isolate(layers=[Layer.build(takes, args=[lock])])
+    def test_argument(): pass
+    @isolate(layers=[around()])
+    def test_around(): pass
+    @isolate(layers=[Layer.build(takes, memory="64M")])
+    def test_keyword(): pass
+    @isolate(layers=[Layer.build(takes, below=[HERE / "missing"])])
+    def test_below(): pass
+    @isolate(layers=[Layer.build(takes, where="tape")])
+    def test_where(): pass
+    @isolate
+    def test_narrow(narrow): pass
+    @isolate(fixtures=["made"])
+    def test_fresh(made): pass
+    """
+    (pytester.path / "in").mkdir()
+    pytester.makepyfile(BASE + source.replace("\n    ", "\n"))
+    found = {name: " ".join(said) for name, *said in outcomes()}
+    expected = {
+        "missing": "list of directories that exist.*missing' does not",
+        "file": r"\.py' is no directory",
+        "root": "'/' is below every layer already",
+        "nested": "in' lies in .*: the kernel takes no layer that is part of another",
+        "number": "it must be a list of directories that exist and pytest_isolate.Layers",
+        "host": "fs='host' .*: the test has layers \\(data, .*fs='overlay' or 'readonly'",
+        "argument": "<Layer takes>: its function is called with .*lock.*no key can be made; key=",
+        "around": "its function takes from around it inner=.*lock",
+        "keyword": "memory='64M': a layer is not built with that; there are user, net, bind",
+        "below": "<Layer takes>: below=.*missing' does not",
+        "where": "where='tape': it must be 'disk' or 'memory'",
+        "narrow": "the function-scoped fixture 'narrow' gives <Layer data> inside the test's sandbox",
+        "fresh": "the session-scoped fixture 'made' gives <Layer made> inside",
+    }
+    wrong = {
+        name: found[f"test_{name}"]
+        for name, why in expected.items()
+        if not re.search(why, found[f"test_{name}"])
+    }
+    assert wrong == {}
+
+
+def test_the_report_has_what_a_test_did_to_its_layers(pytester, isolated):
+    """And nothing that the layer itself changed."""
+    source = """
+    @isolate(layers=[data])
+    def test_it():
+        write("changed"); (HERE / "data/new").touch(); (HERE / "beside").touch()
+    @isolate(layers=[data])
+    def test_removes(): (HERE / "data/file").unlink()
+    """
+    pytester.makepyfile(BASE + source.replace("\n    ", "\n"))
+    isolated("--isolate-report=report.json").assert_outcomes(passed=2)
+    import json
+
+    files = [each["files"] for each in json.loads(Path("report.json").read_text())["tests"]]
+    here = str(pytester.path)
+    assert files == [
+        {
+            "created": [f"{here}/beside", f"{here}/data/new"],
+            "modified": [f"{here}/data/file"],
+            "deleted": [],
+        },
+        {"created": [], "modified": [], "deleted": [f"{here}/data/file"]},
+    ]
