@@ -145,7 +145,7 @@ KEYWORDS = {
         Keyword(
             "layers", values.layers, (), "read-only layers over /, the lowest first",
             type="Sequence[str | os.PathLike[str] | Layer] | str | Layer",
-            show=values.format_layers, recipe=_itself, several=True,
+            show=values.format_layers, several=True,
         ),
         Keyword(
             "fs_allow", paths.allowed, None,
