@@ -26,6 +26,7 @@ The map of the package, imports pointing one way, downwards:
 - ``_shell``: a person in a sandbox: the way in (``inside``), the terminal, who can be entered.
 - ``_forward``: servers of shared fixtures: who they are (``finder``), and the relay to them.
 - ``_network``: a test's own hosts and the links between them.
+- ``_images``: images of containers, read, checked and unpacked to the tree of a root.
 - ``_sandbox``: steps, builder, holder (PID 1), entry, launch, watch; knows nothing of pytest.
 - ``_linux``: system calls, mounts, control groups, netlink; what this machine is (``host``), and
   where it is (``environment``).
