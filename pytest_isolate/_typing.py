@@ -39,6 +39,7 @@ class IsolateMark(pytest.MarkDecorator):
         io_read: Size | None = ...,
         io_write: Size | None = ...,
         fs: Literal["overlay", "readonly", "host"] | None = ...,
+        rootfs: str | os.PathLike[str] | None = ...,
         layers: Sequence[str | os.PathLike[str] | Layer] | str | Layer | None = ...,
         fs_allow: Sequence[str | os.PathLike[str]] | str | None = ...,
         fs_hide: Sequence[str | os.PathLike[str]] | str | None = ...,
@@ -69,6 +70,8 @@ class IsolateMark(pytest.MarkDecorator):
             io_read: bytes a second: what the process tree may read from block devices, such as 64M
             io_write: bytes a second: what the process tree may write to block devices, such as 64M
             fs: what / is: overlay, readonly or host
+            rootfs: another root to stand on: a directory, oci:DIR[:TAG], or an archive of docker
+                save
             layers: read-only layers over /, the lowest first
             fs_allow: all that a test may change: patterns such as build/**, and tmp_path
             fs_hide: paths that are not there, such as ~/.ssh or .env

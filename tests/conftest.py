@@ -89,6 +89,10 @@ def _obstacle(name: str, host: host_module.Host) -> str | None:  # noqa: PLR0911
         return strictness.obstacle()
     if name == "landlock":
         return strictness.landlock_obstacle()
+    if name == "busybox":
+        from rooting import obstacle
+
+        return obstacle()
     if name == "databases":
         there = (
             shutil.which("redis-server")

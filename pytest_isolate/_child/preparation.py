@@ -259,7 +259,10 @@ def entry(
         files=spec.files,
         memory=given.memory,
         network=_network(spec),
-        environment={} if isinstance(spec.env, str) else dict(spec.env),
+        environment={
+            **run.machine.roots.variables(spec.rootfs),
+            **({} if isinstance(spec.env, str) else spec.env),
+        },
         clean_environment=spec.env == "clean",
         wall=None if writable is None else Wall(writable),
         confinement=strictness.confinement(spec),

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pytest_isolate._config import destinations, networking, paths, values
+from pytest_isolate._config import destinations, networking, paths, roots, values
 
 if TYPE_CHECKING:
     from pytest_isolate._config.values import Parser
@@ -141,6 +141,11 @@ KEYWORDS = {
             "fs", values.choice("overlay", "readonly", "host"), "overlay",
             "what / is: overlay, readonly or host",
             type='Literal["overlay", "readonly", "host"]', recipe=_itself,
+        ),
+        Keyword(
+            "rootfs", roots.parse, None,
+            "another root to stand on: a directory, oci:DIR[:TAG], or an archive of docker save",
+            type="str | os.PathLike[str]", show=roots.show, recipe=_itself,
         ),
         Keyword(
             "layers", values.layers, (), "read-only layers over /, the lowest first",

@@ -24,9 +24,22 @@ class Root:
     has hides what those below it have of that name, but directories are shown together, and a
     character device 0/0 is a name that is not there. ``/`` is the machine's own root. In every
     other one a path is followed name by name: a link in it leads nowhere, least of all out of it.
+    ``machines`` are paths at which the machine's own are shown instead, with all below them.
     """
 
     layers: tuple[str, ...] = ("/",)
+    machines: tuple[str, ...] = ()
+
+    @property
+    def base(self) -> Root:
+        """What is below all layers."""
+        return Root(self.layers[-1:], self.machines)
+
+    def is_machines(self, path: str) -> bool:
+        """Whether a path is the machine's own."""
+        return self.layers == ("/",) or any(
+            path == each or path.startswith(f"{each}/") for each in self.machines
+        )
 
     def lowers(self, path: str) -> tuple[str, ...]:
         """Where the machine has a directory, the uppermost first: an overlay's lower ones."""
@@ -41,7 +54,7 @@ class Root:
         Up to the first that hides what those below it have.
         """
         found: list[tuple[str, os.stat_result]] = []
-        for layer in self.layers:
+        for layer in (*self.layers[:-1], "/" if self.is_machines(path) else self.layers[-1]):
             place, look, hides = _follow(layer, path)
             if look is not None:
                 found.append((place, look))

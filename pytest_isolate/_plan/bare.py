@@ -13,6 +13,7 @@ import pytest
 
 from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.networking import HOST
+from pytest_isolate._config.roots import show
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._linux.host import Host
 from pytest_isolate._plan import strictness
@@ -69,7 +70,7 @@ def plan(spec: Spec, host: Host, config: pytest.Config) -> Plan:
 def given(spec: Spec, host: Host) -> Spec:
     """Tell what of its keywords the test has: its limits are those that are held."""
     return replace(
-        spec, net=HOST, fs="host", disk=None, user=None, fs_allow=None, fs_hide=(),
+        spec, net=HOST, fs="host", disk=None, user=None, fs_allow=None, fs_hide=(), rootfs=None,
         pids=spec.pids if "pids" in host.places else None,
         cpu=spec.cpu if "cpu" in host.places else None,
         io_read=None if "io" in host.obstacles else spec.io_read,
@@ -133,6 +134,17 @@ def _lacking(spec: Spec, host: Host, plan: Plan) -> Iterator[str]:
             else f"what it writes is real: {strictness.landlock_obstacle()}"
         )
         yield f"fs={spec.fs!r} ({real})"
+    yield from _lacking_files(spec)
+    if spec.user is not None:
+        yield f"user={spec.user!r}"
+    if spec.strict and "strict" not in plan.walls:
+        yield f"the filter of profile='strict' ({strictness.obstacle()})"
+    held = given(spec, host)
+    if lost := [name for name in spec.limits() if getattr(held, name) is None]:
+        yield f"the limit{'s' * (len(lost) > 1)} {', '.join(lost)}"
+
+
+def _lacking_files(spec: Spec) -> Iterator[str]:
     if spec.fs_allow is not None:
         yield "fs_allow (nothing tells its writes from those of others)"
     if spec.fs_hide:
@@ -141,10 +153,5 @@ def _lacking(spec: Spec, host: Host, plan: Plan) -> Iterator[str]:
         yield f"bind at another place ({', '.join(moved)})"
     if spec.layers:
         yield f"layers={KEYWORDS['layers'].show(spec.layers)}"
-    if spec.user is not None:
-        yield f"user={spec.user!r}"
-    if spec.strict and "strict" not in plan.walls:
-        yield f"the filter of profile='strict' ({strictness.obstacle()})"
-    held = given(spec, host)
-    if lost := [name for name in spec.limits() if getattr(held, name) is None]:
-        yield f"the limit{'s' * (len(lost) > 1)} {', '.join(lost)}"
+    if spec.rootfs is not None:
+        yield f"rootfs={show(spec.rootfs)!r} (it stands on the machine's own)"

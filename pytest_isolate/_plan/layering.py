@@ -52,7 +52,7 @@ def over(root: Root, host: Host) -> Layering:
 class _Search:
     def __init__(self, root: Root, host: Host) -> None:
         self._root, self._host = root, host
-        self._over, self._base = Root(root.layers[:-1]), Root(root.layers[-1:])
+        self._over, self._base = Root(root.layers[:-1]), root.base
         self.points: list[str] = []
         self.seeds: list[Seed] = []
         self.seen: dict[str, object] = {}
@@ -79,7 +79,8 @@ class _Search:
 
     def _is_closed(self, path: str, lowers: tuple[str, ...]) -> bool:
         """Whether no overlay can have a directory of the machine and those of the layers."""
-        if self._host.rootless and (path == "/" or below(self._host.mounts, path)):
+        is_apart = path == "/" or bool(below(self._host.mounts, path))
+        if self._host.rootless and is_apart and self._base.is_machines(path):
             return True
         return any(
             one.startswith(other.rstrip("/") + "/")

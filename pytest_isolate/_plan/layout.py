@@ -21,8 +21,10 @@ from pytest_isolate._sandbox.overlays import (
     Overlay,
     OverlayOrReadOnly,
     OwnName,
+    Part,
     PutLayers,
     Seed,
+    Skeleton,
     TakeApart,
 )
 from pytest_isolate._sandbox.recipe import Apart
@@ -55,6 +57,7 @@ class Layout:
     points: frozenset[str] = frozenset()  # directories with an overlay of their own for layers
     seeds: tuple[Seed, ...] = ()  # what layers have elsewhere
     renames: bool = True  # as of an overlay
+    parts: tuple[Part, ...] = ()  # what is made over another root, below what a test writes
 
     def overlay(self, path: str, step: type[Overlay] = Overlay) -> None:
         """Show a directory with a private layer over it; the kind of step says what there is where
@@ -70,6 +73,10 @@ class Layout:
             hosts = None  # they are another overlay's
         private, rootless = f"{PRIVATE}/{name}", self.host.rootless
         lowers, flags = self._below(path).lowers(path), self._flags(path)
+        if path == "/" and self.parts:
+            skeleton = f"{PRIVATE}/skeleton"
+            self.steps.append(Skeleton(skeleton, lowers[0], self.parts, rootless))
+            lowers = (skeleton, *lowers)
         seeds = tuple(
             seed
             for seed in self.seeds
@@ -88,7 +95,7 @@ class Layout:
     def _below(self, path: str) -> Root:
         """Give what is below the overlay of a directory: layers are below those of points only."""
         has_all = path in self.points or len(self.root.layers) == 1
-        return self.root if has_all else Root(self.root.layers[-1:])
+        return self.root if has_all else self.root.base
 
     def lay_points(self) -> None:
         """Show the directories in which layers have something, where no other step has."""
@@ -139,8 +146,12 @@ class Layout:
             if place.startswith(start):
                 parts = place.removeprefix(start).split("/")
                 doors |= dict.fromkeys("/".join(parts[: end + 1]) for end in range(len(parts)))
-        root = self._below(path)
-        return tuple(door for door in doors if root.kind(start + door) == "directory")
+        root, mount = self._below(path), self._mount_of(path)
+        return tuple(
+            door
+            for door in doors
+            if root.kind(start + door) == "directory" and self._mount_of(start + door) is mount
+        )
 
     def cover(self, path: str, mount: MountPoint) -> None:
         """Show a mount that has none below it that a parent would hide, with private writes."""

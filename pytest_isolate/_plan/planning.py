@@ -17,7 +17,8 @@ from pytest_isolate._linux.host import Host
 from pytest_isolate._linux.root import Root
 from pytest_isolate._linux.syscalls import Clone, Mount
 from pytest_isolate._model import Missing
-from pytest_isolate._plan import layering, shown
+from pytest_isolate._plan import elsewhere, layering, shown
+from pytest_isolate._plan.elsewhere import Given
 from pytest_isolate._plan.layering import Layering
 from pytest_isolate._plan.layout import PRIVATE, REBUILT, ROOT, Layout, below, inside, is_in
 from pytest_isolate._plan.remedies import group_remedy
@@ -104,6 +105,7 @@ def plan(
     sockets: tuple[Server, ...] = (),
     hosts: tuple[tuple[str, str], ...] = (),
     makes_layer: bool = False,
+    given: Given = Given(),  # noqa: B008 - it never changes
 ) -> Plan:
     """Plan one sandbox. Raises ``UnfitError`` for layers that this machine's root cannot have.
 
@@ -113,19 +115,23 @@ def plan(
     ``places`` are directories that the test is likely to write in or below; the first is that of
     temporary files, which is private whatever ``fs`` says.
     """
+    seen = elsewhere.seen_from(root, host) if spec.rootfs is not None else host
     shared, hidden = shown.binds(spec, root), shown.hidden(spec, root)
-    made = shown.made(shared, root)
+    sockets_bound = shown.sockets(sockets, spec, root)
+    made = shown.made((*shared, *sockets_bound), root)
     ways = [os.path.dirname(place) for place in made]
     targets = tuple(each.target for each in shared)
-    layout = Layout(host, root, (*places, *ways), spec.strict, targets, hidden)
-    layers = layering.over(root, host)
+    layout = Layout(seen, root, (*places, *ways), spec.strict, targets, hidden)
+    layers = layering.over(root, seen)
     layout.points, layout.seeds = frozenset(layers.points), layers.seeds
     layout.renames = not makes_layer
     _hosts(layout, spec, hosts)
+    if spec.rootfs is not None:
+        layout.parts = elsewhere.parts(root, given, spec)
     _file_system(layout, spec, places[0])
+    layout.steps += elsewhere.last_steps(given, layout)
     layout.steps += (steps.Hide(inside(path)) for path in hidden)
-    layout.steps += shown.bound(spec, shared, hidden)
-    layout.steps += shown.sockets(sockets)
+    layout.steps += shown.bound(spec, shared, hidden, sockets_bound)
     layout.steps += _last_steps(spec)
     namespaces, user_map = _namespaces(spec, host)
     recipe = Recipe(
@@ -157,7 +163,9 @@ def _file_system(layout: Layout, spec: Spec, temporary: str) -> None:
     """Put together all that is below the sandbox's root, but for what users share."""
     host, root = layout.host, layout.root
     layout.steps += _private_file_system()
-    if spec.fs == "overlay":
+    if spec.rootfs is not None:
+        elsewhere.show(layout, spec, temporary)
+    elif spec.fs == "overlay":
         _overlay_root(layout)
     else:
         _shared_root(layout, spec, temporary)
@@ -231,6 +239,8 @@ def _hosts(layout: Layout, spec: Spec, others: tuple[tuple[str, str], ...]) -> N
     """
     host, root, place = layout.host, layout.root, layout.root.real(names.HOSTS)
     if not names.fits(spec.hostname) or root.kind(os.path.dirname(place)) != "directory":
+        return
+    if root.kind(place) == "symlink":  # it leads to itself
         return
     own = spec.networking.is_own
     addresses = (

@@ -17,7 +17,9 @@ from pytest_isolate._sandbox.steps import Step
 def binds(spec: Spec, root: Root) -> tuple[Bind, ...]:
     """Give what stays shared, with the place of each through no link of the sandbox's root."""
     return tuple(
-        each if each.target == each.source else each._replace(target=root.real(each.target))
+        each
+        if each.target == each.source and spec.rootfs is None
+        else each._replace(target=root.real(each.target))
         for each in spec.bind
     )
 
@@ -69,20 +71,26 @@ def made(shared: tuple[Bind, ...], root: Root) -> frozenset[str]:
     return frozenset(found)
 
 
-def bound(spec: Spec, shared: tuple[Bind, ...], gone: tuple[str, ...]) -> Iterator[Step]:
-    """Bind what stays shared; what is hidden is hidden in there too."""
+def bound(
+    spec: Spec, shared: tuple[Bind, ...], gone: tuple[str, ...], others: tuple[Bind, ...]
+) -> Iterator[Step]:
+    """Bind what stays shared, in which what is hidden is hidden too, and what servers have."""
     kind = steps.BindWithoutLinks if spec.strict else steps.Bind
     for each in shared:
         yield kind(each.source, inside(each.target), each.read_only)
         for path in gone:
             if path != each.source and is_in(path, (each.source,)):
                 yield steps.Hide(inside(each.target) + path.removeprefix(each.source))
+    for each in others:
+        yield steps.Bind(each.source, inside(each.target), each.read_only)
 
 
-def sockets(servers: tuple[Server, ...]) -> Iterator[Step]:
-    """Bind the sockets of servers: through an overlay each would be another one, to which nobody
-    listens.
+def sockets(servers: tuple[Server, ...], spec: Spec, root: Root) -> tuple[Bind, ...]:
+    """Give the sockets of servers: through an overlay each would be another one, to which nobody
+    listens. They are to be connected to, not to be changed.
     """
-    for server in servers:
-        at = str(server.place.address)
-        yield steps.Bind(at, inside(at), read_only=True)  # to be connected to, not to be changed
+    paths = [str(server.place.address) for server in servers]
+    return tuple(
+        Bind(each, each if spec.rootfs is None else root.real(each), read_only=True)
+        for each in paths
+    )

@@ -13,7 +13,7 @@ from pytest_isolate._linux import names, syscalls
 from pytest_isolate._linux.syscalls import Mount as Flag
 from pytest_isolate._sandbox import copies
 from pytest_isolate._sandbox.records import Record
-from pytest_isolate._sandbox.steps import Bind, Mirror, Step
+from pytest_isolate._sandbox.steps import Bind, Mirror, Step, touch
 
 _MOST_LEFT_OUT = 50
 _LONGEST = 2048  # bytes of lower directories, of the 4096 that all options have
@@ -200,6 +200,45 @@ class Overlay(Step):
             self._copy_up(part)
         copies.remove(f"{upper}/{name}")
         os.mknod(f"{upper}/{name}", stat.S_IFCHR)
+
+
+class Part(Record):
+    """Something that a root lacks, by its path in the sandbox.
+
+    ``form`` is ``"like"`` (a directory that looks like the one that ``what`` names, and shows what
+    is in it too), ``"directory"``, ``"file"`` or ``"link"`` (to ``what``).
+    """
+
+    path: str
+    form: str
+    what: str = ""
+
+
+class Skeleton(Step):
+    """Make a lower directory of what a root lacks, to be laid over it.
+
+    The root itself is never written to, and what is here was not written by the test.
+    """
+
+    path: str
+    root: str  # that it looks like
+    parts: tuple[Part, ...]  # outer ones first
+    user: bool
+
+    def perform(self) -> None:
+        """Make all; directories look like others when nothing more is made in them."""
+        os.mkdir(self.path)
+        for part in self.parts:
+            path = self.path + part.path
+            if part.form == "link":
+                os.symlink(part.what, path)
+            elif part.form == "file":
+                touch(path)
+            else:
+                os.mkdir(path, 0o755)
+        likes = [Part("", "like", self.root), *(each for each in self.parts if each.form == "like")]
+        for part in reversed(likes):
+            copies.look_like(self.path + part.path, os.stat(part.what), user=self.user)
 
 
 class OverlayOrReadOnly(Overlay):

@@ -17,6 +17,7 @@ from pytest_isolate._linux.kernel_log import KernelLog
 from pytest_isolate._linux.mounts import MountPoint, MountTable
 from pytest_isolate._plan.planning import Plan
 from pytest_isolate._sandbox.keeper import Keeper
+from pytest_isolate._session.roots import Chosen, Roots
 
 if TYPE_CHECKING:
     from pytest_isolate._network.needs import Kernel
@@ -46,6 +47,8 @@ class Machine:
         self.parent.answer()
         self.plans: dict[tuple[object, ...], Plan] = {}
         self.huge_pages: Exchange = Exchange()
+        self.roots: Roots = Roots()
+        self.chosen: dict[tuple[object, ...], Chosen] = {}  # of those, on this machine as it is
         self.openmp: OpenMP = OpenMP()
         # What it has for networks of hosts, if a test has asked for one
         self.network_kernel: Kernel | None = None
@@ -55,6 +58,7 @@ class Machine:
         self.table.close()
         self.children.close()
         self.parent.close()
+        self.roots.close()
         if self.kernel_log is not None:
             self.kernel_log.close()
 
@@ -71,3 +75,4 @@ class Machine:
             self.seen_mounts = mounts
             self.host = host.look(mounts)
             self.plans.clear()
+            self.chosen.clear()

@@ -22,9 +22,12 @@ from pytest_isolate._forward.server import Server
 from pytest_isolate._linux.root import Root
 from pytest_isolate._model import Missing
 from pytest_isolate._plan import bare, planning, shown, strictness
+from pytest_isolate._plan.elsewhere import UnfitRootError
 from pytest_isolate._plan.layering import UnfitError
 from pytest_isolate._plan.planning import Plan, resolve_user
 from pytest_isolate._pytest import directories, fixtures
+from pytest_isolate._session import roots
+from pytest_isolate._session.roots import Chosen
 from pytest_isolate._session.run import Run, working_directory
 
 
@@ -63,15 +66,26 @@ def plan_for(run: Run, spec: Spec, session: pytest.Session) -> Plan:
     if (topology := spec.networking.topology) is not None:
         hosts += topology.names
         _check_mover(run, spec)
-    root = root_of(run, spec)
+    chosen = _chosen(run, spec, session.items)
+    root = root_of(run, spec, chosen.root)
     key = (*spec.recipe_key, root, sockets, hosts)
     if key not in machine.plans or not machine.plans[key].layers.is_current():
         shown.check(spec, root, _needed_places(run))
         places = likely_places(run, session.items)
         try:
-            plan = planning.plan(spec, machine.host, root, places, sockets=sockets, hosts=hosts)
+            plan = planning.plan(
+                spec,
+                machine.host,
+                root,
+                places,
+                sockets=sockets,
+                hosts=hosts,
+                given=chosen.given,
+            )
         except UnfitError as error:
             raise _bad_layers(spec, error) from None
+        except UnfitRootError as error:
+            raise roots.refusal(spec, str(error)) from None
         if (lacking := strictness.missing(spec)) is not None:
             plan.missing += (lacking,)
             plan.walls = tuple(each for each in plan.walls if each != "strict")
@@ -92,15 +106,32 @@ def plan_for(run: Run, spec: Spec, session: pytest.Session) -> Plan:
     return machine.plans[with_servers]
 
 
-def root_of(run: Run, spec: Spec) -> Root:
-    """Give what a test stands on. Raises ``BadValueError``, also for layers not yet built."""
+def _chosen(run: Run, spec: Spec, items: Sequence[pytest.Item]) -> Chosen:
+    """Give the root that a test asks for, once for each directory in which pytest stands."""
+    machine = run.machine
+    if spec.rootfs is None:
+        return Chosen()
+    key = ("rootfs", spec.rootfs, working_directory())
+    if key not in machine.chosen:
+        if not machine.roots.is_ready(spec.rootfs):
+            run.changes += 1  # pytest will have loaded what its forks need there
+        machine.chosen[key] = machine.roots.choose(spec, machine.host, _shown_places(run, items))
+    return machine.chosen[key]
+
+
+def root_of(run: Run, spec: Spec, root: Root) -> Root:
+    """Give what a test stands on: layers over ``root``.
+
+    Raises ``BadValueError``, also for layers not yet built.
+    """
     if not spec.layers:
-        return Root()
+        return root
     from pytest_isolate._config.layers import LayerError  # noqa: PLC0415 - for those who have some
     from pytest_isolate._session.layers import NotBuiltError  # noqa: PLC0415
 
     try:
-        return Root((*run.layers.directories(spec.layers), "/"))
+        layers = run.layers.directories(spec.layers)
+        return Root((*layers, *root.layers), root.machines)
     except (LayerError, NotBuiltError) as error:
         raise _bad_layers(spec, error) from None
 
@@ -131,6 +162,21 @@ def _lacks_for(run: Run, topology: Topology) -> Missing | None:
             (machine.host.uid, machine.host.gid) if machine.host.rootless else None
         )
     return machine.network_kernel.missing(topology)
+
+
+def _shown_places(run: Run, items: Sequence[pytest.Item]) -> list[str]:
+    """Name what is to be there as on the machine, besides Python: the project, temporary files."""
+    config = run.config
+    told = (
+        config.getoption("basetemp", None),
+        os.environ.get("PYTEST_DEBUG_TEMPROOT"),
+        directories.cache_directory(config),
+    )
+    found = [
+        "/tmp", tempfile.gettempdir(), working_directory(), str(config.rootpath),
+        str(config.invocation_params.dir), *map(str, filter(None, told)),
+    ]  # fmt: skip
+    return [*found, *(str(item.path.parent) for item in items)]
 
 
 def bare_plan_for(run: Run, spec: Spec) -> Plan:
@@ -204,6 +250,8 @@ def foreseen(run: Run, item: pytest.Item | None) -> tuple[Spec, Plan] | None:
         return None
     try:
         spec = with_fixtures(run.defaults.spec_of(item), item)
+        if not run.machine.roots.is_ready(spec.rootfs):  # while another test runs, nobody waits
+            return None
         plan = plan_for(run, spec, item.session)
     except (BadValueError, StepFailedError):  # met again, and said, when its turn comes
         return None

@@ -382,6 +382,7 @@ class Run:
         log = set() if machine.kernel_log is None else {machine.kernel_log.fd}
         held = {fd for each in self.held for fd in each()}
         held |= {self._roster.fd} if self._roster is not None else set()
+        held |= set(machine.roots.descriptors)
         return {
             machine.table.fd,
             machine.children.fd,

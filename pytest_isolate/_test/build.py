@@ -45,6 +45,7 @@ def build(test: IsolatedTest, spec: Spec) -> Ready | Refused:
             if each is not None:
                 return each
         ready = _take(test, spec)
+        test.troubles += (f"isolate: {each}" for each in run.machine.roots.to_say())
         run.worked.add(spec.kind)
     except BadValueError as error:  # nobody is where it forwards to, a layer cannot be
         return Refused(test, str(error), "keyword", spec)

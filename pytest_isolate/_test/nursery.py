@@ -191,6 +191,7 @@ class Nursery:
             or spec.user is not None
             or spec.scope != "function"
             or not self._run.knows(item)
+            or not self._run.machine.roots.is_ready(spec.rootfs)
         ):
             return False
         if threading.active_count() > 1:  # which may change at any moment what a test finds

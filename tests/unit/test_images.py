@@ -352,7 +352,9 @@ def test_whatever_is_in_an_archive_it_is_unpacked_or_refused(tmp_path_factory, n
     path = tmp_path_factory.mktemp("noise")
     (path / "tree").mkdir()
     docker_archive(path / "image.tar", [bytes(data)])
-    with images.opened("archive", str(path / "image.tar"), "", str(path)) as image:
-        with contextlib.suppress(BrokenImageError):
-            image.unpack(str(path / "tree"))
+    with (
+        images.opened("archive", str(path / "image.tar"), "", str(path)) as image,
+        contextlib.suppress(BrokenImageError),
+    ):
+        image.unpack(str(path / "tree"))
     assert sorted(os.listdir(path)) == ["image.tar", "tree"]

@@ -6,6 +6,7 @@ import pytest
 
 from pytest_isolate._config.destinations import Forward
 from pytest_isolate._config.keywords import KEYWORDS
+from pytest_isolate._config.roots import RootFs
 from pytest_isolate._config.spec import BadValueError, Defaults
 
 pytestmark = pytest.mark.old
@@ -38,6 +39,7 @@ GIVEN = {
     "io_read": ("1M", 1 << 20),
     "io_write": (4096, 4096),
     "fs": ("readonly", "readonly"),
+    "rootfs": ("/usr", RootFs("directory", "/usr")),
     "fs_allow": (["build/**"], ("build/**",)),
     "fs_hide": (["/root/.ssh/"], ("/root/.ssh",)),
     "bind": (["/usr:ro"], (("/usr", "/usr", True),)),
@@ -387,6 +389,13 @@ BAD = {
         "'a/*/../b' has '..' behind a wildcard, which is no directory in particular",
     ),
     "fs_hide": (["/"], "'/' cannot be hidden: the test itself is in there"),
+    "rootfs": (
+        "/no/such",
+        (
+            "it must be a directory, 'oci:DIR[:TAG]' or an archive of `docker save`; /no/such is"
+            " not there"
+        ),
+    ),
     "bind": (["/no/such"], "it must be a list of paths that exist; '/no/such' does not"),
     "hostname": (
         "a b",
