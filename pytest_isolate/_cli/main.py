@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from pytest_isolate._cli import layers
+from pytest_isolate._cli import enter, layers
 from pytest_isolate._report import compare
 
 
@@ -18,7 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="pytest-isolate", description="Tools of pytest-isolate-ns."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for module in (compare, layers):  # a further command is a module with these two functions
+    # A further command is a module with these two functions
+    for module in (compare, enter, layers):
         module.add_command(commands)
     options = parser.parse_args(arguments)
     status: int = options.run(options)
