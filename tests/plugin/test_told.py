@@ -35,6 +35,15 @@ def test_github_gets_annotations_and_a_summary_when_it_listens(
     assert "1 test, 1 violation" in (pytester.path / "summary.md").read_text()
 
 
+def test_a_violation_is_on_the_line_of_its_test(pytester, isolated):
+    """What raises it is ours; where it happened is the test's."""
+    test = pytester.makepyfile("import os\n\ndef test_gone():\n    os._exit(3)")
+    (said,) = [
+        each for each in isolated("--isolate-all", "--tb=line").outlines if ": Crashed: " in each
+    ]
+    assert said.startswith(f"{test}:3: Crashed: crash: the test's process is gone"), said
+
+
 HOSTILE = """
 import pytest
 class Gone(pytest.Item):
