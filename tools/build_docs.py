@@ -18,6 +18,7 @@ sys.path[:0] = [str(PROJECT), str(PROJECT / "tests" / "kernel")]
 from environments import ENVIRONMENTS, Environment  # noqa: E402
 
 from pytest_isolate._config.keywords import KEYWORDS, Keyword  # noqa: E402
+from pytest_isolate._config.settings import SETTINGS  # noqa: E402
 
 
 def allowed(keyword: Keyword) -> str:
@@ -92,6 +93,20 @@ def _row(environment: Environment) -> tuple[str, ...]:
     )
 
 
+def options() -> str:
+    """The options that are no keywords."""
+    rows = [
+        (
+            f"`{each.option}{f'={each.metavar}' if each.metavar else ''}`",
+            f"`{each.name}`",
+            each.help,
+            "none" if each.default is None else f"`{str(each.default).lower()}`",
+        )
+        for each in SETTINGS
+    ]
+    return table(("option", "ini value", "meaning", "default"), rows)
+
+
 def environments() -> str:
     """What works where."""
     return table(
@@ -125,6 +140,7 @@ def marker() -> str:
 COMMENT, CODE = ("<!-- {} -->", "<!-- {} -->"), ("    # {}", "    # {}, of the marker")
 PAGES: tuple[tuple[str, str, tuple[str, str], Callable[[], str]], ...] = (
     ("docs/configuration.md", "keywords", COMMENT, keywords),
+    ("docs/options.md", "options", COMMENT, options),
     ("docs/environments.md", "environments", COMMENT, environments),
     ("pytest_isolate/_typing.py", "keywords", CODE, marker),
 )

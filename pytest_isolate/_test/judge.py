@@ -228,7 +228,6 @@ def _pairs(sections: object) -> list[tuple[str, str]]:
 
 def _report_of(test: IsolatedTest, behind: Behind, violation: Violation) -> pytest.TestReport:
     """Make a report through pytest's own hooks, so that ``xfail`` and its ``raises`` apply."""
-
     # Code that stands at the test, not here: with --tb=line pytest says where
     code = compile("raise violation", test.item.path, "exec")
     at = code.replace(co_firstlineno=(test.item.location[1] or 0) + 1)
