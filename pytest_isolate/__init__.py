@@ -25,7 +25,7 @@ The map of the package, imports pointing one way, downwards:
   ``_typing``, ``_violations``: the marker's type, the exceptions that can be named.
 - ``_shell``: a person in a sandbox: the way in (``inside``), the terminal, who can be entered.
 - ``_forward``: servers of shared fixtures: who they are (``finder``), and the relay to them.
-- ``_network``: a test's own hosts and the links between them.
+- ``_network``: a test's own hosts and the links between them; its way out of the machine.
 - ``_images``: images of containers, read, checked and unpacked to the tree of a root.
 - ``_sandbox``: steps, builder, holder (PID 1), entry, launch, watch; knows nothing of pytest.
 - ``_linux``: system calls, mounts, control groups, netlink; what this machine is (``host``), and
@@ -57,6 +57,7 @@ from pytest_isolate._violations import (
 )
 
 if TYPE_CHECKING:
+    from pytest_isolate._config.internet import Internet
     from pytest_isolate._config.layers import Layer
     from pytest_isolate._config.network import Link, Network
     from pytest_isolate._network.links import NetworkUnavailable
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     isolate: IsolateMark
 
 _LATE = {  # imported for those who have one
+    "Internet": "pytest_isolate._config.internet",
     "Layer": "pytest_isolate._config.layers",
     "Link": "pytest_isolate._config.network",
     "LiveNetwork": "pytest_isolate._network.live",
@@ -102,6 +104,7 @@ __all__ = [
     "DiskExceeded",
     "FilesExceeded",
     "FilesystemDenied",
+    "Internet",
     "Layer",
     "Link",
     "LiveNetwork",

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar, overload
 
 import pytest
 
+from pytest_isolate._config.internet import Internet
 from pytest_isolate._config.layers import Layer
 from pytest_isolate._config.network import Network
 
@@ -27,7 +28,7 @@ class IsolateMark(pytest.MarkDecorator):
     def __call__(
         self,
         *,
-        net: bool | Network | Literal["host", "deny"] | None = ...,
+        net: bool | Network | Internet | Literal["host", "deny", "internet"] | None = ...,
         forward: int | str | Sequence[int | str] | None = ...,
         memory: Size | None = ...,
         cpu: float | None = ...,
@@ -58,7 +59,7 @@ class IsolateMark(pytest.MarkDecorator):
 
         Args:
             net: own network, loopback only; host: the machine's; deny: attempts to leave fail;
-                Network: hosts
+                internet: a way out; Network: hosts
             forward: servers reached at their address: fixtures', others too, or none
             memory: bytes: what the process tree may use, swap included, such as 64M
             cpu: cores: bandwidth quota of the process tree, such as 0.5

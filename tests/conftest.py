@@ -17,7 +17,7 @@ from hypothesis import settings
 
 from pytest_isolate._linux import host as host_module
 from pytest_isolate._linux.mounts import MountTable
-from pytest_isolate._network import needs
+from pytest_isolate._network import needs, way_out
 from pytest_isolate._plan import strictness
 
 pytest_plugins = ["pytester"]
@@ -104,6 +104,8 @@ def _obstacle(name: str, host: host_module.Host) -> str | None:  # noqa: PLR0911
         from dockerd import obstacle
 
         return obstacle()
+    if name == "internet":
+        return None if (lacks := way_out.lacking()) is None else f"{lacks.reason}; {lacks.remedy}"
     if name in _PACKAGES:
         return None if shutil.which(name) else f"apt-get install {_PACKAGES[name]}"
     if name == "io" and not host.disks:

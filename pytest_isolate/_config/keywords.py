@@ -98,9 +98,9 @@ KEYWORDS = {
         Keyword(
             "net", networking.parse, True,
             "own network, loopback only; host: the machine's; deny: attempts to leave fail; "
-            "Network: hosts",
-            type='bool | Network | Literal["host", "deny"]', show=networking.show,
-            recipe=networking.in_recipe,
+            "internet: a way out; Network: hosts",
+            type='bool | Network | Internet | Literal["host", "deny", "internet"]',
+            show=networking.show, recipe=networking.in_recipe,
         ),
         Keyword(
             "forward", destinations.forward, destinations.Forward(),

@@ -19,6 +19,7 @@ from pytest_isolate._config.networking import Networking
 from pytest_isolate._config.roots import RootFs
 
 if TYPE_CHECKING:
+    from pytest_isolate._config.internet import Internet
     from pytest_isolate._config.layers import Layer
     from pytest_isolate._config.network import Network
     from pytest_isolate._config.rules import Rule, Rules
@@ -38,7 +39,7 @@ class Spec:
     where each was set.
     """
 
-    net: bool | str | Network
+    net: bool | str | Network | Internet
     forward: Forward
     memory: int | None
     cpu: float | None

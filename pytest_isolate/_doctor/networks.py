@@ -1,5 +1,5 @@
-"""What this machine's kernel has for networks of hosts, for the doctor: tried, each in a namespace
-of its own.
+"""What this machine has for networks of hosts and a way out, for the doctor: tried, the kernel's
+parts each in a namespace of its own.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from pytest_isolate._errors import StepFailedError, errno_in_words
 from pytest_isolate._linux.environment import Environment
+from pytest_isolate._network import way_out
 from pytest_isolate._network.needs import NEEDS, Kernel
 from pytest_isolate._plan.remedies import remedy
 
@@ -30,7 +31,7 @@ def rows(here: Environment, *, has_network: bool) -> list[Row]:
     if not has_network:
         return [
             Row(name, False, "a test has no network of its own here: see net", "")
-            for name in ("hosts", "netem")
+            for name in ("hosts", "netem", "internet")
         ]
     kernel = Kernel((os.geteuid(), os.getegid()) if here.rootless else None)
     try:
@@ -39,11 +40,13 @@ def rows(here: Environment, *, has_network: bool) -> list[Row]:
         return [
             Row("hosts", False, str(error), remedy(error, here) or ""),
             Row("netem", False, "no network can be had to try it in", ""),
+            _internet(),
         ]
     return [
         _hosts(found),
         _missing("netem", "netem", found)
         or Row("netem", True, "delay, jitter, loss, duplicate, reorder, corrupt", ""),
+        _missing("internet", "rules", found) or _internet(),
     ]
 
 
@@ -55,6 +58,13 @@ def _hosts(found: dict[str, int]) -> Row:
     return Row(
         "hosts", True, f"net=Network(...): links, bridges, partitions, {', '.join(more)}", ""
     )
+
+
+def _internet() -> Row:
+    if (lacks := way_out.missing()) is not None:
+        return Row("internet", False, lacks.reason, lacks.remedy)
+    versions = " and ".join(f"IPv{version}" for version in way_out.families())
+    return Row("internet", True, f"net='internet', net=Internet(...): {versions}", "")
 
 
 def _missing(row: str, name: str, found: dict[str, int]) -> Row | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pytest_isolate._config.destinations import Destination
 from pytest_isolate._forward.place import ABSTRACT, UDP, UNIX, Place
 from pytest_isolate._forward.server import Server
+from pytest_isolate._linux import lookup
 from pytest_isolate._linux.sock_diag import Listening
 
 _ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
@@ -86,18 +87,12 @@ class Others:
     def _resolve(self, host: str) -> tuple[str, ...]:
         if host not in self._addresses:
             try:
-                answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            except (OSError, UnicodeError) as error:
-                self._addresses[host] = getattr(error, "strerror", None) or str(error)
-            else:
-                self._addresses[host] = tuple(
-                    dict.fromkeys(
-                        str(answer[4][0]) for answer in answers if "%" not in str(answer[4][0])
-                    )
-                )
+                self._addresses[host] = lookup.addresses(host)
+            except LookupError as error:
+                self._addresses[host] = str(error)
         found = self._addresses[host]
         if isinstance(found, str):
-            raise NobodyThereError(f"this machine knows no host {host!r}: {found}")
+            raise NobodyThereError(found)
         return found
 
 

@@ -9,6 +9,7 @@ import os
 import stat
 
 HOSTS = "/etc/hosts"
+RESOLVER = "/etc/resolv.conf"
 _LARGEST = 16 << 20  # bytes; lists of advertisers have three
 _LOCAL = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 

@@ -81,9 +81,10 @@ def prepare() -> None:
     _classes()
 
 
-def _encoded(
+def encoded(
     what: str, kind: int, flags: int, fields: dict[str, object], *attributes: tuple[str, object]
 ) -> bytes:
+    """Encode one request by pyroute2's class of this name."""
     message = _classes()[what]()
     message["header"]["type"], message["header"]["flags"], message["header"]["sequence_number"] = (
         kind,
@@ -152,7 +153,7 @@ def bridge(index: int) -> bytes:
         },
     )
     fields: dict[str, object] = {"index": index, "flags": _UP, "change": _UP}
-    return _encoded(
+    return encoded(
         "link", _NEWLINK, _CREATE | _EXCLUSIVE, fields, ("IFLA_IFNAME", f"bridge{index - 2}"), data
     )
 
@@ -181,7 +182,7 @@ def _cable(topology: Topology, left: Interface, right: Interface) -> Request:
         ("IFLA_ADDRESS", left.mac),
         *(("IFLA_MTU", each[1]) for each in mtu),
     ]
-    data = _encoded(
+    data = encoded(
         "link", _NEWLINK, _CREATE | _EXCLUSIVE, {"index": left.index}, *own, ("IFLA_LINKINFO", info)
     )
     at = data.index(_SENTINEL.to_bytes(4, sys.byteorder))
@@ -190,7 +191,7 @@ def _cable(topology: Topology, left: Interface, right: Interface) -> Request:
 
 def pair() -> bytes:
     """A pair of interfaces in one namespace, to see whether the kernel has them."""
-    return _encoded(
+    return encoded(
         "link",
         _NEWLINK,
         _CREATE | _EXCLUSIVE,
@@ -205,12 +206,12 @@ def _up(index: int) -> bytes:
 
 def flags(index: int, value: int) -> bytes:
     """Set an interface up (1) or down (0)."""
-    return _encoded("link", _NEWLINK, 0, {"index": index, "flags": value, "change": _UP})
+    return encoded("link", _NEWLINK, 0, {"index": index, "flags": value, "change": _UP})
 
 
 def mtu(index: int, value: int) -> bytes:
     """Another MTU."""
-    return _encoded("link", _NEWLINK, 0, {"index": index}, ("IFLA_MTU", value))
+    return encoded("link", _NEWLINK, 0, {"index": index}, ("IFLA_MTU", value))
 
 
 def _end(topology: Topology, end: Interface) -> Iterator[Request]:
@@ -220,7 +221,7 @@ def _end(topology: Topology, end: Interface) -> Iterator[Request]:
         fields: dict[str, object] = {"index": end.index, "flags": _UP, "change": _UP}
         yield Request(
             FABRIC,
-            _encoded("link", _NEWLINK, 0, fields, ("IFLA_MASTER", master)),
+            encoded("link", _NEWLINK, 0, fields, ("IFLA_MASTER", master)),
             "plug in",
             f"a port of {end.node}",
         )
@@ -260,7 +261,7 @@ def give(index: int, address: str, prefix: int) -> bytes:
         "flags": _NODAD if family == _INET6 else 0,
     }
     own = () if family == _INET6 else (("IFA_LOCAL", address),)
-    return _encoded("address", _NEWADDR, _CREATE | _REPLACE, fields, ("IFA_ADDRESS", address), *own)
+    return encoded("address", _NEWADDR, _CREATE | _REPLACE, fields, ("IFA_ADDRESS", address), *own)
 
 
 def _routes(topology: Topology, node: str) -> Iterator[Request]:
@@ -279,25 +280,24 @@ def routes(topology: Topology, node: str) -> Iterator[bytes]:
         yield route(str(each.to.network_address), each.to.prefixlen, str(each.via))
 
 
-def route(to: str, prefix: int, via: str) -> bytes:
+def route(to: str, prefix: int, via: str, table: int = _MAIN_TABLE) -> bytes:
     """A way to a network by a neighbour."""
     fields: dict[str, object] = {
-        "family": _INET6 if ":" in to else _INET, "dst_len": prefix, "table": _MAIN_TABLE,
+        "family": _INET6 if ":" in to else _INET, "dst_len": prefix, "table": table,
         "proto": _STATIC, "scope": _UNIVERSE,
         "type": _UNICAST,
     }  # fmt: skip
-    return _encoded(
-        "route", _NEWROUTE, _CREATE | _REPLACE, fields, ("RTA_DST", to), ("RTA_GATEWAY", via)
-    )
+    where = [("RTA_GATEWAY", via), *((("RTA_DST", to),) if prefix else ())]
+    return encoded("route", _NEWROUTE, _CREATE | _REPLACE, fields, *where)
 
 
 def scheduler(index: int, conditions: Conditions) -> bytes:
     """Conditions of what an interface sends; without any, what the kernel does by itself."""
     fields: dict[str, object] = {"index": index, "parent": _ROOT, "handle": 0}
     if conditions.scheduler is None:
-        return _encoded("qdisc", _DELQDISC, 0, fields)
+        return encoded("qdisc", _DELQDISC, 0, fields)
     options = _netem(conditions) if conditions.scheduler == "netem" else _tbf(conditions)
-    return _encoded(
+    return encoded(
         "qdisc",
         _NEWQDISC,
         _CREATE | _REPLACE,
@@ -370,7 +370,7 @@ def _rule(
         ("FRA_TABLE", table),
         *(() if source is None else (("FRA_SRC", source),)),
     ]
-    return _encoded(
+    return encoded(
         "rule",
         _DELRULE if remove else _NEWRULE,
         0 if remove else _CREATE | _EXCLUSIVE,
@@ -382,4 +382,4 @@ def _rule(
 @cache
 def link(index: int) -> bytes:
     """What of an interface the kernel knows."""
-    return _encoded("link", _GETLINK, 0, {"index": index})
+    return encoded("link", _GETLINK, 0, {"index": index})

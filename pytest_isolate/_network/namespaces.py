@@ -5,11 +5,10 @@ them.
 from __future__ import annotations
 
 import _socket
-import os
-import struct
 from dataclasses import dataclass, field
 
-_ERROR = 2  # NLMSG_ERROR
+from pytest_isolate._linux import netlink
+
 _LARGEST_ANSWER = 1 << 16
 
 
@@ -29,20 +28,11 @@ class Namespace:
         """Have the kernel do something in there. Raises ``OSError``."""
         kernel = self.netfilter if netfilter else self.rtnetlink
         assert kernel is not None
-        kernel.send(data)
-        _check(kernel.recv(_LARGEST_ANSWER))
+        netlink.ask(kernel, data)
 
     def answer(self, data: bytes) -> bytes:
         """Ask for one thing. Raises ``OSError``."""
-        self.rtnetlink.send(data)
-        answer = self.rtnetlink.recv(_LARGEST_ANSWER)
-        _check(answer)
-        if struct.unpack_from("=H", answer, 4)[0] != _ERROR:
+        answer = netlink.ask(self.rtnetlink, data)
+        if not netlink.is_error(answer):
             self.rtnetlink.recv(_LARGEST_ANSWER)  # the acknowledgement
         return answer
-
-
-def _check(answer: bytes) -> None:
-    kind, code = struct.unpack_from("=H", answer, 4)[0], struct.unpack_from("=i", answer, 16)[0]
-    if kind == _ERROR and code:
-        raise OSError(-code, os.strerror(-code))

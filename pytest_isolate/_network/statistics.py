@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_isolate._linux import netlink
 from pytest_isolate._network import messages
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 _HEADS = 32  # bytes of nlmsghdr and ifinfomsg, before the attributes
 _STATS = 23  # IFLA_STATS64
-_TYPE = 0x3FFF  # of an attribute, without its flags
 
 
 class Counters(NamedTuple):
@@ -28,14 +28,10 @@ def sent(built: Built, end: Interface) -> Counters:
     """By one end, so far."""
     node = messages.namespace_of(built.topology, end.node)
     answer = built.namespaces[node].answer(messages.link(end.index))
-    at = _HEADS
-    while at + 4 <= len(answer):
-        length, kind = struct.unpack_from("=HH", answer, at)
+    if (figures := netlink.attributes(answer, _HEADS).get(_STATS)) is not None:
         # Struct rtnl_link_stats64: received and sent packets, bytes, errors, dropped, in pairs
-        if kind & _TYPE == _STATS:
-            numbers = struct.unpack_from("=8Q", answer, at + 4)
-            return Counters(numbers[1], numbers[3], numbers[7])
-        at += max(4, length + 3 & ~3)
+        numbers = struct.unpack_from("=8Q", figures)
+        return Counters(numbers[1], numbers[3], numbers[7])
     raise OSError(0, f"the kernel has no figures of {end.name} of {end.node}")
 
 

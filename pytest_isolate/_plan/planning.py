@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._config.values import most_files
@@ -27,6 +28,9 @@ from pytest_isolate._sandbox.overlays import Hosts, OverlayOrPrivateCopy, OwnNam
 from pytest_isolate._sandbox.recipe import Apart, Recipe
 from pytest_isolate._sandbox.steps import Step
 from pytest_isolate._sandbox.written import Written
+
+if TYPE_CHECKING:
+    from pytest_isolate._network.way_out import WayOut
 
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _DEV_LINKS = {
@@ -82,6 +86,7 @@ class Plan:
     hidden: frozenset[str] = frozenset()  # what is not there
     made: frozenset[str] = frozenset()  # what is there because something is bound there
     is_users: bool = False  # whether it has a user namespace of its own
+    way_out: WayOut | None = None
 
     @property
     def is_bare(self) -> bool:
@@ -106,11 +111,13 @@ def plan(
     hosts: tuple[tuple[str, str], ...] = (),
     makes_layer: bool = False,
     given: Given = Given(),  # noqa: B008 - it never changes
+    way_out: WayOut | None = None,
 ) -> Plan:
     """Plan one sandbox. Raises ``UnfitError`` for layers that this machine's root cannot have.
 
     ``sockets``: servers of the machine that it is to reach by a path; ``hosts``: addresses and
-    names of others; ``makes_layer``: what is written in it is to be a layer of others.
+    names of others; ``makes_layer``: what is written in it is to be a layer of others;
+    ``way_out``: of the machine.
 
     ``places`` are directories that the test is likely to write in or below; the first is that of
     temporary files, which is private whatever ``fs`` says.
@@ -120,7 +127,8 @@ def plan(
     sockets_bound = shown.sockets(sockets, spec, root)
     made = shown.made((*shared, *sockets_bound), root)
     ways = [os.path.dirname(place) for place in made]
-    targets = tuple(each.target for each in shared)
+    resolver = None if way_out is None else shown.resolver(spec, root, way_out)
+    targets = (*(each.target for each in shared), *(() if resolver is None else (resolver,)))
     layout = Layout(seen, root, (*places, *ways), spec.strict, targets, hidden)
     layers = layering.over(root, seen)
     layout.points, layout.seeds = frozenset(layers.points), layers.seeds
@@ -132,6 +140,8 @@ def plan(
     layout.steps += elsewhere.last_steps(given, layout)
     layout.steps += (steps.Hide(inside(path)) for path in hidden)
     layout.steps += shown.bound(spec, shared, hidden, sockets_bound)
+    if way_out is not None and resolver is not None:
+        layout.steps += shown.asks(spec, resolver, way_out)
     layout.steps += _last_steps(spec)
     namespaces, user_map = _namespaces(spec, host)
     recipe = Recipe(
@@ -141,6 +151,7 @@ def plan(
         tuple(layout.steps),
         limits_of(spec, host),
         waits=bool(layout.apart),
+        uplink=None if way_out is None else way_out.uplink,
     )
     missing, apart = tuple(_missing(spec, host)), tuple(layout.apart)
     return Plan(
@@ -156,6 +167,7 @@ def plan(
         hidden=frozenset(hidden),
         made=made,
         is_users=host.rootless,
+        way_out=way_out,
     )
 
 

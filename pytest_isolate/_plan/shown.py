@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pytest_isolate._config.paths import Bind
 from pytest_isolate._config.spec import BadValueError, Spec
 from pytest_isolate._forward.server import Server
+from pytest_isolate._linux import names
 from pytest_isolate._linux.root import Root
-from pytest_isolate._plan.layout import inside, is_in
+from pytest_isolate._plan.layout import PRIVATE, inside, is_in
 from pytest_isolate._sandbox import steps
 from pytest_isolate._sandbox.steps import Step
+
+if TYPE_CHECKING:
+    from pytest_isolate._network.way_out import WayOut
 
 
 def binds(spec: Spec, root: Root) -> tuple[Bind, ...]:
@@ -94,3 +99,18 @@ def sockets(servers: tuple[Server, ...], spec: Spec, root: Root) -> tuple[Bind, 
         Bind(each, each if spec.rootfs is None else root.real(each), read_only=True)
         for each in paths
     )
+
+
+def resolver(spec: Spec, root: Root, way_out: WayOut) -> str | None:
+    """Where the file that says whom to ask for names is, if it is to be another one, and can."""
+    place = root.real(names.RESOLVER)
+    parent = root.kind(os.path.dirname(place))
+    can = root.kind(place) != "none" or (spec.fs == "overlay" and parent == "directory")
+    return place if can and way_out.resolver is not None else None
+
+
+def asks(spec: Spec, place: str, way_out: WayOut) -> Iterator[Step]:
+    """Show another one there."""
+    copy = f"{PRIVATE}/resolv.conf"
+    yield steps.Write(copy, way_out.resolver or "")
+    yield steps.Bind(copy, inside(place), spec.fs == "readonly")

@@ -20,6 +20,7 @@ from pytest_isolate._linux.kin import FILES, PARENT, Kin
 from pytest_isolate._linux.proc_net import NetworkCounters
 from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._sandbox import apart, copies
+from pytest_isolate._sandbox.leading_out import WayOut
 from pytest_isolate._sandbox.overlays import TakeApart
 from pytest_isolate._sandbox.recipe import Recipe
 from pytest_isolate._sandbox.requests import Handles
@@ -43,11 +44,15 @@ class Holder:
         self._rest = list(recipe.steps)
         self._directories: list[apart.Directory] = []
         self._stack: object = None
+        self._way_out: WayOut | None = None
 
     def build(self) -> None:
         """Make it, and all of the sandbox that can be made ahead."""
         with Step("clone into", "new namespaces"):
             self._kin.run(self._in_namespaces, FILES | self._recipe.namespaces & ~Clone.NEWPID)
+        if self._recipe.uplink is not None:
+            self._way_out = WayOut()
+            self._way_out.open(self._kin, self.pidfd, self._recipe)
 
     def finish(self) -> None:
         """Do what waited until a test takes the sandbox: look at what may have changed since."""
@@ -152,6 +157,8 @@ class Holder:
         if self.proc >= 0:
             os.close(self.proc)
             self.proc = -1
+        if self._way_out is not None:
+            self._way_out.close()
         if self.pid:
             os.kill(self.pid, signals.SIGKILL)
 

@@ -7,6 +7,16 @@ from __future__ import annotations
 from pytest_isolate._sandbox.records import Record
 from pytest_isolate._sandbox.steps import Step
 
+INDEX = 0x5EED0001  # in requests: where the index of an interface comes that is not there yet
+
+
+class Uplink(Record):
+    """A way out: a program that stands outside and has an interface in the sandbox's network."""
+
+    command: tuple[str, ...]  # with words in braces, see ``leading_out``
+    interface: str
+    requests: tuple[bytes, ...]  # of rtnetlink, in there
+
 
 class Recipe(Record):
     """One kind of sandbox. Those of one recipe are interchangeable."""
@@ -18,6 +28,7 @@ class Recipe(Record):
     limits: dict[str, dict[str, str]]  # by controller: files and what is written to them
     # Whether PID 1 looks once more at the machine's directories when a test takes the sandbox
     waits: bool = False
+    uplink: Uplink | None = None
 
 
 class Apart(Record):

@@ -15,12 +15,14 @@ from pytest_isolate._linux.host import Host
 from pytest_isolate._linux.huge_pages import Exchange
 from pytest_isolate._linux.kernel_log import KernelLog
 from pytest_isolate._linux.mounts import MountPoint, MountTable
+from pytest_isolate._model import Missing
 from pytest_isolate._plan.planning import Plan
 from pytest_isolate._sandbox.keeper import Keeper
 from pytest_isolate._session.roots import Chosen, Roots
 
 if TYPE_CHECKING:
     from pytest_isolate._network.needs import Kernel
+    from pytest_isolate._network.way_out import WayOut
 
 
 class Machine:
@@ -51,6 +53,7 @@ class Machine:
         self.chosen: dict[tuple[object, ...], Chosen] = {}  # of those, on this machine as it is
         self.openmp: OpenMP = OpenMP()
         # What it has for networks of hosts, if a test has asked for one
+        self.ways_out: dict[object, WayOut | Missing] = {}  # by the value of net
         self.network_kernel: Kernel | None = None
 
     def let_go(self) -> None:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -29,6 +30,9 @@ from pytest_isolate._pytest import directories, fixtures
 from pytest_isolate._session import roots
 from pytest_isolate._session.roots import Chosen
 from pytest_isolate._session.run import Run, working_directory
+
+if TYPE_CHECKING:
+    from pytest_isolate._network.way_out import WayOut
 
 
 def _servers(run: Run, spec: Spec) -> tuple[Server, ...]:
@@ -66,6 +70,9 @@ def plan_for(run: Run, spec: Spec, session: pytest.Session) -> Plan:
     if (topology := spec.networking.topology) is not None:
         hosts += topology.names
         _check_mover(run, spec)
+    way_out = _way_out(run, spec) if spec.networking.leads_out else None
+    no_way, way_out = (way_out, None) if isinstance(way_out, Missing) else (None, way_out)
+    hosts += () if way_out is None else way_out.hosts
     chosen = _chosen(run, spec, session.items)
     root = root_of(run, spec, chosen.root)
     key = (*spec.recipe_key, root, sockets, hosts)
@@ -81,6 +88,7 @@ def plan_for(run: Run, spec: Spec, session: pytest.Session) -> Plan:
                 sockets=sockets,
                 hosts=hosts,
                 given=chosen.given,
+                way_out=way_out,
             )
         except UnfitError as error:
             raise _bad_layers(spec, error) from None
@@ -93,6 +101,7 @@ def plan_for(run: Run, spec: Spec, session: pytest.Session) -> Plan:
             plan.walls += ("landlock",)
         if topology is not None and (lacking := _lacks_for(run, topology)) is not None:
             plan.missing += (lacking,)
+        plan.missing += () if no_way is None else (no_way,)
         machine.plans[key] = plan
     relayed = tuple(
         server for server in servers if spec.networking.is_own and server.place.kind != UNIX
@@ -151,6 +160,24 @@ def _check_mover(run: Run, spec: Spec) -> None:
             " the right to go from host to host (CAP_SYS_ADMIN), which as root of the machine no"
             " other user may have: run pytest as that user"
         )
+
+
+def _way_out(run: Run, spec: Spec) -> WayOut | Missing:
+    """Find it, or what this machine lacks for it, once a run.
+
+    Raises ``StepFailedError``, and ``BadValueError`` for a name that nobody knows.
+    """
+    found = run.machine.ways_out
+    if spec.net not in found:
+        from pytest_isolate._network import way_out  # noqa: PLC0415 - for those who want one
+
+        try:
+            found[spec.net] = way_out.missing() or way_out.find(spec.networking.allowed)
+        except LookupError as error:
+            raise BadValueError(
+                f"isolate: net={spec.net!r} ({spec.origin('net')}): {error}"
+            ) from None
+    return found[spec.net]
 
 
 def _lacks_for(run: Run, topology: Topology) -> Missing | None:

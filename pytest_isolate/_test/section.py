@@ -91,10 +91,12 @@ def _left(ended: Finished, text: str) -> str:
     """Say what the test wanted of a network that it does not have."""
     spec, facts, shown = ended.spec, ended.facts, []
     if facts.attempts and not spec.networking.denies:  # else it is the violation's sentence
-        shown.append(
-            f"network: {network_attempts.sentence(facts.attempts)}; net='host' shares the machine's"
-            " network"
-        )
+        helps = "net='host' shares the machine's network"
+        if spec.networking.allowed is not None:
+            helps = f"net={spec.net!r} leads to nobody else"
+        elif spec.networking.leads_out:
+            helps = "net='internet' does not lead to this machine itself, which forward= does"
+        shown.append(f"network: {network_attempts.sentence(facts.attempts)}; {helps}")
     if spec.networking.is_own:
         shown += missed_servers.sentences(ended.test.run, facts, text)
     shown += [

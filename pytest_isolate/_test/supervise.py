@@ -12,6 +12,7 @@ from pytest_isolate._config.spec import Spec
 from pytest_isolate._linux.counters import Counters
 from pytest_isolate._linux.kernel_log import Kill
 from pytest_isolate._messages import reading
+from pytest_isolate._plan.planning import Plan
 from pytest_isolate._pytest import capture
 from pytest_isolate._sandbox import ending, mirror
 from pytest_isolate._sandbox.result import Exit
@@ -97,7 +98,7 @@ def finish(running: Running) -> Finished:
         disk_before=group.disk_used,
         unroutable=left,
         kill=_kill(run, sandbox, counters.oom_kills),
-        attempts=_attempts(spec, exit_, left),
+        attempts=_attempts(spec, group.plan, exit_, left),
         refused=sandbox.network.refused() if _has_failed(exit_) else 0,
         servers=tuple(
             run.forwarding.used(sandbox, group.plan.servers, group.plan.sockets, group.reached)
@@ -117,16 +118,21 @@ def finish(running: Running) -> Finished:
     return Finished(running.requested, spec, group, facts, (*streams, *mirrored), running.overheard)
 
 
-def _attempts(spec: Spec, exit_: Exit, left: int | None) -> tuple[network_attempts.Attempt, ...]:
-    """Read those to leave; to a host of its own is none."""
+def _attempts(
+    spec: Spec, plan: Plan, exit_: Exit, left: int | None
+) -> tuple[network_attempts.Attempt, ...]:
+    """Read those to leave; to a host of its own is none, nor to whom there is a way."""
     if not spec.networking.is_own:
         return ()
-    found = network_attempts.read((exit_.last("network") or {}).get("attempts"), left)
-    own = (
-        set()
-        if spec.networking.topology is None
-        else {each for line in spec.networking.topology.names for each in line}
-    )
+    topology, way_out = spec.networking.topology, plan.way_out
+    own = set() if topology is None else {each for line in topology.names for each in line}
+
+    def counts(attempt: network_attempts.Attempt) -> bool:
+        if way_out is None:
+            return True
+        return way_out.has_denied(attempt.address, attempt.port, is_name=attempt.is_name)
+
+    found = network_attempts.read((exit_.last("network") or {}).get("attempts"), left, counts)
     return tuple(each for each in found if each.address not in own)
 
 

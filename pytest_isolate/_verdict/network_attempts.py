@@ -147,20 +147,23 @@ def _is_local(address: str) -> bool:
     return number.is_loopback or number.is_unspecified
 
 
-def read(frame: object, unroutable: int | None) -> tuple[Attempt, ...]:
+def read(
+    frame: object, unroutable: int | None, counts: Callable[[Attempt], bool] = lambda _: True
+) -> tuple[Attempt, ...]:
     """In the parent: what a child named, as far as it has the form and the kernel bears it out, and
-    what nobody named.
+    what nobody named. ``counts``: what of it, where there is a way to some.
 
     A look-up counts without the kernel's word too: a resolver on the machine's own loopback is
     refused, not unroutable.
     """
-    named = list(_valid(frame))
+    named = list(filter(counts, _valid(frame)))
     if not unroutable:
         return tuple(attempt for attempt in named if attempt.is_name)
     rest = unroutable - sum(attempt.count for attempt in named)
     # One look-up asks several servers several times
-    if rest > 0 and not any(attempt.is_name for attempt in named):
-        named.append(Attempt(None, None, rest))
+    unnamed = Attempt(None, None, rest)
+    if rest > 0 and counts(unnamed) and not any(attempt.is_name for attempt in named):
+        named.append(unnamed)
     return tuple(named)
 
 
