@@ -363,7 +363,8 @@ BAD = {
         7,
         (
             "it must be True (a network of its own, with loopback only), 'deny' (the same, and an"
-            " attempt to leave fails the test), 'host' (the machine's network) or a"
+            " attempt to leave fails the test), 'internet' or a pytest_isolate.Internet (the same,"
+            " and a way out to everybody or to a few), 'host' (the machine's network) or a"
             " pytest_isolate.Network (hosts of its own)"
         ),
     ),
