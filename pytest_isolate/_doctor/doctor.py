@@ -228,16 +228,15 @@ def main(config: pytest.Config) -> int:
     findings = examine(config, enters=True)
     lines = []
     if sys.platform == "linux":
-        from pytest_isolate._doctor import networks  # noqa: PLC0415
+        from pytest_isolate._doctor import layers, networks  # noqa: PLC0415
         from pytest_isolate._linux import environment  # noqa: PLC0415
 
         here = environment.look()
         lines.append(f"environment: {here}")
         available = {each.name for each in findings if each.available}
-        findings += [
-            Finding(*row, optional=True)
-            for row in networks.rows(here, has_network="net" in available)
-        ]
+        rows = networks.rows(here, has_network="net" in available)
+        rows.append(layers.row(config, has_overlay="overlay" in available))
+        findings += [Finding(*row, optional=True) for row in rows]
     for each in findings:
         lines.append(
             f"{'PASS' if each.available else 'NOTE' if each.optional else 'FAIL'} "

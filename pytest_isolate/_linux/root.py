@@ -4,8 +4,10 @@ the other.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pytest_isolate._linux import names
@@ -142,20 +144,57 @@ def _follow(layer: str, path: str) -> tuple[str, os.stat_result | None, bool]:
             return path, os.lstat(path), False
         except OSError:
             return path, None, False
-    at, hides = layer, False
-    names_ = [name for name in path.split("/") if name]
-    look = None if names_ else os.lstat(at)
-    for number, name in enumerate(names_, 1):
+    if path == "/":
+        return layer, os.lstat(layer), False
+    hides = _hides(layer, path.rpartition("/")[0])
+    place = f"{layer}{path}"
+    if hides is None:
+        return place, None, True
+    try:
+        look = os.lstat(place)
+    except OSError:
+        return place, None, hides
+    is_directory = stat.S_ISDIR(look.st_mode)
+    return place, look, hides or not is_directory or is_marked(place, "opaque")
+
+
+def _hides(layer: str, path: str) -> bool | None:
+    """Whether directories of a layer on the way to a path, and there, let nothing through.
+
+    None: one of them is none.
+    """
+    if (layer, path) in _remembered:
+        return _remembered[layer, path]
+    hides: bool | None = False
+    at = layer
+    for name in filter(None, path.split("/")):
         at = f"{at}/{name}"
         try:
             look = os.lstat(at)
         except OSError:
-            return at, None, hides
-        is_directory = stat.S_ISDIR(look.st_mode)
-        hides = hides or not is_directory or is_marked(at, "opaque")
-        if not is_directory and number < len(names_):
-            return at, None, True
-    return at, look, hides
+            break
+        if not stat.S_ISDIR(look.st_mode):
+            hides = None
+            break
+        hides = hides or is_marked(at, "opaque")
+    if _remembers:
+        _remembered[layer, path] = hides
+    return hides
+
+
+_remembered: dict[tuple[str, str], bool | None] = {}
+_remembers: list[object] = []
+
+
+@contextlib.contextmanager
+def remembering() -> Iterator[None]:
+    """While thousands of files are looked up: remember what directories of layers are."""
+    _remembers.append(None)
+    try:
+        yield
+    finally:
+        _remembers.pop()
+        _remembered.clear()
 
 
 def is_marked(directory: str | int, name: str) -> bool:

@@ -39,6 +39,11 @@ MASKED_PROC = (
 )
 HIDDEN = "a seccomp filter hides it: update the container's runtime and libseccomp"
 NO_PROC = "sudo mount -t proc proc /proc: nothing here can be known without it"
+LAYERS = (
+    "overlays stack two deep, and where layers are kept or what they lie over is that deep already,"
+    " or its file system carries none: keep layers on a volume or in memory (docker run --tmpfs"
+    " /layers, XDG_CACHE_HOME=/layers), and start from a root that is one overlay deep at most"
+)
 OVERLAY = (
     "overlays stack two deep, and this root is that deep already, or its file system carries none:"
     " use fs='readonly'"
@@ -64,6 +69,13 @@ LIMITS = (
 # Has the last of the system calls that every sandbox is built with, mount_setattr(2)
 _NEEDED = (5, 12)
 _ROOTLESS_OVERLAYS = (5, 11)
+
+
+def remedy_of_layers(error: StepFailedError, here: Environment) -> str:
+    """Tell what helps where a test that stands on layers could not have its root."""
+    if error.step.startswith("overlay") and error.errno in _NO_LOWER_LAYER:
+        return _in_words_of(here, LAYERS)
+    return remedy(error, here) or ""
 
 
 def remedy(error: StepFailedError, here: Environment) -> str | None:
@@ -242,9 +254,9 @@ def _shortage(error: StepFailedError) -> str | None:
     return None
 
 
-def explain(error: StepFailedError, here: Environment) -> str:
-    """Say a failed step in words, with its remedy."""
-    known = remedy(error, here) or _shortage(error)
+def explain(error: StepFailedError, here: Environment, *, layers: bool = False) -> str:
+    """Say a failed step in words, with its remedy; ``layers``: of a test that stands on some."""
+    known = (remedy_of_layers if layers else remedy)(error, here) or _shortage(error)
     return f"{error}; remedy: {known}" if known else str(error)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from pytest_isolate._config.patterns import Paths
 from pytest_isolate._linux import names
-from pytest_isolate._linux.root import is_marked, is_whiteout
+from pytest_isolate._linux.root import is_marked, is_whiteout, remembering
 from pytest_isolate._sandbox.overlays import Hosts
 from pytest_isolate._sandbox.salvage import DEEPEST, open_directory, open_file
 from pytest_isolate._sandbox.written import Known, Written
@@ -96,10 +96,11 @@ def read(private: int, written: Written, look: Look = _AS_EVER) -> Changes:
     for path, relative, known in written.layers(private):
         if (fd := open_directory(private, relative)) is not None:
             try:
-                if known is None:
-                    comparison.walk(fd, path, 0)
-                else:
-                    comparison.compare(fd, path, known)
+                with remembering():
+                    if known is None:
+                        comparison.walk(fd, path, 0)
+                    else:
+                        comparison.compare(fd, path, known)
             finally:
                 os.close(fd)
     hosts = written.hosts

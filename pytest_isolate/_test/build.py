@@ -53,7 +53,7 @@ def build(test: IsolatedTest, spec: Spec) -> Ready | Refused:
         # Not what this machine cannot give: no on_missing covers it
         if spec.kind in run.worked or error.errno in PASSING:
             raise
-        reason = explain(error, run.here)
+        reason = explain(error, run.here, layers=bool(spec.layers))
         without = (
             None
             if spec.on_missing == "warn"

@@ -119,7 +119,9 @@ def _start(requested: Requested) -> Running | Finished | Refused:
         requested.close()
         return Refused(test, str(error), "keyword", requested.asked)
     except StepFailedError as error:
-        why = test.run.builders_death(died=True) or explain(error, test.run.here)
+        why = test.run.builders_death(died=True) or explain(
+            error, test.run.here, layers=bool(requested.asked.layers)
+        )
     except KeyboardInterrupt as error:
         # At any moment since the fork, or since a child was told to go on
         _interrupted(test, error)

@@ -48,7 +48,7 @@ def doctor(daemon: Docker, options: str) -> tuple[dict[str, str], str]:
     found = {
         name: (word, fix)
         for word, name, fix in _FOUND.findall(said)
-        if name not in {"landlock", "process", "hosts", "netem", "internet"}
+        if name not in {"landlock", "process", "hosts", "netem", "internet", "layers"}
     }
     assert found.keys() == BUILDING | LIMITS, said
     return {name: fix for name, (word, fix) in found.items() if word != "PASS"}, said

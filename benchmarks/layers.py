@@ -1,0 +1,121 @@
+"""What layers cost: a sandbox on them against one on ``/``, and the list of what a test changed.
+
+``python benchmarks/layers.py [--sandboxes 200]`` has sandboxes built one after the other, kinds in
+turn, and prints a table in Markdown: the time from order to ready, which pytest waits for only
+where the builder has none ready. Then a process writes 10,000 files in a directory of a layer, and
+the comparison with what is below them is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from pytest_isolate._config.keywords import KEYWORDS
+from pytest_isolate._config.spec import Spec
+from pytest_isolate._linux import host
+from pytest_isolate._linux.mounts import MountTable
+from pytest_isolate._linux.root import Root
+from pytest_isolate._plan import planning
+from pytest_isolate._plan.planning import Plan
+from pytest_isolate._sandbox import changes, launch
+from pytest_isolate._sandbox.entry import Entry, Identity
+from pytest_isolate._sandbox.frames import Writer
+from pytest_isolate._sandbox.keeper import Keeper
+from pytest_isolate._sandbox.pipes import Ends
+
+FILES = 10_000
+LEFT_OUT = 10  # sandboxes of each kind
+
+
+def make(directory: Path, name: str, *paths: str) -> str:
+    """Make a layer with small files."""
+    for path in paths:
+        place = directory / name / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(name)
+    return str(directory / name)
+
+
+def write_many(keeper: Keeper, plan: Plan, where: str) -> float:
+    """Have a process write many files inside. Gives the seconds that their list takes."""
+    sandbox = keeper.order(plan.recipe)
+    sandbox.wait_ready()
+
+    def entry_with(ends: Ends) -> Entry:
+        return Entry(
+            frames=ends.frames, pidfd=sandbox.pidfd, namespaces=plan.recipe.namespaces,
+            joins=sandbox.joins, cwd="/", replace={}, keep=frozenset({ends.frames}),
+            identity=Identity(),
+        )  # fmt: skip
+
+    def body(entry: Entry) -> None:
+        for number in range(FILES):
+            Path(where, f"{number:05}").write_text("new")
+        Writer(entry.frames).send({"kind": "end"})
+
+    assert launch.run(sandbox, entry_with, body).ended
+    began = time.perf_counter()
+    found = changes.read(sandbox.private, plan.written)
+    taken = time.perf_counter() - began
+    assert found.created, found
+    sandbox.close()
+    return taken
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--sandboxes", type=int, default=200, help="of each kind")
+    options = parser.parse_args()
+    here = host.look(MountTable().visible())
+    keeper = Keeper(here.places)
+    keywords: dict[str, Any] = {name: keyword.default for name, keyword in KEYWORDS.items()}
+    spec = Spec(**keywords, origins={})
+    with tempfile.TemporaryDirectory(prefix="isolate-layers-", dir="/var/tmp") as folder:
+        one = make(Path(folder), "one", "usr/local/share/one/file")
+        far = make(Path(folder), "far", *(f"{top}/of-far" for top in ("etc", "usr/lib", "var/lib")))
+        ten = [make(Path(folder), f"of-ten-{n}", f"usr/local/share/t{n}/file") for n in range(10)]
+        roots = {
+            "`/`": Root(),
+            "one layer": Root((one, "/")),
+            "ten layers, one place": Root((*ten, "/")),
+            "one layer, three places": Root((far, "/")),
+        }
+        places = [tempfile.gettempdir(), "/var/tmp"]
+        plans = {name: planning.plan(spec, here, root, places) for name, root in roots.items()}
+        times: dict[str, list[float]] = {name: [] for name in plans}
+        for number in range(options.sandboxes + LEFT_OUT):
+            for name, plan in plans.items():
+                began = time.perf_counter()
+                sandbox = keeper.order(plan.recipe)
+                sandbox.wait_ready()
+                if number >= LEFT_OUT:
+                    times[name].append(time.perf_counter() - began)
+                sandbox.close()
+        many = {
+            "`/`": write_many(keeper, plans["`/`"], tempfile.gettempdir()),
+            "one layer": write_many(keeper, plans["one layer"], "/usr/local/share/one")
+            if os.geteuid() == 0
+            else None,
+        }
+    keeper.close()
+    print("| a sandbox on | overlays | median, ms | fastest tenth, ms | more than `/`, ms |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    base = 1000 * statistics.quantiles(times["`/`"], n=10)[0]
+    for name, found in times.items():
+        median, tenth = statistics.median(found), 1000 * statistics.quantiles(found, n=10)[0]
+        cells = (f"{1000 * median:.2f}", f"{tenth:.2f}", f"{tenth - base:+.2f}")
+        print(f"| {name} | {len(plans[name].uppers)} | {' | '.join(cells)} |")
+    for name, seconds in many.items():
+        if seconds is not None:
+            print(f"\nthe list of {FILES:,} new files on {name}: {seconds:.2f} s")
+
+
+if __name__ == "__main__":
+    main()
