@@ -69,6 +69,11 @@ class Conditions:
         )
 
 
+def given(absent: object = None, **values: object) -> dict[str, object]:
+    """Collect the conditions that a call names: all but those that are ``absent``."""
+    return {name: value for name, value in values.items() if value is not absent}
+
+
 NAMES = tuple(Conditions.__dataclass_fields__)
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from pytest_isolate._config.conditions import given
+
 if TYPE_CHECKING:
     from pytest_isolate._config.topology import Topology
 
@@ -65,19 +67,10 @@ class Link:
     ) -> None:
         self.left, self.right, self.nat = left, right, nat
         self.addresses = addresses
-        found = {
-            "delay": delay,
-            "jitter": jitter,
-            "loss": loss,
-            "duplicate": duplicate,
-            "reorder": reorder,
-            "corrupt": corrupt,
-        }
-        self.conditions = {
-            name: value
-            for name, value in {**found, "rate": rate, "mtu": mtu}.items()
-            if value is not None
-        }
+        self.conditions = given(
+            delay=delay, jitter=jitter, loss=loss, duplicate=duplicate, reorder=reorder,
+            corrupt=corrupt, rate=rate, mtu=mtu,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"Link({self.left!r}, {self.right!r})"
@@ -129,19 +122,10 @@ class Network:
         self.hosts = hosts
         self.bridges, self.routers, self.links = bridges, routers, links
         self.ip, self.capture = ip, capture
-        found = {
-            "delay": delay,
-            "jitter": jitter,
-            "loss": loss,
-            "duplicate": duplicate,
-            "reorder": reorder,
-            "corrupt": corrupt,
-        }
-        self.conditions = {
-            name: value
-            for name, value in {**found, "rate": rate, "mtu": mtu}.items()
-            if value is not None
-        }
+        self.conditions = given(
+            delay=delay, jitter=jitter, loss=loss, duplicate=duplicate, reorder=reorder,
+            corrupt=corrupt, rate=rate, mtu=mtu,
+        )  # fmt: skip
         self._topology: Topology | None = None
 
     @property

@@ -44,7 +44,7 @@ _built: list[Built] = []  # of this process and its forks: one, or none
 
 
 def built() -> Built | None:
-    """The network of this test, if it has one."""
+    """Give the network of this test, if it has one."""
     return _built[-1] if _built else None
 
 

@@ -8,9 +8,9 @@ import struct
 import unittest
 from typing import TYPE_CHECKING, Any
 
-from pytest_isolate._config.conditions import Conditions, conditions
+from pytest_isolate._config.conditions import Conditions, conditions, given
 from pytest_isolate._config.topology import BRIDGE
-from pytest_isolate._network import messages, needs, statistics
+from pytest_isolate._network import messages, needs, schedulers, statistics
 
 if TYPE_CHECKING:
     from pytest_isolate._config.topology import Interface
@@ -47,7 +47,7 @@ class Link:
         return self._ends[0].node, self._ends[1].node
 
     def conditions(self, sender: str) -> Conditions:
-        """What happens now to what ``sender``, one of its ends, sends by it."""
+        """Say what happens now to what ``sender``, one of its ends, sends by it."""
         return self._now[self._end(sender).node]
 
     def set(
@@ -70,26 +70,17 @@ class Link:
         be, ``NetworkUnavailable`` where this kernel cannot do it (``on_missing="skip"`` skips the
         test there).
         """
-        named = {
-            "delay": delay,
-            "jitter": jitter,
-            "loss": loss,
-            "duplicate": duplicate,
-            "reorder": reorder,
-            "corrupt": corrupt,
-        }
-        given = {
-            name: value
-            for name, value in {**named, "rate": rate, "mtu": mtu}.items()
-            if value is not UNCHANGED
-        }
+        wanted = given(
+            UNCHANGED, delay=delay, jitter=jitter, loss=loss, duplicate=duplicate, reorder=reorder,
+            corrupt=corrupt, rate=rate, mtu=mtu,
+        )  # fmt: skip
         if sender is not None and not self._can_send(self._end(sender)):
             raise ValueError(
                 f"{sender!r} is a bridge, which passes on: conditions are those of who sends"
             )
         for end in self._ends if sender is None else [self._end(sender)]:
             if self._can_send(end):
-                self._change(end, conditions(given, self._now[end.node]))
+                self._change(end, conditions(wanted, self._now[end.node]))
 
     def down(self) -> None:
         """Unplug it, so that nothing passes.
@@ -140,7 +131,7 @@ class Link:
                 self._change(end, end.conditions)
 
     def counters(self, sender: str) -> statistics.Counters:
-        """What ``sender``, one of its ends, has sent by it so far."""
+        """Count what ``sender``, one of its ends, has sent by it so far."""
         return statistics.sent(self._built, self._end(sender))
 
     def _end(self, name: str) -> Interface:
@@ -162,7 +153,7 @@ class Link:
                 self._ask(each, messages.mtu(each.index, size))
         if (wanted.scheduler, _scheduled(wanted)) != (before.scheduler, _scheduled(before)):
             try:
-                self._ask(end, messages.scheduler(end.index, wanted))
+                self._ask(end, schedulers.scheduler(end.index, wanted))
             except OSError as error:
                 if wanted.scheduler is None or error.errno not in {errno.ENOENT, errno.EOPNOTSUPP}:
                     raise

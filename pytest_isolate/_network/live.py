@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pytest_isolate._config.topology import BRIDGE, ROUTER
-from pytest_isolate._network import messages, needs
+from pytest_isolate._network import needs, rules
 from pytest_isolate._network.hosts import Host
 from pytest_isolate._network.links import UNCHANGED, Link, NetworkUnavailable
 
@@ -47,11 +47,11 @@ class LiveNetwork:
         return self._hosts[name]
 
     def __getitem__(self, name: str) -> Host:
-        """The same: ``isolate_network["a"]``."""
+        """Give the same: ``isolate_network["a"]``."""
         return self.host(name)
 
     def link(self, one: str, other: str | None = None) -> Link:
-        """The link between two, or the only one that somebody has.
+        """Give the link between two, or the only one that somebody has.
 
         Raises ``ValueError`` if there is none, or several.
         """
@@ -133,10 +133,10 @@ class LiveNetwork:
             # Or what is for this host is its own before any rule is looked at
             if name not in self._moved:
                 for family in self._built.topology.families:
-                    namespace.ask(messages.local_rule(ipv6=family == 6, first=False, remove=False))
-                    namespace.ask(messages.local_rule(ipv6=family == 6, first=True, remove=True))
+                    namespace.ask(rules.local_rule(ipv6=family == 6, first=False, remove=False))
+                    namespace.ask(rules.local_rule(ipv6=family == 6, first=True, remove=True))
                 self._moved.add(name)
-            namespace.ask(messages.blackhole(address))
+            namespace.ask(rules.blackhole(address))
         except OSError as error:
             if error.errno not in {errno.EOPNOTSUPP, errno.ENOENT, errno.EAFNOSUPPORT}:
                 raise
@@ -149,7 +149,7 @@ class LiveNetwork:
     def _undo(self) -> None:
         while self._dropped:
             name, address = self._dropped.pop()
-            self._built.namespaces[name].ask(messages.blackhole(address, remove=True))
+            self._built.namespaces[name].ask(rules.blackhole(address, remove=True))
 
     def heal(self) -> None:
         """Take back every partition, and plug in every link that is down."""

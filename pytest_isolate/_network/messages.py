@@ -1,43 +1,28 @@
-"""rtnetlink requests for interfaces, addresses, routes, rules and schedulers, encoded by pyroute2's
-own classes.
-
-pyroute2 is imported in pytest when a test asks for a ``Network``, which takes 0.2 s once, so that
-the test's process, its fork, has it when conditions change.
-"""
+"""All that makes a network of hosts, as requests of rtnetlink: interfaces, addresses, routes."""
 
 from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_isolate._config.topology import BRIDGE
 from pytest_isolate._network import masquerade
+from pytest_isolate._network.encoding import CREATE, EXCLUSIVE, INET, INET6, REPLACE, encoded
+from pytest_isolate._network.schedulers import scheduler
 
 if TYPE_CHECKING:
-    from pytest_isolate._config.conditions import Conditions
     from pytest_isolate._config.topology import Interface, Topology
 
 FABRIC = ""  # the name of the namespace that the bridges stand in: no host's
 _LOOPBACK = 1
 _UP = 1  # IFF_UP
-_REQUEST, _CREATE, _EXCLUSIVE, _REPLACE = 0x1 | 0x4, 0x400, 0x200, 0x100  # with an acknowledgement
-_GETLINK = 18
-_NEWLINK, _NEWADDR, _NEWROUTE, _NEWRULE, _DELRULE, _NEWQDISC, _DELQDISC = 16, 20, 24, 32, 33, 36, 37
-_INET, _INET6 = 2, 10
+_GETLINK, _NEWLINK, _NEWADDR, _NEWROUTE = 18, 16, 20, 24
 _NODAD = 0x02  # an address of ours alone is used at once
-_MAIN_TABLE, _STATIC, _UNIVERSE, _LINK, _UNICAST = 254, 4, 0, 253, 1
-_BLACKHOLE, _LOOKUP, _LOCAL_TABLE = 6, 1, 255
-_BEFORE_LOCAL, _NEW_LOCAL = 1, 100  # priorities of rules
-_ROOT = 0xFFFFFFFF
-_TICK = 64e-9  # seconds, of the kernel's schedulers
-_WHOLE = 0xFFFFFFFF  # as a share
-_QUEUE = 10_000  # packets that a link holds
-# Bytes at once and seconds in its queue, of a link with only a rate
-_BURST, _LONGEST_QUEUE = 1600 * 20, 0.5
+_MAIN_TABLE, _STATIC, _UNIVERSE, _UNICAST = 254, 4, 0, 1
 _SENTINEL = 0x5EED0000  # where the number of a descriptor comes when it is known
 
 
@@ -55,7 +40,7 @@ class Request:
     is_condition: bool = False  # it needs a scheduler that a kernel may be without
 
     def bytes_for(self, descriptors: dict[str, int]) -> bytes:
-        """With the descriptors of this process."""
+        """Fill in the descriptors of this process."""
         if self.namespace is None:
             return self.data
         return (
@@ -65,41 +50,8 @@ class Request:
         )
 
 
-@cache
-def _classes() -> dict[str, Callable[..., Any]]:
-    from pyroute2.netlink.rtnl.fibmsg import fibmsg  # noqa: PLC0415 - dear, see above
-    from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # noqa: PLC0415
-    from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg  # noqa: PLC0415
-    from pyroute2.netlink.rtnl.rtmsg import rtmsg  # noqa: PLC0415
-    from pyroute2.netlink.rtnl.tcmsg import tcmsg  # noqa: PLC0415
-
-    return {"link": ifinfmsg, "address": ifaddrmsg, "route": rtmsg, "rule": fibmsg, "qdisc": tcmsg}
-
-
-def prepare() -> None:
-    """Import what ``encode`` needs, in pytest, before it forks."""
-    _classes()
-
-
-def encoded(
-    what: str, kind: int, flags: int, fields: dict[str, object], *attributes: tuple[str, object]
-) -> bytes:
-    """Encode one request by pyroute2's class of this name."""
-    message = _classes()[what]()
-    message["header"]["type"], message["header"]["flags"], message["header"]["sequence_number"] = (
-        kind,
-        _REQUEST | flags,
-        1,
-    )
-    for name, value in fields.items():
-        message[name] = value
-    message["attrs"] = [list(each) for each in attributes]
-    message.encode()
-    return bytes(message.data)
-
-
 def build(topology: Topology) -> list[Request]:
-    """All that makes a network, in order; namespaces are there, with a loopback that is down."""
+    """Encode all that makes a network, in order; namespaces are there, their loopbacks down."""
     made = list(_bridges(topology))
     for left, right in topology.links:
         made.append(_cable(topology, left, right))
@@ -122,12 +74,12 @@ def build(topology: Topology) -> list[Request]:
 
 
 def namespace_of(topology: Topology, node: str) -> str:
-    """Where it stands."""
+    """Say where it stands."""
     return FABRIC if topology.kinds[node] == BRIDGE else node
 
 
 def bridge_indexes(topology: Topology) -> dict[str, int]:
-    """The interface of each bridge, in the namespace that they share."""
+    """Give each bridge the number of its interface, in the namespace that they share."""
     return {
         name: 2 + number
         for number, name in enumerate(
@@ -142,7 +94,7 @@ def _bridges(topology: Topology) -> Iterator[Request]:
 
 
 def bridge(index: int) -> bytes:
-    """A bridge that is up and passes on at once."""
+    """Add a bridge that is up and passes on at once."""
     data = (
         "IFLA_LINKINFO",
         {
@@ -154,7 +106,7 @@ def bridge(index: int) -> bytes:
     )
     fields: dict[str, object] = {"index": index, "flags": _UP, "change": _UP}
     return encoded(
-        "link", _NEWLINK, _CREATE | _EXCLUSIVE, fields, ("IFLA_IFNAME", f"bridge{index - 2}"), data
+        "link", _NEWLINK, CREATE | EXCLUSIVE, fields, ("IFLA_IFNAME", f"bridge{index - 2}"), data
     )
 
 
@@ -183,18 +135,18 @@ def _cable(topology: Topology, left: Interface, right: Interface) -> Request:
         *(("IFLA_MTU", each[1]) for each in mtu),
     ]
     data = encoded(
-        "link", _NEWLINK, _CREATE | _EXCLUSIVE, {"index": left.index}, *own, ("IFLA_LINKINFO", info)
+        "link", _NEWLINK, CREATE | EXCLUSIVE, {"index": left.index}, *own, ("IFLA_LINKINFO", info)
     )
     at = data.index(_SENTINEL.to_bytes(4, sys.byteorder))
     return Request(here, data, "add the link", f"{left.node} to {right.node}", there, at)
 
 
 def pair() -> bytes:
-    """A pair of interfaces in one namespace, to see whether the kernel has them."""
+    """Add a pair of interfaces in one namespace, to see whether the kernel has them."""
     return encoded(
         "link",
         _NEWLINK,
-        _CREATE | _EXCLUSIVE,
+        CREATE | EXCLUSIVE,
         {},
         ("IFLA_LINKINFO", {"attrs": [["IFLA_INFO_KIND", "veth"]]}),
     )
@@ -210,7 +162,7 @@ def flags(index: int, value: int) -> bytes:
 
 
 def mtu(index: int, value: int) -> bytes:
-    """Another MTU."""
+    """Set another MTU."""
     return encoded("link", _NEWLINK, 0, {"index": index}, ("IFLA_MTU", value))
 
 
@@ -245,23 +197,23 @@ def _end(topology: Topology, end: Interface) -> Iterator[Request]:
 
 
 def addresses(end: Interface) -> Iterator[bytes]:
-    """Those of IPv6, which an interface loses when it is set down."""
+    """Give those of IPv6, which an interface loses when it is set down."""
     for address in end.addresses:
         if address.version == 6:
             yield give(end.index, str(address.ip), address.network.prefixlen)
 
 
 def give(index: int, address: str, prefix: int) -> bytes:
-    """An address of an interface, in use at once."""
-    family = _INET6 if ":" in address else _INET
+    """Give an interface an address, in use at once."""
+    family = INET6 if ":" in address else INET
     fields: dict[str, object] = {
         "index": index,
         "family": family,
         "prefixlen": prefix,
-        "flags": _NODAD if family == _INET6 else 0,
+        "flags": _NODAD if family == INET6 else 0,
     }
-    own = () if family == _INET6 else (("IFA_LOCAL", address),)
-    return encoded("address", _NEWADDR, _CREATE | _REPLACE, fields, ("IFA_ADDRESS", address), *own)
+    own = () if family == INET6 else (("IFA_LOCAL", address),)
+    return encoded("address", _NEWADDR, CREATE | REPLACE, fields, ("IFA_ADDRESS", address), *own)
 
 
 def _routes(topology: Topology, node: str) -> Iterator[Request]:
@@ -275,111 +227,23 @@ def _routes(topology: Topology, node: str) -> Iterator[Request]:
 
 
 def routes(topology: Topology, node: str) -> Iterator[bytes]:
-    """All of a host's or router's, which those of an interface that was down are not among."""
+    """Give all of a host's or router's, which those of an interface that was down are not among."""
     for each in topology.routes.get(node, ()):
         yield route(str(each.to.network_address), each.to.prefixlen, str(each.via))
 
 
 def route(to: str, prefix: int, via: str, table: int = _MAIN_TABLE) -> bytes:
-    """A way to a network by a neighbour."""
+    """Lead to a network by a neighbour."""
     fields: dict[str, object] = {
-        "family": _INET6 if ":" in to else _INET, "dst_len": prefix, "table": table,
+        "family": INET6 if ":" in to else INET, "dst_len": prefix, "table": table,
         "proto": _STATIC, "scope": _UNIVERSE,
         "type": _UNICAST,
     }  # fmt: skip
     where = [("RTA_GATEWAY", via), *((("RTA_DST", to),) if prefix else ())]
-    return encoded("route", _NEWROUTE, _CREATE | _REPLACE, fields, *where)
-
-
-def scheduler(index: int, conditions: Conditions) -> bytes:
-    """Conditions of what an interface sends; without any, what the kernel does by itself."""
-    fields: dict[str, object] = {"index": index, "parent": _ROOT, "handle": 0}
-    if conditions.scheduler is None:
-        return encoded("qdisc", _DELQDISC, 0, fields)
-    options = _netem(conditions) if conditions.scheduler == "netem" else _tbf(conditions)
-    return encoded(
-        "qdisc",
-        _NEWQDISC,
-        _CREATE | _REPLACE,
-        fields,
-        ("TCA_KIND", conditions.scheduler),
-        ("TCA_OPTIONS", options),
-    )
-
-
-def _netem(conditions: Conditions) -> dict[str, object]:
-    def share(value: float) -> int:
-        return round(value * _WHOLE)
-
-    rate = {
-        "rate": (conditions.rate or 0) // 8,
-        "packet_overhead": 0,
-        "cell_size": 0,
-        "cell_overhead": 0,
-    }
-    return {
-        "delay": round(conditions.delay / _TICK), "jitter": round(conditions.jitter / _TICK),
-        "limit": _QUEUE,
-        "loss": share(conditions.loss),
-        "gap": 1 if conditions.reorder else 0, "duplicate": share(conditions.duplicate),
-        "attrs": [
-            ["TCA_NETEM_REORDER", {"prob_reorder": share(conditions.reorder), "corr_reorder": 0}],
-            ["TCA_NETEM_CORRUPT", {"prob_corrupt": share(conditions.corrupt), "corr_corrupt": 0}],
-            ["TCA_NETEM_RATE", rate],
-        ],
-    }  # fmt: skip
-
-
-def _tbf(conditions: Conditions) -> dict[str, object]:
-    from pyroute2.netlink.rtnl.tcmsg import sched_tbf  # noqa: PLC0415
-
-    assert conditions.rate is not None
-    given = {
-        "rate": conditions.rate // 8,
-        "burst": max(_BURST, conditions.rate // 8 // 250),
-        "latency": int(_LONGEST_QUEUE * 1e6),
-    }
-    options: dict[str, object] = sched_tbf.get_parameters(given)
-    return options
-
-
-def blackhole(address: str, *, remove: bool = False) -> bytes:
-    """Drop, unheard, what comes from an address."""
-    return _rule(":" in address, _BLACKHOLE, 0, _BEFORE_LOCAL, address, remove=remove)
-
-
-def local_rule(*, ipv6: bool, first: bool, remove: bool) -> bytes:
-    """The kernel's rule for what is for this host itself, before all others or behind those of a
-    partition.
-    """
-    return _rule(ipv6, _LOOKUP, _LOCAL_TABLE, 0 if first else _NEW_LOCAL, None, remove=remove)
-
-
-def _rule(
-    ipv6: bool, action: int, table: int, priority: int, source: str | None, *, remove: bool
-) -> bytes:
-    length = 0 if source is None else 128 if ipv6 else 32
-    fields: dict[str, object] = {
-        "family": _INET6 if ipv6 else _INET,
-        "src_len": length,
-        "action": action,
-        "table": table,
-    }
-    attributes = [
-        ("FRA_PRIORITY", priority),
-        ("FRA_TABLE", table),
-        *(() if source is None else (("FRA_SRC", source),)),
-    ]
-    return encoded(
-        "rule",
-        _DELRULE if remove else _NEWRULE,
-        0 if remove else _CREATE | _EXCLUSIVE,
-        fields,
-        *attributes,
-    )
+    return encoded("route", _NEWROUTE, CREATE | REPLACE, fields, *where)
 
 
 @cache
 def link(index: int) -> bytes:
-    """What of an interface the kernel knows."""
+    """Ask what the kernel knows of an interface."""
     return encoded("link", _GETLINK, 0, {"index": index})

@@ -84,7 +84,7 @@ class Kernel:
         self._errnos: dict[str, int] = {}
 
     def missing(self, topology: Topology) -> Missing | None:
-        """The first thing that it lacks for a network. Raises ``StepFailedError``."""
+        """Name the first thing that it lacks for a network. Raises ``StepFailedError``."""
         for name in of(topology):
             if (code := self.errno(name)) != 0:
                 return Missing(
@@ -105,16 +105,16 @@ class Kernel:
 def _requests() -> dict[str, list[str]]:
     # Dear, as what it is for
     from pytest_isolate._config.conditions import Conditions  # noqa: PLC0415
-    from pytest_isolate._network import masquerade, messages  # noqa: PLC0415
+    from pytest_isolate._network import masquerade, messages, rules, schedulers  # noqa: PLC0415
 
     own = messages.flags(1, 1)
     return {
         "veth": [messages.pair().hex()],
         "bridge": [messages.bridge(90).hex()],
-        "netem": [own.hex(), messages.scheduler(1, Conditions(delay=0.001)).hex()],
-        "tbf": [own.hex(), messages.scheduler(1, Conditions(rate=8000)).hex()],
+        "netem": [own.hex(), schedulers.scheduler(1, Conditions(delay=0.001)).hex()],
+        "tbf": [own.hex(), schedulers.scheduler(1, Conditions(rate=8000)).hex()],
         "ipv6": [own.hex(), messages.give(1, "fd00::1", 128).hex()],
-        "rules": [messages.blackhole("192.0.2.1").hex()],
+        "rules": [rules.blackhole("192.0.2.1").hex()],
         "nat": [each.hex() for each in masquerade.requests("lo")],
     }
 

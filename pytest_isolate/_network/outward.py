@@ -9,13 +9,12 @@ the addresses of this machine unreachable. A rule, unlike a route, can be for a 
 from __future__ import annotations
 
 import ipaddress
-import socket
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from pytest_isolate._linux import netlink
-from pytest_isolate._network import messages
-from pytest_isolate._network.messages import encoded
+from pytest_isolate._network import messages, rules
+from pytest_isolate._network.encoding import DUMP, encoded
 from pytest_isolate._sandbox.recipe import INDEX
 
 MTU = 65520  # there is no cable: the larger a packet, the fewer system calls
@@ -27,10 +26,7 @@ NAMES = {4: "10.249.7.3", 6: "fd00::3"}
 _ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 _TABLE, _MAIN = 51, 254
 _BEFORE, _ALLOWED = 1, 10  # priorities of rules; the main table has 32766
-_LOOKUP, _UNREACHABLE = 1, 7  # FR_ACT_TO_TBL; FR_ACT_UNREACHABLE: ENETUNREACH, and counted
-_PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
-_NEWRULE, _GETADDR, _CREATE, _EXCLUSIVE, _DUMP = 32, 22, 0x400, 0x200, 0x300
-_INET, _INET6 = 2, 10
+_GETADDR = 22
 _LOCAL, _ADDRESS = 2, 1  # IFA_LOCAL, IFA_ADDRESS
 _HEAD = 8  # bytes of an ifaddrmsg
 
@@ -61,34 +57,20 @@ def _requests(
     for address in own:
         network = ipaddress.ip_network(address)
         if network.version in versions:
-            yield _rule(Reached(str(network), "", 0), _UNREACHABLE, 0, _BEFORE)
+            yield rules.towards(str(network), "", 0, rules.unreachable(_BEFORE))
+    allowed = rules.look_up(_TABLE, _ALLOWED)
     for each in reached or ():
         both = each.port and not each.kind
-        for kind in _PROTOCOLS if both else (each.kind,):
-            yield _rule(each._replace(kind=kind), _LOOKUP, _TABLE, _ALLOWED)
+        for kind in rules.PROTOCOLS if both else (each.kind,):
+            yield rules.towards(each.network, kind, each.port, allowed)
     for version in versions:
         table = _MAIN if reached is None else _TABLE
         yield messages.route(_ANYWHERE[version].split("/")[0], 0, _ROUTER[version], table)
 
 
-def _rule(to: Reached, action: int, table: int, priority: int) -> bytes:
-    network = ipaddress.ip_network(to.network)
-    fields: dict[str, object] = {
-        "family": _INET6 if network.version == 6 else _INET, "dst_len": network.prefixlen,
-        "action": action, "table": table,
-    }  # fmt: skip
-    where: list[tuple[str, object]] = [("FRA_PRIORITY", priority), ("FRA_TABLE", table)]
-    if network.prefixlen:
-        where.append(("FRA_DST", str(network.network_address)))
-    if to.kind:
-        where.append(("FRA_IP_PROTO", _PROTOCOLS[to.kind]))
-        where.append(("FRA_DPORT_RANGE", f"{to.port}:{to.port}"))
-    return encoded("rule", _NEWRULE, _CREATE | _EXCLUSIVE, fields, *where)
-
-
 def listing() -> bytes:
     """Ask for all addresses of a network."""
-    return encoded("address", _GETADDR, _DUMP, {})
+    return encoded("address", _GETADDR, DUMP, {})
 
 
 def address_in(body: bytes) -> str:

@@ -28,7 +28,7 @@ def _option(kind: int, value: bytes) -> bytes:
 
 
 def head(interfaces: list[str]) -> bytes:
-    """What a file begins with. Packets name an interface by its position in these."""
+    """Write what a file begins with. Packets name an interface by its position in these."""
     made = _block(_SECTION, struct.pack("=IHHq", _MAGIC, 1, 0, -1))
     for name in interfaces:
         options = (

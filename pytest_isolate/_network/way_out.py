@@ -120,8 +120,9 @@ def find(allowed: tuple[Allowed, ...] | None) -> WayOut:
 
 
 def _command(versions: tuple[int, ...]) -> tuple[str, ...]:
-    """What is in braces the builder knows: descriptors of the sandbox's namespaces, where it is
-    told that the interface is there, and what lives as long as it does.
+    """Say how the program is started. What is in braces the builder knows: descriptors of the
+    sandbox's namespaces, where it is told that the interface is there, and what lives as long as
+    it does.
     """
     return (
         shutil.which(TOOL) or TOOL, "--disable-host-loopback", f"--cidr={outward.NETWORKS[4]}",

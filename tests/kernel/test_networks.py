@@ -14,7 +14,7 @@ import pytest
 from networking import within
 
 from pytest_isolate import Link, Network, NetworkUnavailable
-from pytest_isolate._network import messages, needs
+from pytest_isolate._network import encoding, needs
 
 pytestmark = [pytest.mark.kernel, pytest.mark.needs("veth")]
 lan = pytest.mark.needs("bridge")
@@ -26,7 +26,7 @@ PAIR = [("a", "b")]
 
 @pytest.fixture(autouse=True, scope="session")
 def _pyroute2() -> None:
-    messages.prepare()
+    encoding.classes()
 
 
 def reach(network, one, other, family=4, timeout=LONG, port=80):
