@@ -161,9 +161,8 @@ def libraries(root: Root, needed: Libraries) -> Given:
     own = Root(root.layers)
     if not needed.loader:
         return Given()
-    loader = own.real(needed.loader)
-    place = os.path.dirname(loader)
-    if not _is_file(own, loader) or not _is_file(own, f"{place}/{needed.libc}"):
+    place = _libc_place(own, needed)
+    if place is None:
         place = own.real(os.path.dirname(os.path.realpath(needed.loader)))
         return _linked(own, needed, place, has_libc=False)
     has = most_of_glibc(own.place(own.real(f"{place}/{needed.libc}")))
@@ -176,6 +175,18 @@ def libraries(root: Root, needed: Libraries) -> Given:
         )
         given = replace(given, said=(said,))
     return given
+
+
+def _libc_place(own: Root, needed: Libraries) -> str | None:
+    """Find where a root has the C library that this Python's program would run with there."""
+    loader = own.real(needed.loader)
+    if not _is_file(own, loader):
+        return None
+    machines = (place for place, names in needed.names.items() if needed.libc in names)
+    for each in (os.path.dirname(loader), *machines, "/usr/lib64", "/usr/lib", "/lib64", "/lib"):
+        if _is_file(own, f"{(place := own.real(each))}/{needed.libc}"):
+            return place
+    return None
 
 
 def _linked(

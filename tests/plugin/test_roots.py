@@ -121,3 +121,108 @@ def test_two_distributions_pass_the_same_tests(project, isolated, tmp_path, make
         again.assert_outcomes(passed=SAME_TESTS)
         (kept,) = (Path(os.environ["XDG_CACHE_HOME"]) / "pytest-isolate/layers").iterdir()
         assert json.loads((kept / "about.json").read_text())["name"].startswith("rootfs ")
+
+
+def test_what_is_no_root_is_one_sentence(project, outcomes, tmp_path):
+    """Each fails its own test, and nothing half-made is left."""
+    plain = layer(entry("usr"), entry("etc/hello", b"hello"))
+    good, broken = Layout(tmp_path / "good"), Layout(tmp_path / "broken")
+    good.add(good.manifest([plain]), "one").add(good.manifest([plain, plain]), "two")
+    broken.add(broken.manifest([plain, layer(entry("a/../../out", b""))]))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").write_text("no archive")
+    (tmp_path / "file/usr").mkdir(parents=True)
+    (tmp_path / "file/proc").write_text("")
+    cases = {
+        "oci:broken": "layer 2 of 2 (sha256:*): 'a/../../out' leads out of the image by '..'",
+        "oci:good": "it has several images, write oci:DIR:TAG: it has the tags 'one', 'two'",
+        "oci:good:three": "no image in it has the tag 'three'; it has the tags 'one', 'two'",
+        "oci:nowhere": f"or an archive of `docker save`; there is no directory {tmp_path}/nowhere",
+        "good": f"it is an OCI image layout, no root: write 'oci:{tmp_path}/good'",
+        "empty": f"a root has a directory usr or bin, and there is neither in {tmp_path}/empty",
+        "text": "it is no whole tar archive (truncated header)",
+        "file": "its /proc is a file, where a directory has to be",
+    }
+    source = "from pytest_isolate import isolate\n"
+    for number, name in enumerate(cases):
+        rootfs = f"oci:{tmp_path}/{name[4:]}" if name.startswith("oci:") else f"{tmp_path}/{name}"
+        source += f"@isolate(rootfs={rootfs!r})\ndef test_{number}(): pass\n"
+    source += f"@isolate(rootfs={str(tmp_path / 'file')!r}, fs='host')\ndef test_host(): pass\n"
+    source += f"@isolate(rootfs='oci:{tmp_path}/good:two')\ndef test_good(): pass\n"
+    (project / "test_bad.py").write_text(source)
+    found = outcomes("test_bad.py")
+    for (_, message), (name, said) in zip(found, cases.items(), strict=False):
+        begin, _, end = said.partition("*")
+        assert message.startswith("error: ")
+        assert f"{name.removeprefix('oci:')}' (by @isolate on function " in message
+        assert begin in message
+        assert message.rstrip('"').endswith(end)
+    assert "fs='host' (by @isolate on function" in found[-2][1]
+    assert found[-1] == ("test_good",)
+    store = Path(os.environ["XDG_CACHE_HOME"]) / "pytest-isolate/layers"
+    assert len(list(store.iterdir())) == 1
+
+
+def test_what_is_not_as_it_was_is_said_once(project, isolated, tmp_path):
+    """A C library too old for this Python, paths that two Pythons have, devices that are left out."""
+    root = rooting.debian(tmp_path / "root")
+    (library,) = root.rglob("libc.so.6")
+    library.write_bytes(b"GLIBC_2.2.5\0GLIBC_2.17\0")
+    stdlib = Path(os.__file__).parent
+    (root / str(stdlib).lstrip("/")).mkdir(parents=True)
+    (project / "test_two.py").write_text("def test_one(): pass\ndef test_two(): pass\n")
+    result = isolated("--isolate-all", f"--isolate-rootfs={root}", "test_two.py")
+    result.assert_outcomes(passed=2, warnings=2)
+    result.stdout.fnmatch_lines_random(
+        [
+            f"*rootfs='{root}': * cannot run there as a program (sys.executable): it needs GLIBC_2.*",
+            "* the root's */libc.so.6 has none above GLIBC_2.17; the test itself is a fork, which *",
+            f"*rootfs='{root}': pytest's Python lies where the root has its own, and hides *",
+            f"*{stdlib}*: programs of the root see pytest's there",
+        ]
+    )
+
+
+def test_programs_of_an_image_find_its_variables(project, isolated, tmp_path):
+    """Its PATH behind pytest's, and a marker's own before both; also where the environment is clean."""
+    root = rooting.alpine(tmp_path / "root")
+    (root / "opt/tool").mkdir(parents=True)
+    (root / "opt/tool/here").symlink_to("/bin/busybox")
+    (root / "opt/tool/cat").symlink_to("/nowhere")
+    layout = Layout(tmp_path / "image")
+    variables = ["PATH=/opt/tool:/bin", "COLOUR=red", "SIZE=1"]
+    layout.add(layout.manifest([layer_of(root)], config={"Env": variables}))
+    (project / "test_it.py").write_text(
+        "import os, shutil, subprocess\nfrom pytest_isolate import isolate\n"
+        f"pytestmark = isolate(rootfs='oci:{layout.directory}')\n"
+        "@isolate(env={'SIZE': '2'})\ndef test_it():\n"
+        "    assert shutil.which('here') == '/opt/tool/here'\n"
+        "    assert subprocess.run(['cat', '/etc/os-release'], capture_output=True).stdout == b'ID=alpine\\n'\n"
+        "    assert (os.environ['COLOUR'], os.environ['SIZE']) == ('red', '2')\n"
+        "@isolate(env='clean')\ndef test_clean():\n"
+        "    assert os.environ['COLOUR'] == 'red' and shutil.which('here')\n"
+        "@isolate(rootfs=None)\ndef test_plain():\n"
+        "    assert 'COLOUR' not in os.environ\n"
+    )
+    isolated("test_it.py").assert_outcomes(passed=3)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [["--isolate-scope=module"], ["--isolate-jobs=2"], ["--isolate-profile=strict"], ["--isolate-user=65534"]],
+    ids=["shared", "jobs", "strict", "user"],
+)  # fmt: skip
+def test_another_root_goes_with_the_other_keywords(project, isolated, tmp_path, more):
+    """A sandbox for a module, several at once, the strict profile, another user."""
+    if more[0].endswith("65534") and os.geteuid() != 0:
+        pytest.skip("for the run as root")
+    root = rooting.alpine(tmp_path / "root")
+    (project / "test_it.py").write_text(
+        "import pytest, subprocess, sys\n@pytest.mark.parametrize('n', range(4))\ndef test_it(n, tmp_path):\n"
+        "    (tmp_path / 'file').write_text('x')\n"
+        "    assert open('/etc/os-release').read() == 'ID=alpine\\n'\n"
+        "    assert subprocess.run([sys.executable, '-c', 'import ssl']).returncode == 0\n"
+    )
+    isolated("--isolate-all", f"--isolate-rootfs={root}", "test_it.py", *more).assert_outcomes(
+        passed=4
+    )
