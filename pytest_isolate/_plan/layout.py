@@ -143,7 +143,7 @@ class Layout:
         start = path.rstrip("/") + "/"
         doors: dict[str, None] = {}
         for place in self.places:
-            if place.startswith(start):
+            if place.startswith(start) and place != path:
                 parts = place.removeprefix(start).split("/")
                 doors |= dict.fromkeys("/".join(parts[: end + 1]) for end in range(len(parts)))
         root, mount = self._below(path), self._mount_of(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_isolate._config.paths import Bind
 from pytest_isolate._config.roots import RootFs
 from pytest_isolate._linux import own_python
 from pytest_isolate._linux.root import Root
@@ -113,7 +114,6 @@ def test_a_read_only_root_has_private_temporary_files(stand, tmp_path):
 def test_what_is_bound_is_bound_inside(stand, tmp_path, canary):
     """Also through a link of the root; what is written there stays, as it was asked for."""
     (tmp_path / "root" / "srv").symlink_to("/var/srv")
-    from pytest_isolate._config.paths import Bind
 
     def look():
         Path("/srv/data/more").write_text("x")
