@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_isolate._model import Usage
@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from pytest_isolate._violations import Violation
 
 SCHEMA = 1
+
+
+class Phase(NamedTuple):
+    """A phase of a test, by the word of its process: seconds since the epoch, and how long."""
+
+    when: str
+    start: float
+    seconds: float
 
 
 class Carried(NamedTuple):
@@ -48,12 +56,17 @@ class Entry:
     started: float | None = None
     worker: str | None = None  # of pytest-xdist
     line: int | None = None  # of the test in its file, from 1
-    output: str | None = None  # what a test with violations said, capped
+    output: str | None = None  # what a test that did not pass said, capped
     reason: str | None = None  # why it had no sandbox
     walls: tuple[str, ...] = ()  # what kept it apart, by the doctor's names
     sampled: tuple[str, ...] = ()  # limits that were held by looking at its processes
     servers: tuple[Used, ...] = ()  # of shared fixtures and others, that it could reach
     links: tuple[Carried, ...] = ()  # what each end of a link of its network sent
+    job: int | None = None  # from 0, of those at once (--isolate-jobs)
+    origins: dict[str, str] = field(default_factory=dict)  # where its limits were set, in words
+    failure: str | None = None  # how it failed or why it was skipped, as pytest has it, capped
+    phases: tuple[Phase, ...] = ()
+    retries: tuple[str, ...] = ()  # how its earlier attempts failed, capped
 
     def as_json(self) -> dict[str, object]:
         """Write the entry in the contract's form."""
@@ -100,6 +113,11 @@ class Entry:
             "reason": self.reason,
             "walls": list(self.walls),
             "sampled": list(self.sampled),
+            "job": self.job,
+            "origins": self.origins,
+            "failure": self.failure,
+            "phases": [each._asdict() for each in self.phases],
+            "retries": list(self.retries),
         }
 
 

@@ -123,7 +123,7 @@ class ParentSide:
         try:
             if isinstance(state, Requested):
                 if scheduler is not None and test.concurrent:
-                    scheduler.admit(state.asked)
+                    scheduler.admit(test, state.asked)
                 ended = start.run(state)
             else:
                 ended = state
@@ -164,7 +164,7 @@ class ParentSide:
             if isinstance(state, Requested):
                 state.nursery = self._nursery_of(item.session)
         if after is not None:
-            test.is_left, test.attempts = after.is_left, after.attempts
+            test.follow(after)
         elif self._scheduler is not None:
             test.concurrent = self._scheduler.prepare(state)
             if (

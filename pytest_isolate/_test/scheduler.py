@@ -142,9 +142,9 @@ class Scheduler:
         self.report_ready(item.session)
         return True
 
-    def admit(self, spec: Spec) -> None:
+    def admit(self, test: IsolatedTest, spec: Spec) -> None:
         """Wait until one more may run: by number, and by the memory that those with a limit may
-        use.
+        use. Then it takes the first place that is free.
         """
         while (running := self._running()) and not (
             len(running) < self._jobs and self._fits(running, spec)
@@ -152,6 +152,8 @@ class Scheduler:
             self._wait()
         if not running and spec.memory is not None:
             self._available = _available_memory()
+        taken = {each.test.job for each in running}
+        test.job = next(job for job in range(self._jobs) if job not in taken)
 
     def take_in(self, test: IsolatedTest, state: Running | Finished | Refused) -> None:
         """Keep a test that has left pytest's protocol at its fork, or because it was refused."""

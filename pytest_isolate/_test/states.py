@@ -58,7 +58,9 @@ class IsolatedTest:
     item: pytest.Item
     nextitem: pytest.Item | None
     concurrent: bool = False  # whether pytest may go on with further tests while it runs
+    job: int | None = None  # its place among those that run at once, from 0
     attempts: int = 0  # that pytest-rerunfailures has had of it, and that ended in a death
+    earlier: list[pytest.TestReport] = field(default_factory=list)  # the reports of those
     has_begun: bool = False  # whether the hooks heard that it has
     # The loop has gone on from it, and its collectors are no more pytest's than the next test needs
     is_left: bool = False
@@ -76,6 +78,11 @@ class IsolatedTest:
     def name(self) -> str:
         """Its node id."""
         return str(self.item.nodeid)
+
+    def follow(self, before: IsolatedTest) -> None:
+        """Be the next attempt of a test."""
+        self.is_left, self.attempts, self.job = before.is_left, before.attempts, before.job
+        self.earlier = [*before.earlier, *before.reports]
 
 
 @dataclass

@@ -11,7 +11,7 @@ from pytest_isolate._forward.server import Server, Used
 from pytest_isolate._model import Usage
 from pytest_isolate._report import json_report
 from pytest_isolate._report.files import write_whole
-from pytest_isolate._report.json_report import Carried, Entry
+from pytest_isolate._report.json_report import Carried, Entry, Phase
 from pytest_isolate._violations import PidsExceeded
 
 HOST = {"memory": {"available": False, "reason": "no control groups"}}
@@ -32,6 +32,8 @@ def test_an_entry_has_the_contracts_form():
         sampled=("memory",),
         servers=(Used(Server(Place("tcp", "::1", 80), "process 1 (x)", "db"), 1, 2, 3),),
         links=(Carried("a", "lan", 1, 60, 0),),
+        job=2, origins={"pids": "by a rule"}, failure="E  pids", phases=(Phase("call", 12.5, 0.5),),
+        retries=("E  first",),
     )  # fmt: skip
     assert json.loads(json.dumps(entry.as_json())) == {
         "nodeid": "t.py::test_it",
@@ -67,6 +69,11 @@ def test_an_entry_has_the_contracts_form():
         "reason": None,
         "walls": ["process"],
         "sampled": ["memory"],
+        "job": 2,
+        "origins": {"pids": "by a rule"},
+        "failure": "E  pids",
+        "phases": [{"when": "call", "start": 12.5, "seconds": 0.5}],
+        "retries": ["E  first"],
     }  # fmt: skip
 
 

@@ -6,9 +6,13 @@ import json
 
 import pytest
 
+from pytest_isolate._forward.place import Place
+from pytest_isolate._forward.server import Server, Used
 from pytest_isolate._model import Usage
 from pytest_isolate._report import travel
-from pytest_isolate._report.json_report import Entry
+from pytest_isolate._report.json_report import Carried, Entry, Phase
+from pytest_isolate._sandbox.changes import Changes
+from pytest_isolate._verdict.network_attempts import Attempt
 from pytest_isolate._violations import PidsExceeded
 
 VIOLATION = PidsExceeded("pids", "pids: too many", "call", 5, 5)
@@ -22,6 +26,22 @@ ENTRY = Entry(
     ((7, "\udcff\n"),),
     started=1.5,
     worker="gw1",
+    changes=Changes(["/tmp/\udcff"]),
+    attempts=(Attempt(None, None, 3),),
+    memory=((0.02, 4096),),
+    largest=("sleep", 4096),
+    line=7,
+    output="said",
+    reason="none",
+    walls=("process",),
+    sampled=("memory",),
+    servers=(Used(Server(Place("tcp", "::1", 80), "process 1 (x)", "db"), 1, 2, 3),),
+    links=(Carried("a", "lan", 1, 60, 0),),
+    job=1,
+    origins={"pids": "by @isolate"},
+    failure="E  pids",
+    phases=(Phase("call", 1.5, 0.5),),
+    retries=("E  first",),
 )
 
 
@@ -41,24 +61,32 @@ def test_an_entry_arrives_as_it_was_sent():
         ({"outcome": None}, "its 'outcome' is None"),
         ({"more": 1}, "keys of an entry"),
         ({"started": "now"}, "its 'started' is 'now'"),
-        ({"violations": ["none"]}, "the violation 'none'"),
-        ({"violations": [{"resource": "memory"}]}, "the violation {'resource'"),
-        ({"usage": {"wall_seconds": 1}}, "other figures"),
+        ({"violations": ["none"]}, r"its 'violations'\[0\] is 'none'"),
+        ({"violations": [{"resource": "memory"}]}, r"its 'violations'\[0\] is {'resource'"),
+        ({"usage": {"wall_seconds": 1}}, "its 'usage' is {'wall_seconds'"),
+        ({"limits": {"memory": "all"}}, r"its 'limits'\['memory'\] is 'all'"),
+        ({"leaked_processes": [{"pid": 1, "command": None}]}, r"\['command'\] is None"),
+        ({"memory_peak_process": {}}, "its 'memory_peak_process' is {}"),
+        ({"memory_samples": [[1.5, "x"]]}, r"its 'memory_samples'\[0\] is \[1.5, 'x'\]"),
+        ({"job": True}, "its 'job' is True"),
+        ({"phases": [{"when": "call", "start": "1", "seconds": 1}]}, r"\['start'\] is '1'"),
+        ({"retries": [None]}, r"its 'retries'\[0\] is None"),
+        ({"network": {"attempts": [], "servers": []}}, "its 'network' is"),
         (
             {"usage": ENTRY.as_json()["usage"] | {"wall_seconds": "long"}},
-            "its usage has 'wall_seconds': 'long'",
+            r"its 'usage'\['wall_seconds'\] is 'long'",
         ),
         (
             {"usage": ENTRY.as_json()["usage"] | {"wall_seconds": True}},
-            "its usage has 'wall_seconds': True",
+            r"its 'usage'\['wall_seconds'\] is True",
         ),
         (
             {"usage": ENTRY.as_json()["usage"] | {"wall_seconds": float("inf")}},
-            "its usage has 'wall_seconds': inf",
+            r"its 'usage'\['wall_seconds'\] is inf",
         ),
         (
             {"usage": ENTRY.as_json()["usage"] | {"wall_seconds": 10**400}},
-            "its usage has 'wall_seconds': 1000",
+            r"its 'usage'\['wall_seconds'\] is 1000",
         ),
     ],
 )
