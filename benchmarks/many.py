@@ -95,7 +95,7 @@ def step(name: str) -> Iterator[None]:
 def main() -> None:
     """Make, write, read back."""
     count = int(sys.argv[1]) if sys.argv[1:] else 10_000
-    html.page(HOST, [])  # imports: no part of what a test costs
+    html.page(HOST, [], {})  # imports: no part of what a test costs
     with tempfile.TemporaryDirectory() as directory:
         os.chdir(directory)
         print(f"{count} tests; this process has {resident():.0f} MiB before them")
@@ -106,7 +106,7 @@ def main() -> None:
         with step("--isolate-report"):
             write_whole("report.json", json_report.text(HOST, objects))
         with step("--isolate-html"):
-            write_whole("page.html", html.page(HOST, objects))
+            write_whole("page.html", html.page(HOST, objects, {}))
         with step("--isolate-update-budgets"):
             empty = budget_file.parse("budgets.toml", "")
             tests = {each["nodeid"]: each["usage"] for each in objects}

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from bokeh.embed import json_item
-from bokeh.models import ColumnDataSource, HoverTool, Legend
+from bokeh.models import ColumnDataSource, HoverTool
 from bokeh.plotting import figure
+
+from pytest_isolate._report.lanes import lanes, place
 
 COLORS = {
     "passed": "#3a9d5d",
@@ -23,7 +25,7 @@ COLORS = {
 _AXES = "#84898f"  # readable on white and on black
 # Likewise; as many tests are drawn
 _LINES = ("#4c8fd8", "#dd8a2e", "#3aa66b", "#d9534f", "#9a6fd0", "#a0775a", "#d873b0", "#84898f")
-_LONGEST_NAME = 90  # characters; a canvas breaks no lines
+_FAR = 3  # times what was used
 _MIB = 1 << 20
 
 Entries = Sequence[dict[str, Any]]
@@ -41,10 +43,10 @@ def timeline(entries: Entries) -> object | None:
     # Drawn last, and with an edge: of thousands of bars each is thinner than a pixel
     timed.sort(key=_is_bad)
     zero = min(each["started"] for each in timed)
-    workers = sorted({each.get("worker") or "pytest" for each in timed}, reverse=True)
+    names = lanes(timed)
     source = ColumnDataSource(
         {
-            "worker": [each.get("worker") or "pytest" for each in timed],
+            "lane": [names[place(each)] for each in timed],
             "left": [each["started"] - zero for each in timed],
             "right": [each["started"] - zero + each["usage"]["wall_seconds"] for each in timed],
             "color": [COLORS.get(each["outcome"], _AXES) for each in timed],
@@ -54,10 +56,12 @@ def timeline(entries: Entries) -> object | None:
         }
     )
     plot = _figure(
-        "seconds since the first sandbox", y_range=workers, height=90 + 34 * len(workers)
+        "seconds since the first sandbox",
+        y_range=list(reversed(names.values())),
+        height=90 + 34 * len(names),
     )
     plot.hbar(
-        y="worker",
+        y="lane",
         left="left",
         right="right",
         height=0.7,
@@ -70,6 +74,7 @@ def timeline(entries: Entries) -> object | None:
             tooltips=[
                 ("test", "@test"),
                 ("outcome", "@outcome"),
+                ("in", "@lane"),
                 ("from", "@left{0.000} s"),
                 ("to", "@right{0.000} s"),
             ]
@@ -82,44 +87,46 @@ def _is_bad(entry: dict[str, Any]) -> bool:
     return entry["outcome"] in {"failed", "error"}
 
 
-def memory(entries: Entries) -> object | None:
-    """Memory over time of the heaviest tests among those that took long enough to be looked at
-    twice; None if there are none.
+def heaviest(entries: Entries) -> list[tuple[dict[str, Any], str]]:
+    """Choose the heaviest tests among those that took long enough to be looked at twice, each with
+    its colour.
     """
     sampled = [each for each in entries if len(each.get("memory_samples") or ()) > 1]
     sampled.sort(key=lambda each: (-(each["usage"]["memory_peak_bytes"] or 0), each["nodeid"]))
-    if not sampled:
+    return list(zip(sampled, _LINES, strict=False))
+
+
+def memory(entries: Entries) -> object | None:
+    """Memory over time of the heaviest tests, and their limits; None if there are none."""
+    shown = heaviest(entries)
+    if not shown:
         return None
-    heaviest = sampled[: len(_LINES)]
-    plot = _figure("seconds since the fork", y_axis_label="MiB", height=300 + 20 * len(heaviest))
-    legend = []
-    for entry, color in zip(heaviest, _LINES, strict=False):
+    plot = _figure("seconds since the fork", y_axis_label="MiB", height=300)
+    highest = max(used for entry, _ in shown for _, used in entry["memory_samples"])
+    for entry, color in shown:
         seconds, used = zip(*entry["memory_samples"], strict=True)
-        name = _as_text(entry["nodeid"])
+        name, limit = _as_text(entry["nodeid"]), limit_of(entry)
         source = ColumnDataSource(
             {"x": seconds, "y": [each / _MIB for each in used], "test": [name] * len(used)}
         )
-        line = plot.line("x", "y", color=color, line_width=2, source=source)
-        dots = plot.scatter("x", "y", color=color, size=4, source=source)
-        legend.append(
-            (
-                name if len(name) <= _LONGEST_NAME else "..." + name[3 - _LONGEST_NAME :],
-                [line, dots],
+        plot.line("x", "y", color=color, line_width=2, source=source)
+        plot.scatter("x", "y", color=color, size=4, source=source)
+        # One that is far above would make lines of what was used
+        if limit is not None and limit <= _FAR * highest:
+            plot.line(
+                [0, max(seconds)], [limit / _MIB] * 2, color=color, line_dash="dashed", line_width=2
             )
-        )
     plot.y_range.start = 0
-    style = {
-        "label_text_color": _AXES,
-        "background_fill_alpha": 0,
-        "border_line_alpha": 0,
-        "spacing": 0,
-        "padding": 0,
-    }
-    plot.add_layout(Legend(items=legend, location="bottom_left", **style), "below")
     plot.add_tools(
         HoverTool(tooltips=[("test", "@test"), ("after", "@x{0.00} s"), ("memory", "@y{0.0} MiB")])
     )
     return _described(plot, "memory")
+
+
+def limit_of(entry: dict[str, Any]) -> int | None:
+    """Return a test's limit of memory in bytes."""
+    limit: int | None = (entry.get("limits") or {}).get("memory")
+    return limit
 
 
 def _as_text(name: str) -> str:

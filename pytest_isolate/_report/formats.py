@@ -6,15 +6,25 @@ A further one is a class here, in ``FORMATS``, the module that makes its text, a
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 Json = dict[str, Any]  # an entry of the JSON report
+
+
+class Told(NamedTuple):
+    """All that a report is made of."""
+
+    host: Json  # what this machine can do
+    entries: list[Json]
+    about: Callable[[], Json]  # the run as a whole, for those who want it (``about``)
 
 
 class Format(Protocol):
     """One format."""
 
     option: str  # as users type it
+    words: str  # what it is
 
     def check(self, path: str) -> None:
         """Say at the start of a run what would keep it from being made.
@@ -22,29 +32,31 @@ class Format(Protocol):
         Raises ``pytest.UsageError``.
         """
 
-    def text(self, host: Json, entries: list[Json]) -> str:
-        """Make all of it, of what this machine can do and of the tests."""
+    def text(self, told: Told) -> str:
+        """Make all of it."""
 
 
 class JsonReport:
     """One line a test, for programs."""
 
     option = "--isolate-report"
+    words = "JSON report"
 
     def check(self, path: str) -> None:
         """Nothing does."""
 
-    def text(self, host: Json, entries: list[Json]) -> str:
+    def text(self, told: Told) -> str:
         """Make the JSON."""
         from pytest_isolate._report import json_report  # noqa: PLC0415 - each for those who want it
 
-        return json_report.text(host, entries)
+        return json_report.text(told.host, told.entries)
 
 
 class HtmlPage:
     """One page to look at."""
 
     option = "--isolate-html"
+    words = "HTML page"
 
     def check(self, path: str) -> None:
         """See whether what draws it is installed."""
@@ -52,11 +64,11 @@ class HtmlPage:
 
         html.check_installed(path)
 
-    def text(self, host: Json, entries: list[Json]) -> str:
+    def text(self, told: Told) -> str:
         """Make the page."""
         from pytest_isolate._report import html  # noqa: PLC0415
 
-        return html.page(host, entries)
+        return html.page(told.host, told.entries, told.about())
 
 
 FORMATS: tuple[Format, ...] = (JsonReport(), HtmlPage())

@@ -5,6 +5,7 @@ said at its end.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import pytest
 
 from pytest_isolate._config.values import counted, plain
 from pytest_isolate._report.files import check_writable, write_whole
-from pytest_isolate._report.formats import FORMATS, Format, Json, option_name
+from pytest_isolate._report.formats import FORMATS, Format, Json, Told, option_name
 
 if TYPE_CHECKING:
     from pytest_isolate._model import Usage
@@ -41,7 +42,9 @@ class Reporting:
         self._updates = bool(config.getoption("isolate_update_budgets"))
         self._gone: list[str] = []  # lines of tests that are no more
         self._written: str | None = None
+        self._files: list[str] = []  # what was written, for people
         self._unwritten: list[str] = []  # sentences
+        self._begun = time.time(), time.monotonic()
         # Of pytest-xdist: its controller writes, perhaps on another machine
         self._is_worker = hasattr(config, "workerinput")
         for each, path in () if self._is_worker else self._wanted:
@@ -137,9 +140,10 @@ class Reporting:
 
         Gives whether all of it could be; what could not is said by ``summarize``.
         """
-        host = capabilities() if self._wanted else {}
+        told = Told(capabilities() if self._wanted else {}, entries, self._about)
         for each, path in self._wanted:
-            self._try(each.option, path, each.text(host, entries))
+            if self._try(each.option, path, each.text(told)):
+                self._files.append(f"generated {each.words}: {Path(path).resolve()}")
         if self.budgets is not None and self._updates:
             from pytest_isolate._report import budget_file, budgets  # noqa: PLC0415
 
@@ -150,6 +154,12 @@ class Reporting:
                     f" {len(self._gone)} of vanished tests left out"
                 )
         return not self._unwritten
+
+    def _about(self) -> Json:
+        from pytest_isolate._report import about  # noqa: PLC0415 - for those who want it
+
+        started, clock = self._begun
+        return about.about(self._config, started, time.monotonic() - clock)
 
     def _try(self, option: str, path: str, text: str) -> bool:
         """Write, though what could be at the start may have changed: a full disk must not cost the
@@ -167,6 +177,9 @@ class Reporting:
 
     def summarize(self, entries: list[Json], reporter: pytest.TerminalReporter) -> None:
         """Say it in the terminal, and to GitHub where it listens."""
+        if self._config.get_verbosity() >= 0:  # as pytest says of --junitxml
+            for each in self._files:
+                reporter.write_sep("-", plain(each))
         if not entries and self.budgets is None and not self._unwritten:
             return  # a run without isolated tests pays for nothing
         from pytest_isolate._report import github, terminal  # noqa: PLC0415

@@ -30,6 +30,19 @@ NAMES = (
     "io_write_bytes",
 )
 WORKERS = 4
+HOSTILE = "</script><script>complaints.push('obeyed')</script><img src=x onerror=complaints.push(1)>\x1b[31m"
+# Names that a person copies into a shell
+QUOTED = [
+    "t.py::test[1-a b]",
+    "it's",
+    "$(reboot)`id`",
+    "a\nreboot\n",
+    "\x1b[201~;reboot\n",
+    "\u202etxt",
+    "ä\x85",
+    "a\\'b\x00",
+    "",
+]
 LONGEST = 120  # seconds, on a busy machine with two cores
 
 # Before anything of the page: every complaint that it could make, to the console or of the browser
@@ -45,7 +58,8 @@ for (const kind of ["error", "warn"]) { console[kind] = (...said) => complaints.
 # After it: the reader. Charts are drawn a while after the page is loaded, so it waits for ink on
 # their canvases.
 READER = """<script>
-const names = () => [...document.querySelectorAll("#rows tr")].map(row => row.firstChild.textContent);
+const tests_shown = () => [...document.querySelectorAll("#rows tr.test")];
+const names = () => tests_shown().map(row => row.firstChild.textContent);
 const click = title => [...document.querySelectorAll("#heads button")].find(each => each.textContent.startsWith(title)).click();
 const type = text => {
   search.value = text; search.dispatchEvent(new Event("input"));
@@ -63,6 +77,17 @@ function read_all(left) {
   for (const text of WORDS) seen.searched[text] = type(text);
   type(""); document.getElementById("more").click();
   seen.more = names().length;
+  seen.wider = [...document.body.querySelectorAll("*")].filter(each => each.getBoundingClientRect().right > document.documentElement.clientWidth + 1).map(each => each.localName + "." + each.getAttribute("class") + " " + each.textContent.slice(0, 40));
+  const chip = () => document.querySelector("#chips .failed");
+  chip().click(); seen.chip = [chip().textContent, document.getElementById("shown").textContent]; chip().click();
+  tree.click(); seen.files = [...document.querySelectorAll("#rows tr.file")].map(row => row.textContent); tree.click();
+  location.hash = "#" + encodeURIComponent(LINKED); go();  // which the event would call later
+  const panel = document.querySelector("#rows tr.detail");
+  seen.linked = [panel.previousSibling.firstChild.textContent, panel.querySelectorAll("svg").length, panel.textContent];
+  seen.inside = panel.querySelectorAll("script, img, b, iframe").length;
+  seen.quoted = QUOTED.map(quoted);
+  document.body.append(make("p", "<b>" + String.fromCharCode(27, 0, 0x202e)));
+  seen.plain = document.body.lastChild.textContent;
   seen.paper = getComputedStyle(document.body).backgroundColor;
   seen.loaded = performance.getEntriesByType("resource").map(each => each.name);
   seen.complaints = complaints;
@@ -89,7 +114,20 @@ def entry(number):
         "violations": [violation] if number % 10 == 0 else [],
         "output": "said <script>alert(1)</script>", "started": 1e9 + number / 7,
         "worker": f"gw{number % WORKERS}", "memory_samples": samples if number > 3 else [],
+        "failure": f"E  {HOSTILE}", "limits": {"memory": 20 << 20}, "origins": {"memory": HOSTILE},
+        "retries": [HOSTILE], "files": {"created": [HOSTILE], "modified": [], "deleted": []},
+        "leaked_processes": [{"pid": 3, "command": HOSTILE}], "walls": ["process", HOSTILE],
+        "network": {"attempts": [{"address": HOSTILE, "port": 1, "count": 2}],
+                    "servers": [{"kind": "tcp", "address": "127.0.0.1:1", "process": HOSTILE, "fixture": "db", "connections": 1, "sent_bytes": 1, "received_bytes": None}],
+                    "links": [{"sender": HOSTILE, "receiver": "b", "packets": 1, "bytes": 60, "dropped": 0}]},
     }  # fmt: skip
+
+
+ABOUT = {
+    "command": f"pytest -k '{HOSTILE}'", "directory": "/project", "started": 1e9, "seconds": 2.5,
+    "python": "CPython 3.12", "platform": "Linux", "pytest": "9.2", "plugins": ["x 1", HOSTILE],
+    "commit": {"name": "ab" * 20, "date": "2026-01-01", "subject": HOSTILE, "branch": HOSTILE, "changed": True},
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -112,6 +150,8 @@ def browse(tmp_path):
     def see(page, scheme, words):
         path = tmp_path / "page.html"
         reader = READER.replace("WORDS", json.dumps(words))
+        reader = reader.replace("LINKED", json.dumps("tests/test_page.py::test_number[10]"))
+        reader = reader.replace("QUOTED", json.dumps(QUOTED).replace("<", "\\u003c"))
         path.write_text(
             page.replace("<head>", f"<head>{LISTENER}", 1).replace("</body>", f"{reader}</body>"),
             "utf-8",
@@ -122,7 +162,7 @@ def browse(tmp_path):
             "--disable-background-networking", "--disable-component-update", "--disable-sync",
             f"--user-data-dir={tmp_path / 'profile'}",
             f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}",
-            "--virtual-time-budget=30000", "--dump-dom",
+            "--virtual-time-budget=30000", f"--window-size={400 if scheme == 'dark' else 1440},900", "--dump-dom",
             path.as_uri(),
         ]  # fmt: skip
         done = subprocess.run(
@@ -151,7 +191,7 @@ def test_the_page_works_in_a_browser_that_has_no_network(browse, count, scheme):
     colour schemes, small and large.
     """
     entries = [entry(number) for number in range(1, count + 1)]
-    page = html.page({"net": {"available": True, "reason": ""}}, entries)
+    page = html.page({"net": {"available": True, "reason": ""}}, entries, ABOUT)
     half, last = count // 2, f"tests/test_page.py::test_number[{count}]"
     words = [
         f"memory>={half}M",
@@ -167,14 +207,47 @@ def test_the_page_works_in_a_browser_that_has_no_network(browse, count, scheme):
     assert seen["complaints"] == []
     assert seen["loaded"] == []
     assert seen["painted"] == [True, True]
-    # Heaviest by memory
-    assert seen["first"] == [last, f"tests/test_page.py::test_number[{count - 1}]"]
+    # What failed, then the heaviest by memory
+    second = count - 1 if count == 10 else count - 10
+    assert seen["first"] == [last, f"tests/test_page.py::test_number[{second}]"]
     for title in ("memory", "cpu", "wall", "pids", "disk", "read", "written"):
         assert set(seen["sorted"][title]) == {last, "tests/test_page.py::test_number[1]"}, title
     assert seen["sorted"]["test"][0] < seen["sorted"]["test"][1]
     found = [count - half + 1, count - half, 1, half - 1, count // 10, 1, 0, 0]
     assert [seen["searched"][word] for word in words] == [
-        [min(200, n), f"{min(200, n)} of {n} shown"] for n in found
+        [min(100, n), f"{min(100, n)} of {n} shown"] for n in found
     ]
-    assert seen["more"] == min(count, 1200)
+    assert seen["more"] == min(count, 1100)
+    assert seen["wider"] == []  # in 1440 pixels, and in the 400 of a telephone
+    assert seen["chip"] == [
+        f"{count // 10} failed",
+        f"{min(100, count // 10)} of {count // 10} shown",
+    ]
+    assert seen["files"] == [
+        f"tests/test_page.py{count // 10} failed, {count - count // 10} passed"
+    ]
+    name, curves, panel = seen["linked"]
+    assert (name, curves) == ("tests/test_page.py::test_number[10]", 1)
+    for said in (
+        "<b>10</b>",
+        "onerror=",
+        "Limits",
+        "20 MiB",
+        "attempt 1",
+        "1 file created",
+        "Tried to leave",
+        "127.0.0.1:1",
+        "Processes left",
+        "kept apart by",
+        "[10]'",
+    ):
+        assert said in panel, said
+    assert seen["inside"] == 0  # nothing that a test wrote is an element
+    assert seen["plain"] == "<b>\ufffd\ufffd\ufffd"
     assert (sum(map(int, re.findall(r"\d+", seen["paper"]))) > 3 * 128) == (scheme == "light")
+    for word, shown in zip(
+        QUOTED, seen["quoted"], strict=True
+    ):  # a shell makes the name of it again
+        assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e]", shown), shown
+        said = subprocess.run(["bash", "-c", f"printf %s {shown}"], capture_output=True, check=True)
+        assert said.stdout.decode() == word.split("\0")[0]  # no shell has null bytes

@@ -452,7 +452,7 @@ def test_the_page_of_an_xdist_run_has_every_worker_and_the_output_of_violations(
     assert all(f"test_fine[{number}]" in page for number in range(8))
     assert '"gw0"' in page
     assert '"gw1"' in page
-    assert "last &lt;b&gt;words&lt;/b&gt;" in page
+    assert "last \\u003cb\\u003ewords\\u003c/b\\u003e" in page
     assert "<b>words" not in page
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from pytest_isolate._config.options import REPORTING
 from pytest_isolate._config.settings import SETTINGS
-from pytest_isolate._report.formats import FORMATS, option_name
+from pytest_isolate._report.formats import FORMATS, Told, option_name
 
 
 @pytest.mark.parametrize("kind", FORMATS, ids=option_name)
@@ -21,4 +21,4 @@ def test_a_report_of_a_run_without_tests_is_one(kind):
     """Who reads it finds a whole document."""
     pytest.importorskip("jinja2")
     pytest.importorskip("bokeh")
-    assert kind.text({}, []).strip()[0] in "{<"
+    assert kind.text(Told({}, [], dict)).strip()[0] in "{<"
