@@ -8,7 +8,7 @@ const columns = [["test", text], ["outcome", text], ["memory", size], ["cpu", ti
 const TAGS = columns.length;  // the words that a test can be found by beside its outcome
 const units = new Map([[size, {"": 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30, t: 2 ** 40}], [time, {"": 1, ms: .001, s: 1, m: 60, h: 3600}], [String, {"": 1}]]);
 const holds = {">": (a, b) => a > b, ">=": (a, b) => a >= b, "<": (a, b) => a < b, "<=": (a, b) => a <= b, "=": (a, b) => a === b};
-const WORDS = {violation: "over a limit", "no-sandbox": "without a sandbox", "left-processes": "left processes", network: "tried the network", "no-namespaces": "without namespaces"};
+const WORDS = {violation: "with a violation", "no-sandbox": "without a sandbox", "left-processes": "left processes", network: "tried the network", "no-namespaces": "without namespaces"};
 const BAD = ["failed", "error"], OUTCOMES = ["failed", "error", "passed", "xfailed", "xpassed", "skipped"];
 const FEW = 100, MORE = 1000, OPENED = 3;
 
@@ -98,7 +98,7 @@ function row(n) {
     const cell = make("td", test[at] === null ? "–" : show(test[at]), at > 1 ? {"data-of": title} : {class: test[at]});
     if (!test[at] || at === 5 && test[at] === 1) cell.classList.add("few");
     cell.hidden = idle[at];
-    if (at === 1) cell.append(...test[TAGS].split(" ").filter(Boolean).flatMap(tag => [" ", make("span", WORDS[tag] || tag, {class: "tag " + tag})]));
+    if (at === 1) cell.append(...test[TAGS].split(" ").filter(Boolean).flatMap(tag => [" ", make("span", tag.replaceAll("-", " "), {class: "tag " + tag})]));
     return cell;
   });
   const line = make("tr", cells, {class: "test"});
