@@ -11,6 +11,7 @@ import errno
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import _cffi_backend
@@ -175,6 +176,7 @@ class Keeper:
     def order(self, recipe: Recipe) -> Sandbox:
         """Ask for a sandbox; it is built while we do something else."""
         self._number += 1
+        sys.audit("pytest_isolate.order", self.builder)
         with Step("open a channel to", "the next sandbox"):
             ours, theirs = wire.pair()
         try:
@@ -198,6 +200,7 @@ class Keeper:
             theirs.close()
         sandbox = (Sandbox if recipe.namespaces else Bare)(self, self._number, recipe, ours)
         self.open.add(sandbox)
+        sys.audit("pytest_isolate.ordered", self.builder)
         return sandbox
 
     def take(self, recipe: Recipe) -> Sandbox:

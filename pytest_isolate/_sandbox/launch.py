@@ -6,6 +6,7 @@ Whoever runs something in a sandbox does it by this.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -36,6 +37,7 @@ def launch(
     if child is None:
         return None
     try:
+        sys.audit("pytest_isolate.forked", child.pid)
         return Watch(
             child,
             sandbox,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
@@ -112,6 +113,7 @@ class Sandbox:
             handles.stderr,
         )
         self._disk_base = self._disk_blocks()
+        sys.audit("pytest_isolate.ready", self._keeper.builder, self.pidfd)
 
     def fork(self, entry: Entry) -> Child | None:
         """Fork this process into it.

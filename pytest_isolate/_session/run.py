@@ -265,6 +265,7 @@ class Run:
         if self._machine is None:
             from pytest_isolate._session.machine import Machine  # noqa: PLC0415 - knows the kernel
 
+            sys.audit("pytest_isolate.look")
             self._machine = Machine()
             # xdist's workers are ended by their controller
             if not hasattr(self.config, "workerinput"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from dataclasses import dataclass
 
 from pytest_isolate._config.spec import BadValueError, Spec
@@ -32,6 +33,7 @@ def build(test: IsolatedTest, spec: Spec) -> Ready | Refused:
     Raises ``StepFailedError``.
     """
     run = test.run
+    sys.audit("pytest_isolate.build", test.name)
     try:
         if spec.layers:
             from pytest_isolate._test import layers  # noqa: PLC0415 - for those who have some

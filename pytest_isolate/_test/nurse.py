@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 
@@ -112,6 +113,7 @@ class Nurse:
                 *fields,
                 descriptors=descriptors,
             )
+        sys.audit("pytest_isolate.ahead", self._number)
 
     def wait(self, place: Place) -> Ward:
         """Wait for the child, which is the caller's then. Raises ``StepFailedError``."""

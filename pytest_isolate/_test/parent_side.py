@@ -8,6 +8,7 @@ them comes.
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
@@ -153,6 +154,7 @@ class ParentSide:
         from pytest_isolate._test import request, warn  # noqa: PLC0415 - as above
         from pytest_isolate._test.states import IsolatedTest, Requested  # noqa: PLC0415 - as above
 
+        sys.audit("pytest_isolate.request", item.nodeid)
         test = IsolatedTest(self._run, item, nextitem)
         state: Requested | Refused | Skipped
         if marks.is_skipped(item):

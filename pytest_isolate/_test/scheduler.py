@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 import traceback
 from collections import deque
@@ -159,6 +160,7 @@ class Scheduler:
         """Keep a test that has left pytest's protocol at its fork, or because it was refused."""
         # Before all that a Ctrl-C may interrupt: who is in here does not stay
         self._turns.append(_Turn(state))
+        sys.audit("pytest_isolate.leave", test.name)
         test.is_left = setup_state.leaves_nothing(test.item, test.nextitem)
         if test.is_left:
             self.report_ready(test.item.session)

@@ -7,6 +7,7 @@ others.
 
 from __future__ import annotations
 
+import sys
 import time
 import traceback
 from dataclasses import replace
@@ -218,6 +219,7 @@ def _fork(requested: Requested, ready: Ready) -> Running | Finished:
     The child runs its test, and ends. Raises ``StepFailedError``, with nothing left open.
     """
     test, spec = requested.test, ready.spec
+    sys.audit("pytest_isolate.fork", test.name)
     further = goes_on(test.run, requested.key, test.nextitem)
     timers = Stopped.here()
     try:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 from pytest_isolate._child import preparation
 from pytest_isolate._config.spec import Spec
@@ -47,6 +48,7 @@ def supervise(running: Running, *, further: bool) -> None:
 def wait(running: Running) -> Running | Finished:
     """Wait until the test is over, unless it may run beside others."""
     test, watch = running.test, running.group.watch
+    sys.audit("pytest_isolate.wait", test.name)
     if test.concurrent:
         return running
     try:
@@ -66,6 +68,7 @@ def finish(running: Running) -> Finished:
     Raises ``StepFailedError``.
     """
     test, spec, group = running.test, running.spec, running.group
+    sys.audit("pytest_isolate.over", test.name)
     run = test.run
     exit_, sandbox = group.watch.finish(), group.sandbox
     _tell_of_output(test, group.watch)

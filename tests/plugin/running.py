@@ -26,6 +26,18 @@ def is_nurserys():
     return False
 """
 
+#: For a conftest: ``at(step, call)`` has each such step of pytest's way with a test, and only
+#: pytest's own, call ``call`` with what is told of it (docs/architecture.md, "Steps that can be
+#: heard").
+HEARING = """
+import os, sys
+_pytest, _calls = os.getpid(), {}
+def _hear(event, told):
+    if event in _calls and os.getpid() == _pytest: _calls[event](*told)
+sys.addaudithook(_hear)
+def at(step, call): _calls["pytest_isolate." + step] = call
+"""
+
 
 class Started:
     """A run of pytest in a process of its own, with everything that it starts known by a word in

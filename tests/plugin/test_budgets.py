@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from running import HEARING
 
 pytestmark = pytest.mark.kernel
 
@@ -553,14 +554,8 @@ def test_wall_and_processor_time_begin_with_the_tests_own_code(pytester, isolate
         assert nothing["cpu_seconds"] <= nothing["wall_seconds"]
 
 
-LATE_LOOK = """
-from pytest_isolate._sandbox import watch
-finish = watch.Watch.finish
-def finish_late(self):
-    watch.is_ready(self._pidfd, 10)  # what a busy machine does now and then
-    return finish(self)
-watch.Watch.finish = finish_late
-"""
+#: Which a busy machine does now and then: the test's process has ended by then.
+LATE_LOOK = HEARING + "at('over', lambda nodeid: os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT))\n"
 
 
 @pytest.mark.needs("cpu")

@@ -10,84 +10,66 @@ import time
 from pathlib import Path
 
 import pytest
-from running import Started
+from running import HEARING, Started
 
 pytestmark = pytest.mark.kernel
 
-#: In the run's own conftest, which is trusted: kills the builder at a moment that it knows.
-KILLER = """
-import os, signal, threading
-from pytest_isolate._sandbox.keeper import Keeper
-from pytest_isolate._sandbox.sandbox import Sandbox
-
-def kill(config):
-    pid = config.pluginmanager.getplugin("isolate-run")._run._machine.keeper._builder.pid
-    os.kill(pid, signal.SIGKILL)
-    return pid
+#: In the run's own conftest, which is trusted: kills the builder at a step that it hears.
+KILLER = (
+    HEARING
+    + """
+import select, signal, threading
+BUILDER, COUNT = 0, {}
+def count(step):
+    COUNT[step] = COUNT.get(step, 0) + 1
+    return COUNT[step]
+def know(builder):
+    global BUILDER
+    BUILDER = builder
+def kill(builder):
+    os.kill(builder, signal.SIGKILL)
+    os.waitid(os.P_PID, builder, os.WEXITED | os.WNOWAIT)
+at("order", know)
 """
+)
 MOMENTS = {
     "between": (
         """
 def pytest_runtest_logfinish(nodeid):
-    if nodeid.endswith("test_first"): os.waitid(os.P_PID, kill(CONFIG), os.WEXITED | os.WNOWAIT)
-def pytest_configure(config): global CONFIG; CONFIG = config
+    if nodeid.endswith("test_first"): kill(BUILDER)
 """,
         ["passed", "passed", "passed"],
     ),
     "ordering": (  # it is asked for a sandbox and never gets to build it
         """
-order, asked = Keeper.order, []
-def order_and_kill(keeper, recipe):
-    asked.append(1)
-    if len(asked) == 1: keeper._builder.send_signal(signal.SIGSTOP)
-    sandbox = order(keeper, recipe)
-    if len(asked) == 1: keeper._builder.kill()
-    return sandbox
-Keeper.order = order_and_kill
+at("order", lambda builder: count("order") == 1 and os.kill(builder, signal.SIGSTOP))
+at("ordered", lambda builder: count("ordered") == 1 and os.kill(builder, signal.SIGKILL))
 """,
         ["passed", "passed", "passed"],
     ),
     "building": (
         """
-order, asked = Keeper.order, []
-def order_and_kill(keeper, recipe):
-    sandbox = order(keeper, recipe)
-    asked.append(1)
-    if len(asked) == 2: keeper._builder.kill()
-    return sandbox
-Keeper.order = order_and_kill
+at("ordered", lambda builder: count("ordered") == 2 and os.kill(builder, signal.SIGKILL))
 """,
         None,
     ),
     "ready": (  # there is a sandbox, and then none to fork into
         """
-wait_ready, waited = Sandbox.wait_ready, []
-def wait_and_kill(sandbox):
-    wait_ready(sandbox)
-    waited.append(1)
-    if len(waited) == 1:
-        sandbox._keeper.kill()
-        sandbox.wait_dead()
-Sandbox.wait_ready = wait_and_kill
+def kill_all(builder, pid_1):
+    if count("ready") == 1:
+        kill(builder)
+        select.select([pid_1], [], [])
+at("ready", kill_all)
 """,
         ["error", "passed", "passed"],
     ),
-    "always": (
-        """
-order = Keeper.order
-def order_and_kill(keeper, recipe):
-    keeper._builder.kill(); keeper._builder.wait()
-    return order(keeper, recipe)
-Keeper.order = order_and_kill
-""",
-        ["error", "error", "error"],
-    ),
+    "always": ("\nat('order', kill)\n", ["error", "error", "error"]),
     "running": (
         """
-def wait(config):
+def wait():
     with open("started") as started: started.read()
-    kill(config)
-def pytest_configure(config): threading.Thread(target=wait, args=(config,), daemon=True).start()
+    kill(BUILDER)
+threading.Thread(target=wait, daemon=True).start()
 """,
         ["error", "passed", "passed"],
     ),
@@ -177,22 +159,20 @@ def test_one_interruption_tears_fixtures_down_and_ends_sandboxes(tmp_path, numbe
     assert run.gone_within(2), run.alive()
 
 
-AT_THE_FORK = """
-from pytest_isolate._sandbox import launch
-from pytest_isolate._test import start
-def interrupted(*arguments, **more):
+AT_A_STEP = """
+def interrupted(*told):
     with open("started") as started: started.read()
     raise KeyboardInterrupt
-{} = interrupted
+at({!r}, interrupted)
 """
 
 
-@pytest.mark.parametrize("before", ["launch.Watch", "start.Group", "start.supervise"])
-def test_an_interruption_behind_the_fork_ends_the_test(tmp_path, before):
+@pytest.mark.parametrize("step", ["forked", "wait"])
+def test_an_interruption_behind_the_fork_ends_the_test(tmp_path, step):
     """It comes when the test runs already and nobody looks after it yet, and nobody waits for that
     one then, which waits for ever.
     """
-    run = Started(tmp_path / "run", WAITING, AT_THE_FORK.format(before))
+    run = Started(tmp_path / "run", WAITING, HEARING + AT_A_STEP.format(step))
     output = run.end()
     assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
     assert (tmp_path / "run/torn").read_text() == "down "
@@ -200,30 +180,20 @@ def test_an_interruption_behind_the_fork_ends_the_test(tmp_path, before):
 
 
 IN_FLIGHT = """
-from pytest_isolate._pytest import setup_state
-from pytest_isolate._test import start
-run = start.run
-
-def interrupted(*arguments): raise KeyboardInterrupt
-
-def interrupted_behind_it(requested):
-    run(requested)
-    raise KeyboardInterrupt
-
-{}
+def interrupted(nodeid): raise KeyboardInterrupt
+at({!r}, interrupted)
 def pytest_unconfigure():
     with open("/proc/thread-self/children") as file: print("children:", file.read().split())
 """
 
 
-@pytest.mark.parametrize(
-    "where", ["setup_state.leaves_nothing = interrupted", "start.run = interrupted_behind_it"]
-)
-def test_an_interruption_leaves_nobody_in_flight(tmp_path, where):
+@pytest.mark.parametrize("step", ["wait", "leave"])
+def test_an_interruption_leaves_nobody_in_flight(tmp_path, step):
     """It comes when the test is in the air and pytest is about to take up the next one: the test is
     ended and reaped.
     """
-    run = Started(tmp_path / "run", WAITING, IN_FLIGHT.format(where), "--isolate-jobs=2")
+    conftest = HEARING + IN_FLIGHT.format(step)
+    run = Started(tmp_path / "run", WAITING, conftest, "--isolate-jobs=2")
     output = run.end()
     assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
     assert "children: []" in output
@@ -235,11 +205,10 @@ def test_a_child_that_pytest_left_alone_on_its_way_inside_ends(tmp_path):
     and is not pytest.
     """
     conftest = """
-from pytest_isolate._sandbox import launch
-def interrupted(*arguments, **more): raise KeyboardInterrupt
-launch.Watch = interrupted
+def interrupted(pid): raise KeyboardInterrupt
+at("forked", interrupted)
 """
-    run = Started(tmp_path / "run", "def test_a(): pass", conftest)
+    run = Started(tmp_path / "run", "def test_a(): pass", HEARING + conftest)
     output = run.end()
     assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
     assert output.count("test session starts") == 1
@@ -290,45 +259,18 @@ def test_sigterm_is_the_default_for_tests_and_their_children(pytester, isolated)
     isolated().assert_outcomes(passed=3)
 
 
-#: What pytest calls on the way of a test -> the calls before which, or after which ("+"), it dies.
-#: Frames come by "drain".
-POINTS = {
-    "builder": ("pytest_isolate._sandbox.keeper", "subprocess.Popen", ["1", "1+"]),
-    "send": ("pytest_isolate._sandbox.wire", "send", ["1", "1+", "2", "3", "3+", "4"]),
-    "receive": ("pytest_isolate._sandbox.wire", "receive", ["1", "2", "3", "3+"]),
-    "fork": ("pytest_isolate._sandbox.entry", "os.fork", ["1", "1+", "2+"]),
-    "drain": ("pytest_isolate._sandbox.listening", "Listener.drain", ["1", "3+"]),
-    "counters": ("pytest_isolate._sandbox.sandbox", "Sandbox.counters", ["1", "1+"]),
-    "close": ("pytest_isolate._sandbox.sandbox", "Sandbox.close", ["1", "1+"]),
+#: System calls of pytest's side of a run -> before which of them it is killed. They are its only
+#: ones of that name: it looks at itself, starts the builder, orders, is answered, forks, asks who is
+#: left, kills PID 1 and reaps.
+KILLED_BEFORE = {
+    "?vfork,clone": [1],
+    "clone": [1, 2],
+    "pidfd_open": [1, 2, 3, 4],
+    "sendmsg": [1, 2, 3, 4, 5, 6],
+    "recvmsg": [1, 2, 3, 4],
+    "pidfd_send_signal": [1, 2],
+    "wait4": [1, 2],
 }
-DIES = """
-import importlib, os, signal
-calls = 0
-def pytest_configure(config):
-    module, _, name = os.environ["DIES_AT"].partition(":")
-    name, _, moment = name.partition(":")
-    owner = importlib.import_module(module)
-    *path, name = name.split(".")
-    for part in path: owner = getattr(owner, part)
-    call, pytests = getattr(owner, name), os.getpid()
-    def dies(*args, **keywords):
-        global calls
-        calls += os.getpid() == pytests
-        if os.getpid() == pytests and moment == str(calls): os.kill(pytests, signal.SIGKILL)
-        result = call(*args, **keywords)
-        if os.getpid() == pytests and moment == f"{calls}+": os.kill(pytests, signal.SIGKILL)
-        return result
-    if not isinstance(call, type): setattr(owner, name, dies)
-    else:
-        init = call.__init__
-        def dies_in(self, *args, **keywords):
-            global calls
-            calls += 1
-            if moment == str(calls): os.kill(pytests, signal.SIGKILL)
-            init(self, *args, **keywords)
-            if moment == f"{calls}+": os.kill(pytests, signal.SIGKILL)
-        call.__init__ = dies_in
-"""
 SHORT = """
 import subprocess
 def test_one(): subprocess.Popen(["sleep", "87654"], start_new_session=True)
@@ -336,17 +278,17 @@ def test_two(tmp_path): (tmp_path / "x").write_text("x")
 """
 
 
+@pytest.mark.needs("strace")
 @pytest.mark.parametrize(
-    ("point", "moment"),
-    [(name, moment) for name, (_, _, moments) in POINTS.items() for moment in moments],
+    ("calls", "number"), [(calls, n) for calls, numbers in KILLED_BEFORE.items() for n in numbers]
 )
-def test_pytest_killed_at_any_moment_leaves_no_process(tmp_path, monkeypatch, host, point, moment):
+def test_pytest_killed_at_any_moment_leaves_no_process(tmp_path, host, calls, number):
     """Two seconds after it no process of the run is alive, and no group of it after the next run at
     the latest.
     """
-    module, name, _ = POINTS[point]
-    monkeypatch.setenv("DIES_AT", f"{module}:{name}:{moment}")
-    run = Started(tmp_path / "run", SHORT, DIES)
+    strace = ["strace", "-o", "/dev/null", "-e", f"trace={calls}"]
+    inject = ["-e", f"inject={calls}:signal=KILL:when={number}"]
+    run = Started(tmp_path / "run", SHORT, within=[*strace, *inject])
     output = run.end()
     assert run.process.returncode == -signal.SIGKILL, output
     assert run.gone_within(2), run.alive()

@@ -8,49 +8,36 @@ import fnmatch
 import json
 
 import pytest
-from running import Started
+from running import HEARING, Started
 
 pytestmark = pytest.mark.kernel
 
 #: In the run's own conftest: strace is on one process, and all that it starts, for one step of the
 #: first test and no longer.
-INJECTING = """
-import contextlib, os, subprocess
+INJECTING = (
+    HEARING
+    + """
+import subprocess
 from pytest_isolate._forking import openmp
-from pytest_isolate._session import machine
-from pytest_isolate._test import build, start
 from pytest_isolate._linux import huge_pages  # else the imports of these would be the first to open a file
-from pytest_isolate._sandbox import keeper
 
 WHERE, WHAT = os.environ["INJECT"].split(" ", 1)
+UNTIL = {"look": ["order", "request"], "order": ["fork", "request"], "fork": ["over", "request"]}[WHERE]
 
-@contextlib.contextmanager
-def injecting(pid):
-    log = os.environ["INJECT_LOG"]
-    strace = subprocess.Popen(["strace", "-f", "-o", log, *WHAT.split(), "-p", str(pid)], stderr=subprocess.PIPE)
+def inject(pid):
+    at(WHERE, lambda *told: None)
+    command = ["strace", "-f", "-o", os.environ["INJECT_LOG"], *WHAT.split(), "-p", str(pid)]
+    strace = subprocess.Popen(command, stderr=subprocess.PIPE)
     assert b"attached" in strace.stderr.readline()
-    pytests = os.getpid()
-    try:
-        yield
-    finally:
-        if os.getpid() == pytests:
-            strace.terminate()
-            strace.stderr.read()
-            strace.wait()
-            strace.stderr.close()
+    def end(*told):
+        for step in UNTIL: at(step, lambda *told: None)
+        strace.terminate()
+        strace.communicate()
+    for step in UNTIL: at(step, end)
 
-def once(owner, name, whom):
-    call = getattr(owner, name)
-    def injected(*args):
-        setattr(owner, name, call)
-        with injecting(whom(*args)):
-            return call(*args)
-    setattr(owner, name, injected)
-
-if WHERE == "start": once(machine.Machine, "__init__", lambda *_: os.getpid())
-if WHERE == "build": once(build, "_take", lambda test, spec: test.run.machine.keeper._builder.pid)
-if WHERE == "fork": once(start, "_fork", lambda *_: os.getpid())
+at(WHERE, inject if WHERE == "order" else lambda *told: inject(os.getpid()))
 """
+)
 TESTS = """
 import os
 def test_hit():
@@ -63,48 +50,48 @@ def test_after(): assert os.uname().nodename == "isolate"
 #: Where, call, errno, which one (behind it perhaps a path) -> the error of the first test; None
 #: where it passes all the same.
 AS_ROOT = {
-    "start openat EMFILE 1": (
+    "look openat EMFILE 1": (
         "read /proc/self/mountinfo and the control groups of this machine: too many open files*;"
         " remedy: raise*"
     ),
-    "start vfork,clone,clone3,fork EAGAIN 1..2": (
+    "look vfork,clone,clone3,fork EAGAIN 1..2": (
         "start the builder process: *[[]EAGAIN]; remedy: raise the limit of processes*"
     ),
-    "start pipe2 EMFILE 1": (
+    "look pipe2 EMFILE 1": (
         "start the builder process: too many open files in one process [[]EMFILE]; remedy: raise*"
     ),
-    "start socketpair EMFILE 1": (
+    "look socketpair EMFILE 1": (
         "open a channel to the builder process: too many open files in one process [[]EMFILE];"
         " remedy: raise*"
     ),
-    "start flock ENOLCK 1": "*: lock /*: *[[]ENOLCK]*",
-    "start flock EINTR 1": None,
-    "start mkdir,mkdirat ENOSPC 1": (
+    "look flock ENOLCK 1": "*: lock /*: *[[]ENOLCK]*",
+    "look flock EINTR 1": None,
+    "look mkdir,mkdirat ENOSPC 1": (
         "*: make control group /*/pytest-isolate-*: *65,535*[[]ENOSPC]; remedy: see num_cgroups*"
     ),
-    "build mkdir,mkdirat ENOSPC 1": (
+    "order mkdir,mkdirat ENOSPC 1": (
         "*: make control group /*/pytest-isolate-*/1: *65,535*[[]ENOSPC]; remedy: see num_cgroups*"
     ),
-    "build mkdir,mkdirat EAGAIN 1": (
+    "order mkdir,mkdirat EAGAIN 1": (
         "make control group /*/pytest-isolate-*/1: *[[]EAGAIN]; remedy: raise"
         " cgroup.max.descendants *"
     ),
-    "build clone ENOSPC 1": (
+    "order clone ENOSPC 1": (
         "*: clone into new namespaces: limit exceeded *[[]ENOSPC]; remedy: allow *"
     ),
-    "build clone EINTR 1": "clone into new namespaces: interrupted [[]EINTR]",
-    "build openat EMFILE 1": "*: too many open files in one process [[]EMFILE]; remedy: raise*",
-    "build openat EMFILE 1 /proc": (
+    "order clone EINTR 1": "clone into new namespaces: interrupted [[]EINTR]",
+    "order openat EMFILE 1": "*: too many open files in one process [[]EMFILE]; remedy: raise*",
+    "order openat EMFILE 1 /proc": (
         "open the private file system at /proc: too many open files in one process [[]EMFILE];"
         " remedy: raise*"
     ),
-    "build sendmsg ENOMEM 1": "send the sandbox's descriptors to pytest: *[[]ENOMEM]",
-    "build recvmsg EINTR 1": None,
-    "build prctl EPERM 1": "*: prctl(PR_SET_PDEATHSIG) in PID 1: not permitted [[]EPERM]*",
-    "build mount ENOSPC 1": "*: mount bind on /: limit exceeded *mount-max*[[]ENOSPC]*",
-    "build mount EINTR 3": "overlay /proc/root: interrupted [[]EINTR]",
-    "build mount_setattr ENOMEM 1": "*: *[[]ENOMEM]",
-    "build pivot_root EPERM 1": "*: pivot /proc/root: not permitted [[]EPERM]*",
+    "order sendmsg ENOMEM 1": "send the sandbox's descriptors to pytest: *[[]ENOMEM]",
+    "order recvmsg EINTR 1": None,
+    "order prctl EPERM 1": "*: prctl(PR_SET_PDEATHSIG) in PID 1: not permitted [[]EPERM]*",
+    "order mount ENOSPC 1": "*: mount bind on /: limit exceeded *mount-max*[[]ENOSPC]*",
+    "order mount EINTR 3": "overlay /proc/root: interrupted [[]EINTR]",
+    "order mount_setattr ENOMEM 1": "*: *[[]ENOMEM]",
+    "order pivot_root EPERM 1": "*: pivot /proc/root: not permitted [[]EPERM]*",
     "fork pipe2 EMFILE 3": (
         "open the pipes of the test's process: too many open files in one process [[]EMFILE];"
         " remedy: raise*"
@@ -133,10 +120,10 @@ AS_ROOT = {
     "fork close_range ENOSYS 1": None,  # one by one, then
 }
 ROOTLESS = {
-    "build clone EUSERS 1": (
+    "order clone EUSERS 1": (
         "*: clone into new namespaces: too many nested user namespaces [[]EUSERS]; remedy: allow **"
     ),
-    "build mount EPERM 2": (
+    "order mount EPERM 2": (
         "*: mount tmpfs on /proc: not permitted [[]EPERM]; remedy: allow user namespaces*"
     ),
     "fork clone EAGAIN 1": "fork pytest: *[[]EAGAIN]; remedy: raise the limit of processes*",
@@ -150,17 +137,17 @@ AS_USER = {
     **{
         case: AS_ROOT[case]
         for case in (
-            "start openat EMFILE 1", "start vfork,clone,clone3,fork EAGAIN 1..2",
-            "start pipe2 EMFILE 1", "start socketpair EMFILE 1",
-            "build clone ENOSPC 1", "build clone EINTR 1", "build openat EMFILE 1 /proc",
-            "build sendmsg ENOMEM 1", "build recvmsg EINTR 1",
-            "build prctl EPERM 1", "build mount ENOSPC 1", "build pivot_root EPERM 1",
+            "look openat EMFILE 1", "look vfork,clone,clone3,fork EAGAIN 1..2",
+            "look pipe2 EMFILE 1", "look socketpair EMFILE 1",
+            "order clone ENOSPC 1", "order clone EINTR 1", "order openat EMFILE 1 /proc",
+            "order sendmsg ENOMEM 1", "order recvmsg EINTR 1",
+            "order prctl EPERM 1", "order mount ENOSPC 1", "order pivot_root EPERM 1",
             "fork pipe2 EMFILE 3", "fork pidfd_open EMFILE 1",
             "fork chdir ENOMEM 1", "fork dup2,dup3 EMFILE 1", "fork close_range ENOSYS 1",
         )
     },
     **ROOTLESS,
-    "build mkdir,mkdirat ENOSPC 1": "*[[]ENOSPC]*",
+    "order mkdir,mkdirat ENOSPC 1": "*[[]ENOSPC]*",
     # The go-between's
     "fork setsid EPERM 1": "the sandbox broke: join the sandbox's namespaces: not permitted [[]EPERM]",
     "fork write ENOSPC 1": "the sandbox broke: *: No space left on device [[]ENOSPC]",
@@ -235,7 +222,7 @@ def test_a_refused_call_is_one_error_in_words(outcome, case, said, rootless):
 
 @pytest.mark.needs("strace")
 @pytest.mark.parametrize("on_missing", ["skip", "warn"])
-@pytest.mark.parametrize("case", ["start pipe2 EMFILE 1", "build clone ENOMEM 1"])
+@pytest.mark.parametrize("case", ["look pipe2 EMFILE 1", "order clone ENOMEM 1"])
 def test_a_passing_shortage_is_not_a_missing_capability(outcome, case, on_missing):
     """The machine can isolate; that it could not just now neither skips a test nor lets it run in
     the open.

@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from running import Started
+from running import HEARING, Started
 
 WAITING = """
 import os, signal, threading, time, pytest
@@ -122,7 +122,7 @@ def test_a_test_that_hears_nothing_keeps_nobody_from_being_heard(tmp_path):
     source = DEAF.replace("started", "deaf") + ALONE.replace(
         "    helper()", "    open('deaf').read(1); helper()"
     )
-    run = Started(directory, source, _as_ours(BEFORE_THE_FLEET_HAS_IT), "--isolate-jobs=2")
+    run = Started(directory, source, _as_ours(BEFORE_ANYBODY_HAS_IT), "--isolate-jobs=2")
     output = run.end()
     said = (
         r"test_it.py:9: KeyboardInterrupt: test_it.py::test_wait, and beside it"
@@ -133,27 +133,34 @@ def test_a_test_that_hears_nothing_keeps_nobody_from_being_heard(tmp_path):
 
 
 FORGES = """
-import os, signal
+import array, fcntl, os, signal, termios
+def unread():
+    found = {}
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        try:
+            if os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:"):
+                size = array.array("i", [0])
+                fcntl.ioctl(fd, termios.FIONREAD, size)
+                found[fd] = size[0]
+        except OSError: pass  # the directory's own
+    return found
 def test_forges():
     signal.pthread_sigmask(signal.SIG_BLOCK, range(1, signal.NSIG))
     lines = ["Current thread 0x1 (most recent call first):", '  File "/dev/zero", line 9999999 in ' + "x" * 3000, "\\0\\udcff"]
-    os.write(int(os.environ["STACKS"]), "\\n".join(lines).encode("utf-8", "surrogateescape"))
+    before = unread()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGRTMAX])  # by which it is asked where it stands
+    signal.raise_signal(signal.SIGRTMAX)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMAX])
+    (stacks,) = (fd for fd, size in unread().items() if size > before[fd])
+    os.read(os.open(f"/proc/self/fd/{stacks}", os.O_RDONLY), 1 << 16)  # what is true nobody hears
+    os.write(stacks, "\\n".join(lines).encode("utf-8", "surrogateescape"))
     open("started", "w").write("x"); signal.sigtimedwait([signal.SIGUSR1], 98765)
-"""
-TELLS_STACKS = """
-import os
-from pytest_isolate._child.inside import Inside
-begin = Inside.begin
-def begin_and_tell(inside, hooks, stacks, *arguments, **more):
-    os.environ["STACKS"] = str(stacks)
-    begin(inside, hooks, stacks, *arguments, **more)
-Inside.begin = begin_and_tell
 """
 
 
 def test_a_place_that_a_test_makes_up_is_no_file_to_read(tmp_path):
     """What it writes where its stacks go is text: no device is opened to show a line of it."""
-    run = Started(tmp_path / "run", FORGES, TELLS_STACKS, "--full-trace")
+    run = Started(tmp_path / "run", FORGES, "", "--full-trace")
     run.wait_for_test()
     os.kill(run.process.pid, signal.SIGINT)
     output = run.end()
@@ -175,58 +182,36 @@ def test_a_test_that_interrupts_the_run_shows_its_stack(pytester, isolated):
     )
 
 
-AT_THE_FORK = """
-from pytest_isolate._test import start
-def interrupted(*arguments, **more):
-    with open("started") as started: started.read()
-    raise KeyboardInterrupt
-start.supervise = interrupted
-"""
-WHILE_IT_FORKS = """
-import os, signal
-from pytest_isolate._sandbox import entry
-fork = entry.fork
-def fork_and_be_interrupted(asked):
-    if pid := fork(asked):
-        with open("started") as started: started.read()
-        os.kill(os.getpid(), signal.SIGINT)
-    return pid
-entry.fork = fork_and_be_interrupted
-"""
-#: What is interrupted is a line of ours, so the conftest has the code of another file.
-WHILE_ANOTHER_ENDS = """
-import os, signal
-from pytest_isolate._test import supervise
-finish = supervise.finish
-def finish_and_be_interrupted(running):
-    supervise.finish = finish
+#: Has a Ctrl-C come at a step, once, when the test that waits has begun.
+INTERRUPTED = (
+    HEARING
+    + """
+import signal
+def interrupt():
     with open("started") as started: started.read()
     os.kill(os.getpid(), signal.SIGINT)
-supervise.finish = finish_and_be_interrupted
 """
-BEFORE_THE_FLEET_HAS_IT = """
-import os, signal
-from pytest_isolate._test import start
-run = start.run
-def run_and_interrupted(requested):
-    state = run(requested)
-    if requested.test.item.name == "test_wait":
-        with open("started") as started: started.read()
-        os.kill(os.getpid(), signal.SIGINT)
-    return state
-start.run = run_and_interrupted
+)
+WHILE_IT_WAITS = INTERRUPTED + "at('wait', lambda nodeid: interrupt())\n"
+WHILE_IT_FORKS = (
+    INTERRUPTED
+    + "os.register_at_fork(after_in_parent=lambda: os.getpid() == _pytest and interrupt())\n"
+)
+WHILE_ANOTHER_ENDS = (
+    INTERRUPTED
+    + """
+def once(nodeid):
+    at("over", print)
+    interrupt()
+at("over", once)
 """
-WHILE_THE_NEXT_BEGINS = """
-import os, signal
-from pytest_isolate._test.parent_side import ParentSide
-request = ParentSide._request
-def interrupted(plugin, item, *more):
-    if item.name == "test_next":
-        with open("started") as started: started.read()
-        os.kill(os.getpid(), signal.SIGINT)
-    return request(plugin, item, *more)
-ParentSide._request = interrupted
-"""
+)
+BEFORE_ANYBODY_HAS_IT = (
+    INTERRUPTED + "at('wait', lambda nodeid: nodeid.endswith('test_wait') and interrupt())\n"
+)
+WHILE_THE_NEXT_BEGINS = (
+    INTERRUPTED + "at('request', lambda nodeid: nodeid.endswith('test_next') and interrupt())\n"
+)
 
 #: Hooks that are no lines of the project, so the conftest has the code of another file.
 HELD_BEFORE_ITS_OWN_LINES = """
@@ -271,7 +256,7 @@ def _as_installed(conftest):
 
 
 @pytest.mark.parametrize(
-    "conftest", [WHILE_ANOTHER_ENDS, BEFORE_THE_FLEET_HAS_IT, WHILE_THE_NEXT_BEGINS]
+    "conftest", [WHILE_ANOTHER_ENDS, BEFORE_ANYBODY_HAS_IT, WHILE_THE_NEXT_BEGINS]
 )
 def test_an_interruption_between_two_waits_names_the_line_too(tmp_path, conftest):
     """With jobs pytest does something else most of the time, and no line of that says anything."""
@@ -378,7 +363,7 @@ def is_wanted():
 
 @pytest.mark.parametrize(
     ("conftest", "args"),
-    [(AT_THE_FORK, ()), (WHILE_IT_FORKS, ()), (WHILE_IT_FORKS, ("--isolate-jobs=2",))],
+    [(WHILE_IT_WAITS, ()), (WHILE_IT_FORKS, ()), (WHILE_IT_FORKS, ("--isolate-jobs=2",))],
     ids=["after", "fork", "fork-jobs"],
 )
 def test_an_interruption_before_pytest_waits_names_the_line_too(tmp_path, conftest, args):

@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 import pytest
+from running import HEARING
 
 #: ``alone()``: nobody else holds the lock, or it raises; ``meet``: comes back when the test of the
 #: other side is there, or never. Who must not overlap holds the lock a while, for no event says
@@ -270,22 +271,22 @@ def test_b(): meet(B); wait()
     assert (pytester.path / "torn").read_text() == "down "
 
 
-@pytest.mark.parametrize("before", ["build", "supervise"])
+@pytest.mark.parametrize("step", ["build", "wait"])
 def test_an_interruption_while_pytest_does_not_wait_ends_all_that_fly(
-    project, jobs, pytester, before
+    project, jobs, pytester, step
 ):
     """It comes as the next test gets its sandbox, or has just been forked, and pytest must not wait
     for the one that flies then.
     """
-    pytester.makeconftest(f"""
-        from pytest_isolate._test import start
-        original = start.{before}
-        def first(*arguments, **more):
-            start.{before} = second
-            return original(*arguments, **more)
-        def second(*arguments, **more): raise KeyboardInterrupt
-        start.{before} = first
-    """)
+    pytester.makeconftest(
+        HEARING
+        + f"""
+import signal
+def interrupt(nodeid):
+    if nodeid.endswith("test_b"): os.kill(os.getpid(), signal.SIGINT)
+at({step!r}, interrupt)
+"""
+    )
     project("""
 def test_a(): time.sleep(98765)
 def test_b(): time.sleep(98765)

@@ -14,7 +14,7 @@ import socket
 import sys
 
 import pytest
-from running import WHOSE_FORK, Started
+from running import HEARING, WHOSE_FORK, Started
 
 pytestmark = pytest.mark.kernel
 
@@ -307,20 +307,13 @@ def test_an_interruption_between_two_orders_is_an_interruption(tmp_path, jobs):
     one behind its answer.
     """
     interrupts = """
-from pytest_isolate._sandbox import wire
 import signal
-ORDER, COUNT = wire.send, [0]
-def send(channel, kind, *args, **kwargs):
-    ORDER(channel, kind, *args, **kwargs)
-    if kind == "fork" and os.getpid() == PYTEST:
-        COUNT[0] += 1
-        if COUNT[0] == 5: raise KeyboardInterrupt
-wire.send, PYTEST = send, os.getpid()
+at("ahead", lambda number: number == 5 and os.kill(os.getpid(), signal.SIGINT))
 """
     run = Started(
         tmp_path / "run",
         MANY,
-        LOOKING + interrupts,
+        LOOKING + HEARING + interrupts,
         f"--isolate-jobs={jobs}",
         "--isolate-report=report.json",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from running import HEARING
 
 WAYS = pytest.mark.parametrize(
     "way", [(), ("--isolate-jobs=2",), ("--isolate-scope=module",)], ids=["alone", "jobs", "group"]
@@ -136,18 +137,16 @@ def test_timers_of_processor_time_go_on_inside(pytester, isolated):
     isolated("--isolate-all").assert_outcomes(passed=1)
 
 
-BUILDS_SLOWLY = """
+BUILDS_SLOWLY = (
+    HEARING
+    + """
 import signal, time, pytest
-from pytest_isolate._sandbox.keeper import Keeper
-take = Keeper.take
-def take_slowly(self, recipe):
-    time.sleep(1.5)
-    return take(self, recipe)
-Keeper.take = take_slowly
+at("order", lambda builder: time.sleep(1.5))
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup():
     signal.setitimer(signal.ITIMER_REAL, 1)
 """
+)
 
 
 def test_building_a_sandbox_is_no_part_of_the_test(pytester, isolated):
