@@ -80,7 +80,13 @@ def _capabilities(request: pytest.FixtureRequest, host: host_module.Host) -> Non
 # Few kernels of CI machines have it; the run in the virtual machine has it, and fails without it
 _OF_THE_VM = {"netem"}
 # Of Debian, by program
-_PACKAGES = {"eu-stack": "elfutils", "strace": "strace", "tshark": "tshark"}
+_PACKAGES = {
+    "eu-stack": "elfutils",
+    "strace": "strace",
+    "tshark": "tshark",
+    "skopeo": "skopeo",
+    "umoci": "umoci",
+}
 
 
 def _obstacle(name: str, host: host_module.Host) -> str | None:  # noqa: PLR0911 - a case after the other

@@ -19,6 +19,7 @@ from pytest_isolate._linux import syscalls
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LISTED = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_LINKS = 40  # as the kernel
+_IMPLIED = 0o755  # the mode of a directory that no layer has
 DEEPEST = 128  # directories, one in the other
 
 
@@ -103,7 +104,8 @@ class Tree:
         except FileNotFoundError:
             if here.count("/") >= DEEPEST:
                 raise too_deep(path) from None
-            os.mkdir(here, 0o755, dir_fd=self.fd)
+            os.mkdir(here, dir_fd=self.fd)
+            os.chmod(here, _IMPLIED, dir_fd=self.fd)  # whatever the umask
             return None
         if stat.S_ISLNK(look.st_mode):
             return os.readlink(here, dir_fd=self.fd)

@@ -141,13 +141,15 @@ class Unpacking:
         if entry.issym():
             os.symlink(entry.linkname, name, dir_fd=parent)
         elif entry.isfifo():
-            os.mkfifo(name, stat.S_IMODE(entry.mode), dir_fd=parent)
+            os.mkfifo(name, 0o600, dir_fd=parent)
         else:
             raise BrokenImageError(
                 f"{printable(entry.name)} is of a type ({entry.type!r}) that no layer has"
             )
         if self._root:
             os.chown(name, *_owner(entry), dir_fd=parent, follow_symlinks=False)
+        if entry.isfifo():  # whatever the umask
+            os.chmod(name, stat.S_IMODE(entry.mode), dir_fd=parent)
         os.utime(name, ns=(_time(entry), _time(entry)), dir_fd=parent, follow_symlinks=False)
 
     def _note(self, path: str) -> None:

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -358,3 +359,64 @@ def test_whatever_is_in_an_archive_it_is_unpacked_or_refused(tmp_path_factory, n
     ):
         image.unpack(str(path / "tree"))
     assert sorted(os.listdir(path)) == ["image.tar", "tree"]
+
+
+def _every(tree: Path) -> dict[str, tuple[object, ...]]:
+    """What a tree has, by name: kind, rights, owner, times of files, size, where links lead."""
+    found: dict[str, tuple[object, ...]] = {}
+    for path in tree.rglob("*"):
+        look = path.lstat()
+        owner = (look.st_uid, look.st_gid) if os.geteuid() == 0 else ()
+        mode = 0 if stat.S_ISLNK(look.st_mode) else look.st_mode
+        told = os.readlink(path) if path.is_symlink() else ""
+        if path.is_file() and not path.is_symlink():
+            told = f"{look.st_mtime} {look.st_size} {look.st_nlink}"
+        found[str(path.relative_to(tree))] = (mode, owner, told)
+    return found
+
+
+@pytest.mark.needs("umoci")
+def test_a_tree_is_what_another_tool_makes_of_the_image(tmp_path):
+    """That of umoci, the reference tool of the specification."""
+    below = layer(
+        entry("usr/lib"), link("lib", "usr/lib"), entry("usr/lib/x", b"1", mode=0o4755),
+        entry("etc"), entry("etc/a", b"1"), entry("etc/b", b"1"), hard_link("etc/c", "etc/b"),
+        entry("var"), entry("var/old"), entry("var/old/deep", b"1"), entry("srv", mode=0o1777),
+        entry("kind", b"1"), entry("turned"), entry("turned/x", b"1"), link("gone", "nowhere"),
+        entry("fifo", type=tarfile.FIFOTYPE, mode=0o620),
+    )  # fmt: skip
+    above = layer(
+        entry("etc/.wh.a", b""), entry("etc/b", b"22", mode=0o600), entry(".wh.gone", b""),
+        entry("var"), entry("var/.wh..wh..opq", b""), entry("var/new", b"2"), entry("kind"),
+        entry("kind/in", b"2"), entry("turned", b"2"), entry("lib/y", b"2"),
+        entry("deep/er/est", b"2"),
+    )  # fmt: skip
+    layout = Layout(tmp_path / "image")
+    layout.add(layout.manifest([below, above]), "latest")
+    rootless = [] if os.geteuid() == 0 else ["--rootless"]
+    theirs = ["umoci", "unpack", *rootless, "--image", f"{layout.directory}:latest"]
+    target = str(tmp_path / "theirs")
+    subprocess.run([*theirs, target], check=True, capture_output=True, umask=0o022)
+    (tmp_path / "ours").mkdir()
+    before = os.umask(0o077)
+    try:
+        with images.opened("oci", str(layout.directory), "latest", str(tmp_path)) as image:
+            image.unpack(str(tmp_path / "ours"))
+    finally:
+        os.umask(before)
+    assert _every(tmp_path / "ours") == _every(tmp_path / "theirs/rootfs")
+
+
+@pytest.mark.needs("skopeo")
+@pytest.mark.parametrize("form", ["docker-archive", "oci-archive", "oci"])
+def test_what_skopeo_writes_is_read(tmp_path, unpacked, form):
+    """As from a registry, which is how users come by images."""
+    layout = Layout(tmp_path / "image")
+    layout.add(layout.manifest([PLAIN]), "latest")
+    target = tmp_path.parent / f"{tmp_path.name}-{form}"
+    copy = ["skopeo", "--insecure-policy", "copy", "--quiet", f"oci:{layout.directory}:latest"]
+    subprocess.run([*copy, f"{form}:{target}:it:latest"], check=True, capture_output=True)
+    shutil.rmtree(layout.directory)
+    target.rename(tmp_path / "copy")
+    found = unpacked(tmp_path / "copy", "it:latest" if form == "oci" else "")
+    assert found.names() == ["bin", "etc", "etc/hello"]
