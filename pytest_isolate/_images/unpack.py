@@ -25,6 +25,7 @@ _XATTR = "SCHILY.xattr."
 _LAST_ID = (1 << 32) - 2  # of a user or group
 _LAST_TIME = 1 << 34  # seconds; ext4's last second
 _MOST_ENTRIES = 4_000_000  # of an image
+_MOST_SAID = 10
 _NO_XATTR = {errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL, errno.ENOSPC, errno.E2BIG, errno.ERANGE}
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -33,21 +34,21 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 class Left:
     """What of an image is not in its tree, or not as it says."""
 
-    devices: int = 0
+    devices: set[str] = field(default_factory=set)
     attributes: set[str] = field(default_factory=set)
     owners: bool = False
 
     def sentences(self) -> list[str]:
         """Say it."""
         said = []
-        if self.devices:
-            said.append(f"{self.devices} device nodes are left out: a test has a /dev of its own")
+        if others := sorted(path for path in self.devices if not path.startswith("dev/")):
+            shown = ", ".join(printable(path) for path in others[:_MOST_SAID])
+            said.append(f"device nodes are left out, a test has those of its own /dev: {shown}")
         if self.owners:
             said.append("every file is yours: without root no other owner can be given")
         if self.attributes:
-            said.append(
-                f"extended attributes are left out: {', '.join(sorted(self.attributes)[:10])}"
-            )
+            shown = ", ".join(sorted(self.attributes)[:_MOST_SAID])
+            said.append(f"extended attributes are left out: {shown}")
         return said
 
 
@@ -132,11 +133,12 @@ class Unpacking:
         elif entry.islnk():
             self._link(parent, name, entry)
         else:
-            self._special(parent, name, entry)
+            self._special(parent, path, entry)
 
-    def _special(self, parent: int, name: str, entry: tarfile.TarInfo) -> None:
+    def _special(self, parent: int, path: str, entry: tarfile.TarInfo) -> None:
+        name = os.path.basename(path)
         if entry.isdev() and not entry.isfifo():
-            self.left.devices += 1
+            self.left.devices.add(path)
             return
         if entry.issym():
             os.symlink(entry.linkname, name, dir_fd=parent)
