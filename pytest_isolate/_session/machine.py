@@ -41,6 +41,7 @@ class Machine:
             self.kernel_log = None
         self.children: Children = Children()
         self.parent: Parent = Parent()
+        self.roots: Roots = Roots()
         try:
             self.keeper: Keeper = Keeper(self.host.places)
         except StepFailedError:
@@ -49,7 +50,6 @@ class Machine:
         self.parent.answer()
         self.plans: dict[tuple[object, ...], Plan] = {}
         self.huge_pages: Exchange = Exchange()
-        self.roots: Roots = Roots()
         self.chosen: dict[tuple[object, ...], Chosen] = {}  # of those, on this machine as it is
         self.openmp: OpenMP = OpenMP()
         # What it has for networks of hosts, if a test has asked for one
