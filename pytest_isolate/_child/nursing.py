@@ -20,7 +20,7 @@ from pytest_isolate._child.departure import Arrival, Departing, Mask, Warm, arri
 from pytest_isolate._child.given import Given
 from pytest_isolate._child.group import next_command
 from pytest_isolate._errors import StepFailedError
-from pytest_isolate._linux import syscalls
+from pytest_isolate._linux import privileges
 from pytest_isolate._sandbox import entry as entry_module
 from pytest_isolate._sandbox import wire
 from pytest_isolate._sandbox.entry import Entry
@@ -47,7 +47,7 @@ class Nursing:
         """
         self._channel, self._mask = channel, mask
         try:
-            syscalls.die_with_parent_thread(signal.SIGKILL)
+            privileges.die_with_parent_thread(signal.SIGKILL)
             self._wake, self._woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             if os.getppid() == parent:
                 signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)

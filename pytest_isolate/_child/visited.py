@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from pytest_isolate._messages.reading import LARGEST_ENVIRONMENT, MOST_VARIABLES
+from pytest_isolate._messages.shapes import LARGEST_ENVIRONMENT, MOST_VARIABLES
 from pytest_isolate._sandbox.frames import Frame
 
 _read, _getcwd = os.read, os.getcwd  # bound before a test can replace them

@@ -14,7 +14,7 @@ from pytest_isolate._linux._libc import ffi
 
 TYPE_CHECKING = False  # importing typing for it would make the builder larger
 
-_libc = ffi.dlopen(None)
+libc = ffi.dlopen(None)
 
 
 class Clone:
@@ -62,26 +62,10 @@ _OPEN_TREE_CLONE = 1
 _AT_EMPTY_PATH = 0x1000
 _MOVE_MOUNT_F_EMPTY_PATH = 4
 _RESOLVE_NO_XDEV, _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 1, 2, 4, 8
-_SYS_LANDLOCK = 444  # create_ruleset, add_rule, restrict_self
-_LANDLOCK_VERSION = 1
-_LANDLOCK_PATH_BENEATH = 1
 _ENV_START = 47  # among the fields of proc(5)'s stat behind the command
-_PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
-_PR_SET_SECCOMP = 22
-_PR_CAPBSET_READ = 23
-_PR_CAPBSET_DROP = 24
-_PR_SET_CHILD_SUBREAPER = 36
-_PR_SET_NO_NEW_PRIVS = 38
-_PR_CAP_AMBIENT = 47
-_PR_CAP_AMBIENT_CLEAR_ALL = 4
-_SECCOMP_MODE_FILTER = 2
-_BPF_INSTRUCTION = 8  # bytes
-_MOST_CAPABILITIES = 64
-_CAPABILITY_VERSION_3 = 0x20080522
 
 
-def _check(result: int, path: str | None = None) -> int:
+def check(result: int, path: str | None = None) -> int:
     if result < 0:
         code: int = ffi.errno
         raise OSError(code, os.strerror(code), path)
@@ -91,12 +75,12 @@ def _check(result: int, path: str | None = None) -> int:
 def mount(source: str, target: str, fstype: str = "", flags: int = 0, data: str = "") -> None:
     """mount(2). Raises ``OSError`` with ``target`` as its file name."""
     encoded = [os.fsencode(text) or ffi.NULL for text in (source, target, fstype)]
-    _check(_libc.mount(*encoded, flags, os.fsencode(data) or ffi.NULL), target)
+    check(libc.mount(*encoded, flags, os.fsencode(data) or ffi.NULL), target)
 
 
 def umount(target: str, flags: int = MNT_DETACH) -> None:
     """umount2(2)."""
-    _check(_libc.umount2(os.fsencode(target), flags), target)
+    check(libc.umount2(os.fsencode(target), flags), target)
 
 
 def make_read_only(target: str) -> None:
@@ -109,7 +93,7 @@ def make_read_only(target: str) -> None:
         attr,
         ffi.cast("size_t", ffi.sizeof("struct mount_attr")),
     )
-    _check(_libc.syscall(_SYS_MOUNT_SETATTR, *arguments), target)
+    check(libc.syscall(_SYS_MOUNT_SETATTR, *arguments), target)
 
 
 def open_beneath(directory: int, path: str, flags: int) -> int:
@@ -123,9 +107,7 @@ def open_beneath(directory: int, path: str, flags: int) -> int:
         ffi.cast("size_t", ffi.sizeof("struct open_how")),
     )
     try:
-        return _check(
-            _libc.syscall(_SYS_OPENAT2, ffi.cast("int", directory), name, how, size), path
-        )
+        return check(libc.syscall(_SYS_OPENAT2, ffi.cast("int", directory), name, how, size), path)
     except OSError as error:
         # A filter that does not know the call says either
         if error.errno not in {errno.ENOSYS, errno.EPERM}:
@@ -179,8 +161,8 @@ def bind_without_links(source: str, target: str) -> None:
         ffi.new("char[]", b""),
         ffi.new("char[]", os.fsencode(source)),
     )
-    fd = _check(
-        _libc.syscall(
+    fd = check(
+        libc.syscall(
             _SYS_OPENAT2, here, path, how, ffi.cast("size_t", ffi.sizeof("struct open_how"))
         ),
         source,
@@ -190,10 +172,10 @@ def bind_without_links(source: str, target: str) -> None:
         flags = ffi.cast(
             "unsigned int", _OPEN_TREE_CLONE | _AT_EMPTY_PATH | _AT_RECURSIVE | os.O_CLOEXEC
         )
-        tree = _check(_libc.syscall(_SYS_OPEN_TREE, ffi.cast("int", fd), empty, flags), source)
+        tree = check(libc.syscall(_SYS_OPEN_TREE, ffi.cast("int", fd), empty, flags), source)
         flags = ffi.cast("unsigned int", _MOVE_MOUNT_F_EMPTY_PATH)
-        _check(
-            _libc.syscall(
+        check(
+            libc.syscall(
                 _SYS_MOVE_MOUNT,
                 ffi.cast("int", tree),
                 empty,
@@ -210,7 +192,7 @@ def bind_without_links(source: str, target: str) -> None:
 
 def pivot_root(new_root: str, put_old: str) -> None:
     """pivot_root(2)."""
-    _check(_libc.pivot_root(os.fsencode(new_root), os.fsencode(put_old)), new_root)
+    check(libc.pivot_root(os.fsencode(new_root), os.fsencode(put_old)), new_root)
 
 
 def map_shared(fd: int, length: int) -> memoryview:
@@ -218,7 +200,7 @@ def map_shared(fd: int, length: int) -> memoryview:
 
     Python's own keeps another descriptor of the file.
     """
-    result = _libc.mmap(ffi.NULL, length, _PROT_READ | _PROT_WRITE, _MAP_SHARED, fd, 0)
+    result = libc.mmap(ffi.NULL, length, _PROT_READ | _PROT_WRITE, _MAP_SHARED, fd, 0)
     if result == ffi.cast("void *", -1):
         code: int = ffi.errno
         raise OSError(code, os.strerror(code))
@@ -227,7 +209,7 @@ def map_shared(fd: int, length: int) -> memoryview:
 
 def map_again(address: int, length: int, protection: int, fd: int, offset: int) -> None:
     """Put a shared mapping of a file in the place of another one: mmap(MAP_FIXED)."""
-    result = _libc.mmap(
+    result = libc.mmap(
         ffi.cast("void *", address), length, protection, _MAP_SHARED | _MAP_FIXED, fd, offset
     )
     if result != ffi.cast("void *", address):
@@ -237,24 +219,17 @@ def map_again(address: int, length: int, protection: int, fd: int, offset: int) 
 
 def collapse(address: int, length: int) -> None:
     """Put huge pages in the place of small ones: madvise(MADV_COLLAPSE), Linux 6.1."""
-    _check(_libc.madvise(ffi.cast("void *", address), length, _MADV_COLLAPSE))
+    check(libc.madvise(ffi.cast("void *", address), length, _MADV_COLLAPSE))
 
 
 def setns(fd: int, namespaces: int) -> None:
     """setns(2), with a pidfd Linux 5.8 joins several namespaces at once."""
-    _check(_libc.setns(fd, namespaces))
+    check(libc.setns(fd, namespaces))
 
 
 def unshare(namespaces: int) -> None:
     """unshare(2): of a pid namespace the next child becomes its PID 1."""
-    _check(_libc.unshare(namespaces))
-
-
-def die_with_parent_thread(signal: int) -> None:
-    """prctl(PR_SET_PDEATHSIG): ``signal`` arrives when the *thread* that forked this
-    process ends.
-    """
-    _check(_libc.prctl(_PR_SET_PDEATHSIG, ffi.cast("unsigned long", signal)))
+    check(libc.unshare(namespaces))
 
 
 def overwrite_first_environment(variables: list[bytes]) -> None:
@@ -272,115 +247,3 @@ def overwrite_first_environment(variables: list[bytes]) -> None:
         for each in variables:
             shown += each + b"\0" if len(shown) + len(each) < end - begin else b""
         ffi.memmove(ffi.cast("void *", begin), shown.ljust(end - begin, b"\0"), end - begin)
-
-
-def set_dumpable() -> None:
-    """Give /proc/self back to its process after a change of user id: prctl(PR_SET_DUMPABLE, 1)."""
-    _check(_libc.prctl(_PR_SET_DUMPABLE, ffi.cast("unsigned long", 1)))
-
-
-def _prctl(option: int, *arguments: object) -> int:
-    numbers = [
-        each if isinstance(each, ffi.CData) else ffi.cast("unsigned long", each)
-        for each in arguments
-    ]
-    return _check(
-        _libc.prctl(option, *numbers, *[ffi.cast("unsigned long", 0)] * (4 - len(numbers)))
-    )
-
-
-def drop_capabilities(keep: frozenset[int] = frozenset()) -> None:
-    """Reduce this thread's capabilities to those of ``keep`` that it has: capset(2).
-
-    Nothing stays inheritable.
-    """
-    header = ffi.new("struct cap_header *", {"version": _CAPABILITY_VERSION_3, "pid": 0})
-    data = ffi.new("struct cap_data[2]")
-    _check(_libc.capget(header, data))
-    for word in (0, 1):
-        kept = data[word].permitted & sum(1 << bit % 32 for bit in keep if bit // 32 == word)
-        data[word].effective = data[word].permitted = kept
-        data[word].inheritable = 0
-    _check(_libc.capset(header, data))
-
-
-def drop_bounding_set(keep: frozenset[int]) -> None:
-    """Make every capability but ``keep`` unreachable, also through a program's own:
-    prctl(PR_CAPBSET_DROP).
-    """
-    for number in range(_MOST_CAPABILITIES):
-        try:
-            held = _prctl(_PR_CAPBSET_READ, number)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            return  # past the last one that this kernel has
-        if held and number not in keep:
-            _prctl(_PR_CAPBSET_DROP, number)
-
-
-def clear_ambient_set() -> None:
-    """prctl(PR_CAP_AMBIENT_CLEAR_ALL)."""
-    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
-
-
-def adopt_orphans() -> None:
-    """Have processes below this one whose parent ends become children of this one, not of init:
-    prctl(PR_SET_CHILD_SUBREAPER).
-    """
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
-def no_new_privileges() -> None:
-    """No program that this process starts gains anything from its set-uid bit or file capabilities:
-    PR_SET_NO_NEW_PRIVS.
-    """
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-
-
-def seccomp_filter(program: bytes) -> None:
-    """Filter this thread's system calls, and those of all that it starts, by a BPF program:
-    PR_SET_SECCOMP.
-    """
-    instructions = ffi.new("char[]", program)
-    _prctl(
-        _PR_SET_SECCOMP,
-        _SECCOMP_MODE_FILTER,
-        ffi.new("struct sock_fprog *", (len(program) // _BPF_INSTRUCTION, instructions)),
-    )
-
-
-def landlock_version() -> int:
-    """Give the version of Landlock's interface; 0 where the kernel has none or it is
-    switched off.
-    """
-    zero = ffi.cast("size_t", 0)
-    version: int = _libc.syscall(
-        _SYS_LANDLOCK, ffi.NULL, zero, ffi.cast("unsigned int", _LANDLOCK_VERSION)
-    )
-    return max(version, 0)
-
-
-def landlock_ruleset(attributes: bytes) -> int:
-    """landlock_create_ruleset(2): a descriptor."""
-    none = ffi.cast("unsigned int", 0)
-    return _check(
-        _libc.syscall(
-            _SYS_LANDLOCK, ffi.new("char[]", attributes), ffi.cast("size_t", len(attributes)), none
-        )
-    )
-
-
-def landlock_allow(ruleset: int, rule: bytes) -> None:
-    """landlock_add_rule(2) for what is below a path."""
-    kind, none = ffi.cast("int", _LANDLOCK_PATH_BENEATH), ffi.cast("unsigned int", 0)
-    _check(
-        _libc.syscall(
-            _SYS_LANDLOCK + 1, ffi.cast("int", ruleset), kind, ffi.new("char[]", rule), none
-        )
-    )
-
-
-def landlock_restrict(ruleset: int) -> None:
-    """landlock_restrict_self(2)."""
-    _check(_libc.syscall(_SYS_LANDLOCK + 2, ffi.cast("int", ruleset), ffi.cast("unsigned int", 0)))

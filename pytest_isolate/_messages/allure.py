@@ -20,7 +20,7 @@ from typing import Any
 import pluggy
 import pytest
 
-from pytest_isolate._messages import reading
+from pytest_isolate._messages import shapes
 from pytest_isolate._pytest import fixtures
 from pytest_isolate._sandbox.frames import Frame
 
@@ -201,7 +201,7 @@ def _read(text: str) -> Iterator[dict[str, Any]]:
         data = json.loads(text)
     except (ValueError, RecursionError):
         return
-    if reading.fits(data, _RESULT):
+    if shapes.fits(data, _RESULT):
         yield data
 
 
@@ -222,8 +222,8 @@ def _is_status(value: object) -> bool:
     return value is None or value in _STATUSES
 
 
-def _maybe(shape: object) -> reading.Either:
-    return reading.Either((None, shape))
+def _maybe(shape: object) -> shapes.Either:
+    return shapes.Either((None, shape))
 
 
 #: What is read of a result in pytest, or added to. All else of it is written as it came.

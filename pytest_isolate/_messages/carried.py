@@ -14,18 +14,18 @@ from typing import Any
 
 import pytest
 
-from pytest_isolate._messages import reading
+from pytest_isolate._messages import shapes
 from pytest_isolate._pytest import logs
 from pytest_isolate._sandbox.frames import Frame
 
 # Of the test, and of its reports: by phase, what was captured and logged
 _OF_JSON_REPORT = "_json_report_extra"
 _STREAMS = ("stdout", "stderr")
-_MAYBE_TEXT = reading.Either((str, None))
+_MAYBE_TEXT = shapes.Either((str, None))
 #: pytest-bdd's, by its ``ScenarioReport.serialize``.
 _STEP = {
     "name": str, "type": str, "keyword": str, "line_number": int, "failed": bool,
-    "duration": reading.is_number,
+    "duration": shapes.is_number,
 }  # fmt: skip
 _RULE = {"keyword": str, "name": _MAYBE_TEXT, "description": _MAYBE_TEXT, "tags": [str]}
 _FEATURE = {**_RULE, "filename": str, "rel_filename": str, "language": str, "line_number": int}
@@ -34,7 +34,7 @@ _SCENARIO = {
     "steps": [_STEP],
     "line_number": int,
     "feature": _FEATURE,
-    "rule": reading.Either((None, _RULE)),
+    "rule": shapes.Either((None, _RULE)),
 }
 _OF_BDD = {"name": str, "scenario": _SCENARIO}
 
@@ -48,7 +48,7 @@ def beside(report: pytest.TestReport) -> Frame:
 def put_beside(report: pytest.TestReport, frame: Frame) -> None:
     """In pytest: the same of a report that came."""
     said, contexts = frame.get("bdd"), _contexts()
-    if said is not None and contexts is not None and reading.fits(said, _OF_BDD):
+    if said is not None and contexts is not None and shapes.fits(said, _OF_BDD):
         contexts[report] = sys.modules["pytest_bdd.reporting"].ReportContext(**said)  # type: ignore[arg-type] # checked
 
 

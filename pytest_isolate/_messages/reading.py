@@ -9,16 +9,29 @@ that does not fit is the violation of that one test, and nothing behind it count
 
 from __future__ import annotations
 
-import os
-import re
 import reprlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from pytest_isolate._messages import mend, sources
+from pytest_isolate._messages.shapes import (
+    RESERVED_ATTRIBUTES,
+    anything,
+    either,
+    fits,
+    is_amount,
+    is_character,
+    is_environment,
+    is_errno,
+    is_integer,
+    is_number,
+    is_outcome,
+    is_path,
+    is_process,
+    is_xml_name,
+)
 from pytest_isolate._pytest import serialization
 from pytest_isolate._sandbox.frames import Frame, GarbledError
 from pytest_isolate._sandbox.salvage import Reader
@@ -26,152 +39,38 @@ from pytest_isolate._verdict.facts import PHASES
 from pytest_isolate._verdict.thread_stacks import MOST_FRAMES
 
 UNREADABLE = "wrote a report that pytest cannot read: "  # of whom: the test's process
-_LARGEST_NUMBER = 6e10  # seconds: durations, and times that datetime can say
-_LARGEST_INTEGER = 1 << 62
-_LARGEST_ERRNO = 4095  # of the kernel's, include/linux/err.h
-_LONGEST_PATH = 4096
 _LONGEST_NAME = 200  # of a function
-MOST_VARIABLES = 2000  # of an environment
-LARGEST_ENVIRONMENT = 1 << 20  # characters of all names and values
-# What the terminal sorts reports, and other things than reports, under: a report of such a word is
-# not what it expects there.
-_RESERVED_WORDS = {
-    "",
-    "error",
-    "warnings",
-    "deselected",
-    "xfailed",
-    "xpassed",
-    "subtests passed",
-    "subtests failed",
-    "subtests skipped",
-}
-_WORD = re.compile(r"[a-z][a-z _-]{0,30}")  # "rerun", "retried": a plugin's own outcome
-_XML_NAME = re.compile(r"[A-Za-z_:][\w.:-]*")
-# xdist sets these, or they hold what pytest knows by itself
-_RESERVED_ATTRIBUTES = {"node", "item_index", "worker_id", "testrun_uid", "_id", "context"}
 
 
-@dataclass(frozen=True)
-class Either:
-    """Any one of several shapes."""
-
-    shapes: tuple[object, ...]
-
-
-def _either(*shapes: object) -> Either:
-    return Either(shapes)
-
-
-def is_number(value: object) -> bool:
-    """Whether it is a number of seconds."""
-    return type(value) in {int, float} and abs(value) < _LARGEST_NUMBER  # type: ignore[arg-type] # not a bool, not NaN
-
-
-def _is_integer(value: object) -> bool:
-    return type(value) is int and abs(value) < _LARGEST_INTEGER
-
-
-def _is_process(value: object) -> bool:
-    """Whether it is the number of one process, and not of PID 1, nor what kill(2) takes for
-    several.
-    """
-    return type(value) is int and 1 < value < 1 << 31
-
-
-def _is_amount(value: object) -> bool:
-    return _is_integer(value) and value >= 0  # type: ignore[operator] # a number
-
-
-def _is_errno(value: object) -> bool:
-    return type(value) is int and 0 <= value <= _LARGEST_ERRNO
-
-
-def _is_path(value: object) -> bool:
-    return (
-        isinstance(value, str)
-        and 0 < len(value) <= _LONGEST_PATH
-        and "\0" not in value
-        and _is_unicode(value)
-    )
-
-
-def _is_environment(value: object) -> bool:
-    """Whether execve(2) takes it, and it is no larger than our own code says one."""
-    return (
-        isinstance(value, dict)
-        and len(value) <= MOST_VARIABLES
-        and all(isinstance(each, str) and _is_variable(name, each) for name, each in value.items())
-        and sum(map(len, (*value, *value.values()))) <= LARGEST_ENVIRONMENT
-    )
-
-
-def _is_variable(name: str, value: str) -> bool:
-    clean = name and "=" not in name and "\0" not in name + value
-    return bool(clean) and _is_unicode(name + value)
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether the machine has a name for it: half of a surrogate stands for a byte only if Python
-    made it of one.
-    """
-    try:
-        os.fsencode(text)
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _is_xml_name(value: object) -> bool:
-    return isinstance(value, str) and _XML_NAME.fullmatch(value) is not None
-
-
-def _is_outcome(value: object) -> bool:
-    return (
-        isinstance(value, str)
-        and _WORD.fullmatch(value) is not None
-        and value not in _RESERVED_WORDS
-    )
-
-
-def _is_character(value: object) -> bool:
-    return isinstance(value, str) and len(value) == 1
-
-
-def _anything(value: object) -> bool:
-    del value
-    return True
-
-
-_SCALAR = _either(str, int, float, bool, None)
-_FLAG = _either(bool, None)
-_PHASE = _either(*map(repr, PHASES))
-_PLACE = {"path": str, "lineno": _is_integer, "message": str}
+_SCALAR = either(str, int, float, bool, None)
+_FLAG = either(bool, None)
+_PHASE = either(*map(repr, PHASES))
+_PLACE = {"path": str, "lineno": is_integer, "message": str}
 _LONG_ENTRY = {
     "lines": [str],
     "style": str,
-    "reprfuncargs": _either(None, {"args": [(_SCALAR, _SCALAR)]}),
-    "reprlocals": _either(None, {"lines": [str]}),
-    "reprfileloc": _either(None, _PLACE),
+    "reprfuncargs": either(None, {"args": [(_SCALAR, _SCALAR)]}),
+    "reprlocals": either(None, {"lines": [str]}),
+    "reprfileloc": either(None, _PLACE),
 }
-_ENTRY = _either(
+_ENTRY = either(
     {"type": "'ReprEntry'", "data": _LONG_ENTRY},
     {"type": "'ReprEntryNative'", "data": {"lines": [str]}},
 )
-_TRACEBACK = {"reprentries": [_ENTRY], "extraline": _either(str, None), "style": str}
+_TRACEBACK = {"reprentries": [_ENTRY], "extraline": either(str, None), "style": str}
 _FAILURE = {
-    "reprcrash": _either(None, _PLACE),
+    "reprcrash": either(None, _PLACE),
     "reprtraceback": _TRACEBACK,
-    "sections": [(str, str, _is_character)],
-    "chain": _either(None, [(_TRACEBACK, _either(None, _PLACE), _either(str, None))]),
+    "sections": [(str, str, is_character)],
+    "chain": either(None, [(_TRACEBACK, either(None, _PLACE), either(str, None))]),
 }
-_SKIP = (str, _either(_is_integer, None), str)
-_STACK = [(str, _is_integer, str)]
+_SKIP = (str, either(is_integer, None), str)
+_STACK = [(str, is_integer, str)]
 #: An exception; those of a group have the same shape, as deep as they were told.
 _RAISED: dict[str, object] = {
     "classes": [(str, str)],
     "message": str,
-    "arguments": _either(None, [_SCALAR]),
+    "arguments": either(None, [_SCALAR]),
     "stack": _STACK,
 }
 _RAISED["exceptions"] = [lambda value: fits(value, _RAISED)]
@@ -180,99 +79,71 @@ _SUBTEST = {"msg": _SCALAR, "kwargs": dict}
 _REPORT: dict[str, object] = {
     "nodeid": str,
     "when": _PHASE,
-    "outcome": _is_outcome,
+    "outcome": is_outcome,
     "keywords": dict,
-    "longrepr": _either(None, str, _FAILURE, _SKIP),
+    "longrepr": either(None, str, _FAILURE, _SKIP),
     "sections": [(str, str)],
-    "user_properties": [(str, _anything)],
+    "user_properties": [(str, anything)],
     "duration": is_number,
-    "start": _either(is_number, None),
-    "stop": _either(is_number, None),
+    "start": either(is_number, None),
+    "stop": either(is_number, None),
     "wasxfail": _SCALAR,
-    "_subtest.context": _either(None, _SUBTEST),
+    "_subtest.context": either(None, _SUBTEST),
 }
 _OF_PYTEST = {*_REPORT, "location", "$report_type", "_report_type", "rerun"}
 #: Kind of a frame -> its fields. What is not named here does not count.
 _FRAMES: dict[str, dict[str, object]] = {
     "entered": {
-        "pid": _is_process,
-        "base": _is_amount,
+        "pid": is_process,
+        "base": is_amount,
         "traces": bool,
-        "processor": _either((is_number, is_number), None),
-        "at": _either(is_number, None),
-        "lost": _either(None, [(str, _is_errno)]),
+        "processor": either((is_number, is_number), None),
+        "at": either(is_number, None),
+        "lost": either(None, [(str, is_errno)]),
     },
     "phase": {"when": _PHASE, "sections": [(str, str)]},
-    "broken": {"step": str, "path": str, "errno": _is_errno},
+    "broken": {"step": str, "path": str, "errno": is_errno},
     "report": {
         "when": _PHASE,
         "report": dict,
         "seen": [str],
         "drawn": _FLAG,
-        "failed_subtests": _either(_is_integer, None),
-        "raised": _either(None, _RAISED),
-        "unsaid": _either(None, [str]),
+        "failed_subtests": either(is_integer, None),
+        "raised": either(None, _RAISED),
+        "unsaid": either(None, [str]),
     },
     "warning": {
         "message": str,
         "module": str,
         "category": str,
         "filename": str,
-        "lineno": _either(_is_integer, None),
+        "lineno": either(is_integer, None),
     },
     "oversized": {"message": str},
     "lost": {"message": str},
     "network": {"attempts": list},
-    "writes": {"when": _PHASE, "places": [(_is_path, str)]},
-    "links": {"links": [(str, str, _is_amount, _is_amount, _is_amount)]},
-    "refused": {"port": _is_integer},
-    "refused_path": {"path": _is_path},
-    "tries": {"port": _is_integer},
-    "tmp_path": {"path": _is_path},
+    "writes": {"when": _PHASE, "places": [(is_path, str)]},
+    "links": {"links": [(str, str, is_amount, is_amount, is_amount)]},
+    "refused": {"port": is_integer},
+    "refused_path": {"path": is_path},
+    "tries": {"port": is_integer},
+    "tmp_path": {"path": is_path},
     "debugger": {},
-    "shell": {"when": _PHASE, "directory": _is_path, "environment": _is_environment},
-    "allocations": {"lines": [(str, _is_integer, _is_integer, _is_integer)]},
-    "junit": {"properties": [(str, str)], "attributes": [(_is_xml_name, str)]},
+    "shell": {"when": _PHASE, "directory": is_path, "environment": is_environment},
+    "allocations": {"lines": [(str, is_integer, is_integer, is_integer)]},
+    "junit": {"properties": [(str, str)], "attributes": [(is_xml_name, str)]},
     "coverage": {},  # checked where it is read
     "allure": {"result": str},  # the same
     "raised": {
-        "what": _either("'exit'", "'interrupt'", "'internal'"),
+        "what": either("'exit'", "'interrupt'", "'internal'"),
         "message": str,
-        "returncode": _either(_is_integer, None),
-        "stack": _either(None, _STACK),
+        "returncode": either(is_integer, None),
+        "stack": either(None, _STACK),
     },
     "stop": {"shouldstop": str, "shouldfail": str, "early": bool},
-    "need": {"fixture": str, "when": _either(None, _PHASE)},
+    "need": {"fixture": str, "when": either(None, _PHASE)},
     "end": {"live": _FLAG},
 }
-
-
-def fits(value: object, shape: object) -> bool:
-    """Whether a JSON value has a shape.
-
-    A shape is a type (exactly that one), None, the ``repr`` of a text, a function that tells, an
-    ``Either``, ``{key: shape}``, ``[shape of each]`` or ``(shape of the first, of the second,
-    ...)``.
-    """
-    if isinstance(shape, type):
-        found = type(value) is shape
-    elif isinstance(shape, Either):
-        found = any(fits(value, each) for each in shape.shapes)
-    elif isinstance(shape, dict):
-        found = isinstance(value, dict) and all(
-            fits(value.get(key), each) for key, each in shape.items()
-        )
-    elif isinstance(shape, list):
-        found = isinstance(value, list) and all(fits(each, shape[0]) for each in value)
-    elif isinstance(shape, tuple):
-        found = (
-            isinstance(value, list) and len(value) == len(shape) and all(map(fits, value, shape))
-        )
-    elif isinstance(shape, str):
-        found = isinstance(value, str) and repr(value) == shape
-    else:
-        found = value is None if shape is None else bool(shape(value))  # type: ignore[operator]
-    return found
 
 
 def sendable(value: Any) -> Any:  # noqa: ANN401 - whatever JSON has
@@ -354,11 +225,7 @@ def report_fault(data: object) -> str | None:
     if outcome == "failed" and longrepr is None:
         return "it is a failure that says nothing"
     for name in data.keys() - _OF_PYTEST:
-        if (
-            name in _RESERVED_ATTRIBUTES
-            or name.startswith("__")
-            or hasattr(pytest.TestReport, name)
-        ):
+        if name in RESERVED_ATTRIBUTES or name.startswith("__") or hasattr(pytest.TestReport, name):
             return f"it sets {reprlib.repr(name)}, which is not a child's to set"
     return None
 
@@ -401,7 +268,7 @@ def places(
     """Give a stack that pytest may show lines of. ``reader``: whose rights count."""
     return [
         (
-            path if _is_path(path) and sources.may_show(path, reader) else "?",
+            path if is_path(path) and sources.may_show(path, reader) else "?",
             line,
             function[:_LONGEST_NAME],
         )
@@ -413,4 +280,4 @@ def shown_line(path: str, reader: Reader | None) -> str | None:
     """Return what ``warnings.WarningMessage`` is to show of a file: None for a line of it, which
     pytest may read there, else nothing.
     """
-    return None if _is_path(path) and sources.may_show(path, reader) else ""
+    return None if is_path(path) and sources.may_show(path, reader) else ""

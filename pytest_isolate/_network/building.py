@@ -12,7 +12,8 @@ import errno
 import os
 from collections.abc import Sequence
 
-from pytest_isolate._config.topology import BRIDGE, ROUTER, Topology
+from pytest_isolate._config.interfaces import BRIDGE, ROUTER
+from pytest_isolate._config.topology import Topology
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import syscalls
 from pytest_isolate._linux.syscalls import Clone

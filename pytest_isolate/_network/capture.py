@@ -12,7 +12,7 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
-from pytest_isolate._config.topology import BRIDGE
+from pytest_isolate._config.interfaces import BRIDGE
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._sandbox import bootstrap
 

@@ -9,11 +9,11 @@ import unittest
 from typing import TYPE_CHECKING, Any
 
 from pytest_isolate._config.conditions import Conditions, conditions, given
-from pytest_isolate._config.topology import BRIDGE
+from pytest_isolate._config.interfaces import BRIDGE
 from pytest_isolate._network import messages, needs, schedulers, statistics
 
 if TYPE_CHECKING:
-    from pytest_isolate._config.topology import Interface
+    from pytest_isolate._config.interfaces import Interface
     from pytest_isolate._network.building import Built
 
 UNCHANGED: Any = object()  # as an argument: what is not named stays

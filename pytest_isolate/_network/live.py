@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pytest_isolate._config.topology import BRIDGE, ROUTER
+from pytest_isolate._config.interfaces import BRIDGE, ROUTER
 from pytest_isolate._network import needs, rules
 from pytest_isolate._network.hosts import Host
 from pytest_isolate._network.links import UNCHANGED, Link, NetworkUnavailable

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from pytest_isolate._config.topology import BRIDGE
+from pytest_isolate._config.interfaces import BRIDGE
 from pytest_isolate._network import masquerade
 from pytest_isolate._network.encoding import CREATE, EXCLUSIVE, INET, INET6, REPLACE, encoded
 from pytest_isolate._network.schedulers import scheduler
 
 if TYPE_CHECKING:
-    from pytest_isolate._config.topology import Interface, Topology
+    from pytest_isolate._config.interfaces import Interface
+    from pytest_isolate._config.topology import Topology
 
 FABRIC = ""  # the name of the namespace that the bridges stand in: no host's
 _LOOPBACK = 1

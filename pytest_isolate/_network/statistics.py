@@ -9,7 +9,7 @@ from pytest_isolate._linux import netlink
 from pytest_isolate._network import messages
 
 if TYPE_CHECKING:
-    from pytest_isolate._config.topology import Interface
+    from pytest_isolate._config.interfaces import Interface
     from pytest_isolate._network.building import Built
 
 _HEADS = 32  # bytes of nlmsghdr and ifinfomsg, before the attributes

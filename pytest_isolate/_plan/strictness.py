@@ -18,7 +18,7 @@ import tempfile
 from typing import Any
 
 from pytest_isolate._config.spec import Spec
-from pytest_isolate._linux import syscalls
+from pytest_isolate._linux import privileges
 from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._model import Missing
 from pytest_isolate._plan.planning import resolve_user
@@ -110,7 +110,7 @@ def obstacle() -> str | None:
 
 def landlock_obstacle() -> str | None:
     """Why the second wall is not there, if so."""
-    version = syscalls.landlock_version()
+    version = privileges.landlock_version()
     if version == 0:
         return "this kernel has no Landlock, or it is not among those of the boot parameter lsm="
     return (

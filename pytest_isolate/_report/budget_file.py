@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pytest_isolate._config import values
+from pytest_isolate._report.budget_places import Place, endless, line_with, places_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -205,7 +206,6 @@ class Budgets:
         )
 
 
-_KEY = r"""\s*("(?:[^"\\]|\\.)*"|'[^']*'|[A-Za-z0-9_-]+)\s*="""
 _LINE_FORM = (
     "write each test on a line of its own below [tests], such as"
     ' "test_a.py::test_b" = { memory = "12M", cpu = "250ms" }'
@@ -220,7 +220,7 @@ _HEADER = (
 
 def parse(path: str, text: str) -> Budgets:
     """Read a file's text. Raises ``BudgetFileError``."""
-    places, duplicate = _places(text)
+    places, duplicate = places_of(text)
     if duplicate is not None:
         name, first, second = duplicate
         raise BudgetFileError(
@@ -234,19 +234,19 @@ def parse(path: str, text: str) -> Budgets:
         raise BudgetFileError(f"{path}:{line}: this is no TOML: {error}; {_LINE_FORM}") from None
     except (ValueError, RecursionError):
         raise BudgetFileError(
-            f"{path}:{_endless(text)}: a number of thousands of digits, or brackets without end;"
+            f"{path}:{endless(text)}: a number of thousands of digits, or brackets without end;"
             f" {_LINE_FORM}"
         ) from None
     for table, content in document.items():
         if table not in {"tolerance", "tests"} or not isinstance(content, dict):
-            number = _line_with(text, rf"\[?\s*[\"']?{re.escape(table)}\b")
+            number = line_with(text, rf"\[?\s*[\"']?{re.escape(table)}\b")
             raise BudgetFileError(
                 f"{path}:{number}: there is no {table!r} here; there are the tables [tolerance] and"
                 " [tests]"
             )
     tolerances = default_tolerances()
     for name, value in document.get("tolerance", {}).items():
-        number = places.get(("tolerance", name), _Place(1, ())).number
+        number = places.get(("tolerance", name), Place(1, ())).number
         _known(path, number, name)
         try:
             tolerances[name] = parse_tolerance(name, value)
@@ -258,54 +258,11 @@ def parse(path: str, text: str) -> Budgets:
     for name, figures in document.get("tests", {}).items():
         place = places.get(("tests", name))
         if place is None or not isinstance(figures, dict):
-            number = place.number if place else _line_with(text, re.escape(name))
+            number = place.number if place else line_with(text, re.escape(name))
             raise BudgetFileError(f"{path}:{number}: {name!r}: {_LINE_FORM}")
         parsed = {key: _figure(path, place.number, key, value) for key, value in figures.items()}
         lines[name] = make_line(name, place.number, parsed, place.comments)
     return Budgets(path, tolerances, lines, _header(text))
-
-
-def _endless(text: str) -> int:
-    """Find the first line that is too much for the parser."""
-    for number, line in enumerate(text.split("\n"), 1):
-        try:
-            tomllib.loads(line)
-        except tomllib.TOMLDecodeError:
-            continue
-        except (ValueError, RecursionError):
-            return number
-    return 1
-
-
-class _Place(NamedTuple):
-    number: int
-    comments: tuple[str, ...]
-
-
-def _places(text: str) -> tuple[dict[tuple[str, str], _Place], tuple[str, int, int] | None]:
-    """Where each key of each table stands, with the comments above it; and the first name that
-    stands twice.
-    """
-    found: dict[tuple[str, str], _Place] = {}
-    table, comments = "", list[str]()
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.lstrip().startswith("#"):
-            comments.append(line.strip())
-            continue
-        head = re.match(r"\s*\[\s*(\w+)\s*\]", line)
-        key = re.match(_KEY, line)
-        if head:
-            table = head[1]
-        elif key:
-            try:
-                (name,) = tomllib.loads(f"{key[1]} = 0")
-            except tomllib.TOMLDecodeError:  # said by the whole file's parser, with the line
-                continue
-            if (table, name) in found:
-                return found, (name, found[table, name].number, number)
-            found[table, name] = _Place(number, tuple(comments))
-        comments = []
-    return found, None
 
 
 def _header(text: str) -> tuple[str, ...]:
@@ -315,12 +272,6 @@ def _header(text: str) -> tuple[str, ...]:
             break
         header.append(line)
     return tuple(header)
-
-
-def _line_with(text: str, pattern: str) -> int:
-    return next(
-        (number for number, line in enumerate(text.split("\n"), 1) if re.search(pattern, line)), 1
-    )
 
 
 def _known(path: str, number: int, key: str) -> Key:

@@ -17,7 +17,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pytest_isolate._linux import syscalls
+from pytest_isolate._linux import privileges
 
 # landlock(7): rights of files alone, then those of directories
 _WRITE_FILE, _TRUNCATE = 1 << 1, 1 << 14
@@ -63,9 +63,9 @@ def close_wall(wall: Wall) -> None:
 
     Nothing where the kernel cannot. Raises ``OSError``.
     """
-    version = syscalls.landlock_version()
+    version = privileges.landlock_version()
     if version >= LANDLOCK_NEEDED:
-        syscalls.no_new_privileges()
+        privileges.no_new_privileges()
         _allow_writes_to(
             (*wall.writable, *(f"/dev/{name}" for name in _DEVICES)), version, _SCOPE_OF_SIGNALS
         )
@@ -75,7 +75,7 @@ def bound(confinement: Confinement) -> None:
     """Empty the bounding set and end core dumps, before the change of user takes away
     the right to.
     """
-    syscalls.drop_bounding_set(confinement.capabilities)
+    privileges.drop_bounding_set(confinement.capabilities)
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
     if hard != 0:
         resource.setrlimit(resource.RLIMIT_CORE, (_NO_CORE, _NO_CORE))
@@ -86,16 +86,16 @@ def enclose(confinement: Confinement) -> None:
 
     Raises ``OSError``.
     """
-    syscalls.clear_ambient_set()
-    syscalls.drop_capabilities(confinement.capabilities)
-    syscalls.no_new_privileges()
-    version = syscalls.landlock_version()
+    privileges.clear_ambient_set()
+    privileges.drop_capabilities(confinement.capabilities)
+    privileges.no_new_privileges()
+    version = privileges.landlock_version()
     if version >= LANDLOCK_NEEDED:
         _allow_writes_to(
             (f"/{name}" for name in os.listdir("/") if name not in _KERNELS), version, _SCOPES
         )
     if confinement.program:
-        syscalls.seccomp_filter(confinement.program)
+        privileges.seccomp_filter(confinement.program)
 
 
 def _allow_writes_to(paths: Iterable[str], version: int, scopes: int) -> None:
@@ -107,7 +107,7 @@ def _allow_writes_to(paths: Iterable[str], version: int, scopes: int) -> None:
     attributes = struct.pack("=Q", allowed | _MAKE_CHAR | _MAKE_BLOCK)
     if version >= _WITH_SCOPES:
         attributes += struct.pack("=QQ", 0, scopes)
-    ruleset = syscalls.landlock_ruleset(attributes)
+    ruleset = privileges.landlock_ruleset(attributes)
     try:
         for path in paths:
             try:
@@ -117,18 +117,18 @@ def _allow_writes_to(paths: Iterable[str], version: int, scopes: int) -> None:
             try:
                 mode = os.fstat(fd).st_mode
                 if not stat.S_ISLNK(mode):
-                    syscalls.landlock_allow(
+                    privileges.landlock_allow(
                         ruleset, struct.pack("=Qi", allowed if stat.S_ISDIR(mode) else of_files, fd)
                     )
             finally:
                 os.close(fd)
         for fd in _STREAMS:  # /dev/stdout leads to its file, which has no name below the root
             try:
-                syscalls.landlock_allow(ruleset, struct.pack("=Qi", of_files, fd))
+                privileges.landlock_allow(ruleset, struct.pack("=Qi", of_files, fd))
             except OSError as error:
                 # A pipe or socket, which Landlock lets everybody open; or it is closed
                 if error.errno not in {errno.EBADFD, errno.EBADF}:
                     raise
-        syscalls.landlock_restrict(ruleset)
+        privileges.landlock_restrict(ruleset)
     finally:
         os.close(ruleset)

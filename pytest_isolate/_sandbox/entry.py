@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pytest_isolate._errors import Step, StepFailedError
-from pytest_isolate._linux import syscalls, tree
+from pytest_isolate._linux import privileges, syscalls, tree
 from pytest_isolate._linux.cgroup.hierarchy import Hierarchy
 from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._sandbox import confine, ending, inherited
@@ -372,7 +372,7 @@ def close_all_but(keep: set[int]) -> None:
 
 def _take_identity(identity: Identity) -> None:
     if identity.drop_capabilities:
-        syscalls.drop_capabilities(identity.keep)
+        privileges.drop_capabilities(identity.keep)
     if identity.uid is None or identity.gid is None:
         return
     for path in identity.opened:
@@ -382,7 +382,7 @@ def _take_identity(identity: Identity) -> None:
     os.setgroups(identity.groups)
     os.setresgid(identity.gid, identity.gid, identity.gid)
     os.setresuid(identity.uid, identity.uid, identity.uid)
-    syscalls.set_dumpable()
+    privileges.set_dumpable()
 
 
 def environment_of(

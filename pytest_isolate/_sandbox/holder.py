@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 
 from pytest_isolate._errors import Step
-from pytest_isolate._linux import signals, syscalls
+from pytest_isolate._linux import privileges, signals, syscalls
 from pytest_isolate._linux.kin import FILES, PARENT, Kin
 from pytest_isolate._linux.proc_net import NetworkCounters
 from pytest_isolate._linux.syscalls import Clone
@@ -196,4 +196,4 @@ class Nobody(Holder):
 
 def _die_with_builder() -> None:
     with Step("prctl(PR_SET_PDEATHSIG) in", "PID 1"):
-        syscalls.die_with_parent_thread(signals.SIGKILL)
+        privileges.die_with_parent_thread(signals.SIGKILL)

@@ -12,10 +12,8 @@ cap on how many files and bytes come out.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Container
 from dataclasses import dataclass, field
@@ -27,7 +25,7 @@ _MOST_FILES = 10_000
 _MOST_BYTES = 1 << 30
 DEEPEST = 64  # directories: each level holds a descriptor open
 _SAFELY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: What says that there is nothing for us: it is gone, a link, of another mount or not ours to read,
 #: has a lease on it or nobody behind it.
 _NOT_FOR_US = {
@@ -228,14 +226,14 @@ def _copy_file(fd: int, to: int, path: str, budget: Budget) -> None:
         if look.st_nlink > 1 and _has_linked(to, path, (look.st_dev, look.st_ino), budget):
             return
         try:
-            copy = os.open(name, _NEW, 0o600, dir_fd=to)
+            copy = os.open(name, NEW, 0o600, dir_fd=to)
         except FileExistsError:
             if not budget.among:
                 raise
             budget.spent = True
             return
         try:
-            budget.spent = not _copy_data(source, copy, budget) or budget.spent
+            budget.spent = not copy_data(source, copy, budget) or budget.spent
             os.fchmod(copy, stat.S_IMODE(look.st_mode) & 0o777)
         finally:
             os.close(copy)
@@ -264,7 +262,7 @@ def _has_linked(to: int, path: str, identity: tuple[int, int], budget: Budget) -
     return True
 
 
-def _copy_data(source: int, copy: int, budget: Budget) -> bool:
+def copy_data(source: int, copy: int, budget: Budget) -> bool:
     """Whether all of it could be copied."""
     try:
         return holes.copy(source, copy, budget.take)
@@ -272,90 +270,3 @@ def _copy_data(source: int, copy: int, budget: Budget) -> bool:
         if error.errno != errno.EFBIG:  # holes can be larger than any file of the machine
             raise
         return False
-
-
-def merge_out(private: int, relative: str, target: Path, reader: Reader | None = None) -> str:
-    """Bring regular files written to, and removed from, the directory ``relative`` of the private
-    file system into ``target``.
-
-    For directories of the machine that a test may write as if it were not isolated; ``target`` and
-    the ways to it are made if missing. Other things than directories and files stay inside, and so
-    does what is a directory only on one of the two sides: its name is returned. Raises ``OSError``
-    if the machine's disk refuses.
-    """
-    budget = Budget(among=True, reader=reader)
-    if (fd := open_directory(private, relative)) is None:
-        return ""
-    try:
-        # .hypothesis/examples: nothing is there before the first run
-        target.mkdir(parents=True, exist_ok=True)
-        to = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            _merge_directory(fd, to, budget)
-        finally:
-            os.close(to)
-    finally:
-        os.close(fd)
-    return budget.other
-
-
-def _merge_directory(fd: int, to: int, budget: Budget, depth: int = 0) -> None:
-    with os.scandir(fd) as entries:
-        for entry in entries:
-            if depth >= DEEPEST or not budget.take_file():
-                return
-            try:
-                look = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            if stat.S_ISDIR(look.st_mode):
-                _merge_below(fd, to, entry.name, budget, depth)
-            elif stat.S_ISCHR(look.st_mode) and look.st_rdev == 0:
-                # overlayfs's whiteout: removed by the test
-                with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-                    os.unlink(entry.name, dir_fd=to)
-            elif (
-                stat.S_ISREG(look.st_mode)
-                and (source := open_file(fd, entry.name, budget.reader)) is not None
-            ):
-                try:
-                    _merge_file(source, to, entry.name, budget)
-                finally:
-                    os.close(source)
-
-
-def _merge_below(fd: int, to: int, name: str, budget: Budget, depth: int) -> None:
-    if (below := open_directory(fd, name, budget.reader)) is None:
-        return
-    try:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(name, dir_fd=to)
-        if (below_to := open_directory(to, name)) is None:
-            budget.other = budget.other or name
-            return
-        try:
-            _merge_directory(below, below_to, budget, depth + 1)
-        finally:
-            os.close(below_to)
-    finally:
-        os.close(below)
-
-
-def _merge_file(source: int, to: int, name: str, budget: Budget) -> None:
-    """In one step, so that a run beside ours never reads half a file."""
-    part = f".{secrets.token_hex(8)}.part"
-    copy = os.open(part, _NEW, 0o666, dir_fd=to)
-    try:
-        try:
-            whole = _copy_data(source, copy, budget)
-        finally:
-            os.close(copy)
-        if whole:
-            try:
-                os.replace(part, name, src_dir_fd=to, dst_dir_fd=to)
-                part = ""
-            except IsADirectoryError:
-                budget.other = budget.other or name
-    finally:
-        if part:
-            os.unlink(part, dir_fd=to)

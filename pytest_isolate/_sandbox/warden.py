@@ -15,7 +15,7 @@ import signal
 import time
 
 from pytest_isolate._errors import Step, StepFailedError
-from pytest_isolate._linux import syscalls, tree
+from pytest_isolate._linux import privileges, tree
 from pytest_isolate._sandbox import wire
 from pytest_isolate._sandbox.entry import Entry, close_all_but
 from pytest_isolate._sandbox.left_over import Question
@@ -39,12 +39,12 @@ def fork(entry: Entry, channel: wire.Channel, pytest: int) -> None:
             if not entry.keeps_terminal:
                 os.setsid()
         with Step("prctl(PR_SET_CHILD_SUBREAPER) in", "the process above the test's"):
-            syscalls.adopt_orphans()
+            privileges.adopt_orphans()
         with Step("fork", "pytest"):
             pid = os.fork()
         if pid == 0:
             with Step("prctl(PR_SET_PDEATHSIG) in", "the test's process"):
-                syscalls.die_with_parent_thread(signal.SIGKILL)
+                privileges.die_with_parent_thread(signal.SIGKILL)
             return
     except StepFailedError as error:
         with contextlib.suppress(OSError):  # pytest is not there any more to be told

@@ -22,7 +22,7 @@ import termios
 from typing import NoReturn
 
 from pytest_isolate._errors import Step, StepFailedError
-from pytest_isolate._linux import syscalls
+from pytest_isolate._linux import privileges, syscalls
 from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._sandbox import entry as entry_module
 from pytest_isolate._shell.door import Door
@@ -41,7 +41,7 @@ def go_between(door: Door, pidfd: int, channel: socket.socket) -> NoReturn:
     try:
         with Step("let go of the terminal in", "the process outside of the sandbox"):
             os.setsid()
-            syscalls.die_with_parent_thread(signal.SIGKILL)
+            privileges.die_with_parent_thread(signal.SIGKILL)
             _let_go({pidfd, channel.fileno()})
             spare = os.openpty()  # for a sandbox whose own is broken
         with Step("setns into", "the sandbox's namespaces"):
@@ -79,8 +79,8 @@ def _keep(door: Door, pidfd: int, channel: socket.socket, spare: tuple[int, int]
     """In the sandbox's pid namespace: start the shell, tell of its end, and reap until killed."""
     try:
         with Step("prctl in", "the process that keeps the shell"):
-            syscalls.die_with_parent_thread(signal.SIGKILL)
-            syscalls.adopt_orphans()
+            privileges.die_with_parent_thread(signal.SIGKILL)
+            privileges.adopt_orphans()
         with Step("setns into", "the sandbox's namespaces"):
             syscalls.setns(pidfd, door.namespaces & ~_FIRST_WALLS)
         try:

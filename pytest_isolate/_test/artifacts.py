@@ -19,7 +19,8 @@ from pytest_isolate._pytest import directories, junit
 from pytest_isolate._pytest.lasting import places
 from pytest_isolate._sandbox.changes import Changes, read
 from pytest_isolate._sandbox.copies import LARGEST, MOST
-from pytest_isolate._sandbox.salvage import copy_out, merge_out
+from pytest_isolate._sandbox.merging import merge_out
+from pytest_isolate._sandbox.salvage import copy_out
 from pytest_isolate._test.states import Finished, Refused, reader_of
 
 _MOST_PROPERTIES = 10_000

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pytest_isolate._linux import syscalls
+from pytest_isolate._linux import privileges, syscalls
 from pytest_isolate._linux.environment import look
 from pytest_isolate._linux.mounts import MountTable
 from pytest_isolate._linux.syscalls import Clone, Mount
@@ -266,7 +266,7 @@ def _rules() -> pyseccomp.SyscallFilter:
 
 def _load(rules: pyseccomp.SyscallFilter) -> None:
     if os.geteuid() != 0:
-        syscalls.no_new_privileges()
+        privileges.no_new_privileges()
     rules.load()
 
 
@@ -314,7 +314,7 @@ def lacks(*names: str) -> Callable[[], None]:
 
 def capabilities(kept: frozenset[int]) -> Callable[[], None]:
     """What root has after the next exec."""
-    return lambda: syscalls.drop_bounding_set(kept)
+    return lambda: privileges.drop_bounding_set(kept)
 
 
 def _needed() -> list[str]:

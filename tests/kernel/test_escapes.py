@@ -27,7 +27,7 @@ import pytest
 
 from pytest_isolate._config.paths import Bind
 from pytest_isolate._errors import StepFailedError
-from pytest_isolate._linux import syscalls
+from pytest_isolate._linux import privileges
 from pytest_isolate._plan import strictness
 from pytest_isolate._sandbox.entry import Identity
 
@@ -830,7 +830,7 @@ def test_the_machines_network_has_its_abstract_sockets(box, outside, level):
     """With ``net=False`` an abstract socket is reached, but by a strict test on a kernel whose
     Landlock has scopes (version 6).
     """
-    walled = level != "default" and syscalls.landlock_version() >= 6
+    walled = level != "default" and privileges.landlock_version() >= 6
     assert (run(box, level, outside, abstract_socket, net=False) is None) == walled
 
 
@@ -965,7 +965,7 @@ def test_landlock_is_a_second_wall(box):
         os.truncate("/tmp/directory/file", 0)
         return refused
 
-    if syscalls.landlock_version() < 2:
+    if privileges.landlock_version() < 2:
         assert strictness.landlock_obstacle()
     else:
         assert strictness.landlock_obstacle() is None

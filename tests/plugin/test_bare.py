@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from running import Started
 
-from pytest_isolate._linux import syscalls
+from pytest_isolate._linux import privileges
 from pytest_isolate._plan import strictness
 
 pytestmark = pytest.mark.kernel
@@ -339,7 +339,8 @@ def test_host(): open("host", "w").close()
 
 
 @pytest.mark.skipif(
-    syscalls.landlock_version() < SIGNALS_NEEDED, reason="Landlock stops signals from Linux 6.12 on"
+    privileges.landlock_version() < SIGNALS_NEEDED,
+    reason="Landlock stops signals from Linux 6.12 on",
 )
 def test_landlock_refuses_signals_to_pytest(bare):
     """A test cannot end the run, nor the process above it; its own processes it can."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_isolate._linux import syscalls
+from pytest_isolate._linux import privileges
 from pytest_isolate._sandbox.confine import LANDLOCK_NEEDED
 
 pytestmark = pytest.mark.kernel
@@ -118,7 +118,7 @@ def test_the_oom_killer_of_its_own_group(pytester, isolated, host, profile):
     """
     if host.places["memory"].version == 2:
         pytest.skip("on cgroup v2 that file cannot be written by anybody")
-    walled = profile == "strict" and syscalls.landlock_version() >= LANDLOCK_NEEDED
+    walled = profile == "strict" and privileges.landlock_version() >= LANDLOCK_NEEDED
     pytester.makepyfile(f"""
         import os
         from pytest_isolate import isolate

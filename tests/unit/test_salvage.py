@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_isolate._sandbox.merging import merge_out
 from pytest_isolate._sandbox.salvage import (
     Budget,
     Reader,
     copy_out,
-    merge_out,
     open_file,
     private_path,
 )

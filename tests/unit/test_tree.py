@@ -15,8 +15,8 @@ from pytest_isolate._linux import tree
 #: does what it is told.
 ROOT = """
 import json, mmap, os, sys
-from pytest_isolate._linux import syscalls
-syscalls.adopt_orphans()
+from pytest_isolate._linux import privileges
+privileges.adopt_orphans()
 born_with = bytearray(b"x" * (40 << 20))  # what all of them have, and share
 pipe = os.pipe()
 children = []
