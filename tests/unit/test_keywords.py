@@ -151,18 +151,3 @@ def test_a_key_tells_recipes_apart_and_nothing_else():
     assert key(memory=1 << 24) != key() != key(net=False)
     assert key(cpu_time=1.0) == key(cpu_time=2.0) != key()
     assert key(timeout=1.0, leaks="error", net="deny") == key()
-
-
-@pytest.mark.old
-def test_markers_says_every_keyword(pytester, monkeypatch):
-    """What can be written, without a browser."""
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    lines = pytester.runpytest("-p", "isolate", "--markers").outlines
-    at = next(
-        index
-        for index, line in enumerate(lines)
-        if line.startswith("@pytest.mark.isolate(**keywords): run the test")
-    )
-    assert [line.split(":")[0].strip() for line in lines[at + 1 : at + 1 + len(KEYWORDS)]] == list(
-        KEYWORDS
-    )

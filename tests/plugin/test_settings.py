@@ -7,6 +7,8 @@ import pytest
 from pytest_isolate._config import settings
 from pytest_isolate._config.spec import Defaults
 
+pytestmark = pytest.mark.anybody
+
 NATIVE = pytest.mark.skipif(pytest.version_tuple < (9, 2), reason="the native table of pytest 9.2")
 #: for each option, what a command line says, what an ini file says, and what it is then
 GIVEN = {

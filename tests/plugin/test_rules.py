@@ -5,6 +5,8 @@ import pytest
 from pytest_isolate._config.rules import Rules
 from pytest_isolate._session.run import Run
 
+pytestmark = pytest.mark.anybody
+
 SOURCE = """
 import pytest
 from pytest_isolate import isolate

@@ -9,7 +9,7 @@ from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.roots import RootFs
 from pytest_isolate._config.spec import BadValueError, Defaults
 
-pytestmark = pytest.mark.old
+pytestmark = [pytest.mark.old, pytest.mark.anybody]
 
 HEADER = "import pytest\nfrom pytest_isolate import isolate\n"
 PROFILES = """
@@ -484,3 +484,17 @@ def test_a_bad_default_ends_the_run_before_it_starts(defaults_of, options, ini, 
     with pytest.raises(pytest.UsageError) as caught:
         defaults_of(*options, ini=ini).check()
     assert str(caught.value) == f"isolate: {sentence}"
+
+
+def test_markers_says_every_keyword(pytester, monkeypatch):
+    """What can be written, without a browser."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    lines = pytester.runpytest("-p", "isolate", "--markers").outlines
+    at = next(
+        index
+        for index, line in enumerate(lines)
+        if line.startswith("@pytest.mark.isolate(**keywords): run the test")
+    )
+    assert [line.split(":")[0].strip() for line in lines[at + 1 : at + 1 + len(KEYWORDS)]] == list(
+        KEYWORDS
+    )
