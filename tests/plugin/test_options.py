@@ -40,6 +40,7 @@ GIVEN = {
     "io_write": (4096, 4096),
     "fs": ("readonly", "readonly"),
     "rootfs": ("/usr", RootFs("directory", "/usr")),
+    "layers": (["/usr"], ("/usr",)),
     "fs_allow": (["build/**"], ("build/**",)),
     "fs_hide": (["/root/.ssh/"], ("/root/.ssh",)),
     "bind": (["/usr:ro"], (("/usr", "/usr", True),)),
@@ -359,6 +360,10 @@ def test_a_profile_from_a_table_that_is_none_is_a_bad_value(specs_of, pytester, 
 
 
 BAD = {
+    "layers": (
+        "/nowhere",
+        "a list of directories that exist and pytest_isolate.Layers, the lowest first",
+    ),
     "net": (
         7,
         (

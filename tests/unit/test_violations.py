@@ -15,9 +15,9 @@ NAMES = {
 def test_the_contracts_names_stand_below_violation_and_are_public():
     """``xfail(raises=...)`` can name each of them, and Violation covers them all."""
     assert {each.__name__ for each in Violation.__subclasses__()} == NAMES
-    networks = {"Link", "LiveNetwork", "Network", "NetworkUnavailable"}
-    assert set(pytest_isolate.__all__) == {*NAMES, *networks, "Violation", "isolate"}
-    assert all(getattr(pytest_isolate, name).__name__ == name for name in networks)
+    values = {"Internet", "Layer", "Link", "LiveNetwork", "Network", "NetworkUnavailable"}
+    assert set(pytest_isolate.__all__) == {*NAMES, *values, "Violation", "isolate"}
+    assert all(getattr(pytest_isolate, name).__name__ == name for name in values)
     assert all(getattr(pytest_isolate, name) is getattr(_violations, name) for name in NAMES)
 
 
