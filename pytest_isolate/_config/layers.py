@@ -119,6 +119,19 @@ class Layer:
             )
         return Layer(function, args=args, key=key, below=below, where=where, keywords=keywords)
 
+    @overload
+    @staticmethod
+    def fixture(function: Callable[..., object], /) -> Callable[..., Layer]: ...
+    @overload
+    @staticmethod
+    def fixture(
+        *,
+        scope: Literal["class", "module", "package", "session"] = ...,
+        key: str = ...,
+        below: Below = ...,
+        where: Literal["disk", "memory"] = ...,
+        **keywords: Any,  # noqa: ANN401
+    ) -> Callable[[Callable[..., object]], Callable[..., Layer]]: ...
     @staticmethod
     def fixture(
         function: Callable[..., object] | None = None,
@@ -128,8 +141,8 @@ class Layer:
         key: str = "",
         below: Below = (),
         where: Literal["disk", "memory"] = "disk",
-        **keywords: Any,  # noqa: ANN401 - as above
-    ) -> Any:  # noqa: ANN401 - what pytest makes of a fixture is another thing in each version
+        **keywords: Any,
+    ) -> Any:
         """Make a shared fixture whose function runs in a sandbox, as that of ``Layer.build``.
 
         What it wrote is there in the tests that use it. Its arguments are other fixtures, whose
@@ -137,19 +150,10 @@ class Layer:
         ``value``.
         """
         if function is None:
-            return functools.partial(
-                Layer.fixture, scope=scope, key=key, below=below, where=where, **keywords
+            return lambda function: _fixture(
+                function, scope, key=key, below=below, where=where, keywords=keywords
             )
-        import pytest  # noqa: PLC0415 - this module is for who only names directories too
-
-        def made(**named: object) -> Layer:
-            return Layer(
-                function, named=named, key=key, below=below, where=where, keywords=keywords
-            )
-
-        functools.update_wrapper(made, function)
-        made.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
-        return pytest.fixture(scope=scope)(made)
+        return _fixture(function, scope, key=key, below=below, where=where, keywords=keywords)
 
     @property
     def value(self) -> object:
@@ -214,6 +218,21 @@ class Layer:
                         "says in its place what decides what it writes"
                     ) from None
         return json.dumps(found, sort_keys=True)
+
+
+def _fixture(
+    function: Callable[..., object],
+    scope: Literal["class", "module", "package", "session"],
+    **more: Any,  # noqa: ANN401 - of a Layer
+) -> Callable[..., Layer]:
+    import pytest  # noqa: PLC0415 - this module is for who only names directories too
+
+    def made(**named: object) -> Layer:
+        return Layer(function, named=named, **more)
+
+    functools.update_wrapper(made, function)
+    made.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    return pytest.fixture(scope=scope)(made)
 
 
 def stack(layers: Sequence[str | Layer]) -> tuple[str | Layer, ...]:

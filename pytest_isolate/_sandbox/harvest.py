@@ -116,6 +116,7 @@ class _Harvest:
         for path, look in sorted(self.directories.items(), reverse=True):  # inner ones first
             place, below = f"{self.target}{path}", self.written.root.lstat(path)
             is_same = below is not None and copies.looks_like(look, below, user=self.user)
+            is_same = is_same or path in self.written.made
             if is_same and not is_marked(place, "opaque") and not os.listdir(place):
                 os.rmdir(place)
             elif path in self.ways:
@@ -142,8 +143,18 @@ class _Harvest:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
         with os.scandir(fd) as entries:
             for entry in entries:
-                if (relative := start + entry.name) not in self.without:
-                    self._take(fd, to, os.path.join(path, entry.name), relative)
+                inside = os.path.join(path, entry.name)
+                if (relative := start + entry.name) not in self.without and not self._is_made(
+                    entry, inside
+                ):
+                    self._take(fd, to, inside, relative)
+
+    def _is_made(self, entry: os.DirEntry[str], path: str) -> bool:
+        """Whether it is there only for something to be bound on it."""
+        if path not in self.written.made:
+            return False
+        is_way = any(each.startswith(f"{path}/") for each in self.written.made)
+        return not is_way or not entry.is_dir(follow_symlinks=False)
 
     def _take(self, fd: int, to: int, path: str, relative: str) -> None:
         name = os.path.basename(path)

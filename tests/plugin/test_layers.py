@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from running import Started
 
 from pytest_isolate._cli import main
 from pytest_isolate._store.store import Store, memory_directory
@@ -18,6 +19,7 @@ BASE = """
 import os
 from pathlib import Path
 import pytest
+from running import Started
 from pytest_isolate import Layer, isolate
 
 HERE = Path(__file__).parent
@@ -380,3 +382,54 @@ def test_the_report_has_what_a_test_did_to_its_layers(pytester, isolated):
         },
         {"created": [], "modified": [], "deleted": [f"{here}/data/file"]},
     ]
+
+
+KILLED = """
+import os, time
+from pathlib import Path
+from pytest_isolate import Layer, isolate
+HERE = Path(__file__).parent
+
+@Layer.build(bind=[HERE], key=str(HERE))
+def data():
+    Path("/var/tmp/of-the-layer").write_text("half")
+    if not (HERE / "go").exists():
+        (HERE / "started").write_text("x")
+        time.sleep(60)
+    Path("/var/tmp/of-the-layer").write_text("whole")
+@isolate(layers=[data])
+def test_it(): assert Path("/var/tmp/of-the-layer").read_text() == "whole"
+"""
+
+
+def test_a_run_that_is_killed_while_it_builds_leaves_nothing_half_made(pytester, host):
+    """SIGKILL: its sandbox ends with it, its half is never mounted, and the next run removes it."""
+    killed = Started(pytester.path / "run", KILLED)
+    killed.wait_for_test()
+    store = pytester.path / "cache/pytest-isolate/layers"
+    assert [each.suffix for each in store.iterdir() if each.is_dir()] == [".part"]
+    killed.process.kill()
+    killed.process.wait()
+    assert killed.gone_within(10)
+    (pytester.path / "run/go").touch()
+    (pytester.path / "run/started").unlink()
+    result = pytester.runpytest_subprocess("-p", "isolate", "-p", "no:cacheprovider", "run")
+    result.assert_outcomes(passed=1)
+    (kept,) = store.iterdir()
+    assert re.fullmatch("[0-9a-f]{32}", kept.name)
+    assert not os.path.exists("/var/tmp/of-the-layer")
+
+
+def test_directories_are_layers_of_all_tests_from_the_command_line(pytester, isolated):
+    """And of the ini file, where a marker does not say otherwise."""
+    (pytester.path / "one/of-one").mkdir(parents=True)
+    pytester.makepyfile("""
+        import os
+        from pytest_isolate import isolate
+        @isolate
+        def test_all(): assert os.path.isdir("/of-one")
+        @isolate(layers=None)
+        def test_none(): assert not os.path.exists("/of-one")
+    """)
+    isolated("--isolate-layers=one").assert_outcomes(passed=2)
+    isolated("-o", "isolate_layers=one").assert_outcomes(passed=2)

@@ -3,7 +3,7 @@
 import pytest
 
 import pytest_isolate
-from pytest_isolate import Link, LiveNetwork, MemoryExceeded, Network, Violation, isolate
+from pytest_isolate import Layer, Link, LiveNetwork, MemoryExceeded, Network, Violation, isolate
 
 
 @isolate
@@ -79,3 +79,26 @@ def with_hosts(isolate_network: LiveNetwork) -> int:
     isolate_network["a"].run(["true"], check=True)
     with isolate_network["b"]:
         return isolate_network["a"].call(len, "1234")
+
+
+@Layer.build
+def bare_layer() -> None: ...
+
+
+@Layer.build(key="2", below=["/srv/tree", bare_layer], where="memory", user="postgres", net="host")
+def layer_with_keywords() -> list[str]:
+    return ["a"]
+
+
+made_layer: Layer = Layer.build(print, args=["a"], key="3")
+layers: list[Layer] = [bare_layer, layer_with_keywords, made_layer]
+
+
+@isolate(layers=["/srv/tree", bare_layer])
+def on_layers() -> object:
+    return layer_with_keywords.value
+
+
+@Layer.fixture(scope="module", below=layers)
+def fixture_layer(word: str) -> str:
+    return word
