@@ -362,7 +362,7 @@ def test_a_profile_from_a_table_that_is_none_is_a_bad_value(specs_of, pytester, 
 BAD = {
     "layers": (
         "/nowhere",
-        "a list of directories that exist and pytest_isolate.Layers, the lowest first",
+        "it must be a list of directories that exist and pytest_isolate.Layers, the lowest first; '/nowhere' does not",
     ),
     "net": (
         7,
