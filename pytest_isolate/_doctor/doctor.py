@@ -141,17 +141,32 @@ def _try(run: Run, name: str, changes: dict[str, object], *, enters: bool) -> Fi
             remedy=remedy(error, machine.host.here) or "",
             optional=optional,
         )
+    else:
+        copied = [path for path, name in plan.uppers if _is_copied(sandbox, name)]
     finally:
         sandbox.close()
     place = machine.host.places.get(name)
     reason = (
         f"cgroup v{place.version}, {place.directory}"
         if place
+        else f"{', '.join(copied)}: a private copy, for no overlay can be had"
+        if copied
         else bare.summary(plan)
         if plan.is_bare
         else ""
     )
     return Finding(name, available=True, reason=reason, optional=optional)
+
+
+def _is_copied(sandbox: Sandbox, upper: str) -> bool:
+    """Whether a directory is a copy, by what its overlay would have had."""
+    from pytest_isolate._sandbox.overlays import COPIED  # noqa: PLC0415 - as above
+
+    try:
+        os.stat(upper.removesuffix(".upper") + COPIED, dir_fd=sandbox.private)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _enter(run: Run, spec: Spec, plan: Plan, sandbox: Sandbox) -> None:

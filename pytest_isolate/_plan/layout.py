@@ -20,6 +20,7 @@ from pytest_isolate._sandbox.overlays import (
     Hosts,
     Overlay,
     OverlayOrReadOnly,
+    OverlayOrWholeCopy,
     OwnName,
     Part,
     PutLayers,
@@ -247,7 +248,7 @@ class Layout:
             self._restrict(path, inside(path))
         self._take_apart(path, place)
 
-    def temporary(self, path: str, step: type[Overlay] = Overlay) -> None:
+    def temporary(self, path: str, step: type[Overlay] = OverlayOrWholeCopy) -> None:
         """Make a directory private on a root that is the host's.
 
         A test that could not write there would not have what it was promised.

@@ -49,13 +49,14 @@ OVERLAY = (
     " use fs='readonly'"
 )
 OVERLAY_OF_TMP = (
-    "the directory for temporary files is always private, and no overlay can be laid over this one"
-    " (they stack two deep, and not on every file system): give it a tmpfs of its own (docker run"
+    "the directory for temporary files is always private, no overlay can be laid over this one"
+    " (they stack two deep, and not on every file system), and there is too much in it to be copied"
+    " (32 MiB, 8 of one file, 2000 names): empty it, or give it a tmpfs of its own (docker run"
     " --tmpfs /tmp; Kubernetes: an emptyDir)"
 )
 OVERLAY_MODULE = (
-    "the kernel has no overlayfs, without which not even temporary files are private: sudo modprobe"
-    " overlay"
+    "the kernel has no overlayfs, without which nothing but few temporary files is private: sudo"
+    " modprobe overlay"
 )
 _APPARMOR = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
 _DEBIAN = "sudo sysctl -w kernel.unprivileged_userns_clone=1"

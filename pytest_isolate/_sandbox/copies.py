@@ -14,6 +14,7 @@ import stat
 LARGEST = 8 << 20  # bytes of one file
 MOST = 32 << 20  # bytes of all of one sandbox
 _LITTLE = 64  # entries of a directory that is copied whole
+_MOST_ENTRIES = 2000  # of a directory that is copied whole because no overlay can be had
 _DEEPEST = 32
 
 
@@ -113,6 +114,28 @@ def little(path: str, budget: Budget) -> dict[str, os.stat_result] | None:
         except OSError:  # not for us to list, or gone meanwhile, which the next look sees
             return None
     return found
+
+
+def fits(path: str, budget: Budget) -> bool:
+    """Whether all of a directory may be copied. What is not for us to read counts as nothing."""
+    left, entries, below = budget.bytes, 0, [path]
+    while below:
+        try:
+            with os.scandir(below.pop()) as found:
+                for entry in found:
+                    look = entry.stat(follow_symlinks=False)
+                    if stat.S_ISDIR(look.st_mode):
+                        below.append(entry.path)
+                    elif stat.S_ISREG(look.st_mode):
+                        left -= look.st_size
+                        if not budget.allows(look):
+                            return False
+                    entries += 1
+                    if left < 0 or entries > _MOST_ENTRIES:
+                        return False
+        except OSError:  # or gone meanwhile
+            continue
+    return True
 
 
 def remove(path: str) -> None:

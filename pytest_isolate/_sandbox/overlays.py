@@ -19,6 +19,10 @@ _MOST_LEFT_OUT = 50
 _LONGEST = 2048  # bytes of lower directories, of the 4096 that all options have
 _WHITEOUT = stat.S_IFCHR  # with the number 0
 _NO_OVERLAY = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ESTALE, errno.EREMOTE})
+#: The kernel has none, or not for this caller, who could mount a tmpfs before.
+_NO_OVERLAY_AT_ALL = _NO_OVERLAY | {errno.ENODEV, errno.EPERM, errno.EACCES}
+#: Behind the names of a directory of the machine's that is a copy: what an overlay would have had.
+COPIED = ".unused"
 
 
 class Hosts(Record):
@@ -293,7 +297,26 @@ class OverlayOrPrivateCopy(PrivateCopy):
         except OSError as error:
             if error.errno not in _NO_OVERLAY:
                 raise
-            os.rename(self.private + ".upper", self.private + ".unused")
+            os.rename(self.private + ".upper", self.private + COPIED)
+            super().perform()
+
+
+class OverlayOrWholeCopy(PrivateCopy):
+    """Stack a layer; where this caller has no overlay, copy all that is in the directory, if that
+    is little. Where tests write nothing may be missing, so it is all or an error.
+    """
+
+    def perform(self) -> None:
+        """Try the overlay first."""
+        try:
+            Overlay.perform(self)
+        except OSError as error:
+            is_one = len(self.lowers) == 1 and not self.seeds
+            if error.errno not in _NO_OVERLAY_AT_ALL or not is_one:
+                raise
+            if not copies.fits(self.lowers[0], copies.Budget()):
+                raise
+            os.rename(self.private + ".upper", self.private + COPIED)
             super().perform()
 
 

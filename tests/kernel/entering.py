@@ -191,6 +191,13 @@ def tmp_on_root() -> None:
         syscalls.mount("/tmp-on-root", "/tmp", "", Mount.BIND)
 
 
+def tmp_with_too_much() -> None:
+    """More than is copied for a test."""
+    for number in range(5):
+        with open(f"/tmp/large{number}", "wb") as file:
+            file.truncate(8 << 20)
+
+
 def tmp_of_its_own() -> None:
     with _needed_below("/tmp"):
         syscalls.mount("tmpfs", "/tmp", "tmpfs", 0, "mode=1777")

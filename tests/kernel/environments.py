@@ -41,6 +41,7 @@ from entering import (
     readable_python,
     tmp_of_its_own,
     tmp_on_root,
+    tmp_with_too_much,
     ubuntus_sysctl,
     under_strace,
     with_an_old_name,
@@ -384,12 +385,19 @@ ENVIRONMENTS = (
     ),
     Environment(
         "overlays two deep",
-        "/ an overlay of an overlay, /tmp on it",
+        "/ an overlay of an overlay, /tmp on it: temporary files are private copies",
+        ("overlay root",),
+        {"overlay": "use fs='readonly'"},
+        (own_mounts, overlay_root_as_deep_as_can_be, tmp_on_root),
+    ),
+    Environment(
+        "overlays two deep, a full /tmp",
+        "the same with 40 MiB in /tmp",
         ("overlay root",),
         none_of(_BUILDING, "docker run --tmpfs /tmp")
         | none_of(LIMITS, "docker run --tmpfs /tmp")
         | {"overlay": "use fs='readonly'"},
-        (own_mounts, overlay_root_as_deep_as_can_be, tmp_on_root),
+        (own_mounts, overlay_root_as_deep_as_can_be, tmp_on_root, tmp_with_too_much),
     ),
     Environment(
         "overlays two deep, own /tmp",

@@ -24,6 +24,7 @@ from pytest_isolate._sandbox.overlays import (
     Overlay,
     OverlayOrPrivateCopy,
     OverlayOrReadOnly,
+    OverlayOrWholeCopy,
     OwnName,
     PrivateCopy,
     TakeApart,
@@ -143,7 +144,7 @@ def steps(plan, *kinds):
     return [step for step in plan.recipe.steps if not kinds or type(step) in kinds]
 
 
-OVERLAYS = (Overlay, OverlayOrReadOnly)
+OVERLAYS = (Overlay, OverlayOrReadOnly, OverlayOrWholeCopy)
 
 
 def target(step):
@@ -423,7 +424,7 @@ def test_temporary_files_are_private_whatever_the_root_is(fs):
     plan = a_plan(spec(fs=fs), places=["/var/tmp", "/home/me"])
     assert Bind("/", ROOT, fs == "readonly") in plan.recipe.steps
     # Or an error: never read-only
-    assert [step.path for step in steps(plan, Overlay)] == ["/tmp", "/var/tmp"]
+    assert [step.path for step in steps(plan, OverlayOrWholeCopy)] == ["/tmp", "/var/tmp"]
     assert [path for path, _ in plan.uppers] == ["/tmp", "/var/tmp"]
 
 
