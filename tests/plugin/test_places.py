@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from running import HEARING
 
 pytestmark = pytest.mark.kernel
 
@@ -56,10 +57,23 @@ def among_mounts(pytester, monkeypatch):
     return run
 
 
+#: Waits until the sandbox that was ordered ahead is there: the builder has nothing else to do.
+BUILT_AHEAD = (
+    HEARING
+    + """
+from pathlib import Path
+builders = []
+at("ordered", builders.append)
+def wait_for_builder():
+    place = Path(f"/proc/{builders[-1]}")
+    while "poll" not in (place / "wchan").read_text(): os.sched_yield()
+"""
+)
 COMING_AND_GOING = """
-import os, sqlite3, time
+import os, sqlite3
 from pathlib import Path
 import pytest
+from conftest import wait_for_builder
 
 HERE = Path(__file__).parent
 
@@ -73,7 +87,7 @@ def database():
 
 @pytest.fixture(scope="module")
 def built():
-    time.sleep(0.3)  # or the sandbox that is built ahead is not there yet, and sees all this at its first look
+    wait_for_builder()  # or the sandbox sees all this at its first look
     (HERE / "build").mkdir()
     (HERE / "build" / "out.txt").write_text("built")
     (HERE / "stale.txt").unlink()
@@ -126,6 +140,7 @@ def test_a_directory_with_a_mount_below_is_as_it_is_when_the_test_begins(
     """Files and directories that fixtures make, replace and remove between tests, though sandboxes
     are built ahead.
     """
+    pytester.makeconftest(BUILT_AHEAD)
     pytester.makepyfile(COMING_AND_GOING)
     # The true root may have one in /tmp
     monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(pytester.mkdir("temporary")))
