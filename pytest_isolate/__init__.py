@@ -17,6 +17,7 @@ The map of the package, imports pointing one way, downwards:
   made of it.
 - ``_verdict``: evidence (``facts``), a rule for each limit (``rules``), and a judgement.
   ``_report``: what is told to people and machines.
+- ``_oci``: the same steps as a bundle for runc and crun.
 - ``_plan``: from wishes to the steps that build a sandbox (``planning``, ``layout``), and what
   helps against a failed one (``remedies``).
 - ``_pytest``: every use of pytest's internals, with its reason; other plugins that need something

@@ -86,6 +86,21 @@ SETTINGS = (
         "open a shell in the sandbox of a test that fails, then go on",
     ),
     Setting(
+        "isolate_oci",
+        _word,
+        None,
+        "write tests' sandboxes as bundles for runc and crun (OCI)",
+        "DIR",
+        is_path=True,
+    ),
+    Setting(
+        "isolate_oci_of",
+        values.choice("failed", "all"),
+        "all",
+        "of which tests --isolate-oci writes them: failed or all",
+        "WHICH",
+    ),
+    Setting(
         "isolate_html",
         _word,
         None,
@@ -154,7 +169,8 @@ def settle(config: pytest.Config) -> None:
     typed = {each.name for each in SETTINGS if getattr(config.option, each.name) is not None}
     for each in SETTINGS:
         if each.name in typed:
-            if each.name == "isolate_keep":  # who reads the others says what is wrong with them
+            # Who reads the others says what is wrong with them
+            if each.name in {"isolate_keep", "isolate_oci_of"}:
                 _check(each, getattr(config.option, each.name), each.option)
             continue
         value = ini(config, each.name)

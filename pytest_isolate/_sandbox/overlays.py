@@ -126,11 +126,11 @@ class Overlay(Step):
         for name in self.hidden:
             self._hide(name)
         os.mkdir(work)
-        below = ":".join(map(_escaped, self.lowers))
+        below = ":".join(map(escaped, self.lowers))
         is_long = len(below) > _LONGEST
         if is_long:
             below = self._by_short_names()
-        options = f"lowerdir={below},upperdir={_escaped(upper)},workdir={_escaped(work)},"
+        options = f"lowerdir={below},upperdir={escaped(upper)},workdir={escaped(work)},"
         if self.user:
             options += "userxattr"
         else:
@@ -337,5 +337,6 @@ class TakeApart(Step):
     hidden: tuple[str, ...] = ()  # absolute paths that are not to be there
 
 
-def _escaped(path: str) -> str:
+def escaped(path: str) -> str:
+    """Write a path as an option of an overlay."""
     return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")

@@ -117,6 +117,7 @@ class Run:
         self._roster: Roster | None = None
         self.said_of_plugins: set[str] = set()
         self.said_of_copies = False  # what sandboxes lack of shared memory
+        self.said_of_bundles: set[str] = set()  # why tests have none
         self.said_of_output = False  # that pytest's own cannot be written to
         # What helps -> the first test that it would have helped
         self.said_remedies: dict[str, str] = {}

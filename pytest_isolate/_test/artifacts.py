@@ -112,9 +112,9 @@ def keep_all(ended: Finished, *, failed: bool) -> str | None:
         True,
         reader_of(ended.test.run, ended.spec),
     )
-    target = folder / _file_name(ended)
+    target = folder / file_name(ended)
     try:
-        target = _free(folder, target.name)
+        target = free(folder, target.name)
         target.mkdir(parents=True)
         for path, relative, known in plan.written.layers(sandbox.private):
             unwritten = (
@@ -158,7 +158,7 @@ def keep_capture(ended: Finished, *, failed: bool) -> str | None:
     )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        target = _free(folder, f"{_file_name(ended)}.capture")
+        target = free(folder, f"{file_name(ended)}.capture")
         relative = plan.written.find(sandbox.private, capture.directory())
         budget = (
             None
@@ -172,11 +172,13 @@ def keep_capture(ended: Finished, *, failed: bool) -> str | None:
     return f"capture: {target / capture.FILE}" + (_NOT_ALL if budget.spent else "")
 
 
-def _file_name(ended: Finished) -> str:
+def file_name(ended: Finished) -> str:
+    """Give a name for what is kept of a test."""
     return re.sub(r"[^\w.\[\]-]+", "_", ended.test.item.nodeid, flags=re.ASCII)[-_LONGEST_NAME:]
 
 
-def _free(folder: Path, name: str) -> Path:
+def free(folder: Path, name: str) -> Path:
+    """Give a path that is not there yet."""
     target, number = folder / name, 0
     while os.path.lexists(target):
         number += 1

@@ -20,6 +20,7 @@ from pytest_isolate._plan.remedies import said_once
 from pytest_isolate._pytest import capture, hook_calls, marks
 from pytest_isolate._sandbox.frames import GarbledError
 from pytest_isolate._test.artifacts import keep_all, keep_capture, keep_tmp_path
+from pytest_isolate._test.bundles import keep_bundle
 from pytest_isolate._test.section import asked, section
 from pytest_isolate._test.states import Behind, Finished, IsolatedTest, Judged, Refused
 from pytest_isolate._verdict import judging, thread_stacks
@@ -102,6 +103,7 @@ def _complete(ended: Finished, verdict: Verdict, reports: list[pytest.TestReport
     """
     failed = any(report.failed for report in reports)
     kept = [keep_all(ended, failed=failed), keep_capture(ended, failed=failed)]
+    kept.append(keep_bundle(ended, failed=failed))
     tmp_path = keep_tmp_path(ended) if failed else None
     figures, is_said = _figures(verdict), False
     _add_shared_seconds(ended, reports)
