@@ -81,7 +81,9 @@ def _capabilities(request: pytest.FixtureRequest, host: host_module.Host) -> Non
 _OF_THE_VM = {"netem"}
 # Of Debian, by program
 _PACKAGES = {
+    "crun": "crun",
     "eu-stack": "elfutils",
+    "runc": "runc",
     "strace": "strace",
     "tshark": "tshark",
     "skopeo": "skopeo",
@@ -113,7 +115,8 @@ def _obstacle(name: str, host: host_module.Host) -> str | None:  # noqa: PLR0911
     if name == "internet":
         return None if (lacks := way_out.lacking()) is None else f"{lacks.reason}; {lacks.remedy}"
     if name in _PACKAGES:
-        return None if shutil.which(name) else f"apt-get install {_PACKAGES[name]}"
+        there = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+        return None if there else f"apt-get install {_PACKAGES[name]}"
     if name == "io" and not host.disks:
         return "no block device"
     if name in needs.NEEDS:

@@ -18,15 +18,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-NEEDS = ["hypothesis", "pexpect", "pyseccomp", "pysyncobj"]
+NEEDS = ["hypothesis", "jsonschema", "pexpect", "pyseccomp", "pysyncobj"]
 #: Of an ordinary user's run, which has all of the machine's processors.
 USERS_NEEDS = ["bokeh", "jinja2", "pytest-xdist"]
 USER = 1000
 #: What an ordinary user can be expected to have is namespaces and overlays; control groups only
 #: where they are delegated.
 MUST_WORK = {
-    "user": "namespaces,strict,strace",
-    "vm": "memory,pids,cpu,netem",
+    "user": "namespaces,strict,strace,crun,runc",
+    "vm": "memory,pids,cpu,netem,crun,runc",
     "vm-user": "memory,pids,cpu,netem",
 }
 

@@ -18,7 +18,16 @@ from pytest_isolate._oci.tree import NoBundleError, Tree
 from pytest_isolate._plan.planning import Plan
 
 
-def write(item: pytest.Item, spec: Spec, plan: Plan, host: Host, *, bundle: Path, cwd: str) -> None:
+def write(
+    item: pytest.Item,
+    spec: Spec,
+    plan: Plan,
+    host: Host,
+    *,
+    bundle: Path,
+    cwd: str,
+    variables: dict[str, str],
+) -> None:
     """Write the bundle of a test to a path that is not there; nothing half-made is left.
 
     Raises ``NoBundleError`` and ``OSError``.
@@ -34,7 +43,7 @@ def write(item: pytest.Item, spec: Spec, plan: Plan, host: Host, *, bundle: Path
         for step in plan.recipe.steps:
             tree.add(step)
         me = identity(spec, host)
-        environment, left_out = command.environment(spec.env)
+        environment, left_out = command.environment(spec.env, variables)
         process = Process(
             command.arguments(item, me.who, tree.modes),
             [f"{name}={value}" for name, value in environment.items()],

@@ -115,9 +115,13 @@ def _kept(config: pytest.Config, typed: Sequence[str]) -> Iterator[str]:
             yield each
 
 
-def environment(given: Mapping[str, str | None] | str) -> tuple[dict[str, str], list[str]]:
-    """Give the variables that are written, and the names of those that are not."""
-    added = {} if isinstance(given, str) else given
+def environment(
+    given: Mapping[str, str | None] | str, roots: Mapping[str, str]
+) -> tuple[dict[str, str], list[str]]:
+    """Give the variables that are written, and the names of those that are not. ``roots``: those
+    of another root.
+    """
+    added = {**roots, **({} if isinstance(given, str) else given)}
     found, left_out = {}, []
     for name, value in os.environ.items():
         if name in added or name == _OF_ONE_TEST or name.startswith(_OF_A_WORKER):

@@ -186,6 +186,7 @@ def _annotations(spec: Spec, left_out: tuple[str, ...]) -> dict[str, str]:
     ]
     lost += [f"fs_allow={list(spec.fs_allow)}"] if spec.fs_allow is not None else []
     lost += ["net='deny' (as net=True)"] if spec.networking.denies else []
+    lost += ["net='internet' (as net=True)"] if spec.networking.leads_out else []
     if lost:
         found["without"] = ", ".join(lost)
     if left_out:

@@ -70,7 +70,7 @@ class Tree:
 
     def add(self, step: Step) -> None:
         """Add what a step does. Raises ``NoBundleError`` and ``OSError``."""
-        handler = _HANDLERS.get(type(step))
+        handler = HANDLERS.get(type(step))
         if handler is None:
             raise NoBundleError(f"no bundle has the step {step.said!r} ({step.path_said})")
         handler(self, step)
@@ -116,8 +116,8 @@ class Tree:
             return
         how = ["rbind", *(self._read_only(step.source) if step.read_only else ["rw"])]
         if place == "/":
-            for name, kind in self._names(Root()):
-                self._show_bound(name, kind, how)
+            for name, kind in self._names(Root((step.source,))):
+                self._show_bound(name, kind, os.path.join(step.source, name), how)
         elif not is_in(place, ("/sys",)) or place == "/sys":
             source = step.source
             if is_in(source, (PRIVATE,)):
@@ -132,11 +132,11 @@ class Tree:
         mount = max(mounts, key=lambda each: len(each.path), default=None)
         return ["ro", *(sorted(_KEPT & mount.options) if mount is not None else ())]
 
-    def _show_bound(self, name: str, kind: str, how: list[str]) -> None:
+    def _show_bound(self, name: str, kind: str, source: str, how: list[str]) -> None:
         if kind == "symlink":
-            os.symlink(os.readlink(f"/{name}"), self.rootfs / name)
+            os.symlink(os.readlink(source), self.rootfs / name)
         elif kind != "none":
-            self.mounts.append(_entry(f"/{name}", "bind", f"/{name}", how))
+            self.mounts.append(_entry(f"/{name}", "bind", source, how))
 
     def make_directory(self, step: steps.Mkdir) -> None:
         """Make one of ours."""
@@ -159,6 +159,17 @@ class Tree:
         """Put the own name into an /etc/hosts of the bundle's."""
         step.replace(path=str(self._place(step.path))).perform()
 
+    def write(self, step: steps.Write) -> None:
+        """Write a small file of the bundle."""
+        self._place(step.path).write_text(step.text, "ascii")
+
+    def lay_bones(self, step: overlays.Skeleton) -> None:
+        """Make the lowest directory of another root in the bundle."""
+        place = self._place(step.path)
+        step.replace(path=str(place)).perform()
+        for folder, _, _ in os.walk(place):
+            os.chmod(folder, stat.S_IMODE(os.stat(folder).st_mode) | 0o700)
+
     def touch(self, step: steps.Touch) -> None:
         """Make an empty file in the bundle."""
         step.replace(path=str(self._place(step.path))).perform()
@@ -171,6 +182,7 @@ class Tree:
         """Stack a private layer on directories of the machine."""
         if is_in(step.path, _NEW):
             return
+        step = step.replace(lowers=tuple(map(self._lowest, step.lowers)))
         if step.path == "/":
             self._take_root_apart(step)
             return
@@ -240,8 +252,14 @@ class Tree:
         else:
             self.mounts.append(_entry(path, "bind", "/dev/null", ["bind", "ro"]))
 
+    def _lowest(self, path: str) -> str:
+        """Where a lower directory is: one of ours is in the bundle."""
+        return str(self._place(path)) if is_in(path, (PRIVATE,)) else path
+
     def _lower(self, path: str) -> str:
-        """Name a directory of the machine so that it can be that of another root."""
+        """Name a lower directory for a mount; the machine's so that it can be another root's."""
+        if is_in(path, (str(self.own),)):
+            return f"{_HERE}/{OWN}{path.removeprefix(str(self.own))}"
         return path if is_in(path, self._layers) else f"{_LOWER}{path if path != '/' else ''}"
 
     def _take_root_apart(self, step: Overlay) -> None:
@@ -404,7 +422,7 @@ def _sizes(directory: Path) -> tuple[int, int]:
     return size + files * 4096, files
 
 
-_HANDLERS: dict[type[Step], Callable[[Tree, Any], None]] = {
+HANDLERS: dict[type[Step], Callable[[Tree, Any], None]] = {
     steps.Mount: Tree.mount,
     steps.Bind: Tree.bind,
     steps.BindWithoutLinks: Tree.bind,
@@ -419,12 +437,14 @@ _HANDLERS: dict[type[Step], Callable[[Tree, Any], None]] = {
     steps.Copy: Tree.copy,
     steps.Mirror: Tree.mirror,
     steps.LimitDisk: Tree.limit,
+    steps.Write: Tree.write,
     steps.CountFrom: Tree.skip,
     steps.Hostname: Tree.name_host,
     steps.Loopback: Tree.skip,
     steps.Pivot: Tree.skip,
     overlays.OwnName: Tree.name_ourselves,
     overlays.PutLayers: Tree.put_layers,
+    overlays.Skeleton: Tree.lay_bones,
     overlays.Overlay: Tree.overlay,
     overlays.OverlayOrReadOnly: Tree.overlay,
     overlays.PrivateCopy: Tree.overlay,

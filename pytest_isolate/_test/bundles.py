@@ -20,8 +20,9 @@ def keep_bundle(ended: Finished, *, failed: bool) -> str | None:
         target = free(folder, file_name(ended))
         host = test.run.machine.host
         bundle.write(
-            test.item, ended.spec, ended.plan, host, bundle=target, cwd=working_directory()
-        )
+            test.item, ended.spec, ended.plan, host, bundle=target, cwd=working_directory(),
+            variables=test.run.machine.roots.variables(ended.spec.rootfs),
+        )  # fmt: skip
     except (tree.NoBundleError, OSError) as error:
         line = f"there is no bundle of it in {folder}: {error}"
         if not failed and line not in test.run.said_of_bundles:  # else its section says so
