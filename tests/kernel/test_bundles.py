@@ -97,7 +97,7 @@ from pytest_isolate import Network, isolate
 @isolate(fs="host")
 def test_of_the_machine(): pass
 
-@isolate(timeout=5, net="deny", cpu_time=3)
+@isolate(timeout=5, net="deny")
 def test_of_a_bundle(): assert FAILS
 """
 
@@ -216,7 +216,7 @@ def test_what_a_bundle_cannot_carry_is_said(pytester, bundles, fails):
             "annotations"
         ]
         assert annotations["org.pytest-isolate.without"] == (
-            "timeout=5.0, cpu_time=3.0, net='deny' (as net=True)"
+            "timeout=5.0, net='deny' (as net=True)"
         )
         assert "SECRET" in annotations["org.pytest-isolate.environment.without"]
 
