@@ -32,7 +32,8 @@ from pytest_isolate._sandbox.steps import Step
 OWN = ".isolate"
 _HERE = ".here"
 _LOWER = f"{_HERE}/{OWN}/lower"
-_PAGE = 4000  # bytes of options that mount(2) takes, and some room
+_LONGEST = 4000  # bytes of options: mount(2) takes a page
+_PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 _NEW = ("/proc", "/sys", "/dev")
 _FLAGS = {Flag.NOEXEC: "noexec", Flag.NOSUID: "nosuid", Flag.RDONLY: "ro"}
 _KEPT = frozenset({
@@ -194,7 +195,7 @@ class Tree:
         options = [f"lowerdir={below}", f"upperdir={upper}", f"workdir={work}", "nodev"]
         options += [name for flag, name in _FLAGS.items() if step.flags & flag]
         options.append("userxattr" if step.user else "redirect_dir=on")
-        if len(",".join(options)) > _PAGE:
+        if len(",".join(options)) > _LONGEST:
             raise NoBundleError(f"there are too many layers below {step.path} for one mount")
         self.mounts.append(_entry(step.path, "overlay", "overlay", options))
         for name in step.hidden:
@@ -414,12 +415,13 @@ def _is_real_directory(path: str) -> bool:
 
 
 def _sizes(directory: Path) -> tuple[int, int]:
-    """Bytes and files that the skeleton takes of a file system."""
-    size = files = 0
+    """Bytes and files that the skeleton takes of a tmpfs: pages of regular files, and each name."""
+    pages = files = 0
     for folder, names, others in os.walk(directory):
         files += len(names) + len(others)
-        size += sum(os.lstat(os.path.join(folder, name)).st_size for name in others)
-    return size + files * 4096, files
+        looks = (os.lstat(os.path.join(folder, name)) for name in others)
+        pages += sum(-(-look.st_size // _PAGE_SIZE) for look in looks if stat.S_ISREG(look.st_mode))
+    return pages * _PAGE_SIZE, files
 
 
 HANDLERS: dict[type[Step], Callable[[Tree, Any], None]] = {
