@@ -19,6 +19,8 @@ GIVEN = {
     "isolate_keep": ("--isolate-keep=failed", "failed", "failed"),
     "isolate_artifacts": ("--isolate-artifacts=kept", "kept", "kept"),
     "isolate_shell": ("--isolate-shell", "true", True),
+    "isolate_oci": ("--isolate-oci=bundles", "bundles", "bundles"),
+    "isolate_oci_of": ("--isolate-oci-of=failed", "failed", "failed"),
     "isolate_html": ("--isolate-html=r.html", "r.html", "r.html"),
     "isolate_top": ("--isolate-top=3", "3", "3"),
     "isolate_budgets": ("--isolate-budgets=b.toml", "b.toml", "b.toml"),
