@@ -164,6 +164,7 @@ RUNTIMES = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.dear  # starts of pytest, which are slow there
 @RUNTIMES
 @pytest.mark.needs("strict")
 def test_a_bundle_is_the_sandbox_once_more(pytester, bundles, runtime):
@@ -205,6 +206,7 @@ def test_a_bundle_has_the_limits_of_control_groups(bundles, runtime):
     assert 48 << 20 < written["linux"]["resources"]["memory"]["limit"] < 200 << 20
 
 
+@pytest.mark.dear
 @pytest.mark.parametrize("fails", [True, False])
 def test_what_a_bundle_cannot_carry_is_said(pytester, bundles, fails):
     """In it, of what is left out; in words, where there is none. Of failed tests only, on demand."""
@@ -221,6 +223,7 @@ def test_what_a_bundle_cannot_carry_is_said(pytester, bundles, fails):
         assert "SECRET" in annotations["org.pytest-isolate.environment.without"]
 
 
+@pytest.mark.dear
 def test_a_test_without_a_bundle_says_why_once(pytester, bundles):
     """In a warning, where nothing failed."""
     (pytester.path / "pytest.ini").write_text("[pytest]\nisolate_oci = from_ini\n")

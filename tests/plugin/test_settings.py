@@ -56,7 +56,7 @@ def test_an_option_is_that_of_the_command_line_or_the_ini_file(settled, pytester
     defaults = {each.name: each.default for each in settings.SETTINGS}
     assert settled() == defaults
     assert settled(option) == defaults | {name: expected}
-    is_path = name in {"isolate_report", "isolate_html", "isolate_budgets"}
+    is_path = name in {"isolate_report", "isolate_oci", "isolate_html", "isolate_budgets"}
     assert settled(ini=f"{name} = {ini}") == defaults | {
         name: str(pytester.path / expected) if is_path else expected
     }
