@@ -31,7 +31,9 @@ class Step(Record):
     is_last = False  # behind it no path leads to the private file system
 
     def perform(self) -> None:
-        """Do it. Raises ``OSError``."""
+        """Do it. Raises ``OSError``. Every step has its own, but ``TakeApart``, which takes part in
+        what becomes of the sandbox later: ``apart.Directory`` performs it.
+        """
         raise NotImplementedError
 
     @property

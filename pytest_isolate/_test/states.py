@@ -4,10 +4,10 @@ A function takes one of them and returns the next.
 
 ::
 
-    request ──► Requested ── start ──► Running ── finish ──► Finished ──┐
-       │            │                                                   ├── judge ──► Judged ──
-       report ├────────────┴───────────────────────────────────► Refused ──────┘ └──► Skipped
-       pytest itself runs its protocol, which says why
+    request ─► Requested ─ start ─► Running ─ finish ─► Finished ─┐
+       │           │                                              ├─ judge ─► Judged ─ report
+       ├───────────┴─────────────────────────────────► Refused ───┘
+       └─► Skipped                        pytest itself runs its protocol, which says why
 
 ``Requested``: its turn in pytest's loop has come, and nothing of it has run. ``Running``: its
 process is there; with jobs pytest goes on with further tests meanwhile. ``Finished``: all is known
@@ -15,6 +15,18 @@ that ever will be. ``Refused``: it has had no sandbox, or could not have what it
 ``Judged``: its reports are there, and nobody has heard of them. A test that needs a shared fixture
 goes from ``Finished`` back to ``Requested``, one that pytest-rerunfailures repeats after a death
 goes there from ``Judged``.
+
+Suppose that a test asks for a session fixture by ``getfixturevalue``, and dies of a signal behind
+it::
+
+    Requested               pytest has set up what the test's closure of fixtures names
+    Running                 the test asks for one that is not there: it says "need", and ends
+    Finished                nothing of it is reported; its sandbox is unmade
+    Requested (begun 1)     pytest sets the fixture up, as of the test's set-up or call
+    Running                 a new process in a new sandbox finds it, goes on, and dies
+    Finished                the wait status, the stack and the output that it left are there
+    Judged                  the verdict is "crash"; a teardown report is made in pytest's process
+    reported                every hook has heard; the sandbox is unmade, and its entry is there
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from abc import ABC, abstractmethod  # which every Python has imported at its start
 
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux.cgroup.files import content, keyed, number, read, write
@@ -29,7 +30,7 @@ _NANOSECOND, _MICROSECOND = 1e-9, 1e-6
 _LARGEST_OF_DISKS = 1 << 16  # bytes: some lines a disk
 
 
-class Hierarchy:
+class Hierarchy(ABC):
     """Where some controllers of this process are: this process's own directory, and what the
     version's files are called.
     """
@@ -84,17 +85,17 @@ class Hierarchy:
             return self._cpu_settings(None if cpu is None else int(cpu * _QUOTA_PERIOD))
         return {}
 
+    @abstractmethod
     def _memory_settings(self, limit: int) -> Settings:
         """Besides the limit itself, which the child sets."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _disk_settings(self, rates: list[tuple[str, int]], disks: Sequence[str]) -> Settings:
         """One line for each block device: which of them a file is on nobody can know beforehand."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _cpu_settings(self, quota: int | None) -> Settings | None:
         """``quota``: microseconds of each period."""
-        raise NotImplementedError
 
     def oom_kills(self, group: str) -> int | None:
         """How many processes of a memory group the kernel killed for its limit: the one proof of
@@ -102,22 +103,22 @@ class Hierarchy:
         """
         return keyed(f"{group}/{self.oom_counter}", "oom_kill")[0]
 
+    @abstractmethod
     def processor(self, group: str) -> Processor:
         """Processor time of all that are or were in a group of the controller ``counts_time``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def disk_bytes(self, group: str) -> tuple[int, int]:
         """Bytes that block devices read and wrote for a group."""
-        raise NotImplementedError
 
     def needed(self) -> list[str]:
         """Tell what this process must be able to write to make groups."""
         return [self.directory, os.path.join(self.directory, "cgroup.procs")]
 
-    def enable(self, directory: str, controllers: list[str]) -> None:
+    def enable(self, directory: str, controllers: list[str]) -> None:  # noqa: B027 - v1 need not
         """Have groups below ``directory`` be of these controllers."""
 
-    def leave(self) -> None:
+    def leave(self) -> None:  # noqa: B027 - nothing is moved on v1
         """Put back what was moved to make groups, when no run stands on it any more."""
 
 
