@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pytest_isolate._config.values import counted, format_size, plain
-from pytest_isolate._store.store import Kept, Store, StoreError, memory_directory
+from pytest_isolate._store.store import Kept, Store, memory_directory
+from pytest_isolate._store.trust import StoreError
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]

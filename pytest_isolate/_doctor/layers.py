@@ -16,7 +16,8 @@ from pytest_isolate._plan import planning
 from pytest_isolate._plan.remedies import remedy_of_layers
 from pytest_isolate._session.plans import likely_places
 from pytest_isolate._session.run import Run
-from pytest_isolate._store.store import Store, StoreError, content_key
+from pytest_isolate._store.store import Store, content_key
+from pytest_isolate._store.trust import StoreError
 
 
 def row(config: pytest.Config, *, has_overlay: bool) -> Row:

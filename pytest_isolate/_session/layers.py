@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 
 from pytest_isolate._config.layers import Layer, LayerError, stack
-from pytest_isolate._store.store import Held, Store, StoreError, content_key, memory_directory
+from pytest_isolate._store.store import Held, Store, content_key, memory_directory
+from pytest_isolate._store.trust import StoreError
 
 _LONGEST_UNUSED = 30 * 86400.0  # seconds
 _MOST = 20 << 30  # bytes of all

@@ -122,7 +122,7 @@ class Roots:
             return self._trees.setdefault(wanted, (wanted.path, ()))
         if wanted not in self._trees:
             from pytest_isolate._images.broken import BrokenImageError  # noqa: PLC0415
-            from pytest_isolate._store.store import StoreError  # noqa: PLC0415 - for images only
+            from pytest_isolate._store.trust import StoreError  # noqa: PLC0415 - for images only
 
             try:
                 self._trees[wanted] = self._unpacked(wanted)

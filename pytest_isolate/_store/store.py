@@ -23,22 +23,19 @@ import json
 import os
 import re
 import secrets
-import shutil
-import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from pytest_isolate._store.trees import measure, remove_tree
+from pytest_isolate._store.trust import ELSEWHERE, StoreError, check
 
 About = Mapping[str, Any]  # what JSON can say
 _TREE, _ABOUT = "tree", "about.json"
 _KEY = re.compile(r"[0-9a-f]{32,64}")
 _LEFT = re.compile(r"\.([0-9a-f]{32,64})\.(?:lock|[0-9a-f]+\.part)")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-class StoreError(Exception):
-    """A store that cannot be used: one sentence with its path, what is wrong, and what helps."""
 
 
 def content_key(*parts: str | bytes) -> str:
@@ -106,7 +103,7 @@ class Store:
         with self._said():
             if not os.path.lexists(self.directory):
                 return None
-            self._check()
+            check(self.directory)
             return self._held(key)
 
     def get(
@@ -124,7 +121,7 @@ class Store:
             return found
         with self._said():
             os.makedirs(self.directory, mode=0o700, exist_ok=True)
-            self._check()
+            check(self.directory)
         with self._locked(key, waiting) as locked:
             assert locked
             with self._said():
@@ -162,7 +159,7 @@ class Store:
         if not os.path.lexists(self.directory):
             return []
         with self._said():
-            self._check()
+            check(self.directory)
             found = [
                 self._look(name) for name in os.listdir(self.directory) if _KEY.fullmatch(name)
             ]
@@ -287,30 +284,6 @@ class Store:
                 raise
             os.close(fd)
 
-    def _check(self) -> None:
-        """Nobody else may have a hand in what is kept, nor in what leads to it."""
-        look, own = os.lstat(self.directory), os.geteuid()
-        if not stat.S_ISDIR(look.st_mode) or look.st_uid != own:
-            theirs = f"it belongs to uid {look.st_uid}, not to {own}"
-            what = theirs if stat.S_ISDIR(look.st_mode) else "it is no directory"
-            raise StoreError(f"layers cannot be kept in {self.directory}: {what}; {_ELSEWHERE}")
-        if look.st_mode & 0o077:
-            raise StoreError(
-                f"layers cannot be kept in {self.directory}: others may enter it (mode "
-                f"{stat.S_IMODE(look.st_mode):04o}), so nobody knows whose is what is in it: "
-                f"remove it; {_ELSEWHERE}"
-            )
-        path = os.path.realpath(self.directory)
-        while (path := os.path.dirname(path)) != "/":
-            look = os.lstat(path)
-            is_others = look.st_uid not in {*_roots(), own}
-            if is_others or (look.st_mode & stat.S_IWOTH and not look.st_mode & stat.S_ISVTX):
-                why = f"belongs to uid {look.st_uid}" if is_others else "is everybody's to write to"
-                raise StoreError(
-                    f"layers cannot be kept in {self.directory}: {path} {why}, who could put "
-                    f"others there; {_ELSEWHERE}"
-                )
-
     @contextlib.contextmanager
     def _said(self) -> Iterator[None]:
         try:
@@ -318,19 +291,8 @@ class Store:
         except OSError as error:
             what = f"{error.strerror} ({error.filename or self.directory})"
             raise StoreError(
-                f"layers cannot be kept in {self.directory}: {what}; {_ELSEWHERE}"
+                f"layers cannot be kept in {self.directory}: {what}; {ELSEWHERE}"
             ) from error
-
-
-_ELSEWHERE = "XDG_CACHE_HOME names another place"
-
-
-def _roots() -> tuple[int, ...]:
-    """Give who may do anything anyway, by number: in a user namespace root has that of nobody."""
-    with open("/proc/self/uid_map", encoding="ascii") as file:
-        is_first = file.read().split() == ["0", "0", str(2**32 - 1)]
-    with open("/proc/sys/kernel/overflowuid", encoding="ascii") as file:
-        return (0,) if is_first else (0, int(file.read()))
 
 
 def _opened(path: str) -> int | None:
@@ -353,32 +315,3 @@ def _about(path: str) -> About:
     with open(os.path.join(path, _ABOUT), encoding="utf-8") as file:
         about = json.load(file)
     return about if isinstance(about, dict) else {}
-
-
-def measure(tree: str) -> tuple[int, int]:
-    """Count the files of a directory, and the bytes that they take of the disk."""
-    files, size, below, seen = 0, 0, [tree], set()
-    while below:
-        directory = below.pop()
-        if not os.access(directory, os.R_OK | os.X_OK):  # as its author wanted it
-            continue
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                look = entry.stat(follow_symlinks=False)
-                files += 1
-                if look.st_nlink == 1 or (look.st_dev, look.st_ino) not in seen:
-                    size += look.st_blocks * 512
-                seen |= {(look.st_dev, look.st_ino)} if look.st_nlink > 1 else set()
-                if stat.S_ISDIR(look.st_mode):
-                    below.append(entry.path)
-    return files, size
-
-
-def remove_tree(path: str) -> None:
-    """Remove a directory of ours, whatever the modes of those in it."""
-    below = [path] if os.geteuid() != 0 else []
-    while below:
-        os.chmod(directory := below.pop(), 0o700)
-        with os.scandir(directory) as entries:
-            below += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-    shutil.rmtree(path)

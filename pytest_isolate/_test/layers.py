@@ -32,7 +32,7 @@ from pytest_isolate._sandbox.result import Exit
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._session.plans import likely_places
 from pytest_isolate._session.run import Run, working_directory
-from pytest_isolate._store.store import StoreError
+from pytest_isolate._store.trust import StoreError
 
 _KEYWORDS = ("user", "net", "bind", "env", "timeout", "hostname")
 _MOST_SAID = 1 << 16  # bytes of what a function returned or raised, or printed before that

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from pytest_isolate._cli import main
-from pytest_isolate._store.store import Store, StoreError, content_key
+from pytest_isolate._store.store import Store, content_key
+from pytest_isolate._store.trust import StoreError
 
 KEY = content_key("a")
 OTHER = content_key("b")
