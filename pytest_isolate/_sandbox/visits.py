@@ -16,6 +16,8 @@ from pytest_isolate._sandbox.frames import Frame
 from pytest_isolate._sandbox.result import Exit
 from pytest_isolate._sandbox.sandbox import Sandbox
 
+_MOST = 50  # of one test, which is not believed that it fails for ever
+
 
 class Shell(Protocol):
     """A shell that a person has."""
@@ -61,12 +63,18 @@ class Visits:
         self._since: float | None = None  # when somebody wanted to come in, until they have left
         self._said: Frame | None = None  # why
         self._heard = 0  # frames that asked for one
+        self._count = 0
         self.seconds = 0.0  # that all of them took
 
     @property
     def are_on(self) -> bool:
         """Whether somebody is in there, or waits to be."""
         return self._since is not None
+
+    @property
+    def were_any(self) -> bool:
+        """Whether somebody was in there."""
+        return self._count > 0
 
     @property
     def descriptors(self) -> list[int]:
@@ -80,7 +88,7 @@ class Visits:
             return False
         if self._since is None:
             said = [frame for frame in exit_.frames if frame["kind"] == "shell"]
-            if len(said) <= self._heard:
+            if len(said) <= self._heard or self._count >= _MOST:
                 return False
             self._heard = len(said)
             self._begin(said[-1], exit_)
@@ -101,6 +109,7 @@ class Visits:
             self._begin(None, exit_)
 
     def _begin(self, said: Frame | None, exit_: Exit) -> None:
+        self._count += 1
         self._since, self._said = time.monotonic(), said
         self._signal(exit_, signal.SIGSTOP)
 

@@ -19,6 +19,7 @@ from pytest_isolate._model import Usage
 from pytest_isolate._plan.remedies import said_once
 from pytest_isolate._pytest import capture, hook_calls, marks
 from pytest_isolate._sandbox.frames import GarbledError
+from pytest_isolate._test import shells
 from pytest_isolate._test.artifacts import keep_all, keep_capture, keep_tmp_path
 from pytest_isolate._test.bundles import keep_bundle
 from pytest_isolate._test.section import asked, section
@@ -69,6 +70,8 @@ def _of_finished(ended: Finished, behind: Behind) -> Judged:
             reports = _with_violations(
                 ended, behind, reports, violations, dead=verdict.dead_in == phase
             )
+    if verdict.kind != "ok":
+        shells.say_there_was_none(ended)
     _complete(ended, verdict, reports)
     return Judged(ended, verdict, reports, behind)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_isolate._sandbox.visits import Shell
     from pytest_isolate._shell.door import Door
     from pytest_isolate._shell.visit import Visit
-    from pytest_isolate._test.states import Running
+    from pytest_isolate._test.states import Finished, Running
 
 
 def obstacle(config: pytest.Config) -> str | None:
@@ -128,6 +128,20 @@ class Doorkeeper:
             confinement=strictness.confinement(spec),
             begun=test.begun,
             goes_on=goes_on,
+        )
+
+
+def say_there_was_none(ended: Finished) -> None:
+    """Say why a test that a person expects to look at had no shell."""
+    test = ended.test
+    if are_offered(test.item.config) and not ended.group.watch.visits.were_any:
+        test.troubles.append(
+            f"isolate: no shell in the sandbox of {test.name}: "
+            + (
+                "it runs without namespaces"
+                if ended.group.plan.is_bare
+                else "its process had come to its end when this was found"
+            )
         )
 
 

@@ -60,6 +60,7 @@ def terminal(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Call
     """Run pytest on a terminal of its own."""
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # half of its start
 
     def run(*args: str) -> spawn:
         child = pytester.spawn_pytest(

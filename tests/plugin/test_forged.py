@@ -174,6 +174,10 @@ FRAMES = {
         "of a frame 'allocations' 'lines' is [['f', 1, 1000",
     ),
     "refused": ({"kind": "refused", "port": "80"}, "of a frame 'refused' 'port' is '80'"),
+    "shell": (
+        {"kind": "shell", "when": "call", "directory": "/", "environment": {"A=B": "C"}},
+        "of a frame 'shell' 'environment' is {'A=B': 'C'}",
+    ),
 }
 FORGE = """
 import json, pytest, sys

@@ -67,18 +67,18 @@ def test_a_shell_opens_before_the_teardown_and_the_run_goes_on(pytester, shell):
     and none of that time and nothing of what the shell does is the test's.
     """
     pytester.makepyfile(FAILING)
-    child = shell("--isolate-timeout=2", "--isolate-leaks=error", "--isolate-report=report.json")
+    child = shell("--isolate-timeout=1.5", "--isolate-leaks=error", "--isolate-report=report.json")
     assert asked(child, "cat note; pwd").endswith("/test_fails0\r\n")
     assert asked(child, "cat note").startswith("of the fixture")
     assert asked(child, "echo $OF_TEST") == "a value\r\n"
     assert "sleep 1000" in asked(child, "ps -ef")
     assert asked(child, "cut -d' ' -f3 /proc/2/stat") in {"T\r\n", "t\r\n"}
-    asked(child, "(setsid sleep 1001 &) ; sleep 1002 & sleep 2.1")
+    asked(child, "(setsid sleep 1001 &) ; sleep 1002 & sleep 1.6")
     asked(child, "head -c 3000000 /dev/zero > large")
     child.sendline("exit 3")
     assert "1 failed, 1 passed in " in finished(child)  # and no error for what was left behind
     used = usage(pytester, "test_fails")
-    assert used["wall_seconds"] < 2
+    assert used["wall_seconds"] < 1.5
     assert used["disk_bytes"] < 1_000_000
 
 
@@ -88,12 +88,14 @@ def test_the_terminal_is_one_of_the_sandboxs_own(pytester, shell):
     child = shell()
     child.setwinsize(33, 77)
     assert asked(child, "tty") == "/dev/pts/0\r\n"
+    assert asked(child, r"printf '\033[31mred\n'") == "\x1b[31mred\r\n"
     while asked(child, "stty size") != "33 77\r\n":  # the signal is on its way
         pass
     child.sendline("exit")
     assert "1 failed, 1 passed" in finished(child)
 
 
+@pytest.mark.kernel
 def test_interrupting_and_stopping_are_the_shells(pytester, shell):
     """Ctrl-C and Ctrl-Z reach the program in front, not pytest; Ctrl-D at a prompt leaves."""
     pytester.makepyfile(FAILING)
@@ -121,7 +123,6 @@ def test_interrupting_and_stopping_are_the_shells(pytester, shell):
         ),
         ("import time\ndef test_it(): time.sleep(60)", "has come to its timeout", "timeout: limit"),
         ("import os\ndef test_it(): os._exit(0)", "whose process has died", "crash: "),
-        ("import os\ndef test_it(): os.kill(os.getpid(), 9)", "whose process has died", "SIGKILL"),
     ],
 )
 def test_every_end_but_a_good_one_has_a_shell(pytester, shell, source, why, left):
@@ -152,6 +153,7 @@ def test_a_test_that_the_kernel_killed_for_memory_leaves_its_sandbox(pytester, s
     assert "memory: limit 16 MiB" in finished(child)
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize(
     "argument", ["", pytest.param("--isolate-user=nobody", marks=pytest.mark.needs("root"))]
 )
@@ -176,6 +178,7 @@ def test_the_shell_has_the_tests_rights(pytester, shell, argument):
     assert "1 failed" in finished(child)
 
 
+@pytest.mark.kernel
 @pytest.mark.needs("strict")
 def test_a_strict_test_is_entered_behind_its_own_walls(pytester, shell):
     """The filter of system calls is there, and nothing of pytest's terminal."""
@@ -188,6 +191,7 @@ def test_a_strict_test_is_entered_behind_its_own_walls(pytester, shell):
     assert "1 failed" in finished(child)
 
 
+@pytest.mark.kernel
 def test_nobody_in_the_sandbox_sees_pytests_terminal(pytester, shell):
     """A child of the test looks at all that every process in there ever has open."""
     pytester.makepyfile("""
@@ -227,6 +231,7 @@ def test_nobody_in_the_sandbox_sees_pytests_terminal(pytester, shell):
     assert "1 failed" in finished(child)
 
 
+@pytest.mark.kernel
 def test_a_sandbox_without_a_terminal_device_has_a_shell_all_the_same(pytester, shell):
     """A hostile test has put a FIFO, or a file, in the place of /dev/ptmx: nobody waits for it."""
     pytester.makepyfile("""
@@ -246,6 +251,7 @@ def test_a_sandbox_without_a_terminal_device_has_a_shell_all_the_same(pytester, 
     assert "2 failed" in finished(child)
 
 
+@pytest.mark.kernel
 def test_leaving_a_shell_that_does_not_listen(pytester, shell):
     """Ctrl-] three times, whatever is in front."""
     pytester.makepyfile(FAILING)
@@ -256,19 +262,22 @@ def test_leaving_a_shell_that_does_not_listen(pytester, shell):
     assert "1 failed, 1 passed" in finished(child)
 
 
-def test_the_terminal_is_as_it_was_when_pytest_is_killed(pytester, shell):
+@pytest.mark.kernel
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_terminal_is_as_it_was_when_pytest_is_ended(pytester, shell, number):
     """The process that has it sees to that, and takes the shell with it."""
     pytester.makepyfile(FAILING)
     child = shell(opens=False)
     before = termios.tcgetattr(child.child_fd)
     child.expect_exact(PROMPT)
     assert termios.tcgetattr(child.child_fd) != before
-    os.kill(child.pid, signal.SIGKILL)
+    os.kill(child.pid, number)
     child.expect(pexpect.EOF)  # nobody has the terminal open any more
     assert termios.tcgetattr(child.child_fd) == before
     child.wait()
 
 
+@pytest.mark.kernel
 def test_the_terminal_is_as_it_was_when_its_own_process_is_killed(pytester, shell):
     """Pytest sees to that, and goes on."""
     pytester.makepyfile(FAILING)
@@ -290,8 +299,8 @@ def test_jobs_wait_for_the_terminal(pytester, shell):
         @pytest.mark.parametrize("n", range(3))
         def test_it(n): assert n == 2
     """)
-    child = shell("--isolate-jobs=3", "--isolate-timeout=2")
-    asked(child, "sleep 2.1")
+    child = shell("--isolate-jobs=3", "--isolate-timeout=1.5")
+    asked(child, "sleep 1.6")
     child.sendline("exit")
     child.expect_exact(PROMPT)
     assert asked(child, "hostname") == "isolate\r\n"
@@ -339,3 +348,22 @@ def test_who_cannot_type_has_no_shell(pytester, isolated):
     result = isolated("--isolate-all")
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(["isolate: *isolate_shell is left out: a shell needs a terminal*"])
+
+
+@pytest.mark.needs("pids")
+def test_what_is_found_behind_the_end_has_a_sentence_instead(pytester, shell):
+    """There is nothing to look at any more."""
+    pytester.makepyfile("""
+        import os
+        def test_it():
+            try:
+                while True:
+                    if not os.fork():
+                        os.read(os.pipe()[0], 1)
+            except BlockingIOError: pass
+    """)
+    child = shell("--isolate-pids=5", opens=False)
+    said = finished(child)
+    assert "no shell in the sandbox of" in said
+    assert "had come to its end" in said
+    assert "a shell in the sandbox of" not in said.replace("no shell in the sandbox of", "")
