@@ -22,7 +22,7 @@ from pytest_isolate._forward.owners import SetUp
 from pytest_isolate._forward.place import ABSTRACT, UNIX, Place
 from pytest_isolate._forward.server import Server
 from pytest_isolate._linux import sock_diag
-from pytest_isolate._linux.sock_diag import Listening
+from pytest_isolate._linux.listening import Listening
 
 _STREAM = 1  # SOCK_STREAM
 _MOST_SET_UPS = 1000  # of fixtures in which a process was started; nobody has more servers
@@ -93,7 +93,7 @@ class Finder:
         else:
             try:
                 now = self.listening()
-            except OSError as error:  # a kernel without INET_DIAG or UNIX_DIAG
+            except OSError as error:  # a /proc that is not there
                 self.unknown = error.strerror or str(error)
                 return ()
             if now != self._list or state != self._state:

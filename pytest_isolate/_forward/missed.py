@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pytest_isolate._forward import owners
 from pytest_isolate._forward.server import Server
-from pytest_isolate._linux.sock_diag import Listening
+from pytest_isolate._linux.listening import Listening
 
 
 class Missed:

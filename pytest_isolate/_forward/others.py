@@ -14,7 +14,7 @@ from pytest_isolate._config.destinations import Destination
 from pytest_isolate._forward.place import ABSTRACT, UDP, UNIX, Place
 from pytest_isolate._forward.server import Server
 from pytest_isolate._linux import lookup
-from pytest_isolate._linux.sock_diag import Listening
+from pytest_isolate._linux.listening import Listening
 
 _ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 

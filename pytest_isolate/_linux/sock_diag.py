@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import _socket
 import contextlib
+import errno
 import os
 import struct
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+
+from pytest_isolate._linux import proc_sockets
+from pytest_isolate._linux.listening import Listening
 
 _SOCK_DIAG = 4  # NETLINK_SOCK_DIAG
 _ERROR, _DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
@@ -25,32 +28,53 @@ _UNIX_NAME = 0  # UNIX_DIAG_NAME
 _ROOM = 1 << 17  # bytes; the kernel fills at most 32 KiB of it
 
 
-class Listening(NamedTuple):
-    """One socket."""
-
-    kind: str  # "tcp", "udp", "unix"
-    address: str  # of a Unix socket its path, or NUL and its abstract name
-    port: int
-    only_v6: bool
-    type: int  # as of socket(2)
-    inode: int
+# What a kernel says that was built without it, for a kind of sockets or for all
+_ABSENT = frozenset({errno.ENOENT, errno.EPROTONOSUPPORT, errno.EOPNOTSUPP})
+# As ``diag_requests`` has them: what each asks for, and whether for IPv6
+_KINDS = (("tcp", False), ("tcp", True), ("udp", False), ("udp", True), ("unix", False))
 
 
 def listening(requests: Sequence[bytes]) -> list[Listening]:
-    """All that there are.
+    """All that there are. What this kernel does not list so is read from /proc/net.
 
-    Raises ``OSError``: ENOENT where this kernel cannot list sockets of a kind.
+    Raises ``OSError``: there is no such file either.
     """
-    with contextlib.closing(
-        _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, _SOCK_DIAG)
-    ) as diag:
-        found: list[Listening] = []
-        for number, request in enumerate(requests):
-            diag.send(request)
-            kind = "unix" if number == 4 else "udp" if number >= 2 else "tcp"
-            read = _unix if kind == "unix" else _inet
-            found += [each for body in _answers(diag) if (each := read(kind, body)) is not None]
-        return found
+    found: list[Listening] = []
+    with contextlib.ExitStack() as stack:
+        diag = _opened()
+        if diag is not None:
+            stack.enter_context(contextlib.closing(diag))
+        for (kind, ipv6), request in zip(_KINDS, requests, strict=True):
+            listed = None if diag is None else _listed(diag, kind, request)
+            if listed is None:
+                listed = (
+                    proc_sockets.unix() if kind == "unix" else proc_sockets.inet(kind, ipv6=ipv6)
+                )
+            found += listed
+    return found
+
+
+def _opened() -> _socket.socket | None:
+    try:
+        return _socket.socket(
+            _socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, _SOCK_DIAG
+        )
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+        raise
+
+
+def _listed(diag: _socket.socket, kind: str, request: bytes) -> list[Listening] | None:
+    """Ask for one kind; None where this kernel does not know it."""
+    read = _unix if kind == "unix" else _inet
+    diag.send(request)
+    try:
+        return [each for body in _answers(diag) if (each := read(kind, body)) is not None]
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+        raise
 
 
 def _answers(diag: _socket.socket) -> Iterator[bytes]:
