@@ -46,12 +46,12 @@ def listening(requests: Sequence[bytes]) -> list[Listening]:
             stack.enter_context(contextlib.closing(diag))
         for (kind, ipv6), request in zip(_KINDS, requests, strict=True):
             listed = None if diag is None else _listed(diag, kind, request)
-            if listed is None:
-                listed = (
-                    proc_sockets.unix() if kind == "unix" else proc_sockets.inet(kind, ipv6=ipv6)
-                )
-            found += listed
+            found += _by_proc(kind, ipv6=ipv6) if listed is None else listed
     return found
+
+
+def _by_proc(kind: str, *, ipv6: bool) -> Iterator[Listening]:
+    return proc_sockets.unix() if kind == "unix" else proc_sockets.inet(kind, ipv6=ipv6)
 
 
 def _opened() -> _socket.socket | None:
