@@ -20,7 +20,10 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 NEEDS = ["hypothesis", "jsonschema", "pexpect", "pyseccomp", "pysyncobj"]
 #: Of an ordinary user's run, which has all of the machine's processors.
-USERS_NEEDS = ["bokeh", "jinja2", "pytest-xdist"]
+USERS_NEEDS = [
+    "bokeh", "jinja2", "pytest-xdist",
+    "psycopg[binary]", "SQLAlchemy", "redis", "pytest-httpserver",  # of tests/plugins/test_servers
+]  # fmt: skip
 USER = 1000
 #: What an ordinary user can be expected to have is namespaces and overlays; control groups only
 #: where they are delegated.

@@ -77,7 +77,7 @@ CONFTEST = """
     def shared(manager): return manager.dict(count=0)
 """
 TESTS = """
-    import asyncio, urllib.request
+    import asyncio, json, urllib.request
     import psycopg, pytest, redis, sqlalchemy
 
     @pytest.mark.parametrize("by", ["tcp", "socket"])
@@ -111,7 +111,8 @@ TESTS = """
     @pytest.mark.parametrize("turn", range(2))
     def test_httpserver(httpserver, turn):
         httpserver.expect_request("/pets").respond_with_json({"name": "rex"})
-        assert urllib.request.urlopen(httpserver.url_for("/pets"), timeout=30).read() == b'{"name": "rex"}'
+        answer = urllib.request.urlopen(httpserver.url_for("/pets"), timeout=30)
+        assert json.load(answer) == {"name": "rex"}
     def test_asyncio(echo):
         async def talk():
             reader, writer = await asyncio.open_connection(*echo)
@@ -134,6 +135,6 @@ def test_servers_of_session_fixtures(both, args):
     """PostgreSQL and redis by TCP and Unix sockets, HTTP, asyncio and a manager of multiprocessing
     are reached as they are in a plain run.
 
-    By psycopg, SQLAlchemy and redis-py.
+    By psycopg, SQLAlchemy and redis-py, as root and, in tox -e user, as an ordinary user.
     """
     both({"conftest.py": CONFTEST, "test_it.py": TESTS}, *args, tests=14)
