@@ -10,7 +10,8 @@ import os
 import struct
 
 _ERROR, _DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
-_ROOM = 1 << 16
+_HEAD = 16  # bytes of a message before its body
+_ROOM = 1 << 16  # the kernel fills at most 32 KiB of it
 
 TYPE_CHECKING = False  # importing typing for it would make the builder larger
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ def ask(kernel: _socket.socket, data: bytes) -> bytes:
     """Have it do something; what is said first of it is returned. Raises ``OSError``."""
     kernel.send(data)
     answer = kernel.recv(_ROOM)
-    if is_error(answer) and (code := -int(struct.unpack_from("=i", answer, 16)[0])):
-        raise OSError(code, os.strerror(code))
+    if is_error(answer):
+        _check(answer, _HEAD)
     return answer
 
 
@@ -43,11 +44,17 @@ def listed(kernel: _socket.socket, data: bytes) -> Iterator[bytes]:
         at = 0
         while at < len(answer):
             length, kind = struct.unpack_from("=IH", answer, at)
-            if kind == _DONE:
+            if kind in {_ERROR, _DONE}:
+                _check(answer, at + _HEAD)  # of a list that could not be made both may have one
                 return
-            yield answer[at + 16 : at + length]
+            yield answer[at + _HEAD : at + length]
             at += length + 3 & ~3
         answer = kernel.recv(_ROOM)
+
+
+def _check(answer: bytes, at: int) -> None:
+    if len(answer) >= at + 4 and (code := -int(struct.unpack_from("=i", answer, at)[0])) > 0:
+        raise OSError(code, os.strerror(code))
 
 
 def attributes(body: bytes, at: int) -> dict[int, bytes]:

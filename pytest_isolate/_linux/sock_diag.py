@@ -14,18 +14,14 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 
-from pytest_isolate._linux import proc_sockets
+from pytest_isolate._linux import netlink, proc_sockets
 from pytest_isolate._linux.listening import Listening
 
 _SOCK_DIAG = 4  # NETLINK_SOCK_DIAG
-_ERROR, _DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
-_HEADER = struct.Struct("=IHHII")
 _INET_ANSWER = struct.Struct("=4B2s2s16s16sIQ5I")  # struct inet_diag_msg
 _UNIX_ANSWER = struct.Struct("=4BIQ")  # struct unix_diag_msg
-_ATTRIBUTE = struct.Struct("=HH")
 _ONLY_V6 = 11  # INET_DIAG_SKV6ONLY
 _UNIX_NAME = 0  # UNIX_DIAG_NAME
-_ROOM = 1 << 17  # bytes; the kernel fills at most 32 KiB of it
 
 
 # What a kernel says that was built without it, for a kind of sockets or for all
@@ -68,34 +64,18 @@ def _opened() -> _socket.socket | None:
 def _listed(diag: _socket.socket, kind: str, request: bytes) -> list[Listening] | None:
     """Ask for one kind; None where this kernel does not know it."""
     read = _unix if kind == "unix" else _inet
-    diag.send(request)
     try:
-        return [each for body in _answers(diag) if (each := read(kind, body)) is not None]
+        found = [read(kind, body) for body in netlink.listed(diag, request)]
     except OSError as error:
         if error.errno in _ABSENT:
             return None
         raise
-
-
-def _answers(diag: _socket.socket) -> Iterator[bytes]:
-    while True:
-        data = diag.recv(_ROOM)
-        at = 0
-        while at < len(data):
-            length, kind, *_ = _HEADER.unpack_from(data, at)
-            body = data[at + _HEADER.size : at + length]
-            if kind == _DONE:
-                return
-            if kind == _ERROR:
-                code = -int(struct.unpack_from("=i", body)[0])
-                raise OSError(code, os.strerror(code))
-            yield body
-            at += length + 3 & ~3
+    return [each for each in found if each is not None]
 
 
 def _inet(kind: str, body: bytes) -> Listening | None:
     family, _, _, _, port, _, source, *_, inode = _INET_ANSWER.unpack_from(body)
-    only_v6 = bool(_attribute(body, _INET_ANSWER.size, _ONLY_V6).strip(b"\0"))
+    only_v6 = bool(netlink.attributes(body, _INET_ANSWER.size).get(_ONLY_V6, b"").strip(b"\0"))
     address = _socket.inet_ntop(family, source if family == _socket.AF_INET6 else source[:4])
     kind_of_socket = _socket.SOCK_STREAM if kind == "tcp" else _socket.SOCK_DGRAM
     number = int.from_bytes(port, "big")
@@ -104,17 +84,8 @@ def _inet(kind: str, body: bytes) -> Listening | None:
 
 def _unix(kind: str, body: bytes) -> Listening | None:
     _, type_, *_, inode, _ = _UNIX_ANSWER.unpack_from(body)
-    name = _attribute(body, _UNIX_ANSWER.size, _UNIX_NAME)
+    name = netlink.attributes(body, _UNIX_ANSWER.size).get(_UNIX_NAME)
     if not name:
         return None
     text = os.fsdecode(name if name[0] == 0 else name.rstrip(b"\0"))
     return Listening(kind, text, 0, False, type_, inode)
-
-
-def _attribute(body: bytes, at: int, wanted: int) -> bytes:
-    while at + _ATTRIBUTE.size <= len(body):
-        length, kind = _ATTRIBUTE.unpack_from(body, at)
-        if kind == wanted:
-            return body[at + _ATTRIBUTE.size : at + length]
-        at += max(length + 3 & ~3, _ATTRIBUTE.size)
-    return b""
