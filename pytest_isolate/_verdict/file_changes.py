@@ -11,7 +11,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_isolate._config.patterns import Paths
 from pytest_isolate._config.values import plain
@@ -62,9 +62,11 @@ class Change:
     path: str
     where: str = ""
     phase: str = ""
+    inside: int = 0  # how much was made in a directory that was made
 
     def __str__(self) -> str:
-        return f"{self.path!r} {self.kind}" + (f" at {self.where}" if self.where else "")
+        where = f" at {self.where}" if self.where else ""
+        return f"{self.path!r} {self.kind}{where}" + (f", {self.inside} in it" * bool(self.inside))
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ class Changed:
 
     def __bool__(self) -> bool:
         return bool(self.changes) or self.more
+
+    @property
+    def count(self) -> int:
+        """How many paths."""
+        return sum(1 + each.inside for each in self.changes)
 
     @property
     def phase(self) -> str | None:
@@ -91,7 +98,7 @@ class Changed:
         shown = [str(each) for each in self.changes[:_MOST_SHOWN]]
         if (hidden := len(self.changes) - len(shown)) or self.more:
             shown.append(f"{hidden} more" if not self.more else "more")
-        count = f"at least {len(self.changes)}" if self.more else str(len(self.changes))
+        count = f"at least {self.count}" if self.more else str(self.count)
         what = "other change was" if count == "1" else "other changes were"
         return f"{count} {what} made to the file system: {', '.join(shown)}"
 
@@ -161,9 +168,15 @@ def read(changes: Changes, frames: Iterable[Frame]) -> Changed:
         if frame["kind"] == "writes":
             for path, where in frame["places"]:  # type: ignore[attr-defined] # checked
                 said.setdefault(path, (plain(where[:_LONGEST_PLACE]), str(frame["when"])))
-    found = (
-        Change(kind, path, *said.get(path, ()))
-        for kind in ("created", "modified", "deleted")
-        for path in getattr(changes, kind)
-    )
-    return Changed(tuple(found), changes.more)
+    found: dict[str, Change] = {}
+    tops: dict[str, str] = {}  # a directory that was made -> the outermost one that it lies in
+    for kind in ("created", "modified", "deleted"):
+        for path in getattr(changes, kind):
+            change = Change(kind, path, *said.get(path, ()))
+            top = tops[path] = tops.get(os.path.dirname(path), path) if kind == "created" else path
+            if top != path:
+                outer = found[top]
+                who = outer if outer.where else change
+                change = replace(outer, where=who.where, phase=who.phase, inside=outer.inside + 1)
+            found[top] = change
+    return Changed(tuple(found.values()), changes.more)

@@ -173,7 +173,7 @@ def _changed_files(_: Spec, facts: Facts, dead_in: str | None) -> Found | None:
         return None
     # Who did it may be nobody's to say: then the test, if it came so far
     reached = dead_in or ("call" if "call" in facts.reported else PHASES[0])
-    return Found(str(facts.changed), facts.changed.phase or reached, len(facts.changed.changes))
+    return Found(str(facts.changed), facts.changed.phase or reached, facts.changed.count)
 
 
 def _refused_files(spec: Spec, facts: Facts, dead_in: str | None) -> Found | None:
