@@ -71,8 +71,7 @@ class Tree:
 
     def add(self, step: Step) -> None:
         """Add what a step does. Raises ``NoBundleError`` and ``OSError``."""
-        handler = HANDLERS.get(type(step))
-        if handler is None:
+        if (handler := handler_of(type(step))) is None:
             raise NoBundleError(f"no bundle has the step {step.said!r} ({step.path_said})")
         handler(self, step)
 
@@ -424,10 +423,9 @@ def _sizes(directory: Path) -> tuple[int, int]:
     return pages * _PAGE_SIZE, files
 
 
-HANDLERS: dict[type[Step], Callable[[Tree, Any], None]] = {
+_HANDLERS: dict[type[Step], Callable[[Tree, Any], None]] = {
     steps.Mount: Tree.mount,
     steps.Bind: Tree.bind,
-    steps.BindWithoutLinks: Tree.bind,
     steps.Device: Tree.skip,
     steps.ReadOnly: Tree.protect_all,
     steps.Protect: Tree.protect,
@@ -448,8 +446,12 @@ HANDLERS: dict[type[Step], Callable[[Tree, Any], None]] = {
     overlays.PutLayers: Tree.put_layers,
     overlays.Skeleton: Tree.lay_bones,
     overlays.Overlay: Tree.overlay,
-    overlays.OverlayOrReadOnly: Tree.overlay,
-    overlays.PrivateCopy: Tree.overlay,
-    overlays.OverlayOrPrivateCopy: Tree.overlay,
     overlays.TakeApart: Tree.take_apart,
 }
+
+
+def handler_of(kind: type[Step]) -> Callable[[Tree, Any], None] | None:
+    """Find the handler of a kind of step: one that does the same, or something else where it
+    cannot, is carried as the first.
+    """
+    return next((_HANDLERS[each] for each in kind.__mro__ if each in _HANDLERS), None)
