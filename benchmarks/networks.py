@@ -1,12 +1,10 @@
 """What a test's network costs: a server of a shared fixture, three hosts, a way out; and how fast
 the relay to such a server is beside a connection without one.
 
-``python benchmarks/networks.py [ROUNDS] [TESTS]``. A round runs each kind of test once in a pytest
-of its own; the price is the median of a kind's tests less that of the kind beside it, in the same
-round. Shown are the median, the least and the most over the rounds; of the processor time, which a
-busy machine changes less, what a run takes more than one of few tests, for each test more. The
-goals: a forwarded server at most 1 ms a test, three hosts at most 25 ms. Nothing is sent beyond the
-machine.
+``python benchmarks/networks.py [TESTS]``. Tests of two kinds take turns in one pytest, a few at a
+time, so a machine that gets busy is busy for both. Shown are the median and the tenth percentile of
+each kind, and their difference: the price. The goals: a forwarded server at most 1 ms a test, three
+hosts at most 25 ms. Nothing is sent beyond the machine.
 """
 
 from __future__ import annotations
@@ -14,20 +12,17 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import textwrap
 from pathlib import Path
-from typing import NamedTuple
 
 from measure import STAMPS
 
 _HERE = Path(__file__).parent
-_FEW = 8
-_FIRST = 5  # tests of a run that are left out: the first waits for the builder
+_BLOCK = 6  # tests of one kind in a row, of which the outer ones are left out, as is the first pair
 _SERVER = """
 import os, socket, threading, time
 import pytest
@@ -53,14 +48,12 @@ def asks(server):
         client.sendall(b"?")
         assert client.recv(1) == b"!"
 """
-#: By name: what a test is marked with, what it does, and the kind whose price is taken off.
-_KINDS = {
-    "own network": ("", "(): pass", None),
-    "three hosts": ("net=Network('a', 'b', 'c')", "(): pass", "own network"),
-    "a way out": ("net='internet'", "(): pass", "own network"),
-    "server, not reached": ("forward=None", "(server): pass", None),
-    "server, not used": ("", "(server): pass", "server, not reached"),
-    "server, used": ("", "(server): asks(server)", "server, not reached"),
+#: By name: what a test is marked with, what it does; and the same of what it is compared with.
+_PAIRS = {
+    "three hosts": ("net=Network('a', 'b', 'c')", "(): pass", "", "(): pass"),
+    "a way out": ("net='internet'", "(): pass", "", "(): pass"),
+    "a server, not used": ("", "(server): pass", "forward=None", "(server): pass"),
+    "a server, used": ("", "(server): asks(server)", "forward=None", "(server): pass"),
 }
 _SPEED = """
 @pytest.mark.parametrize("where", ["direct", "relay"])
@@ -91,67 +84,40 @@ def pytest_collection_modifyitems(items):
 """
 
 
-class Cost(NamedTuple):
-    """Of a test, in seconds."""
-
-    wall: float
-    processor: float
-
-    def __sub__(self, other: Cost) -> Cost:
-        """Give what it costs more."""
-        return Cost(self.wall - other.wall, self.processor - other.processor)
-
-
 def main() -> None:
     """Measure, and print two tables."""
-    rounds, tests = (int(each) for each in [*sys.argv[1:3], *["5", "40"][len(sys.argv[1:3]) :]])
-    found: dict[str, list[Cost]] = {name: [] for name in _KINDS}
-    for _ in range(rounds):
-        for name, (marker, body, _) in _KINDS.items():
-            found[name].append(_cost(marker, body, tests))
-    print(f"{'milliseconds a test':30}{'median':>9}{'least':>9}{'most':>9}{'processor':>11}")
-    for name, (_, _, beside) in _KINDS.items():
-        _say(name, found[name])
-        if beside is not None:
-            pairs = zip(found[name], found[beside], strict=True)
-            _say(f"  beside {beside}", [each - other for each, other in pairs])
+    tests = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    print(f"{'milliseconds a test':24}{'median':>9}{'without':>9}{'price':>9}{'tenth':>9}", end="")
+    print(f"{'without':>9}{'price':>9}")
+    for name, (marker, body, other_marker, other_body) in _PAIRS.items():
+        times = _times((marker, body), (other_marker, other_body), tests)
+        line = f"{name:24}"
+        for at in (0.5, 0.1):
+            with_it, without = (sorted(each)[int(len(each) * at)] * 1000 for each in times)
+            line += f"{with_it:9.2f}{without:9.2f}{with_it - without:9.2f}"
+        print(line, flush=True)
     print(f"\n{'to a server':24}{'round trip':>12}{'throughput':>12}")
     for where, latency, speed in _speeds():
         print(f"{where:24}{latency * 1e6:9.1f} us{speed / 1e9:7.2f} GB/s")
 
 
-def _say(name: str, costs: list[Cost]) -> None:
-    walls, processor = zip(*costs, strict=True)
-    shown = (statistics.median(walls), min(walls), max(walls))
-    figures = "".join(f"{each * 1000:9.2f}" for each in shown)
-    print(f"{name:30}{figures}{statistics.median(processor) * 1000:11.2f}")
-
-
-def _cost(marker: str, body: str, tests: int) -> Cost:
-    wall, processor = _run_of(marker, body, tests)
-    _, of_few = _run_of(marker, body, _FEW)
-    return Cost(wall, (processor - of_few) / (tests - _FEW))
-
-
-def _run_of(marker: str, body: str, tests: int) -> tuple[float, float]:
-    """Give a test's median, and all processor time of all processes."""
-    text = f"{_SERVER}\n@isolate({marker})\n@pytest.mark.parametrize('number', range({tests}))\n"
-    arguments = "(number, " if "(server)" in body else "(number"
+def _times(
+    one: tuple[str, str], other: tuple[str, str], tests: int
+) -> tuple[list[float], list[float]]:
+    """Give those of the tests of both kinds that stand between two of their own."""
+    kinds = [number // _BLOCK % 2 for number in range(2 * tests * _BLOCK // (_BLOCK - 2))]
+    text = _SERVER
+    for number, kind in enumerate(kinds):
+        marker, body = (one, other)[kind]
+        text += f"@isolate({marker})\ndef test_{number}{body}\n"
     with tempfile.TemporaryDirectory() as directory:
         stamps = Path(directory) / "stamps.json"
-        text += f"def test_it{body.replace('(', arguments, 1)}\n"
-        before = _processor()
         _run(directory, text, stamps)
-        used = _processor() - before
-        times: list[float] = json.loads(stamps.read_text())["stamps"]
-    steady = times[_FIRST:]
-    return statistics.median(b - a for a, b in itertools.pairwise(steady)), used
-
-
-def _processor() -> float:
-    """Of all processes that were started here and have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+        stamped: list[float] = json.loads(stamps.read_text())["stamps"]
+    times = [after - before for before, after in itertools.pairwise(stamped)]
+    inner = [at for at in range(2 * _BLOCK, len(kinds) - 1) if 0 < at % _BLOCK < _BLOCK - 1]
+    of_one, of_other = ([times[at] for at in inner if kinds[at] == kind] for kind in (0, 1))
+    return of_one, of_other
 
 
 def _speeds() -> list[tuple[str, float, float]]:
