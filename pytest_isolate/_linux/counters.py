@@ -1,16 +1,20 @@
 """What a sandbox used and what the kernel denied it, read from the files of its control groups.
 
-``None`` always means: this kernel has no such file. A figure is never made up. What the files are
-called each version of control groups says itself (``cgroup.hierarchy``).
+``None`` always means: this kernel has no such file, or a test holds a lease on it. A figure is
+never made up. What the files are called each version of control groups says
+itself (``cgroup.hierarchy``).
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pytest_isolate._linux.cgroup.files import content, keyed, number
+from pytest_isolate._errors import Step, StepFailedError
+from pytest_isolate._linux.cgroup.files import READING, content, keyed, number
 from pytest_isolate._linux.cgroup.hierarchy import Hierarchy
 
 Number = TypeVar("Number", int, float)
@@ -86,6 +90,33 @@ def largest_process(group: str) -> tuple[str, int] | None:
                 )
             )
     return max(found)[::-1] if found else None
+
+
+def hold(groups: dict[str, str], places: dict[str, Hierarchy]) -> tuple[int, ...]:
+    """Open the files by which pytest enforces limits, for as long as the test lives.
+
+    Of a file that somebody reads nobody gets the lease that keeps readers out (fcntl(2), F_WRLCK).
+    Those that an earlier test leased, while it still runs, are left out. Raises
+    ``StepFailedError``.
+    """
+    paths = [
+        f"{group}/{file}"
+        for name, group in groups.items()
+        if places[name].counts_time == name
+        for file in places[name].processor_files
+    ]
+    if "memory" in groups and not places["memory"].kills_whole_groups:
+        paths.append(f"{groups['memory']}/{places['memory'].oom_counter}")
+    opened: list[int] = []
+    try:
+        for path in paths:
+            with Step("open", path), contextlib.suppress(BlockingIOError):
+                opened.append(os.open(path, READING))
+    except StepFailedError:
+        for fd in opened:
+            os.close(fd)
+        raise
+    return tuple(opened)
 
 
 def is_empty(group: str, but: int | None = None) -> bool:

@@ -12,6 +12,8 @@ import re
 import signal
 from collections.abc import Container
 
+from pytest_isolate._linux.cgroup.files import READING
+
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 # Of proc(5)'s fields, behind the name the first of which is the third
 _PARENT, _USER, _REAPED_USER = 4 - 3, 14 - 3, 16 - 3
@@ -20,13 +22,13 @@ _MOST_LOOKS = 3
 
 
 def _content(path: str) -> bytes:
-    """Give a whole file of /proc; nothing of a process that has ended, or that is not ours to look
-    into.
+    """Give a whole file of /proc; nothing of a process that has ended, that is not ours to look
+    into, or on whose file somebody holds a lease.
     """
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open(os.open(path, READING), "rb", buffering=0) as file:
             return file.readall()
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError, BlockingIOError):
         return b""
 
 
@@ -79,9 +81,7 @@ def parent(directory: int) -> int:
 
     Raises ``OSError`` when it is gone.
     """
-    with open(
-        os.open("stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory), "rb", buffering=0
-    ) as file:
+    with open(os.open("stat", READING, dir_fd=directory), "rb", buffering=0) as file:
         return int(file.readall().rpartition(b")")[2].split()[_PARENT])
 
 

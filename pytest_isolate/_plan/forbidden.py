@@ -10,6 +10,8 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import resource
+import socket
 import stat
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -53,20 +55,26 @@ _PARENT = 0x8000  # CLONE_PARENT: children of pytest, not of the test
 _CHANGES_MODE = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2}
 _MAKES_NODES = {"mknod": 1, "mknodat": 2, "creat": 1}  # and the position of the mode, as above
 # And the positions of flags and mode, which is any number where no file is made
-_OPENS = {"open": (1, 2), "openat": (2, 3)}
+_OPENS = {"open": (1, 2), "openat": (2, 3), "mq_open": (1, 2)}
 _MAKING = (os.O_CREAT, os.O_TMPFILE & ~os.O_DIRECTORY)
 #: Of calls that a libseccomp may not know, on every architecture.
 NUMBERS = {"clone3": 435, "openat2": 437, "fchmodat2": 452}
 _SOCKETS = frozenset({1, 2, 10, 16})  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK
 _LAST_FAMILY = 45
 _TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
+# For TIOCSETD, SIOCGIFBR, SIOCSIFBR, SIOCBRADDBR, SIOCBRDELBR, SIOCGIFVLAN, SIOCSIFVLAN the kernel
+# loads line disciplines, bridge and 8021q, whoever asks
+_LOADING_REQUESTS = (0x5423, 0x8940, 0x8941, 0x89A0, 0x89A1, 0x8982, 0x8983)
+_SET_LEASE = 1024  # F_SETLEASE: whoever opens the file waits for us
+# Bytes. An access list of 64 KiB is memory that nobody counts, and any file can have one
+_LARGEST_ATTRIBUTE = 4096
 
 
 class Condition(NamedTuple):
     """What an argument of the call has to be."""
 
     position: int
-    operator: str  # libseccomp's: EQ, GT, MASKED_EQ
+    operator: str  # libseccomp's: EQ, NE, GT, MASKED_EQ
     value: int  # of MASKED_EQ the mask
     masked: int = 0
 
@@ -88,12 +96,22 @@ def rules() -> Iterator[Rule]:
     yield Rule("clone3", errno.ENOSYS)
     yield from _set_id_bits()
     yield Rule("clone", errno.EPERM, (_all_of(0, _PARENT),))
-    for request in _TERMINAL_INPUT:  # the kernel reads 32 bits of it
+    yield Rule("fcntl", errno.EPERM, (Condition(1, "EQ", _SET_LEASE),))
+    for name in ("setxattr", "lsetxattr", "fsetxattr"):
+        yield Rule(name, errno.ENOSPC, (Condition(3, "GT", _LARGEST_ATTRIBUTE),))
+    # To 0 it would have the machine's program for core dumps started (core(5)): there is no core
+    # whatever it is, and who asks for none hears that it is done
+    yield Rule("setrlimit", 0, (Condition(0, "EQ", resource.RLIMIT_CORE),))
+    is_new = Condition(2, "NE", 0)
+    yield Rule("prlimit64", 0, (Condition(1, "EQ", resource.RLIMIT_CORE), is_new))
+    for request in (*_TERMINAL_INPUT, *_LOADING_REQUESTS):  # the kernel reads 32 bits of it
         yield Rule("ioctl", errno.EPERM, (Condition(1, "MASKED_EQ", 0xFFFFFFFF, request),))
     yield Rule("socket", errno.EPERM, (Condition(0, "GT", _LAST_FAMILY),))
     for family in range(_LAST_FAMILY + 1):
         if family not in _SOCKETS:
             yield Rule("socket", errno.EPERM, (Condition(0, "EQ", family),))
+    # It makes two of any family before it sees that they cannot be a pair
+    yield Rule("socketpair", errno.EPERM, (Condition(0, "NE", socket.AF_UNIX),))
 
 
 def _set_id_bits() -> Iterator[Rule]:

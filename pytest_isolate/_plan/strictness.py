@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import errno
 import functools
+import itertools
 import os
+import socket
 import struct
+import sys
 import tempfile
 
 from pytest_isolate._config.spec import Spec
@@ -25,11 +28,22 @@ REMEDY = (
 )
 _ACTIONS = "/proc/sys/kernel/seccomp/actions_avail"
 
+# The kernel loads a module for a protocol that it lacks, whoever asks. Of IPv4 and IPv6: TCP, UDP,
+# ICMP, UDP-Lite, ICMPv6; of netlink: NETLINK_ROUTE, by which getifaddrs(3) asks, and
+# NETLINK_KOBJECT_UEVENT
+_PROTOCOLS = {
+    socket.AF_INET: (0, 1, 6, 17, 136),
+    socket.AF_INET6: (0, 6, 17, 58, 136),
+    socket.AF_NETLINK: (0, 15),
+}
+# Bits of all types of a socket but stream, datagram and raw, which have protocols of their own
+_UNUSUAL_TYPES = 0b1100
 # Mseal, Linux 6.10: past it nobody has looked at what a call does. One number on every
 # architecture.
 _NEWEST = 462
 
-_BPF_LOAD, _BPF_JUMP_IF_GREATER, _BPF_RETURN = 0x20, 0x25, 0x06
+_BPF_LOAD, _BPF_RETURN = 0x20, 0x06
+_BPF_JUMP_IF_EQUAL, _BPF_JUMP_IF_GREATER, _BPF_JUMP_IF_SET = 0x15, 0x25, 0x45
 _RETURN_ERRNO = 0x00050000
 
 # Docker's default set without MKNOD, NET_RAW, SETFCAP, SYS_CHROOT and AUDIT_WRITE.
@@ -101,7 +115,7 @@ def filter_program() -> bytes:
     with tempfile.TemporaryFile() as file:
         filter_.export_bpf(file)
         file.seek(0)
-        return _younger_calls_do_not_exist() + file.read()
+        return _younger_calls_do_not_exist() + _only_usual_protocols() + file.read()
 
 
 # What libseccomp says of a name that it does not know: too new for it, so caught by its number
@@ -115,4 +129,44 @@ def _younger_calls_do_not_exist() -> bytes:
         (_BPF_JUMP_IF_GREATER, 0, 1, _NEWEST),
         (_BPF_RETURN, 0, 0, _RETURN_ERRNO | errno.ENOSYS),
     ]
+    return _assembled(instructions)
+
+
+def _only_usual_protocols() -> bytes:
+    """Of each family load type and protocol, compare, return EPROTONOSUPPORT, as the kernel does
+    where it has no such module. libseccomp would need a rule for each of some 250 protocols.
+    """
+    import pyseccomp  # noqa: PLC0415
+
+    parts: list[list[tuple[int, int, int, int]]] = []
+    for family, protocols in _PROTOCOLS.items():
+        part = [(_BPF_LOAD, 0, 0, _argument(2))]
+        part += [
+            (_BPF_JUMP_IF_EQUAL, len(protocols) - at, 0, protocol)
+            for at, protocol in enumerate(protocols)
+        ]
+        part += [(_BPF_RETURN, 0, 0, _RETURN_ERRNO | errno.EPROTONOSUPPORT)]
+        if family != socket.AF_NETLINK:
+            part[:0] = [
+                (_BPF_LOAD, 0, 0, _argument(1)),
+                (_BPF_JUMP_IF_SET, len(part) - 1, 0, _UNUSUAL_TYPES),
+            ]
+        part[:0] = [
+            (_BPF_LOAD, 0, 0, _argument(0)),
+            (_BPF_JUMP_IF_EQUAL, 0, len(part), int(family)),
+        ]
+        parts.append(part)
+    body = list(itertools.chain.from_iterable(parts))
+    number = pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, "socket")
+    return _assembled(
+        [(_BPF_LOAD, 0, 0, 0), (_BPF_JUMP_IF_EQUAL, 0, len(body), number), *body],
+    )
+
+
+def _argument(position: int) -> int:
+    """Where the 32 bits of one that are an int lie (struct seccomp_data)."""
+    return 16 + 8 * position + (0 if sys.byteorder == "little" else 4)
+
+
+def _assembled(instructions: list[tuple[int, int, int, int]]) -> bytes:
     return b"".join(struct.pack("=HBBI", *each) for each in instructions)

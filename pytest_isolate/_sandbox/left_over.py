@@ -14,6 +14,7 @@ import os
 import time
 
 from pytest_isolate._linux import signals
+from pytest_isolate._linux.cgroup.files import READING
 from pytest_isolate._sandbox.requests import Processes
 
 TYPE_CHECKING = False  # importing typing for it would make the builder larger
@@ -47,8 +48,12 @@ _MOST_LISTED = 50
 
 
 def _read(directory: int, name: str) -> str:
-    with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory), "rb") as file:
+    with open(os.open(name, READING, dir_fd=directory), "rb") as file:
         return os.fsdecode(file.read())
+
+
+# What is believed of one on whose file in /proc somebody in there holds a lease: it is there
+_LEASED = f"0 (its /proc is leased) S{' 0' * 40}"
 
 
 class _Process:
@@ -143,9 +148,11 @@ def _but_first(proc: int) -> Iterator[str]:
 def _processes(proc: int, names: Iterable[str]) -> Iterator[_Process]:
     for name in names:
         try:
-            process = _Process(
-                int(name), _read(proc, f"{name}/stat"), _read(proc, f"{name}/cmdline").split("\0")
-            )
+            try:
+                said = _read(proc, f"{name}/stat"), _read(proc, f"{name}/cmdline").split("\0")
+            except BlockingIOError:
+                said = _LEASED, []
+            process = _Process(int(name), *said)
         except OSError as error:
             if error.errno not in {errno.ENOENT, errno.ESRCH}:
                 raise

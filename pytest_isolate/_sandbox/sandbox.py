@@ -79,6 +79,7 @@ class Sandbox:
         self.recipe = recipe
         self.groups: dict[str, str] = {}
         self.joins: tuple[int, ...] = ()
+        self._held: tuple[int, ...] = ()  # files of the groups, against leases
         self.network = NetworkCounters()
         self.pidfd = self.private = self.stdout = self.stderr = self.oom_event = -1
         self.relayed = 0  # its number with the relay, where it has servers to reach
@@ -113,6 +114,7 @@ class Sandbox:
             handles.stderr,
         )
         self._disk_base = self._disk_blocks()
+        self._held = counters.hold(self.groups, self._keeper.places)
         sys.audit("pytest_isolate.ready", self._keeper.builder, self.pidfd)
 
     def fork(self, entry: Entry) -> Child | None:
@@ -349,6 +351,7 @@ class Sandbox:
             self.stderr,
             self.oom_event,
             *self.joins,
+            *self._held,
             *self.network.descriptors,
         )
         return (*held, *(fd for others in self.beside for fd in others()))
@@ -373,7 +376,7 @@ class Sandbox:
         held = self.descriptors()[1:]
         # First: a Ctrl-C may have it closed once more
         self.pidfd = self.private = self.stdout = self.stderr = self.oom_event = -1
-        self.joins, self.network = (), NetworkCounters()
+        self.joins, self._held, self.network = (), (), NetworkCounters()
         for fd in held:
             if fd >= 0:
                 os.close(fd)

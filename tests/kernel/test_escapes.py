@@ -17,8 +17,10 @@ import resource
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import sys
+import tempfile
 import termios
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -532,6 +534,37 @@ def posix_queues(out: Outside):
     return each([f"/dev/mqueue/{ABSTRACT[1:]}"], lambda path: os.open(path, os.O_RDONLY))
 
 
+def unusual_protocols(out: Outside):
+    """Have the kernel look for protocols that are modules: SCTP, DCCP and Multipath TCP are, or
+    were, and NETLINK_USERSOCK is in every kernel.
+    """
+    asked = ["2 1 132", "2 5 132", "2 6 33", "2 1 262", "10 1 262", "16 3 4", "16 3 2"]
+    return each(asked, lambda words: socket.socket(*map(int, words.split())).close())
+
+
+def line_discipline(out: Outside):
+    """Choose one of a terminal, for which the kernel loads modules."""
+    _, terminal = os.openpty()
+    fcntl.ioctl(terminal, 0x5423, struct.pack("i", 0))
+    return "N_TTY"
+
+
+def lease(out: Outside):
+    """Take a lease on a file, for the end of which everybody waits who opens it."""
+    with tempfile.TemporaryFile() as file:
+        fcntl.fcntl(file.fileno(), fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    return "a lease"
+
+
+def access_list(out: Outside):
+    """Give a file an access list of a thousand entries: memory of the kernel that nobody counts."""
+    entries = [(1, 6, -1), *[(2, 6, os.getuid())] * 1000, (4, 6, -1), (16, 6, -1), (32, 6, -1)]
+    text = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *each) for each in entries)
+    Path("/tmp/listed").write_text("x")
+    os.setxattr("/tmp/listed", "system.posix_acl_access", text)
+    return "an access list"
+
+
 ROOT_ONLY = frozenset({"root"})
 BOTH = frozenset({"root", "user"})
 #: Each attempt, and for whom it succeeds by default.
@@ -556,6 +589,8 @@ ATTEMPTS = [
     (posix_memory, BOTH), (write_to_posix_memory, ()), (posix_queues, ()),
     (fifo, ()), (lock_of_a_file, ()), (lock_of_a_group, BOTH), (pidfd_of_pytest, ()),
     (mount_for_the_machine, ()), (real_time, ROOT_ONLY), (nicer_than_others, ROOT_ONLY),
+    (unusual_protocols, BOTH), (line_discipline, BOTH), (lease, BOTH),
+    (access_list, BOTH),
 ]  # fmt: skip
 
 
@@ -797,19 +832,21 @@ def test_a_strict_test_sets_no_set_id_bits_and_dumps_no_core(box, level):
                 except OSError as error:
                     answers.append(errno.errorcode[error.errno])
         os.chmod("/tmp/program", 0o755)
-        try:
-            resource.setrlimit(resource.RLIMIT_CORE, (2, 2))
-        except ValueError:
-            answers.append("no core")
+        # 0 is none for a file, and as many bytes as it likes for a program (core(5))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+        resource.prlimit(0, resource.RLIMIT_CORE, (2, 2))
+        mode = 0o4700
+        if LIBC.mq_open(b"/set-id", os.O_CREAT | os.O_RDWR, mode, None) < 0:
+            answers.append(f"queue {errno.errorcode[ctypes.get_errno()]}")
         LIBC.syscall(437, -100, b"/tmp/second", bytes(24), 24)
         answers.append(errno.errorcode[ctypes.get_errno()])
         os.open("/tmp/program", os.O_RDONLY, 0o6755)  # nothing is made, and the mode means nothing
         return [*answers, oct(os.fstat(fd).st_mode), *resource.getrlimit(resource.RLIMIT_CORE)]
 
-    limit = min(resource.getrlimit(resource.RLIMIT_CORE)[1] & 0xFFFF, 1)
+    limit = 1 if ROOT else min(resource.getrlimit(resource.RLIMIT_CORE)[1] & 0xFFFF, 1)
     assert box.run(body, **who(level, box.host)).value == [
         *["EPERM"] * 14,
-        "no core",
+        "queue EPERM",
         "ENOSYS",
         "0o100755",
         limit,

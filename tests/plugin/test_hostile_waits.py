@@ -228,3 +228,47 @@ def test_no_test_takes_back_that_it_came_inside(pytester, isolated, profile, job
     tests = json.loads((pytester.path / "report.json").read_text())["tests"]
     assert [test["verdict"] for test in tests] == ["crash"] * 4 + ["timeout", "ok"]
     assert tests[4]["usage"]["wall_seconds"] < 10
+
+
+LEASING = """
+import fcntl, os, signal
+from pytest_isolate import isolate
+def lease(*places):
+    signal.signal(signal.SIGIO, signal.SIG_IGN)  # the kernel's request to give it back
+    for path in [f"{place}/{name}" for place in places for name in os.listdir(place)]:
+        try:
+            fcntl.fcntl(os.open(path, os.O_RDONLY), fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        except OSError:
+            continue
+@isolate(leaks="error")
+def test_leaves_somebody():
+    told, tell = os.pipe()
+    if os.fork() == 0:
+        lease("/proc/self")
+        os.close(tell)
+        signal.pause()
+    os.close(tell)
+    os.read(told, 1)
+@isolate(cpu_time=60)
+def test_hangs():
+    for line in open("/proc/self/cgroup").read().splitlines():
+        _, controllers, path = line.split(":", 2)
+        place = f"/sys/fs/cgroup/{controllers}{path}"
+        if "pytest-isolate" in path and os.path.isdir(place): lease(place)
+    signal.pause()
+def test_after(): pass
+"""
+
+
+@pytest.mark.needs("strict", "cpu")
+@pytest.mark.parametrize("profile", ["default", "strict"])
+def test_nobody_waits_for_the_end_of_a_lease(pytester, isolated, profile):
+    """Whoever opens a leased file waits for 45 seconds: the builder looked into /proc so, after 30
+    seconds pytest killed it, and nobody was left behind; a test with a limit had no timeout.
+    """
+    pytester.makepyfile(test_it=LEASING)
+    options = () if profile == "default" else (f"--isolate-profile={profile}",)
+    isolated("--isolate-all", "--isolate-timeout=2", "--isolate-report=report.json", *options)
+    tests = json.loads((pytester.path / "report.json").read_text())["tests"]
+    assert [test["verdict"] for test in tests] == ["violation", "timeout", "ok"]
+    assert all(test["usage"]["wall_seconds"] < 10 for test in tests)

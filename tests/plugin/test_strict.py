@@ -194,3 +194,38 @@ def test_a_report_names_the_walls_that_were_closed(pytester, isolated):
     (test,) = json.loads((pytester.path / "report.json").read_text())["tests"]
     second = [] if strictness.landlock_obstacle() else ["landlock"]
     assert test["walls"] == ["process", "namespaces", "net", "overlay", "strict", *second]
+
+
+@pytest.mark.needs("strict")
+def test_ordinary_sockets_are_had(pytester, outcomes):
+    """Those of protocols that are modules are none of a strict test's business, nor two of a
+    forbidden family by socketpair(2), which makes them before it sees that they are no pair.
+    """
+    pytester.makepyfile(
+        STRICT
+        + """
+import ctypes, errno, socket
+import pytest
+def test_it():
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
+        pass
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for protocol in (0, socket.IPPROTO_UDP):
+            socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, protocol).close()
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
+        for each in socket.socketpair(socket.AF_UNIX, kind):
+            each.close()
+    assert socket.if_nameindex() == [(1, "lo")]
+    for words, error in (
+        ((socket.AF_INET, socket.SOCK_SEQPACKET, 0), errno.EPROTONOSUPPORT),
+        ((socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_USERSOCK), errno.EPROTONOSUPPORT),
+    ):
+        with pytest.raises(OSError) as refused:
+            socket.socket(*words)
+        assert refused.value.errno == error
+    for family in (socket.AF_INET, socket.AF_NETLINK, 30):  # 30: TIPC
+        with pytest.raises(PermissionError):
+            socket.socketpair(family, socket.SOCK_STREAM)
+"""
+    )
+    assert outcomes() == [("test_it",)]

@@ -7,12 +7,16 @@ import os
 from pytest_isolate._errors import Step
 
 _LARGEST = 1 << 12  # bytes of a file
+# A test that may open a file may hold a lease on it (fcntl(2), F_SETLEASE), and have everybody else
+# wait at open(2) for 45 seconds, again and again
+READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+_WRITING = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def write(path: str, text: str) -> None:
     """Write all of it by one write(2), as every cgroup file wants. Raises ``StepFailedError``."""
     with Step(f"write {text!r} to", path):
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        fd = os.open(path, _WRITING)
         try:
             os.write(fd, text.encode())
         finally:
@@ -20,19 +24,19 @@ def write(path: str, text: str) -> None:
 
 
 def read(path: str) -> str:
-    """Read a file of any length."""
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+    """Read a file of any length. Raises ``BlockingIOError`` where somebody holds a lease on it."""
+    with open(os.open(path, READING), encoding="utf-8", errors="surrogateescape") as file:
         return file.read()
 
 
 def content(path: str, largest: int = _LARGEST) -> bytes | None:
-    """Read a whole file; None if this kernel has none.
+    """Read a whole file; None if this kernel has none, or a test holds a lease on it.
 
     Ten are read a test, and a file object costs as much as the kernel's part.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+        fd = os.open(path, READING)
+    except (FileNotFoundError, BlockingIOError):
         return None
     try:
         return os.read(fd, largest)
@@ -41,7 +45,7 @@ def content(path: str, largest: int = _LARGEST) -> bytes | None:
 
 
 def number(path: str) -> int | None:
-    """Read a number; None if this kernel has no such file."""
+    """Read a number; None where there is no ``content``."""
     found = content(path)
     return None if found is None else int(found)
 

@@ -41,8 +41,9 @@ class Hierarchy(ABC):
     memory_limits: tuple[str, ...] = ()
     #: Whether the kernel kills all of a group that is out of memory, and not one process of it.
     kills_whole_groups = False
-    #: The controller that counts processor time.
+    #: The controller that counts processor time, and the files in which it does.
     counts_time = ""
+    processor_files: tuple[str, ...] = ()
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
@@ -131,6 +132,7 @@ class V1(Hierarchy):
     # A kernel that does not account for swap lacks the second
     memory_limits = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes?")
     counts_time = "cpuacct"
+    processor_files = ("cpuacct.usage", "cpuacct.usage_user", "cpuacct.usage_sys")
 
     def _memory_settings(self, limit: int) -> Settings:
         # Buffers of TCP are counted by themselves
@@ -147,9 +149,7 @@ class V1(Hierarchy):
 
     def processor(self, group: str) -> Processor:
         """As ``cpuacct`` counts it."""
-        used, user, system = (
-            number(f"{group}/cpuacct.usage{kind}") for kind in ("", "_user", "_sys")
-        )
+        used, user, system = (number(f"{group}/{name}") for name in self.processor_files)
         return _scaled(used, _NANOSECOND), _scaled(user, _NANOSECOND), _scaled(system, _NANOSECOND)
 
     def disk_bytes(self, group: str) -> tuple[int, int]:
@@ -174,6 +174,7 @@ class V2(Hierarchy):
     memory_limits = ("memory.max",)
     kills_whole_groups = True  # by memory.oom.group
     counts_time = "cpu"
+    processor_files = ("cpu.stat",)
 
     def _memory_settings(self, limit: int) -> Settings:
         del limit
