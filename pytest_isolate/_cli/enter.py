@@ -80,18 +80,13 @@ def _refuse(why: str, listed: Sequence[Listed] = ()) -> int:
 
 
 def _enter(listed: Listed) -> None:
-    """Become who started the run, if this is root, and then the process that enters.
-
-    What another user's run says of itself is that user's word: root would follow it as root.
-    """
+    """Become the process that has the terminal and lets this user in."""
     from pytest_isolate._shell import visit  # noqa: PLC0415 - as above
 
-    uid, gid, groups = listed.owner
-    if uid != os.geteuid():
-        os.setgroups(groups)
-        os.setresgid(gid, gid, gid)
-        os.setresuid(uid, uid, uid)
-    fd = visit.packed(listed.door.with_variables(visit.of_terminal()))
+    door = listed.door.with_variables(visit.of_terminal())
+    if listed.owner[0] != os.geteuid():
+        door = door.with_owner(listed.owner)
+    fd = visit.packed(door)
     os.set_inheritable(fd, True)
     line = visit.command(fd, os.getppid())
     os.execve(line[0], line, visit.environment())

@@ -180,7 +180,8 @@ class Watch:
         elif (now := time.monotonic()) >= self._look_at_between_at:
             self._look_at_between_at = now + _LOOK_AT_BETWEEN
             self._look_at_between()
-            self.visits.announce()
+            if self._phase is not Phase.ENTERING:  # before, it is nobody yet
+                self.visits.announce()
 
     def _is_visited(self, ready: Container[int]) -> bool:
         """Whether somebody is in there. No time of theirs is the test's."""

@@ -10,8 +10,9 @@ import base64
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._sandbox.confine import Confinement
@@ -34,6 +35,8 @@ class Door:
     confinement: Confinement | None = None
     begun: float = 0.0  # seconds since the epoch
     goes_on: bool = False  # whether a run waits until one has left
+    # Uid, gid and groups to be had before anything of it is believed, where a root enters
+    owner: Sequence[Any] | None = None
 
     def pack(self) -> bytes:
         """Give it as one line."""
@@ -78,6 +81,10 @@ class Door:
     def with_variables(self, variables: Mapping[str, str]) -> Door:
         """Give the same with further variables, which come before the test's own."""
         return replace(self, environment={**self.environment, **variables})
+
+    def with_owner(self, owner: tuple[int, int, tuple[int, ...]]) -> Door:
+        """Give the same for a root, who is to enter as whoever started the run."""
+        return replace(self, owner=owner)
 
     @property
     def is_there(self) -> bool:

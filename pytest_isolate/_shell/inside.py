@@ -41,9 +41,13 @@ def go_between(door: Door, pidfd: int, channel: socket.socket) -> NoReturn:
     try:
         with Step("let go of the terminal in", "the process outside of the sandbox"):
             os.setsid()
-            privileges.die_with_parent_thread(signal.SIGKILL)
             _let_go({pidfd, channel.fileno()})
             spare = os.openpty()  # for a sandbox whose own is broken
+        if door.owner is not None:
+            with Step("become", f"user {door.owner[0]}, who started the run"):
+                _become_owner(*door.owner)
+        with Step("prctl(PR_SET_PDEATHSIG) in", "the process outside of the sandbox"):
+            privileges.die_with_parent_thread(signal.SIGKILL)
         with Step("setns into", "the sandbox's namespaces"):
             syscalls.setns(pidfd, door.namespaces & _FIRST_WALLS)
         with Step("fork", "the process that keeps the shell"):
@@ -58,6 +62,16 @@ def go_between(door: Door, pidfd: int, channel: socket.socket) -> NoReturn:
         _say_broken(channel, error)
     finally:
         os._exit(0)
+
+
+def _become_owner(uid: int, gid: int, groups: list[int]) -> None:
+    """Be another user: what a run says of itself is its user's word, which root must not follow.
+
+    Who relays the terminal stays root, for that user could look into a process of its own.
+    """
+    os.setgroups(groups)
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
 
 
 def _let_go(keep: set[int]) -> None:

@@ -71,7 +71,7 @@ class Doorkeeper:
         if said is not None and reading.shell_fault(said) is not None:
             return None  # which its verdict says
         try:
-            door = self._door(_why(said, exit_), said, exit_, goes_on=True)
+            door = self._door(self._why(said, exit_), said, exit_, goes_on=True)
             terminal = capture.terminal(test.item.config)
             visit = Visit(door.with_variables(of_terminal()), terminal)
         except StepFailedError as error:
@@ -100,6 +100,27 @@ class Doorkeeper:
         if self._running.announced:
             self._run.roster.remove(id(self))
             self._running.announced = False
+
+    def _why(self, said: Frame | None, exit_: Exit) -> str:
+        """Say what has become of the test, in words behind its name."""
+        if said is not None:
+            return f"which failed in its {said['when']} and is stopped there"
+        for stopped, what in (
+            (exit_.timed_out, "timeout"),
+            (exit_.cpu_exceeded, "cpu_time"),
+            (exit_.memory_exceeded is not None, "memory"),
+        ):
+            if stopped:
+                return f"which has come to its {what} and is stopped there"
+        if exit_.killed_child:
+            return "of which the kernel has killed a process for memory"
+        sandbox = self._running.group.sandbox
+        limited = self._running.spec.memory is not None and "memory" in sandbox.groups
+        if exit_.out_of_memory or (limited and sandbox.out_of_memory()):
+            return "which the kernel has killed for memory (what of its processes is left, ps says)"
+        if exit_.garbled is not None:
+            return "which said to pytest what no test says"
+        return "whose process has died"
 
     def _door(self, why: str, said: Frame | None, exit_: Exit, *, goes_on: bool) -> Door:
         """Say where its sandbox is, and what rights its test has. Raises ``StepFailedError``."""
@@ -168,23 +189,3 @@ class _Shell:
         disk, unroutable = self._used()
         self._running.group.sandbox.pass_over_disk(disk - self._disk)
         self._running.group.unroutable += unroutable - self._unroutable
-
-
-def _why(said: Frame | None, exit_: Exit) -> str:
-    """Say what has become of a test, in words behind its name."""
-    if said is not None:
-        return f"which failed in its {said['when']} and is stopped there"
-    for stopped, what in (
-        (exit_.timed_out, "timeout"),
-        (exit_.cpu_exceeded, "cpu_time"),
-        (exit_.memory_exceeded is not None, "memory"),
-    ):
-        if stopped:
-            return f"which has come to its {what} and is stopped there"
-    if exit_.out_of_memory and exit_.killed_child:
-        return "of which the kernel has killed a process for memory"
-    if exit_.out_of_memory:
-        return "which the kernel has killed for memory (what of its processes is left, ps says)"
-    if exit_.garbled is not None:
-        return "which said to pytest what no test says"
-    return "whose process has died"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pexpect
 import pytest
 from running import Started
 
+from pytest_isolate._linux import tree
 from pytest_isolate._shell import roster
 
 HANGING = """
@@ -151,6 +153,13 @@ def test_root_enters_another_users_sandbox_as_that_user(hanging, tmp_path):
         "1000", "CapEff:", "0" * 16,
     ]  # fmt: skip
     assert answer(child, "cat note") == "of the test"
+    # Nobody of that user's has root's terminal, nor is there a process of its own that has
+    assert os.stat(f"/proc/{child.pid}").st_uid == 0
+    terminal = os.stat(f"/proc/{child.pid}/fd/0")
+    below = tree.descendants(child.pid)
+    opened = [os.stat(fd) for pid in below for fd in Path(f"/proc/{pid}/fd").iterdir()]
+    assert len(below) >= 3
+    assert not any(os.path.samestat(each, terminal) for each in opened)
     child.sendline("exit")
     child.expect(pexpect.EOF)
     own = hanging("two")
