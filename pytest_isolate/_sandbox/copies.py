@@ -50,10 +50,15 @@ def look_like(path: str, look: os.stat_result, *, user: bool) -> None:
 
 
 def looks_like(copy: os.stat_result, look: os.stat_result, *, user: bool) -> bool:
-    """Whether a directory is as ours would be, or as the machine's itself."""
+    """Whether a directory is as the machine's itself, or as ours in its place would be.
+
+    That of another, which as a user we cannot give away, may be ours to write to and remove.
+    """
     if (copy.st_uid, copy.st_gid, copy.st_mode) == (look.st_uid, look.st_gid, look.st_mode):
         return True
-    return user and stat.S_IMODE(copy.st_mode) == mode(look, user=True)
+    if not user or look.st_uid == os.geteuid():
+        return False
+    return stat.S_IMODE(copy.st_mode) | stat.S_IRWXU == mode(look, user=True) | stat.S_IRWXU
 
 
 def mode(look: os.stat_result, *, user: bool) -> int:

@@ -123,6 +123,9 @@ class _Harvest:
                 copies.look_like(place, look, user=self.user)
             else:
                 self._look_like(place, look)
+            if self.user and below is not None and below.st_uid != os.geteuid():
+                with contextlib.suppress(FileNotFoundError):  # what is kept can be removed
+                    os.chmod(place, os.stat(place).st_mode & 0o7777 | stat.S_IRWXU)
 
     def _take_removals(self, fd: int, to: int, known: Known) -> None:
         """Note what went of a directory that is taken apart, which leaves no whiteouts."""

@@ -19,7 +19,6 @@ BASE = """
 import os
 from pathlib import Path
 import pytest
-from running import Started
 from pytest_isolate import Layer, isolate
 
 HERE = Path(__file__).parent
