@@ -19,7 +19,6 @@ import sys
 import tarfile
 import tempfile
 import time
-import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,8 +33,11 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-SUITES = Path(__file__).resolve().parent.parent / "tests/downstream/suites.toml"
-_STATES = {"failure", "error", "skipped"}
+TESTS = Path(__file__).resolve().parent.parent / "tests"
+sys.path.insert(0, str(TESTS / "compare"))
+from junit import Case, cases, differing  # noqa: E402 - the comparison that the tests have too
+
+SUITES = TESTS / "downstream/suites.toml"
 
 #: Where a project has pytest's configuration, and by which words.
 _CONFIGURED = {
@@ -46,8 +48,6 @@ _CONFIGURED = {
 }
 
 PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-
-Outcomes = dict[tuple[str, str], list[str]]
 
 
 def install(suites: dict[str, dict[str, Any]]) -> None:
@@ -97,7 +97,7 @@ class Run:
 
     seconds: float
     last: str  # pytest's last line
-    outcomes: Outcomes
+    cases: list[Case]
 
 
 def run(source: Path, suite: dict[str, Any], junit: Path, arguments: list[str]) -> Run:
@@ -127,7 +127,7 @@ def run(source: Path, suite: dict[str, Any], junit: Path, arguments: list[str]) 
             pytest.terminate()  # of which pytest makes a summary and a file
             output = f"{pytest.communicate()[0]}\nnot at its end after {limit} s"
     last = output.strip().splitlines()[-1:] or ["no output"]
-    return Run(time.monotonic() - started, last[0], outcomes(junit))
+    return Run(time.monotonic() - started, last[0], cases(junit))
 
 
 def plain_run(work: Path, name: str, source: Path, suite: dict[str, Any]) -> Run:
@@ -139,7 +139,7 @@ def plain_run(work: Path, name: str, source: Path, suite: dict[str, Any]) -> Run
     if kept.exists() and junit.exists():
         found = json.loads(kept.read_text("utf-8"))
         if found["key"] == key:
-            return Run(found["seconds"], found["last"], outcomes(junit))
+            return Run(found["seconds"], found["last"], cases(junit))
     done = run(source, suite, junit, ["-p", "no:isolate"])
     kept.write_text(json.dumps({"key": key, "seconds": done.seconds, "last": done.last}), "utf-8")
     return done
@@ -181,17 +181,6 @@ def known(key: tuple[str, str], suite: dict[str, Any]) -> str | None:
     )
 
 
-def outcomes(junit: Path) -> Outcomes:
-    """States by class and name; tests of one name, as subtests are, together."""
-    found: Outcomes = {}
-    for case in ET.parse(junit).getroot().iter("testcase") if junit.exists() else []:
-        states = sorted({child.tag for child in case} & _STATES) or ["passed"]
-        found.setdefault((case.get("classname") or "", case.get("name") or ""), []).append(
-            "+".join(states)
-        )
-    return {key: sorted(states) for key, states in found.items()}
-
-
 def compare(work: Path, name: str, suite: dict[str, Any], further: list[str]) -> tuple[Run, Run]:
     """Run one suite plain and isolated."""
     source = unpack(work, name, suite)
@@ -205,8 +194,8 @@ def told(name: str, suite: dict[str, Any], plain: Run, isolated: Run) -> tuple[i
     """Print what came of two runs. Returns how many tests are the same, how many there are, and
     how much is wrong.
     """
-    keys = sorted(plain.outcomes.keys() | isolated.outcomes.keys())
-    different = [key for key in keys if plain.outcomes.get(key) != isolated.outcomes.get(key)]
+    keys = {case[:2] for case in (*plain.cases, *isolated.cases)}
+    different = differing(plain.cases, isolated.cases)
     unexpected = [key for key in different if known(key, suite) is None]
     wrong = len(unexpected)
     print(
@@ -216,9 +205,13 @@ def told(name: str, suite: dict[str, Any], plain: Run, isolated: Run) -> tuple[i
     for reason, count in Counter(filter(None, (known(key, suite) for key in different))).items():
         print(f"    {count} as expected: {reason}")
     for key in unexpected[:10]:
-        print("   ", "::".join(key), plain.outcomes.get(key), "->", isolated.outcomes.get(key))
+        came_to = (
+            [" ".join(case[2:]) or "passed" for case in run.cases if case[:2] == key]
+            for run in (plain, isolated)
+        )
+        print("   ", "::".join(key), *came_to)
     # A suite that cannot be imported is the same twice
-    if not any("passed" in states for states in plain.outcomes.values()):
+    if all(case[2:] for case in plain.cases):
         print("    nothing was compared: no test passes in the plain run")
         wrong += 1
     sys.stdout.flush()

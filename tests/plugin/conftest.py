@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING
 
 import pytest
 import warm
+from junit import FAILED, cases
 from running import Started
 
 if TYPE_CHECKING:
@@ -80,16 +80,7 @@ def outcomes(
 
     def run(*args: str) -> list[tuple[str, ...]]:
         isolated(f"--junitxml={pytester.path / 'junit.xml'}", *args)
-        cases = ET.parse(pytester.path / "junit.xml").getroot().iter("testcase")
-        return [
-            (
-                case.get("name") or "",
-                *(f"{child.tag}: {child.get('message')}" for child in case if child.tag in _STATES),
-            )
-            for case in cases
-        ]
+        found = cases(pytester.path / "junit.xml", str, FAILED | {"system-out"})
+        return [case[1:] for case in found]
 
     return run
-
-
-_STATES = {"failure", "error", "skipped", "system-out"}

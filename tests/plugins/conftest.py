@@ -12,14 +12,12 @@ import os
 import subprocess
 import sys
 import textwrap
-import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-_STATES = {"failure", "error", "skipped"}
+from junit import cases
 
 
 @dataclass
@@ -124,27 +122,14 @@ def run(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> Runner:
             directory,
             pytest_.returncode,
             output.replace(str(directory), "DIRECTORY"),
-            _cases(directory / "junit.xml", directory),
+            sorted(
+                cases(
+                    directory / "junit.xml", lambda text: text.replace(str(directory), "DIRECTORY")
+                )
+            ),
         )
 
     return run
-
-
-def _cases(junit: Path, directory: Path) -> list[tuple[str, ...]]:
-    if not junit.exists():
-        return []
-    return sorted(
-        (case.get("classname") or "", case.get("name") or "", *_states(case, str(directory)))
-        for case in ET.parse(junit).getroot().iter("testcase")
-    )
-
-
-def _states(case: ET.Element, directory: str) -> list[str]:
-    return [
-        f"{child.tag}: {(child.get('message') or '').replace(directory, 'DIRECTORY')}"
-        for child in case
-        if child.tag in _STATES
-    ]
 
 
 @pytest.fixture
