@@ -132,11 +132,11 @@ def _load() -> None:
 
 
 def _links_to(directory: str, names: set[str]) -> list[str]:
-    """Give the links in a directory that lead to some names in it."""
+    """Give the links in a directory that lead to some names in it, but those that linkers use."""
     links = {}
     with os.scandir(directory) as entries:
         for entry in entries:
-            if entry.is_symlink():
+            if entry.is_symlink() and not entry.name.endswith(".so"):
                 links[entry.name] = os.readlink(entry.path)
     found = []
     for link in links:

@@ -136,7 +136,8 @@ class Roots:
         from pytest_isolate._images import images  # noqa: PLC0415
         from pytest_isolate._store.store import Store, content_key  # noqa: PLC0415
 
-        with images.opened(wanted.kind, wanted.path, wanted.tag, tempfile.gettempdir()) as image:
+        scratch = "/var/tmp" if os.access("/var/tmp", os.W_OK) else tempfile.gettempdir()
+        with images.opened(wanted.kind, wanted.path, wanted.tag, scratch) as image:
             key = content_key(_FORM, image.key, str(os.geteuid()))
             build = functools.partial(self._build, image, wanted)
             held = self._held[wanted] = Store().get(key, build)

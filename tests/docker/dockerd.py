@@ -208,6 +208,10 @@ class Docker:
         )
         return result.stdout + result.stderr
 
+    def save(self, path: Path) -> None:
+        """Write the image to an archive."""
+        self._docker("save", "--output", str(path), IMAGE)
+
     def volume(self, name: str, owner: int) -> str:
         """Make a directory that a container can have as a volume.
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import sys
 
 import pytest
 from dockerd import Docker, DockerError
@@ -141,3 +143,39 @@ def test_a_test_that_asks_for_what_is_missing_is_an_error_with_the_remedy(daemon
         "tests/test_destroy.py::test_finds_all_in_place_afterwards": "PASSED",
     }, said
     assert f"docker run {ROOT}" in said
+
+
+ON_ITS_IMAGE = """
+import os, subprocess, sys, pytest
+
+def run(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+def test_programs(tmp_path):
+    assert "VERSION_CODENAME=bookworm" in run("cat", "/etc/os-release")
+    run("useradd", "alice")
+    assert run("id", "-un", "alice") == "alice\\n"
+    assert "dpkg" in run("dpkg", "--get-selections")
+
+def test_as_if_nothing_had_been():
+    assert "alice" not in open("/etc/passwd").read()
+    assert os.path.isdir("/example/tests")
+
+def test_both_pythons():
+    here = run(sys.executable, "-c", "import pytest, ssl; print(pytest.__file__)")
+    assert here.strip() == pytest.__file__
+    assert run("/usr/bin/python3", "-c", "import sys; print(sys.version_info.major)") == "3\\n"
+"""
+
+
+def test_its_image_saved_is_a_root_on_the_machine(daemon, pytester, monkeypatch):
+    """By `docker save`, as it writes an archive today."""
+    daemon.save(pytester.path / "image.tar")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(pytester.mkdir("cache")))
+    pytester.makepyfile(ON_ITS_IMAGE)
+    result = pytester.run(
+        sys.executable, *PYTEST[1:], "--isolate-all", "--isolate-rootfs=image.tar", timeout=300
+    )
+    result.assert_outcomes(passed=3)
+    (pytester.path / "image.tar").unlink()
+    shutil.rmtree(pytester.path / "cache")
