@@ -24,11 +24,12 @@ def forget(known: Iterable[pytest.FixtureDef[object]], here: Collection[object])
 
     So that it says so when it asks for one.
     """
-    setup_state.forget_fixtures(
-        each
-        for each in known
-        if each.cached_result is not None and _is_elsewhere(each.cached_result[0], here)
-    )
+    if "pytest_isolate._config.layers" in sys.modules:
+        setup_state.forget_fixtures(
+            each
+            for each in known
+            if each.cached_result is not None and _is_elsewhere(each.cached_result[0], here)
+        )
 
 
 def refuse(fixturedef: pytest.FixtureDef[object], value: object, here: Collection[object]) -> None:

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pytest_isolate._config.values import counted, format_size, plain
-from pytest_isolate._store.store import Kept, Store, memory_directory
-from pytest_isolate._store.trust import StoreError
 
 if TYPE_CHECKING:
+    from pytest_isolate._store.store import Kept, Store
+
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _TITLES = ("key", "size", "files", "last used", "layer")
@@ -40,6 +40,10 @@ def add_command(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Remove what is to go, or list what is there. Returns the exit status."""
+    # Linux's, as layers are; to compare reports takes neither
+    from pytest_isolate._store.store import Store, memory_directory  # noqa: PLC0415
+    from pytest_isolate._store.trust import StoreError  # noqa: PLC0415
+
     try:
         stores = [(store, store.kept()) for store in (Store(), Store(memory_directory()))]
         if options.remove or options.remove_all or options.unused_for is not None:

@@ -24,6 +24,7 @@ from pytest_isolate._sandbox.salvage import open_directory, open_file
 from pytest_isolate._sandbox.written import Known, Written
 
 _DEEPEST = 200  # directories: each level holds two descriptors open
+_MOST_LEFT = 50  # of what stayed inside, by name
 _PIECE = 1 << 20  # bytes that are compared at once
 _REBUILT = ("/dev", "/proc", "/sys")
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -34,7 +35,7 @@ _OF_OVERLAYS = "user.overlay."
 
 
 def take_out(private: int, written: Written, target: str, *, user: bool) -> list[str]:
-    """Copy what was written to an empty directory. Returns paths of what stayed inside.
+    """Copy what was written to an empty directory. Returns some paths of what stayed inside.
 
     Raises ``StepFailedError``: what is there then is not whole.
     """
@@ -49,7 +50,7 @@ def take_out(private: int, written: Written, target: str, *, user: bool) -> list
             harvest.take(fd, path, known)
     with Step("take a layer out of", "/"):
         harvest.finish_directories()
-    return harvest.left
+    return harvest.left[:_MOST_LEFT]
 
 
 @contextlib.contextmanager

@@ -45,7 +45,7 @@ class Layers:
             if each in self._failed:
                 raise self._failed[each]
             if each not in self._held:
-                raise NotBuiltError
+                raise NotBuiltError(f"{each!r} is not built")
             found.append(self._held[each].path)
         return tuple(dict.fromkeys(reversed(found)))
 

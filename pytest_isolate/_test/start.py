@@ -108,11 +108,10 @@ def _start(requested: Requested) -> Running | Finished | Refused:
     """
     test, ready = requested.test, None
     try:
-        if requested.shares:
-            given = (requested.set_up.asked, requested.fresh)
-            requested.asked = with_fixtures(requested.asked, test.item, *given)
+        _stand_on_fixtures(requested)
         if (state := _go_on_or_from_nursery(requested)) is not None:
             return state
+        _stand_on_fixtures(requested)  # of a sandbox that has not gone on
         with standing_still():  # building a sandbox is no part of the test
             ready = build(test, requested.asked)
         return ready if isinstance(ready, Refused) else _fork(requested, ready)
@@ -132,6 +131,13 @@ def _start(requested: Requested) -> Running | Finished | Refused:
     if isinstance(ready, Ready):
         return Refused(test, why, "sandbox", ready.spec, ready.plan)
     return Refused(test, why, "sandbox", requested.asked)
+
+
+def _stand_on_fixtures(requested: Requested) -> None:
+    """Add the layers that shared fixtures have given. Raises ``BadValueError``."""
+    if requested.shares:
+        given = (requested.set_up.asked, requested.fresh)
+        requested.asked = with_fixtures(requested.asked, requested.test.item, *given)
 
 
 def _go_on_or_from_nursery(requested: Requested) -> Running | Finished | None:
