@@ -15,7 +15,7 @@ from pytest_isolate import _installation, _loading
 from pytest_isolate._config import keywords, options, settings
 from pytest_isolate._forking.dump_later import dump_later
 from pytest_isolate._session.run import Run
-from pytest_isolate._test import telling
+from pytest_isolate._test import figures, telling
 from pytest_isolate._test.parent_side import ParentSide
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def pytest_configure(config: pytest.Config) -> None:
         dump_later.install()  # again, where a conftest named this plugin
         run = Run(config)
         config.pluginmanager.register(_hooks(run), "isolate-run")
+        if figures.is_wanted(config):
+            config.pluginmanager.register(figures.Figures(config), "isolate-figures")
     config.pluginmanager.register(telling.telling(config, run), "isolate-telling")
 
 

@@ -21,7 +21,9 @@ from pytest_isolate._config.spec import Spec
 from pytest_isolate._errors import Step, StepFailedError
 
 if TYPE_CHECKING:
+    from pytest_isolate._linux.cgroup.hierarchy import Hierarchy
     from pytest_isolate._linux.environment import Environment
+    from pytest_isolate._linux.host import Host
     from pytest_isolate._plan.planning import Plan
     from pytest_isolate._sandbox.entry import Entry
     from pytest_isolate._sandbox.pipes import Ends
@@ -52,11 +54,19 @@ _TRIED: tuple[tuple[str, dict[str, object]], ...] = (
     ("memory", _LEAST | {"memory": 1 << 28}),
     ("pids", _LEAST | {"pids": 100}),
     ("cpu", _LEAST | {"cpu": 1.0}),
+    ("cpu_time", _LEAST | {"cpu_time": 60.0}),
+    ("io", _LEAST | {"io_read": 1 << 30}),
     ("strict", _LEAST | {"profile": "strict"}),
     ("process", {}),
 )
 _WITHOUT = "process"  # what there is without namespaces
-_EXTRA = {"strict", _WITHOUT}
+# Limits that few tests have, and that few machines give to an ordinary user without being asked
+_EXTRA = {"cpu_time", "io", "strict", _WITHOUT}
+_MARKS: dict[str, dict[str, bool]] = {
+    "PASS": {"green": True},
+    "NOTE": {"yellow": True},
+    "FAIL": {"red": True, "bold": True},
+}
 _ENTERING_DIED = 32  # EPIPE
 
 
@@ -145,7 +155,7 @@ def _try(run: Run, name: str, changes: dict[str, object], *, enters: bool) -> Fi
         copied = [path for path, name in plan.uppers if _is_copied(sandbox, name)]
     finally:
         sandbox.close()
-    place = machine.host.places.get(name)
+    place = _place(machine.host, name)
     reason = (
         f"cgroup v{place.version}, {place.directory}"
         if place
@@ -167,6 +177,15 @@ def _is_copied(sandbox: Sandbox, upper: str) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def _place(host: Host, name: str) -> Hierarchy | None:
+    """Return the hierarchy that gives a capability, if one does."""
+    if name == "cpu_time":
+        return next((each for key, each in host.places.items() if each.counts_time == key), None)
+    if name == "io":
+        return host.places.get("io", host.places.get("blkio"))
+    return host.places.get(name)
 
 
 def _enter(run: Run, spec: Spec, plan: Plan, sandbox: Sandbox) -> None:
@@ -240,27 +259,32 @@ def capabilities(config: pytest.Config) -> dict[str, dict[str, object]]:
 
 def main(config: pytest.Config) -> int:
     """Print the findings. Returns 0 when everything is there."""
-    findings = examine(config, enters=True)
-    lines = []
+    from pytest_isolate._pytest import terminal  # noqa: PLC0415
+
+    findings, writer = examine(config, enters=True), terminal.writer(config)
     if sys.platform == "linux":
         from pytest_isolate._doctor import layers, networks  # noqa: PLC0415
         from pytest_isolate._linux import environment  # noqa: PLC0415
 
         here = environment.look()
-        lines.append(f"environment: {here}")
+        writer.line(f"environment: {here}")
         available = {each.name for each in findings if each.available}
         rows = networks.rows(here, has_network="net" in available)
         rows.append(layers.row(config, has_overlay="overlay" in available))
         findings += [Finding(*row, optional=True) for row in rows]
+    helps: dict[str, str] = {}  # what helps -> the first that it helps
     for each in findings:
-        lines.append(
-            f"{'PASS' if each.available else 'NOTE' if each.optional else 'FAIL'} "
-            f" {each.name}{': ' if each.reason else ''}{each.reason}"
-        )
+        word = "PASS" if each.available else "NOTE" if each.optional else "FAIL"
+        writer.write(word, **_MARKS[word])
+        writer.line(f"  {each.name}{': ' if each.reason else ''}{each.reason}")
         if each.remedy and not each.available:
-            lines.append(f"      fix: {each.remedy}")
+            first = helps.setdefault(each.remedy, each.name)
+            writer.write("      fix: ", bold=True)
+            writer.line(each.remedy if first == each.name else f"the same as of {first}")
     needed = [each for each in findings if not each.optional]
     missing = sum(not each.available for each in needed)
-    lines.append(f"{len(needed) - missing} of {len(needed)} capabilities are available here")
-    sys.stdout.write("\n".join(lines) + "\n")
+    writer.line(
+        f"{len(needed) - missing} of {len(needed)} capabilities are available here",
+        **_MARKS["FAIL" if missing else "PASS"],
+    )
     return 1 if missing else 0

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import tempfile
 from typing import TYPE_CHECKING
 
 from pytest_isolate._errors import StepFailedError
-from pytest_isolate._linux.cgroup.hierarchy import V2
+from pytest_isolate._linux.cgroup.hierarchy import V2, Hierarchy
 from pytest_isolate._linux.cgroup.locate import READ_ONLY
 from pytest_isolate._linux.environment import SANDBOX, Environment
 
@@ -27,6 +28,21 @@ CONTAINER = (
 CONTAINER_USER = (
     f"in Docker: docker run {_OPENED} --security-opt systempaths=unconfined; "
     "Kubernetes: seccompProfile: Unconfined, procMount: Unmasked, hostUsers: false"
+)
+_ROOT_GROUP = "/sys/fs/cgroup"
+# The user's id, the shell that is to be in the groups, and below what they are to be
+_SET_UP = (
+    "run pytest as root, or give yourself {what} and start pytest from that shell: sudo sh -c"
+    " '{script}' sh $(id -u) $$ {groups}"
+)
+_V1 = (
+    'u=$1 p=$2; shift 2; for g; do mkdir -p "$g/tests" && chown -R "$u" "$g/tests" &&'
+    ' echo "$p" > "$g/tests/cgroup.procs"; done'
+)
+_V2 = (
+    'cd "$3" && for c in cpu memory pids io; do echo "+$c" > cgroup.subtree_control; done;'
+    ' mkdir -p tests && cd tests && chown "$1" . cgroup.procs cgroup.subtree_control &&'
+    ' echo "$2" > cgroup.procs'
 )
 _CONTAINER_GROUPS = "in Docker: docker run --cgroupns=private --privileged"
 STRICT = (
@@ -206,17 +222,26 @@ def _group_remedy(host: Host, controller: str) -> str:
             _capabilities(here)
             or f"{_CONTAINER_GROUPS}; elsewhere: give root a group that it may write to"
         )
+    return _own_groups(host, place)
+
+
+def _own_groups(host: Host, place: Hierarchy) -> str:
+    """Say how an ordinary user comes by groups that may be written to."""
     if isinstance(place, V2):
+        if not host.here.systemd and place.directory == _ROOT_GROUP:
+            return _SET_UP.format(what="a group", script=_V2, groups=_ROOT_GROUP)
         made = "systemd-run --user --scope -p Delegate=yes python -m pytest ..."
         return (
-            f"{made}{'' if here.systemd else ' (with systemd; without: docs/host.md)'}, or run"
+            f"{made}{'' if host.here.systemd else ' (with systemd; without: docs/host.md)'}, or run"
             " pytest as root"
         )
-    group = f"{place.directory.rstrip('/')}/tests"
-    return (
-        f"give yourself a group: sudo mkdir -p {group} && sudo chown -R $(id -u) {group} && echo $$"
-        f" | sudo tee {group}/cgroup.procs, and start pytest from that shell; or run pytest as root"
+    # All at once, whichever was asked for: nobody wants to come back for the next
+    groups = dict.fromkeys(
+        each.directory
+        for name, each in host.refused.items()
+        if not isinstance(each, V2) and not host.obstacles.get(name, "").endswith(READ_ONLY)
     )
+    return _SET_UP.format(what="groups", script=_V1, groups=" ".join(map(shlex.quote, groups)))
 
 
 def _absent(controller: str, here: Environment) -> str:

@@ -107,6 +107,12 @@ def terminal(config: pytest.Config) -> int:
     return int(getattr(stdin, "targetfd_save", 0))
 
 
+def standard_output(config: pytest.Config) -> int:
+    """Return the descriptor of a run's standard output, which capture may have put aside."""
+    stdout = getattr(global_capture(config), "out", None)
+    return int(getattr(stdout, "targetfd_save", 1))
+
+
 def has_terminal(config: pytest.Config) -> bool:
     """Whether a person can type to this run: its standard input, which capture has put aside, is a
     terminal.

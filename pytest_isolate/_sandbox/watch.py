@@ -16,7 +16,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from enum import Enum
 from typing import Any
 
@@ -59,14 +59,20 @@ class Phase(Enum):
     GONE = "ended and let go of"
 
 
-def wait_for_one(watches: Sequence[Watch]) -> None:
-    """Wait until at least one test is over, and no person in any of them, looking after all."""
+def wait_for_one(watches: Sequence[Watch], beat: Callable[[], float] | None = None) -> None:
+    """Wait until at least one test is over, and no person in any of them, looking after all.
+
+    ``beat`` is called now and then meanwhile, and gives the seconds until it is to be again.
+    """
     while not any(watch.over for watch in watches) or any(watch.visits.are_on for watch in watches):
         poll, going = select.poll(), [watch for watch in watches if not watch.over]
         for watch in going:
             for fd in watch.descriptors():
                 poll.register(fd, select.POLLIN)
-        ready = {fd for fd, _ in poll.poll(min(watch.due() for watch in going) * 1000 + 1)}
+        due = min(watch.due() for watch in going)
+        if beat is not None:
+            due = min(due, beat())
+        ready = {fd for fd, _ in poll.poll(due * 1000 + 1)}
         for watch in going:
             watch.look(ready)
 

@@ -46,6 +46,7 @@ from pytest_isolate._test.states import (
     Skipped,
     reader_of,
 )
+from pytest_isolate._test.status import Status
 
 # Tests per job that are over and wait for one before them; each holds its sandbox's files
 _MOST_WAITING = 8
@@ -116,6 +117,7 @@ class Scheduler:
         self._later: tuple[IsolatedTest, float] | None = None
         self._stands_on: object = None
         self._available = 0  # bytes, when nobody ran
+        self._status: Status | None = None
 
     def prepare(self, state: Requested | Refused | Skipped) -> bool:
         """Whether this test may run beside others; if not, all before it have been reported."""
@@ -284,8 +286,16 @@ class Scheduler:
         running = self._running()
         places = _places(running)
         try:
-            with standing_still(), capture.overhearing(running[0].test.item.config):
-                wait_for_one([watch for _, watch, _ in places])
+            config = running[0].test.item.config
+            if self._status is None:
+                self._status = Status(config)
+            shown = [(each.test.name, each.test.begun) for each in running]
+            with (
+                standing_still(),
+                capture.overhearing(config),
+                self._status.of(shown) as beat,
+            ):
+                wait_for_one([watch for _, watch, _ in places], beat)
         except KeyboardInterrupt as error:
             raise_where(places, error)
         for turn in self._turns:

@@ -50,7 +50,8 @@ def doctor(daemon: Docker, options: str) -> tuple[dict[str, str], str]:
     found = {
         name: (word, fix)
         for word, name, fix in _FOUND.findall(said)
-        if name not in {"landlock", "process", "hosts", "netem", "internet", "layers"}
+        if name
+        not in {"landlock", "process", "hosts", "netem", "internet", "layers", "cpu_time", "io"}
     }
     assert found.keys() == BUILDING | LIMITS, said
     return {name: fix for name, (word, fix) in found.items() if word != "PASS"}, said

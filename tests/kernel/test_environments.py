@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 import environments
 import pytest
 from entering import JOIN, OUTER, PYTEST, USER
-from environments import BY_NAME, CAPABILITIES, ENVIRONMENTS, EXTRA
+from environments import BY_NAME, CAPABILITIES, ENVIRONMENTS, EXTRA, LIMITS
 
 from pytest_isolate._plan import strictness
 
@@ -141,6 +142,40 @@ def lacking(environment, host) -> dict[str, str]:
     return environment.lacks | machine
 
 
+def findings(said: str) -> dict[str, tuple[str, str]]:
+    """Each capability of the doctor's list: its word, and what helps."""
+    found = {name: (word, fix) for word, name, fix in _FOUND.findall(said)}
+    for name, (word, fix) in found.items():
+        if (same := re.fullmatch(r"the same as of (\w+)", fix)) is not None:
+            found[name] = word, found[same[1]][1]
+    return found
+
+
+@pytest.mark.needs("root", "memory", "pids", "cpu")
+def test_the_command_for_an_ordinary_user_gives_every_limit(host, monkeypatch):
+    """One, which root runs as it stands, for the shell of the user; then the doctor is content."""
+    version = f"v{host.places['memory'].version}"
+    shell = '"$@" --isolate-doctor'
+    said = _run_in(BY_NAME[f"user, {version}"], ASKING, shell, [], monkeypatch)
+    assert findings(said)["memory"][0] == "FAIL", said
+    command = re.search(r"sudo sh -c '.*' sh \$\(id -u\) \$\$ (.*)", findings(said)["memory"][1])
+    groups = [f"{each}/tests" for each in shlex.split(command[1])]
+    before = [each for each in groups if os.path.exists(each)]
+    sudo = f'id() {{ echo {USER}; }}; sudo() {{ "$@"; }}; {command[0]}'
+    try:
+        assert before == []
+        done = subprocess.run(["bash", "-c", sudo], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        said = _run_in(BY_NAME[f"user, {version}, delegated"], ASKING, shell, groups, monkeypatch)
+        words = {name: word for name, (word, _) in findings(said).items()}
+        assert {words[name] for name in (*LIMITS, "cpu_time")} == {"PASS"}, said
+        assert words["io"] == ("PASS" if {"io", "blkio"} & host.places.keys() else "NOTE"), said
+    finally:
+        for each in set(groups) - set(before):
+            if os.path.exists(each):
+                os.rmdir(each)
+
+
 @pytest.mark.needs("strict", "strace")
 @pytest.mark.parametrize(
     "said",
@@ -158,7 +193,9 @@ def test_each_capability_is_there_or_missing_as_written_down(request, said, host
     expected = lacking(environment, host)
     first = next((line for line in said.splitlines() if line.startswith("environment: ")), said)
     assert [words for words in environment.line if words not in first] == [], first
-    found = {name: (word, fix) for word, name, fix in _FOUND.findall(said)}
+    found = findings(said)
+    limits = {found.pop(name)[0] for name in ("cpu_time", "io")}  # by the same control groups
+    assert not set(LIMITS) <= expected.keys() or limits == {"NOTE"}, said
     # The kernel's, where there is a network of its own to try it in
     networks = {name: found.pop(name)[0] for name in ("hosts", "netem", "internet")}
     assert "net" not in expected or set(networks.values()) == {"NOTE"}, said

@@ -165,13 +165,19 @@ def test_a_read_only_bind_that_the_kernel_cannot_make_names_the_version():
             Environment(uid=7, cgroups=GROUPS),
             V1("/g"),
             "/g is not writable for uid 7",
-            "give yourself a group: sudo mkdir -p /g/tests && ",
+            "; done' sh $(id -u) $$ /g",
         ),
         (
             Environment(uid=7, cgroups=GROUPS),
             V2("/g"),
             "/g is not writable for uid 7",
             "systemd-run --user --scope -p Delegate=yes",
+        ),
+        (
+            Environment(uid=7, cgroups=GROUPS),
+            V2("/sys/fs/cgroup"),
+            "/sys/fs/cgroup is not writable for uid 7",
+            "> cgroup.procs' sh $(id -u) $$ /sys/fs/cgroup",
         ),
         (
             Environment(uid=7),
