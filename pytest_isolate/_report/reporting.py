@@ -192,10 +192,25 @@ class Reporting:
         unwritten = [
             terminal.Text(plain(each), {"red": True, "bold": True}) for each in self._unwritten
         ]
-        said = terminal.lines(entries, comparison, self._written, self.top, _width(self._config))
+        width, durations = _width(self._config), _durations(self._config)
+        said = terminal.lines(
+            entries, comparison, self._written, self.top, width, durations=durations
+        )
         terminal.show(reporter, self._config, [*unwritten, *said])
         if os.environ.get("GITHUB_ACTIONS") == "true":
             github.tell(reporter, entries, self._config.rootpath)
+
+
+def _durations(config: pytest.Config) -> tuple[int, float] | None:
+    """Return what pytest's own section of the slowest tests has: how many, and from how many
+    seconds on; None without one.
+    """
+    most, least = config.getoption("durations", None), config.getoption("durations_min", None)
+    if most is None:
+        return None
+    if least is None:  # as pytest has it, since 8.4
+        least = 0.0 if config.get_verbosity() >= 2 else 0.005
+    return int(most), float(least)
 
 
 def _width(config: pytest.Config) -> int:

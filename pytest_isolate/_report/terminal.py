@@ -52,7 +52,7 @@ def show_figure(name: str, figure: float | None) -> str:
 
 def lines(
     entries: Sequence[dict[str, Any]], comparison: Comparison | None, written: str | None, top: int,
-    width: int
+    width: int, *, durations: tuple[int, float] | None = None,
 ) -> list[Text]:  # fmt: skip
     """Write the section's lines, none when there is nothing to say."""
     found = [*_unbuilt(entries), *_bare(entries)]
@@ -64,6 +64,8 @@ def lines(
         found += _budgets(comparison)
     if written is not None:
         found.append(Text(written, {}))
+    if durations is not None:
+        found += slowest(entries, *durations, width)
     if top:
         found += _heaviest(entries, top, width)
     return [Text(plain(each.text), each.markup) for each in found]
@@ -132,17 +134,32 @@ def _heaviest(entries: Sequence[dict[str, Any]], top: int, width: int) -> Iterat
     for title, name in _TOP:
         measured = [entry for entry in entries if entry["usage"][name] is not None]
         measured.sort(key=lambda entry: (-entry["usage"][name], entry["nodeid"]))
-        if not measured:
-            continue
+        if measured:
+            yield from _table(measured[:top], f"heaviest by {title}", width)
+
+
+def slowest(
+    entries: Sequence[dict[str, Any]], most: int, least: float, width: int
+) -> Iterator[Text]:
+    """Write what ``--durations`` leaves out of the slowest tests: their processor time and memory.
+
+    ``most``: how many, 0 for all; ``least``: seconds.
+    """
+    timed = [entry for entry in entries if (entry["usage"]["wall_seconds"] or 0.0) >= least]
+    timed.sort(key=lambda entry: (-(entry["usage"]["wall_seconds"] or 0.0), entry["nodeid"]))
+    timed = [entry for entry in timed if entry["usage"]["wall_seconds"] is not None]
+    if timed:
+        yield from _table(timed[:most] if most else timed, "slowest", width)
+
+
+def _table(entries: Sequence[dict[str, Any]], title: str, width: int) -> Iterator[Text]:
+    yield Text("  ".join(f"{name:>10}" for name, _ in _TOP) + f"  {title}", {"bold": True})
+    for entry in entries:
+        figures = "  ".join(f"{show_figure(key, entry['usage'][key]):>10}" for _, key in _TOP)
+        nodeid, left = entry["nodeid"], max(20, width - len(figures) - 3)
         yield Text(
-            "  ".join(f"{name:>10}" for name, _ in _TOP) + f"  heaviest by {title}", {"bold": True}
+            f"{figures}  {nodeid if len(nodeid) <= left else '...' + nodeid[3 - left :]}", {}
         )
-        for entry in measured[:top]:
-            figures = "  ".join(f"{show_figure(key, entry['usage'][key]):>10}" for _, key in _TOP)
-            nodeid, left = entry["nodeid"], max(20, width - len(figures) - 3)
-            yield Text(
-                f"{figures}  {nodeid if len(nodeid) <= left else '...' + nodeid[3 - left :]}", {}
-            )
 
 
 def show(reporter: pytest.TerminalReporter, config: pytest.Config, shown: Sequence[Text]) -> None:

@@ -84,7 +84,11 @@ def test_each_isolated_test_has_its_figures_on_its_line_and_nowhere_else(pyteste
         def test_plain(): pass
         """
     )
-    said = isolated("-v", "-rA", "--tb=no").stdout.str()
+    said = isolated("-v", "-rA", "--tb=no", "--durations=1", "--durations-min=0").stdout.str()
+    # Beside pytest's list of the slowest, what they used
+    assert re.search(
+        r"^ +memory +cpu +wall  slowest\n.* m?s  test_it\.py::test_\w+\n=", said, re.MULTILINE
+    )
     assert re.search(rf"::test_passes PASSED {FIGURES} +\[ 25%\]", said)
     assert re.search(rf"::test_fails FAILED {FIGURES} +\[ 50%\]", said)
     assert re.search(r"::test_skips SKIPPED \(no moon\) +\[ 75%\]", said)
