@@ -110,6 +110,15 @@ SETTINGS = (
         reports=True,
     ),
     Setting(
+        "isolate_trace",
+        _word,
+        None,
+        "write when what ran as a trace that Perfetto and Chrome open",
+        "PATH",
+        is_path=True,
+        reports=True,
+    ),
+    Setting(
         "isolate_top",
         _word,
         None,

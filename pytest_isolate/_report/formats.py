@@ -71,7 +71,23 @@ class HtmlPage:
         return html.page(told.host, told.entries, told.about())
 
 
-FORMATS: tuple[Format, ...] = (JsonReport(), HtmlPage())
+class Trace:
+    """When what ran, for a viewer of traces."""
+
+    option = "--isolate-trace"
+    words = "trace"
+
+    def check(self, path: str) -> None:
+        """Nothing does."""
+
+    def text(self, told: Told) -> str:
+        """Make the trace."""
+        from pytest_isolate._report import trace  # noqa: PLC0415
+
+        return trace.text(told.entries)
+
+
+FORMATS: tuple[Format, ...] = (JsonReport(), HtmlPage(), Trace())
 
 
 def option_name(kind: Format) -> str:

@@ -1,5 +1,5 @@
-"""GitHub Actions: an annotation for each violation, at its test's line, and for each reason why
-there was no sandbox; a job summary.
+"""GitHub Actions: an annotation for each violation, at its test's line, and in each file for each
+reason why tests of it had no sandbox; a job summary.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_isolate._config.values import counted, plain
 from pytest_isolate._report.terminal import show_figure, violations
-from pytest_isolate._report.unbuilt import unbuilt
+from pytest_isolate._report.unbuilt import Unbuilt, unbuilt
 
 if TYPE_CHECKING:
     import pytest
@@ -109,13 +109,23 @@ def summary(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
             yield f"| {cell(cut(entry['nodeid'], 'name'))} | {' | '.join(figures)} |"
 
 
+def _by_file(group: Unbuilt) -> Iterator[Unbuilt]:
+    """Yield the tests of each file that had no sandbox: who looks at a file is to see it there, and
+    not once for each of its tests.
+    """
+    files: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in group.entries:
+        files.setdefault(str(entry["nodeid"]).split("::", 1)[0], []).append(entry)
+    yield from (Unbuilt(group.reason, inside) for inside in files.values())
+
+
 def tell(reporter: pytest.TerminalReporter, entries: Sequence[dict[str, Any]], root: Path) -> None:
     """Annotations to the log, the summary to its file.
 
     A summary that cannot be written is said, and fails nothing.
     """
     workspace = os.environ.get("GITHUB_WORKSPACE")
-    groups = unbuilt(entries)
+    groups = [part for group in unbuilt(entries) for part in _by_file(group)]
     for group in groups[:_ANNOTATED]:
         reporter.ensure_newline()
         said = {"resource": "no sandbox", "message": group.heading}
@@ -125,7 +135,7 @@ def tell(reporter: pytest.TerminalReporter, entries: Sequence[dict[str, Any]], r
         reporter.ensure_newline()
         reporter.write_line(annotation(root, workspace, entry, violation))
     if len(groups) + len(found) > _ANNOTATED:
-        more = counted(len(groups) + len(found) - _ANNOTATED, "more violation")
+        more = counted(len(groups) + len(found) - _ANNOTATED, "more error")
         reporter.write_line(
             f"isolate: {more} without an annotation; the section isolate has all of them"
         )

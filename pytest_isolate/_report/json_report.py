@@ -67,6 +67,8 @@ class Entry:
     failure: str | None = None  # how it failed or why it was skipped, as pytest has it, capped
     phases: tuple[Phase, ...] = ()
     retries: tuple[str, ...] = ()  # how its earlier attempts failed, capped
+    # When its sandbox was built, which may have been ahead: seconds since the epoch, and how long
+    building: tuple[tuple[float, float], ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """Write the entry in the contract's form."""
@@ -118,6 +120,7 @@ class Entry:
             "failure": self.failure,
             "phases": [each._asdict() for each in self.phases],
             "retries": list(self.retries),
+            "building": [{"start": start, "seconds": seconds} for start, seconds in self.building],
         }
 
 

@@ -67,6 +67,7 @@ _FORM: dict[str, object] = {
     "failure": _OrNull(str),
     "phases": [{"when": str, "start": is_figure, "seconds": is_figure}],
     "retries": [str],
+    "building": [{"start": is_figure, "seconds": is_figure}],
 }
 
 

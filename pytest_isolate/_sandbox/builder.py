@@ -50,6 +50,7 @@ class _Sandbox:
     def __init__(self, channel: wire.Channel, holder: Holder, groups: dict[str, str]) -> None:
         self.channel, self.holder, self.groups = channel, holder, groups
         self.question: Question | None = None
+        self.spans: list[float] = []  # when it was worked on: begin and end, in monotonic seconds
 
 
 class Builder:
@@ -142,6 +143,7 @@ class Builder:
     def _build(self, number: int, recipe: Recipe, channel: wire.Channel) -> None:
         holder = (Holder if recipe.namespaces else Nobody)(self._kin, recipe)
         sandbox = _Sandbox(channel, holder, {})
+        sandbox.spans.append(time.monotonic())
         try:
             if self._groups is not None:
                 sandbox.groups = self._groups.make(str(number), recipe.limits)
@@ -150,6 +152,7 @@ class Builder:
             self._give_up(sandbox, error)
             return
         self._sandboxes[number] = sandbox
+        sandbox.spans.append(time.monotonic())
         if not recipe.waits:
             self._announce(sandbox)
 
@@ -163,11 +166,13 @@ class Builder:
         sandbox.channel.close()
 
     def _finish(self, sandbox: _Sandbox) -> None:
+        begun = time.monotonic()
         try:
             sandbox.holder.finish()
         except StepFailedError as error:
             _say(sandbox.channel, Failed.of(error))  # its release will come
         else:
+            sandbox.spans += (begun, time.monotonic())
             self._announce(sandbox)
 
     def _announce(self, sandbox: _Sandbox) -> None:
@@ -180,7 +185,9 @@ class Builder:
                 with Step("open", path := _join_file(group)):
                     joins.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
             with Step("send", "the sandbox's descriptors to pytest"):
-                ready, descriptors = Ready.of(sandbox.groups, sandbox.holder.handles(joins))
+                ready, descriptors = Ready.of(
+                    sandbox.groups, sandbox.holder.handles(joins), tuple(sandbox.spans)
+                )
                 ready.send(sandbox.channel, descriptors)
         except StepFailedError as error:
             _say(sandbox.channel, Failed.of(error))

@@ -173,12 +173,16 @@ class Ready(Message):
     """A sandbox is there; what pytest needs of it comes beside the message."""
 
     joins: int  # how many
+    span_words: str  # when it was built: begin and end, in monotonic seconds
     group_fields: tuple[str, ...]  # of each controller: its name and the group's directory
 
     @classmethod
-    def of(cls, groups: dict[str, str], handles: Handles) -> tuple[Ready, tuple[int, ...]]:
+    def of(
+        cls, groups: dict[str, str], handles: Handles, spans: tuple[float, ...]
+    ) -> tuple[Ready, tuple[int, ...]]:
         """Make it of groups by controller, and the descriptors that go beside it."""
-        said = cls(len(handles.joins), tuple(field for group in groups.items() for field in group))
+        fields = tuple(field for group in groups.items() for field in group)
+        said = cls(len(handles.joins), " ".join(map(str, spans)), fields)
         return said, (
             handles.pidfd,
             handles.private,
@@ -187,6 +191,10 @@ class Ready(Message):
             *handles.joins,
             *handles.network,
         )
+
+    def spans(self) -> tuple[float, ...]:
+        """Give when it was built: begin and end, in monotonic seconds."""
+        return tuple(map(float, self.span_words.split()))
 
     def groups(self) -> dict[str, str]:
         """Give the groups by controller."""

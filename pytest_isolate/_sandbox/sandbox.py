@@ -82,6 +82,8 @@ class Sandbox:
         self._held: tuple[int, ...] = ()  # files of the groups, against leases
         self.network = NetworkCounters()
         self.pidfd = self.private = self.stdout = self.stderr = self.oom_event = -1
+        # When the builder worked on it: begin and end, in monotonic seconds
+        self.spans: tuple[float, ...] = ()
         self.relayed = 0  # its number with the relay, where it has servers to reach
         self._disk_base = 0  # bytes in the private file system that are not the test's
         # What else is open for the sake of its tests
@@ -106,6 +108,7 @@ class Sandbox:
             raise ready.error()
         assert isinstance(ready, Ready)
         self.groups, handles = ready.groups(), ready.handles(descriptors)
+        self.spans = ready.spans()
         self.joins, self.network = handles.joins, NetworkCounters(handles.network)
         self.pidfd, self.private, self.stdout, self.stderr = (
             handles.pidfd,

@@ -74,7 +74,9 @@ class Run:
         self.config = config
         self.all = bool(config.getoption("isolate_all"))
         # Whether details are for anybody
-        self.reports = bool(config.getoption("isolate_report") or config.getoption("isolate_html"))
+        self.reports = any(
+            config.getoption(f"isolate_{each}") for each in ("report", "html", "trace")
+        )
         self._defaults: Defaults | None = None
         self._rules = _rules_of(config)
         # A bad value there ends the run before it starts

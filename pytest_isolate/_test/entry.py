@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -60,6 +61,7 @@ def entry(state: Requested | Skipped | Refused | Finished | Judged) -> Entry:
         _failure(test.reports) if details else None,
         tuple(_phases(test.reports)) if details else (),
         _retries([*test.earlier, *test.reports]) if details else (),
+        tuple(_building(ended)) if isinstance(ended, Finished) and details else (),
     )
 
 
@@ -78,6 +80,13 @@ def _why(report: pytest.TestReport) -> str:
         file, line, reason = report.longrepr
         return f"{file}:{line}: {reason}"
     return report.longreprtext
+
+
+def _building(ended: Finished) -> Iterator[tuple[float, float]]:
+    """Yield when the builder worked on a test's sandbox."""
+    spans, epoch = ended.sandbox.spans, time.time() - time.monotonic()
+    for begin, end in zip(spans[::2], spans[1::2], strict=False):
+        yield epoch + begin, end - begin
 
 
 def _retries(reports: list[pytest.TestReport]) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ GIVEN = {
     "isolate_oci": ("--isolate-oci=bundles", "bundles", "bundles"),
     "isolate_oci_of": ("--isolate-oci-of=failed", "failed", "failed"),
     "isolate_html": ("--isolate-html=r.html", "r.html", "r.html"),
+    "isolate_trace": ("--isolate-trace=t.json", "t.json", "t.json"),
     "isolate_top": ("--isolate-top=3", "3", "3"),
     "isolate_budgets": ("--isolate-budgets=b.toml", "b.toml", "b.toml"),
     "isolate_update_budgets": ("--isolate-update-budgets", "true", True),
@@ -56,7 +57,7 @@ def test_an_option_is_that_of_the_command_line_or_the_ini_file(settled, pytester
     defaults = {each.name: each.default for each in settings.SETTINGS}
     assert settled() == defaults
     assert settled(option) == defaults | {name: expected}
-    is_path = name in {"isolate_report", "isolate_oci", "isolate_html", "isolate_budgets"}
+    is_path = next(each.is_path for each in settings.SETTINGS if each.name == name)
     assert settled(ini=f"{name} = {ini}") == defaults | {
         name: str(pytester.path / expected) if is_path else expected
     }

@@ -189,3 +189,24 @@ def test_tests_without_a_sandbox_head_the_summary_and_have_one_annotation_for_ea
         "no sandbox",
         "memory",
     ]
+
+
+def test_each_file_whose_tests_had_no_sandbox_says_so_at_its_first(tmp_path, monkeypatch):
+    """Who looks at a file of a change sees it there, once, and not for each of its tests."""
+    written = []
+
+    class Reporter:
+        def ensure_newline(self):
+            pass
+
+        def write_line(self, line, **_):
+            written.append(line)
+
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
+    tests = [f"{file}.py::test[{number}]" for number in range(3) for file in ("a", "b")]
+    github.tell(Reporter(), [unbuilt(name) | {"line": 7} for name in tests], tmp_path)
+    assert [line.split(",title=")[0] for line in written] == [
+        f"::error file={tmp_path}/{file}.py,line=7" for file in ("a", "b")
+    ]
+    assert all("::3 tests had no sandbox: " in line for line in written)

@@ -34,6 +34,7 @@ def test_an_entry_has_the_contracts_form():
         links=(Carried("a", "lan", 1, 60, 0),),
         job=2, origins={"pids": "by a rule"}, failure="E  pids", phases=(Phase("call", 12.5, 0.5),),
         retries=("E  first",),
+        building=((12.25, 0.125),),
     )  # fmt: skip
     assert json.loads(json.dumps(entry.as_json())) == {
         "nodeid": "t.py::test_it",
@@ -74,6 +75,7 @@ def test_an_entry_has_the_contracts_form():
         "failure": "E  pids",
         "phases": [{"when": "call", "start": 12.5, "seconds": 0.5}],
         "retries": ["E  first"],
+        "building": [{"start": 12.25, "seconds": 0.125}],
     }  # fmt: skip
 
 

@@ -42,6 +42,7 @@ ENTRY = Entry(
     failure="E  pids",
     phases=(Phase("call", 1.5, 0.5),),
     retries=("E  first",),
+    building=((1.25, 0.125),),
 )
 
 

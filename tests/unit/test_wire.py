@@ -95,8 +95,9 @@ def test_what_messages_hold_is_given_by_name():
     assert MakeGroups.of({"pids": V2("/g")}).places() == {"pids": V2("/g")}
     assert Processes(1, nobody=False, fields=("7", "sleep 9")).listed() == [(7, "sleep 9")]
     handles = Handles(3, 4, 5, 6, joins=(7, 8), network=(9,))
-    ready, descriptors = Ready.of({"pids": "/g/1"}, handles)
+    ready, descriptors = Ready.of({"pids": "/g/1"}, handles, (1.5, 2.5))
     assert (ready.groups(), ready.handles(list(descriptors))) == ({"pids": "/g/1"}, handles)
+    assert ready.spans() == (1.5, 2.5)
 
 
 @pytest.mark.parametrize("kind", ["Recipe", "nothing"])
