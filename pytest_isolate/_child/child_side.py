@@ -36,7 +36,7 @@ class ChildSide:
         del request
         self.child.begin_fixture(fixturedef)
         value = yield
-        layers.refuse(fixturedef, value, self.child.layers)
+        layers.refuse(fixturedef, value, self.child.wider.layers)
         if fixturedef.argname == "tmp_path" and fixturedef.scope == "function":
             self.child.tell_tmp_path(value)
         return value

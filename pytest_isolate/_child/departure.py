@@ -22,6 +22,7 @@ from pytest_isolate._forking.timers import Stopped
 from pytest_isolate._messages import coverage
 from pytest_isolate._pytest import logs
 from pytest_isolate._sandbox import entry as entry_module
+from pytest_isolate._sandbox import forks
 from pytest_isolate._sandbox.entry import Before, Entry
 from pytest_isolate._sandbox.watch import STACK_SIGNAL
 from pytest_isolate._session.run import Run
@@ -121,14 +122,14 @@ def arriving(frames: int) -> Iterator[None]:
         yield
         arrived = True
     except StepFailedError as error:
-        entry_module.say_broken(frames, error)
+        forks.say_broken(frames, error)
     except OSError as error:
-        entry_module.say_broken(
+        forks.say_broken(
             frames,
             StepFailedError("begin in", error.filename or "the test's process", error.errno or 0),
         )
     except BaseException as error:  # noqa: BLE001 - whatever it is, it ends here
-        entry_module.say_broken(
+        forks.say_broken(
             frames, StepFailedError(f"begin ({type(error).__name__}: {error})", "in the child", 0)
         )
     finally:  # also if pytest is not there any more to be told

@@ -11,28 +11,26 @@ import contextlib
 import faulthandler
 import os
 import signal
-import sys
 import time
-import traceback
 import warnings
-from collections.abc import Callable, Collection
-from functools import partial
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from pytest_isolate._child import layers
+from pytest_isolate._child import last_words
+from pytest_isolate._child.debugger import refuse_without_person
 from pytest_isolate._child.denials import Denials, Events
 from pytest_isolate._child.group import Command, next_command
 from pytest_isolate._child.reporting import Line, Reporting, meter_of_links
-from pytest_isolate._child.words import LARGEST_TEXT, MOST_LOST, shortened, stack_of, text_of
+from pytest_isolate._child.wider import Wider
+from pytest_isolate._child.words import LARGEST_TEXT, MOST_LOST, shortened
 from pytest_isolate._config.networking import Networking
 from pytest_isolate._config.patterns import Paths
 from pytest_isolate._forking.dump_later import dump_later
 from pytest_isolate._forking.timers import Stopped
 from pytest_isolate._messages import allure, carried
 from pytest_isolate._messages.coverage import Measuring
-from pytest_isolate._messages.mend import without_ours
 from pytest_isolate._messages.played import Played
 from pytest_isolate._messages.reruns import count_attempts
 from pytest_isolate._pytest import (
@@ -42,7 +40,6 @@ from pytest_isolate._pytest import (
     junit,
     logs,
     mirroring,
-    setup_output,
     setup_state,
 )
 from pytest_isolate._sandbox.entry import Before, processor_time
@@ -95,19 +92,10 @@ class Inside:
         self._told_tmp_path = False
         # Says that a shell is wanted, and comes back when it has been left; None where none is
         self.waits_for_shell: Callable[[Callable[[Frame], None], str], None] | None = None
-        # Whether pytest sets up the wider fixtures of this test when it comes to the first
-        self.rehearses = False
-        # Whether pytest sets up a wider fixture that the test asks for while it runs
-        self.asks = False
-        self.requested: dict[str, setup_output.Said] = {}  # those that it has, and what they said
+        self.wider = Wider()
         self._phase: str | None = "setup"  # of the test; None once an attempt of it is over
-        self.shared_seconds = 0.0  # of the test's set-up, in pytest
-        self.shared_error: BaseException | None = None  # that pytest had in it
         # Goes on with the numbers that shared fixtures drew, where hooks seed them
         self.random: Callable[[], None] | None = None
-        self.wider: Collection[pytest.FixtureDef[object]] = ()  # fixtures that pytest has set up
-        self.layers: Collection[object] = ()  # that the test stands on
-        self.fresh: frozenset[str] = frozenset()  # names of wider fixtures that are set up in here
         self.attempts = 0  # of this test, before this process
         # What is printed uncaptured as long as this may be a rehearsal
         self.unsaid = contextlib.ExitStack()
@@ -132,23 +120,15 @@ class Inside:
         faulthandler.register(STACK_SIGNAL, file=stacks, all_threads=True)
         signal.set_wakeup_fd(-1)
         timers.start_inside()
-        if fresh:
-            setup_state.forget_shared_fixtures(self._item, self.wider)
-        else:
-            setup_state.forget_parents_finalizers(self._item)
-            setup_state.forget_fixtures(each for each in self.wider if each.argname in self.fresh)
-            layers.forget(self.wider, self.layers)
+        self.wider.forget(self._item, all_fresh=fresh)
         hook_calls.give_back_protocol(self._item.config)
         hook_calls.redirect_hooks(self._item.config, hooks, FORWARDED)
         if self.attempts:
             count_attempts(self._item, self.attempts)
-        if self.rehearses:
+        if self.wider.rehearses:
             self.unsaid.enter_context(capture.printed_later())
             setup_state.before_setup_of_collectors(self._item, self.need)
-        setup_output.say_when_asked(self._item, self.requested)
-        if self.shared_error is not None:
-            setup_state.raise_whole(self.shared_error, without_ours)
-        setup_output.say_at_setup(self._item)
+        self.wider.say(self._item)
         if logs.has_shown_live_logs(self._item.config):
             logs.continue_live_logs(self._item.config, "setup")
         mirroring.mirror(self._item.config, self.mirrors)
@@ -272,18 +252,7 @@ class Inside:
         """Have the clock stopped for a person; without one a debugger would only read the end of
         its input.
         """
-        if not self.debuggable:
-            pytest.fail(
-                "isolate: a test of profile='strict' has no debugger, for it would stop the clock"
-                " of its timeout",
-                pytrace=False,
-            )
-        if not capture.has_terminal(self._item.config):
-            pytest.fail(
-                "isolate: breakpoint() in an isolated test needs a terminal, and the standard input"
-                " of this pytest is none: run it in a terminal, or plain with --isolate-off",
-                pytrace=False,
-            )
+        refuse_without_person(self._item.config, debuggable=self.debuggable)
         self._line.send({"kind": "debugger"})
 
     def offer_shell(self, report: pytest.CollectReport | pytest.TestReport) -> None:
@@ -303,19 +272,10 @@ class Inside:
         """Wider ones are pytest's to set up: those of the test's closure, and where it can begin
         anew those that it asks for.
         """
-        name = fixturedef.argname
-        if name not in self.fresh and fixtures.is_shared(self._item, fixturedef):
-            is_foreseen = fixtures.is_in_closure(self._item, name)
-            if self.rehearses and is_foreseen:
-                self.need(name)
-            if (
-                self.asks
-                and not is_foreseen
-                and name not in self.requested
-                and self._phase is not None
-                and _getpid() == self._pid
-            ):
-                self.need(name, self._phase)
+        running = self._phase is not None and _getpid() == self._pid
+        waits, rehearsed = self.wider.has_to_wait(self._item, fixturedef, running=running)
+        if waits:
+            self.need(fixturedef.argname, None if rehearsed else self._phase)
         self.unsaid.close()
         if self.random is not None:
             self.random()
@@ -341,7 +301,7 @@ class Inside:
             and float(config.getini("faulthandler_timeout") or 0) > 0
         )
         if has_timer:  # set with the protocol
-            dump_later.gone_by = self.shared_seconds
+            dump_later.gone_by = self.wider.seconds
         try:
             self._item.config.hook.pytest_runtest_protocol(item=self._item, nextitem=nextitem)
         except BaseException as error:  # noqa: BLE001 - said to pytest, which raises it
@@ -372,7 +332,7 @@ class Inside:
         items = self._item.session.items
         self._item = items[command.test]
         self._item.session.testsfailed = command.failed
-        self.rehearses = self.asks = False
+        self.wider.go_on()
         self._told_tmp_path = self._stops_early = False
         self._reporting.begin_anew()
         if self._meter is not None:
@@ -398,41 +358,15 @@ class Inside:
 
     def _say_end(self, raised: BaseException | None) -> None:
         self._end_copy()
-        if isinstance(raised, pytest.exit.Exception):
-            message = shortened(text_of(raised.msg), LARGEST_TEXT >> 4)
-            self._line.send(
-                {
-                    "kind": "raised",
-                    "what": "exit",
-                    "message": message,
-                    "returncode": raised.returncode,
-                }
-            )
-        elif isinstance(raised, KeyboardInterrupt):
-            message = shortened(text_of(raised), LARGEST_TEXT >> 4)
-            self._line.send(
-                {
-                    "kind": "raised",
-                    "what": "interrupt",
-                    "message": message,
-                    "stack": stack_of(raised),
-                }
-            )
-        elif raised is not None:
-            text = "".join(traceback.format_exception(raised))
-            self._line.send({"kind": "raised", "what": "internal", "message": shortened(text)})
-        self._send_stop()
-        for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
-            # Whatever a test put there, a closed file or a number: it holds nothing of ours
-            with contextlib.suppress(Exception):
-                getattr(sys, name).flush()
-        for stream in logs.debug_trace(self._item.config):
-            with contextlib.suppress(OSError, ValueError):  # a test closed it
-                stream.flush()
+        last_words.say_what_was_raised(self._line, raised)
+        last_words.say_stop(
+            self._line, self._item.session, self._reporting, early=self._stops_early
+        )
+        last_words.flush(self._item.config)
         properties, attributes = junit.said(self._item, self._properties)
         if properties or attributes:
             self._line.send({"kind": "junit", "properties": properties, "attributes": attributes})
-        self._tell_coverage()
+        last_words.tell_coverage(self._line, self._item, self.measuring)
         if self._meter is not None:
             # A test closed what was open for it: then nobody knows
             with contextlib.suppress(OSError):
@@ -442,35 +376,5 @@ class Inside:
         with contextlib.suppress(OSError):  # a test closed or filled it: then pytest sees by and by
             _write(self.ended, b"\0")
 
-    def _send_stop(self) -> None:
-        """Tell what the test itself made of the session; what came of ``--maxfail`` the parent
-        finds by itself.
-        """
-        session = self._item.session
-        shouldfail = None if session.shouldfail is self._reporting.own_stop else session.shouldfail
-        if self._wants_end():
-            frame: Frame = {
-                "kind": "stop",
-                "shouldstop": str(session.shouldstop or ""),
-                "shouldfail": str(shouldfail or ""),
-            }
-            self._line.send(frame | {"early": self._stops_early})
-
     def _wants_end(self) -> bool:
-        session = self._item.session
-        return bool(
-            session.shouldstop
-            or (session.shouldfail and session.shouldfail is not self._reporting.own_stop)
-        )
-
-    def _tell_coverage(self) -> None:
-        if self.measuring is None:
-            return
-        try:
-            self.measuring.tell(self._line.send, partial(self._line.warn, self._item))
-        except Exception as error:  # noqa: BLE001 - a lost measurement is not the test's failure, but it is said
-            self._line.warn(
-                self._item,
-                f"the coverage of {self._item.nodeid} is lost: {type(error).__name__}: {error}",
-                pytest.PytestWarning,
-            )
+        return last_words.wants_end(self._item.session, self._reporting)

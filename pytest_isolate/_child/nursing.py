@@ -21,8 +21,7 @@ from pytest_isolate._child.given import Given
 from pytest_isolate._child.group import next_command
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux import privileges
-from pytest_isolate._sandbox import entry as entry_module
-from pytest_isolate._sandbox import wire
+from pytest_isolate._sandbox import forks, wire
 from pytest_isolate._sandbox.entry import Entry
 from pytest_isolate._session.run import Run
 
@@ -135,7 +134,7 @@ class Nursing:
         entry = self._entry(kind, item, given)
         departing = Departing(given.stacks)
         with departing.fork():
-            pid = entry_module.fork(entry)
+            pid = forks.fork(entry)
             if pid == 0:
                 departing.is_inside = True
                 self._wait_for_turn(given, entry)

@@ -15,8 +15,7 @@ from collections.abc import Callable
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import tree
 from pytest_isolate._linux.counters import Counters, Processor
-from pytest_isolate._sandbox import ending, warden, wire
-from pytest_isolate._sandbox import entry as entry_module
+from pytest_isolate._sandbox import ending, forks, warden, wire
 from pytest_isolate._sandbox.child import Child
 from pytest_isolate._sandbox.ending import is_ready
 from pytest_isolate._sandbox.entry import Entry
@@ -81,7 +80,7 @@ class Bare(Sandbox):
             with Step("pidfd_open of", "pytest"):
                 own = os.pidfd_open(os.getpid())
             with Step("fork", "pytest"):
-                self._warden = entry_module.warm_fork()
+                self._warden = forks.warm_fork()
             if self._warden == 0:
                 warden.fork(entry, theirs, own)
                 return None

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from pytest_isolate._errors import Step
-from pytest_isolate._sandbox import ending, entry
+from pytest_isolate._sandbox import ending, forks
 
 
 class Child:
@@ -33,5 +33,5 @@ class Child:
 
     def end(self) -> None:
         """Kill and reap it: nobody will watch it."""
-        entry.end(self.pid)
+        forks.end(self.pid)
         os.close(self.pidfd)

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._sandbox import entry as entry_module
+from pytest_isolate._sandbox import forks
 from pytest_isolate._sandbox.entry import Entry
 from pytest_isolate._sandbox.pipes import Ends, open_pipes
 from pytest_isolate._sandbox.relay import Relay
@@ -100,6 +101,6 @@ def _inside(entry: Entry, body: Callable[[Entry], None]) -> NoReturn:
         body(entry)
         status = 0
     except StepFailedError as error:
-        entry_module.say_broken(entry.frames, error)
+        forks.say_broken(entry.frames, error)
     finally:
         os._exit(status)

@@ -20,8 +20,7 @@ from pytest_isolate._linux.cgroup.hierarchy import Hierarchy
 from pytest_isolate._linux.counters import Processor
 from pytest_isolate._linux.proc_net import NetworkCounters
 from pytest_isolate._linux.syscalls import Clone
-from pytest_isolate._sandbox import ending, wire
-from pytest_isolate._sandbox import entry as entry_module
+from pytest_isolate._sandbox import ending, forks, wire
 from pytest_isolate._sandbox.child import Child
 from pytest_isolate._sandbox.ending import is_ready
 from pytest_isolate._sandbox.entry import Entry
@@ -127,14 +126,14 @@ class Sandbox:
 
         Raises ``StepFailedError``, with no child left.
         """
-        pid = entry_module.fork(entry)
+        pid = forks.fork(entry)
         if pid == 0:
             return None
         try:
             return Child(pid)
         except StepFailedError:
             self.kill()
-            entry_module.end(pid)
+            forks.end(pid)
             raise
 
     def _hear(self, what: str) -> tuple[Message, list[int]] | None:

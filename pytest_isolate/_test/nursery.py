@@ -35,8 +35,7 @@ from pytest_isolate._messages import coverage
 from pytest_isolate._plan.planning import Plan
 from pytest_isolate._pytest import capture, setup_state
 from pytest_isolate._pytest.plugins import REPORTERS
-from pytest_isolate._sandbox import entry as entry_module
-from pytest_isolate._sandbox import wire
+from pytest_isolate._sandbox import forks, wire
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._sandbox.watch import Watch
 from pytest_isolate._session.plans import plan_for
@@ -272,7 +271,7 @@ class Nursery:
                 warm = Warm.of(self._run, timers, repairing)
                 mask = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTING)
                 try:
-                    pid = entry_module.warm_fork()
+                    pid = forks.warm_fork()
                     if pid == 0:
                         try:
                             ours.close()

@@ -180,12 +180,12 @@ class ParentSide:
         return state
 
     def _nursery_of(self, session: pytest.Session) -> Nursery:
-        from pytest_isolate._test import nursery, start  # noqa: PLC0415 - as above
+        from pytest_isolate._test import arrival, nursery  # noqa: PLC0415 - as above
 
-        def arrive(arrival: Arrival) -> Callable[[], NoReturn]:
+        def arrive(told: Arrival) -> Callable[[], NoReturn]:
             """In a child that was forked ahead: be the test that it is told to be."""
-            inside, nextitem = start.arrive(
-                self._run, self._hooks, session, arrival, concurrent=self._scheduler is not None
+            inside, nextitem = arrival.arrive(
+                self._run, self._hooks, session, told, concurrent=self._scheduler is not None
             )
             return partial(inside.run, nextitem)
 

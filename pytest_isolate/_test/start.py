@@ -14,39 +14,29 @@ from dataclasses import replace
 from functools import partial
 from typing import NoReturn
 
-import pytest
-
 from pytest_isolate._child import preparation
-from pytest_isolate._child.child_side import ChildSide
 from pytest_isolate._child.departure import Arrival, Departing, Warm, arriving
 from pytest_isolate._child.group import Command, Group, goes_on
-from pytest_isolate._child.inside import FORWARDED, Inside
+from pytest_isolate._child.inside import FORWARDED
 from pytest_isolate._child.visited import wait_for_shell
 from pytest_isolate._config.spec import BadValueError, Spec
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._forking.timers import Stopped, standing_still
 from pytest_isolate._messages import coverage
-from pytest_isolate._plan.planning import Plan
 from pytest_isolate._plan.remedies import explain
 from pytest_isolate._pytest import capture, hook_calls, setup_output, setup_state
-from pytest_isolate._sandbox.entry import Entry
-from pytest_isolate._sandbox.frames import Writer
 from pytest_isolate._sandbox.launch import launch
-from pytest_isolate._sandbox.mirror import Mirror
 from pytest_isolate._session.plans import foreseen, with_fixtures
-from pytest_isolate._session.run import Run
-from pytest_isolate._test import allowing, shared, shells
+from pytest_isolate._test import shared, shells
+from pytest_isolate._test.arrival import become_test
 from pytest_isolate._test.build import Ready, build
 from pytest_isolate._test.interrupted import raise_where
-from pytest_isolate._test.request import request
 from pytest_isolate._test.states import (
     Finished,
-    Hooks,
     IsolatedTest,
     Refused,
     Requested,
     Running,
-    may_ask,
     reader_of,
 )
 from pytest_isolate._test.supervise import supervise, wait
@@ -287,7 +277,7 @@ def _fork_into(requested: Requested, ready: Ready, timers: Stopped, *, further: 
                 departing.is_inside = True
                 with arriving(given.frames):
                     arrival = Arrival(given, entry, warm, warm.become(entry))
-                    inside = _arrive(requested, spec, plan, arrival, measuring, further=further)
+                    inside = become_test(requested, spec, plan, arrival, measuring, further=further)
                     if has_shells:
                         inside.waits_for_shell = partial(wait_for_shell, given.commands)
             else:
@@ -315,77 +305,6 @@ def _fork_into(requested: Requested, ready: Ready, timers: Stopped, *, further: 
         preparation.close(*given.own, *repairing)
     assert test.running is not None
     return test.running
-
-
-def _arrive(
-    requested: Requested,
-    spec: Spec,
-    plan: Plan | None,
-    arrival: Arrival,
-    measuring: coverage.Measuring | None,
-    *,
-    further: bool = False,
-) -> Inside:
-    """In the child, inside its sandbox: report to pytest from here on."""
-    given, warm, test = arrival.given, arrival.warm, requested.test
-    inside = Inside(
-        test.item,
-        Writer(given.frames),
-        given.stdout,
-        given.events,
-        given.commands if further else -1,
-    )
-    inside.ended, inside.door, inside.measuring = given.ended, Writer(given.door), measuring
-    inside.mirrors = {name: Mirror(fd) for name, fd in given.mirrors.items()}
-    preparation.close(*given.mirrors.values())
-    _tell(requested, spec, plan, arrival.entry, inside)
-    # Which seeds in its hooks of each phase
-    if requested.set_up.seconds and test.item.config.pluginmanager.hasplugin("randomly"):
-        inside.random = warm.random
-    inside.begin(
-        requested.hooks, given.stacks, arrival.before, warm.timers,
-        fresh=spec.fixtures == "fresh",
-        watches_denials=spec.disk is not None or spec.files is not None, networking=spec.networking,
-    )  # fmt: skip
-    requested.hooks.become(ChildSide(inside, test.item.config))
-    return inside
-
-
-def _tell(
-    requested: Requested, spec: Spec, plan: Plan | None, entry: Entry, inside: Inside
-) -> None:
-    """In the child: what it has to know of the test besides its descriptors."""
-    test, set_up = requested.test, requested.set_up
-    inside.debuggable = not spec.strict
-    inside.lost = entry.inheritance.lost
-    inside.shared_seconds, inside.shared_error = set_up.seconds, set_up.error
-    inside.rehearses, inside.attempts, inside.fresh = (
-        requested.rehearses,
-        test.attempts,
-        requested.fresh,
-    )
-    inside.wider, inside.layers = test.run.wider, spec.layers
-    inside.allowed = allowing.in_child(test.item.config, spec, inside.measuring)
-    inside.asks, inside.requested = may_ask(requested, spec, plan), set_up.asked
-    inside.played = test.run.played if test.run.played.is_wanted(test.item) else None
-
-
-def arrive(
-    run: Run, hooks: Hooks, session: pytest.Session, arrival: Arrival, *, concurrent: bool
-) -> tuple[Inside, pytest.Item | None]:
-    """In a child that was forked ahead: be the test that it is told to be, which is followed by the
-    given one.
-    """
-    command = arrival.command
-    session.testsfailed = command.failed
-    items = session.items
-    nextitem = items[command.following] if command.following >= 0 else None
-    requested = request(IsolatedTest(run, items[command.test], nextitem, concurrent), hooks, None)
-    assert isinstance(requested, Requested)  # or pytest had not asked for a child
-    requested.asked = with_fixtures(requested.asked, requested.test.item)
-    measuring = arrival.warm.measuring
-    again = measuring and measuring.again(owns_files=command.owns_files)
-    return _arrive(requested, requested.asked, None, arrival, again), nextitem
 
 
 def _look_ahead(requested: Requested, timers: Stopped, *, further: bool = False) -> None:
