@@ -107,7 +107,7 @@ def lacking() -> Missing | None:
     return None
 
 
-def find(allowed: tuple[Allowed, ...] | None) -> WayOut:
+def find(allowed: tuple[Allowed, ...] | None, *, rootless: bool) -> WayOut:
     """Plan it, on a machine that lacks nothing. Raises ``StepFailedError``, and ``LookupError`` for
     a name that nobody knows.
     """
@@ -116,17 +116,25 @@ def find(allowed: tuple[Allowed, ...] | None) -> WayOut:
     reached, hosts = (None, ()) if allowed is None else _reached(allowed, versions)
     requests = outward.requests(versions, own, reached)
     resolver = _resolver(versions) if allowed is None else None
-    return WayOut(Uplink(_command(versions), _INTERFACE, requests), hosts, resolver, reached, own)
+    return WayOut(
+        Uplink(_command(versions, rootless=rootless), _INTERFACE, requests),
+        hosts,
+        resolver,
+        reached,
+        own,
+    )
 
 
-def _command(versions: tuple[int, ...]) -> tuple[str, ...]:
+def _command(versions: tuple[int, ...], *, rootless: bool) -> tuple[str, ...]:
     """Say how the program is started. What is in braces the builder knows: descriptors of the
     sandbox's namespaces, where it is told that the interface is there, and what lives as long as
-    it does.
+    it does. As root it gives up all rights, and what it can see of the file system.
     """
     return (
-        shutil.which(TOOL) or TOOL, "--disable-host-loopback", f"--cidr={outward.NETWORKS[4]}",
-        f"--mtu={outward.MTU}", *(("--enable-ipv6",) if 6 in versions else ()), "--netns-type=path",
+        shutil.which(TOOL) or TOOL, "--disable-host-loopback",
+        *(() if rootless else ("--enable-sandbox",)),
+        f"--cidr={outward.NETWORKS[4]}", f"--mtu={outward.MTU}",
+        *(("--enable-ipv6",) if 6 in versions else ()), "--netns-type=path",
         "--ready-fd={ready}", "--exit-fd={life}", "--userns-path=/proc/self/fd/{user}",
         "/proc/self/fd/{net}", _INTERFACE,
     )  # fmt: skip

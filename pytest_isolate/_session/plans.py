@@ -172,7 +172,9 @@ def _way_out(run: Run, spec: Spec) -> WayOut | Missing:
         from pytest_isolate._network import way_out  # noqa: PLC0415 - for those who want one
 
         try:
-            found[spec.net] = way_out.missing() or way_out.find(spec.networking.allowed)
+            found[spec.net] = way_out.missing() or way_out.find(
+                spec.networking.allowed, rootless=run.machine.host.rootless
+            )
         except LookupError as error:
             raise BadValueError(
                 f"isolate: net={spec.net!r} ({spec.origin('net')}): {error}"

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from pytest_isolate._network import way_out
 from pytest_isolate._network.needs import Kernel
 
 pytestmark = [pytest.mark.kernel, pytest.mark.needs("veth", "bridge")]
@@ -190,8 +191,8 @@ def test_what_the_kernel_lacks_is_a_matter_of_on_missing(pytester, isolated, hos
 
 
 def test_the_doctor_says_what_there_is_for_networks(isolated, host):
-    """As extras, which the status does not know: one row for hosts, one for the emulator, with the
-    command that helps.
+    """As extras, which the status does not know: a row for hosts, for the emulator and for a way
+    out, with the command that helps.
     """
     kernel = Kernel((host.uid, host.gid) if host.rootless else None)
     result = isolated("--isolate-doctor")
@@ -207,6 +208,11 @@ def test_the_doctor_says_what_there_is_for_networks(isolated, host):
         )
     else:
         result.stdout.fnmatch_lines(["PASS  netem: delay, jitter, loss, *"])
+    if (lacks := way_out.missing()) is None:
+        result.stdout.fnmatch_lines(["PASS  internet: net='internet', net=Internet(...): IPv*"])
+    else:
+        lines = [f"NOTE  internet: {lacks.reason}", f"      fix: {lacks.remedy}"]
+        result.stdout.fnmatch_lines(lines)
     assert result.ret == int(any(line.startswith("FAIL") for line in result.outlines))
 
 

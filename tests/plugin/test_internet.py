@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -195,6 +196,27 @@ def test_what_cannot_be_is_said(seen):
     assert "'127.0.0.1:80' is the sandbox's own loopback; forward= reaches" in seen.output
 
 
+def test_what_is_missing_is_a_matter_of_on_missing(pytester, isolated, monkeypatch, tmp_path):
+    """Named, with the command that helps; a test that runs without it has a network of its own."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    pytester.makepyfile("""
+        import socket
+        import pytest
+        from pytest_isolate import isolate
+        @isolate(net="internet")
+        def test_error(): pass
+        @isolate(net="internet", on_missing="skip")
+        def test_skip(): pass
+        @isolate(net="internet", on_missing="warn")
+        def test_warn():
+            assert [name for _, name in socket.if_nameindex()] == ["lo"]
+    """)
+    result = isolated("-rs")
+    result.assert_outcomes(errors=1, skipped=1, passed=1, warnings=1)
+    said = "this machine cannot isolate net (*): slirp4netns is not installed; remedy: apt-get *"
+    result.stdout.fnmatch_lines([f"isolate: *{said}", f"*{said}: the test runs without it"])
+
+
 HANGS = """
 import os, socket, time
 from pytest_isolate import isolate
@@ -230,7 +252,8 @@ def test_nothing_is_left_when_pytest_is_killed(tmp_path, whom):
             assert any(name == "slirp4netns" for name in below.values())
             for pid in [process.pid, *(below if whom == "everybody" else ())]:
                 if below.get(pid) != "slirp4netns":
-                    os.kill(pid, signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):  # it died with another
+                        os.kill(pid, signal.SIGKILL)
         for fd in pidfds:
             assert select.select([fd], [], [], 60)[0], below
 
