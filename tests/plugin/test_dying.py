@@ -340,11 +340,21 @@ def pytest_sessionfinish():
     states = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] for pid in children]
     Path("zombies").write_text(str(states.count("Z")))
 """
+#: exit_group(2) asks whoever listens to its seccomp filter: nobody ever answers.
 STAYING = """
-import signal
-from pytest_isolate._child import inside
-def test_stays(): inside._exit = lambda status: signal.pause()
-def test_stays_too(): inside._exit = lambda status: signal.pause()
+import ctypes, platform, struct
+SECCOMP, EXIT_GROUP = {"x86_64": (317, 231)}.get(platform.machine(), (277, 94))
+LOAD, EQUAL, RETURN, ASK, ALLOW = 0x20, 0x15, 0x06, 0x7FC00000, 0x7FFF0000
+PR_SET_NO_NEW_PRIVS, SET_MODE_FILTER, NEW_LISTENER = 38, 1, 8
+def stay():
+    lines = [(LOAD, 0, 0, 0), (EQUAL, 0, 1, EXIT_GROUP), (RETURN, 0, 0, ASK), (RETURN, 0, 0, ALLOW)]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in lines))
+    program = ctypes.create_string_buffer(struct.pack("HP", len(lines), ctypes.addressof(code)))
+    libc = ctypes.CDLL(None)
+    assert libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+    assert libc.syscall(SECCOMP, SET_MODE_FILTER, NEW_LISTENER, program) >= 0
+def test_stays(): stay()
+def test_stays_too(): stay()
 def test_after(): pass
 """
 SIBLING = """
