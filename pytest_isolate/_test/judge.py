@@ -70,7 +70,7 @@ def _of_finished(ended: Finished, behind: Behind) -> Judged:
             reports = _with_violations(
                 ended, behind, reports, violations, dead=verdict.dead_in == phase
             )
-    if verdict.kind != "ok":
+    if verdict.kind != "ok" or any(report.failed for report in reports):
         shells.say_there_was_none(ended)
     _complete(ended, verdict, reports)
     return Judged(ended, verdict, reports, behind)
