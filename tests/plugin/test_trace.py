@@ -22,7 +22,7 @@ def test_a_run_of_several_jobs_is_a_trace_of_lanes_phases_building_and_memory(py
             time.sleep(0.1)  # for samples of its memory
         """
     )
-    args = ("--isolate-jobs=2", "--isolate-trace=out/trace.json")
+    args = ("--isolate-jobs=2", "--isolate-trace=out/trace.json", "--isolate-report=out/r.json")
     result = isolated(*args)
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*generated trace: *trace.json*"])
@@ -42,5 +42,8 @@ def test_a_run_of_several_jobs_is_a_trace_of_lanes_phases_building_and_memory(py
     for each in built:
         assert each["dur"] > 0
         assert each["ts"] + each["dur"] <= tests[each["args"]["for"]]["ts"]
+    entries = json.loads((pytester.path / "out/r.json").read_text())["tests"]
+    assert {each["job"] for each in entries} == {0, 1}
+    assert all("@isolate on function" in each["origins"]["timeout"] for each in entries)
     lanes = {each["args"]["name"] for each in events if each["name"] == "thread_name"}
     assert lanes == {"building of sandboxes", "job 1", "job 2"}

@@ -116,6 +116,36 @@ def _attempts(ran):
 
 
 @pytest.mark.plugins(pytest_rerunfailures="rerunfailures")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_rerunfailures_attempts_are_in_the_report(run, jobs):
+    """How each failed that another one followed: by its own word, or because it was killed."""
+    files = {
+        "test_flaky.py": (
+            """
+            import os, pytest
+            pytestmark = pytest.mark.flaky(reruns=2)
+            def test_by_itself(request): assert request.node.execution_count == 3
+            def test_killed(request):
+                if request.node.execution_count == 1: os.abort()
+                assert request.node.execution_count == 3, "the second time"
+            """
+        )
+    }
+    ran = run(
+        "isolated", files, "--isolate-all", "--isolate-report=r.json", f"--isolate-jobs={jobs}"
+    )
+    tests = json.loads((ran.directory / "r.json").read_text())["tests"]
+    by_itself, killed = ([each.splitlines() for each in test["retries"]] for test in tests)
+    assert [each["outcome"] for each in tests] == ["passed", "passed"]
+    assert [
+        any(re.match(r"E +\w*: *assert|E +assert", line) for line in each) for each in by_itself
+    ] == [True, True]
+    assert killed[0][0].startswith("crash: ")
+    assert any("the second time" in line for line in killed[1])
+    assert len(killed) == 2
+
+
+@pytest.mark.plugins(pytest_rerunfailures="rerunfailures")
 def test_rerunfailures_keeps_the_order_of_attempts(both):
     """Attempts in JUnit XML, failed in set-up or in call: their order, outcome, message
     and output.
