@@ -6,6 +6,7 @@ is imported.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import json
@@ -13,6 +14,7 @@ import marshal
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., object])
 _PLACES = ("disk", "memory")
+_CONSTANTS = (str, bytes, int, float, tuple, list, dict, os.PathLike)
 _FORMAT = "1"  # of what a store has under a key
 
 
@@ -190,17 +193,14 @@ class Layer:
                 f"{self!r}: a layer's function returns when all is written; it cannot yield or be "
                 "async"
             )
-        if (code := getattr(function, "__code__", None)) is None:
+        if not isinstance(function, FunctionType):
             raise LayerError(
                 f"{self!r}: it must be made of a function, of which the source can be read"
             )
-        try:
-            source: str | bytes = inspect.getsource(function)
-        except (OSError, TypeError):  # of a prompt, or made by exec
-            source = marshal.dumps(code)
         cells = (cell.cell_contents for cell in function.__closure__ or ())
-        around = dict(zip(code.co_freevars, cells, strict=True))
-        return [source, self._said({**around, "": function.__defaults__}, "takes from around it")]
+        around = dict(zip(function.__code__.co_freevars, cells, strict=True))
+        said = self._said({**around, "": function.__defaults__}, "takes from around it")
+        return [*_sources(function, {}).values(), said]
 
     def _given(self) -> str:
         return self._said({**self.named, "": self.args}, "is called with")
@@ -218,6 +218,28 @@ class Layer:
                         "says in its place what decides what it writes"
                     ) from None
         return json.dumps(found, sort_keys=True)
+
+
+def _sources(function: FunctionType, found: dict[object, str | bytes]) -> dict[object, str | bytes]:
+    """Give the source of a function, and of what it names of its module: functions, constants."""
+    try:
+        found[function] = inspect.getsource(function)
+    except (OSError, TypeError):  # of a prompt, or made by exec
+        found[function] = marshal.dumps(function.__code__)
+    for name in sorted(_names(function.__code__)):
+        value = function.__globals__.get(name)
+        if isinstance(value, FunctionType):
+            if value.__module__ == function.__module__ and value not in found:
+                _sources(value, found)
+        elif isinstance(value, _CONSTANTS):
+            with contextlib.suppress(TypeError, ValueError):  # it holds what is no constant
+                found[name] = f"{name} = {json.dumps(value, sort_keys=True, default=os.fspath)}"
+    return found
+
+
+def _names(code: CodeType) -> set[str]:
+    inner = (each for each in code.co_consts if isinstance(each, CodeType))
+    return set(code.co_names).union(*map(_names, inner))
 
 
 def _fixture(

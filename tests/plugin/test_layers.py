@@ -136,13 +136,15 @@ def test_layers_stand_on_layers(pytester, isolated, capsys):
 
 
 def test_what_a_layer_is_made_from_is_its_key(pytester, isolated):
-    """Source, arguments, key=, what lies below: another one is built anew, the same never."""
+    """Source, also of what it calls, constants, arguments, key=: another one is built anew."""
     source = """
+    SUFFIX = ""
+    def ending(): return SUFFIX
     def made(word):
         with open(HERE / "built", "a") as built: built.write("x")
-        (HERE / "word").write_text(word)
+        (HERE / ("word" + ending())).write_text(word)
     @isolate(layers=[Layer.build(made, args=[ARGUMENT], key=KEY, bind=[HERE / "built"])])
-    def test_it(): assert (HERE / "word").read_text() == ARGUMENT
+    def test_it(): assert (HERE / ("word" + SUFFIX)).read_text() == ARGUMENT
     """
     source = BASE + source.replace("\n    ", "\n")
     counts = []
@@ -151,6 +153,7 @@ def test_what_a_layer_is_made_from_is_its_key(pytester, isolated):
         {"ARGUMENT": "'a'", "KEY": "''", "(word)\n": "(word)  # and a comment\n"},
         {"ARGUMENT": "'b'", "KEY": "''"},
         {"ARGUMENT": "'a'", "KEY": "'1'"},
+        {"ARGUMENT": "'a'", "KEY": "''", 'SUFFIX = ""': 'SUFFIX = "s"'},
         {"ARGUMENT": "'a'", "KEY": "''"},
     ):
         changed = source
@@ -159,7 +162,7 @@ def test_what_a_layer_is_made_from_is_its_key(pytester, isolated):
         pytester.makepyfile(changed)
         isolated().assert_outcomes(passed=1)
         counts.append(builds(pytester))
-    assert counts == [1, 2, 3, 4, 4]
+    assert counts == [1, 2, 3, 4, 5, 5]
 
 
 @pytest.mark.plugins(xdist="xdist")
