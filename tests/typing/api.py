@@ -16,7 +16,9 @@ def bare() -> None: ...
     pids=20,
     timeout="5s",
     env={"A": "b", "C": None},
-    bind=["/srv", "/etc:ro"],
+    bind=["/srv", "/etc:ro", "/srv:/data:ro"],
+    fs_allow=["tmp_path", "build/**"],
+    fs_hide=["~/.ssh", Path("secrets")],
 )
 def with_keywords() -> None: ...
 
