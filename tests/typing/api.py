@@ -1,5 +1,7 @@
 """The public names as users write them: checked by mypy, never run."""
 
+from pathlib import Path
+
 import pytest
 
 import pytest_isolate
