@@ -5,7 +5,16 @@ from pathlib import Path
 import pytest
 
 import pytest_isolate
-from pytest_isolate import Layer, Link, LiveNetwork, MemoryExceeded, Network, Violation, isolate
+from pytest_isolate import (
+    Internet,
+    Layer,
+    Link,
+    LiveNetwork,
+    MemoryExceeded,
+    Network,
+    Violation,
+    isolate,
+)
 
 
 @isolate
@@ -72,6 +81,18 @@ CLUSTER = Network(
     links=[Link("a", "lan", delay="20ms", addresses={"a": "192.0.2.1/24"}), ("b", "lan")],
     ip=4,
 )
+
+
+@isolate(net="internet")
+def with_a_way_out() -> None: ...
+
+
+@isolate(net=Internet(allow=["pypi.org:443", "10.0.0.0/8"]))
+def with_a_way_to_some() -> None: ...
+
+
+@isolate(net=Internet(allow=443))  # type: ignore[arg-type]
+def with_a_way_that_is_none() -> None: ...
 
 
 @isolate(net=CLUSTER)
