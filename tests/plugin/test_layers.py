@@ -435,3 +435,34 @@ def test_directories_are_layers_of_all_tests_from_the_command_line(pytester, iso
     """)
     isolated("--isolate-layers=one").assert_outcomes(passed=2)
     isolated("-o", "isolate_layers=one").assert_outcomes(passed=2)
+
+
+DEEP = """
+set -e
+mount -t tmpfs none deep; cd deep
+mkdir a one two u1 w1 u2 w2
+mount -t overlay none one -o lowerdir=a,upperdir=u1,workdir=w1
+mount -t overlay none two -o lowerdir=one,upperdir=u2,workdir=w2
+export XDG_CACHE_HOME=$PWD/two
+cd ..
+exec "$@"
+"""
+
+
+@pytest.mark.needs("overlay", "root")
+def test_overlays_that_are_too_deep_for_one_more_are_named_with_what_helps(pytester):
+    """By the doctor, before any test; and by a test, which is not a failed test."""
+    (pytester.path / "deep").mkdir()
+    source = """
+    @isolate(layers=[data])
+    def test_it(): raise AssertionError("it ran")
+    """
+    pytester.makepyfile(BASE + source.replace("\n    ", "\n"))
+    python = [sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider"]
+    for more, expected in (
+        (["--isolate-doctor"], r"NOTE  layers: overlay .*\[EINVAL\]\n *fix: overlays stack two"),
+        ([str(pytester.path)], r"overlay /proc/root.*\[EINVAL\]; remedy: overlays stack two deep"),
+    ):
+        command = ["unshare", "-m", "sh", "-c", DEEP, "-", *python, *more]
+        out = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        assert re.search(expected, out), out
