@@ -31,7 +31,7 @@ nitpicky = True
 suppress_warnings = ["misc.highlighting_failure"]  # what programs print is in no language
 #: Names of unions in signatures, and Python's own, whose documentation is not at hand.
 nitpick_ignore_regex = [
-    ("py:class", "Addresses|Built|Duration|Interface|Share|~Given"),
+    ("py:class", "Addresses|Below|Built|Duration|Interface|Share|~Given"),
     ("py:class", r"pytest_isolate\..*\.(Conditions|Counters|Result)"),
     ("py:(class|obj)", r"(collections|subprocess|os|typing)\..*"),
 ]

@@ -186,6 +186,9 @@ class Comparison:
 
 _MASKS = (
     (re.compile(r"\bisolate_network, "), ""),  # of ours, among the fixtures that there are
+    # of ours, behind the word for an outcome, and what moves by it
+    (re.compile(r"(?<=[A-Z]) \((?:\d+ ms|[\d.]+ s)(?:, [\d.]+ MiB)?\)"), ""),
+    (re.compile(r" +(\[ *\d+%\])"), r" \1"),
     (re.compile(r"\b\d+:\d\d:\d\d ago\b"), "TIME ago"),
     (re.compile(r"\b\d+(\.\d+)?(e-\d+)?(s|ms|us)\b( *\(\d+:\d\d:\d\d\))?"), "TIMEs"),
     (re.compile(r"0x[0-9a-f]{4,}"), "0xADDRESS"),
