@@ -76,6 +76,7 @@ def test_layers_stack_the_uppermost_first(box, layer):
     assert run(box, look, over, under).value == ["over", "under", "over", False]
 
 
+@pytest.mark.needs("overlay", "user_xattr")
 def test_a_layer_removes_and_replaces_what_the_machine_has(box, layer):
     """A whiteout over a file, an opaque directory over a full one."""
     one = layer("one", **{"usr/share/doc/only": "only"})

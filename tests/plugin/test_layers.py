@@ -232,6 +232,7 @@ def test_files_belong_to_who_wrote_them(pytester, isolated):
     isolated().assert_outcomes(passed=2)
 
 
+@pytest.mark.needs("overlay", "user_xattr")
 def test_what_a_function_removes_is_not_there(pytester, isolated):
     """Files of the machine's, of those that are copied too, and whole directories."""
     for name in ("full/deep/file", "full/other", "gone", "kept"):
