@@ -82,7 +82,11 @@ def _built(run: Run, layer: Layer, tree: str) -> Mapping[str, object]:
         sandbox.wait_ready()
         value = _run(run, layer, spec, sandbox)
         sandbox.kill()
-        left = harvest.take_out(sandbox.private, plan.written, tree, user=machine.host.rootless)
+        user = machine.host.rootless
+        try:
+            left = harvest.take_out(sandbox.private, plan.written, tree, user=user)
+        except StepFailedError as error:  # of what was written, or of where it is kept
+            raise LayerError(f"{layer!r} could not be built: {error}") from None
     finally:
         sandbox.close()
     return {"name": layer.name, "value": value, "left": left}

@@ -268,6 +268,10 @@ BAD = {
     ),
     "yields": ("a layer's function returns when all is written; it cannot yield*", "yield"),
     "returns": ("its function raised TypeError: *not object", "return object()"),
+    "digs": (
+        "take a layer out of *File name too long",
+        "os.chdir('/var/tmp'); [(os.mkdir('d'), os.chdir('d')) for _ in range(210)]",
+    ),
     "slow": ("it took longer than timeout=100 ms", "import time; time.sleep(60)"),
 }
 
