@@ -110,9 +110,9 @@ def libraries() -> Libraries:
         names.setdefault(os.path.dirname(path), []).append(os.path.basename(path))
     every = {place: (*there, *_links_to(place, set(there))) for place, there in names.items()}
     libc = next((name for there in every.values() for name in there if name == "libc.so.6"), "")
-    return Libraries(
-        program, loader, libc or os.path.basename(loader), most_of_glibc(program), every
-    )
+    parts = [program, *(each for each in mapped if os.path.basename(each).startswith("libpython"))]
+    asked = max(map(most_of_glibc, parts))
+    return Libraries(program, loader, libc or os.path.basename(loader), asked, every)
 
 
 _loaded: list[object] = []

@@ -178,7 +178,7 @@ def test_what_is_not_as_it_was_is_said_once(project, isolated, tmp_path):
             f"*rootfs='{root}': * cannot run there as a program (sys.executable): it needs GLIBC_2.*",
             "* the root's */libc.so.6 has none above GLIBC_2.17; the test itself is a fork, which *",
             f"*rootfs='{root}': pytest's Python lies where the root has its own, and hides *",
-            f"*{stdlib}*: programs of the root see pytest's there",
+            "*: programs of the root see pytest's there",
         ]
     )
 
