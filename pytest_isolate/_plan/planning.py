@@ -161,6 +161,10 @@ def _file_system(layout: Layout, spec: Spec, temporary: str) -> None:
     if spec.strict:
         layout.steps += [steps.Mask(f"{ROOT}/proc/{name}") for name in kernel_files.MASKED]
         layout.steps += [steps.Mask(f"{ROOT}/sys/{name}") for name in kernel_files.MASKED_SYS]
+    elif host.rootless and any(place.version > 1 for place in host.places.values()):
+        # Who owns a group and has a descriptor of it can fork into it (clone3(2),
+        # CLONE_INTO_CGROUP), whether its mount is read-only or not
+        layout.steps.append(steps.Mask(f"{ROOT}/sys/fs/cgroup"))
 
 
 def _last_steps(spec: Spec) -> Iterator[Step]:

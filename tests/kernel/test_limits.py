@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import signal
+import struct
 import subprocess
 import threading
 import time
@@ -201,7 +203,6 @@ def test_a_late_test_shows_where_in_c_it_stands(box):
     """The C functions between Python and the kernel, of every thread; what is below the interpreter
     is left to Python's stacks.
     """
-    import ctypes
 
     def sleep_in_c():
         threading.Thread(target=time.sleep, args=[60], daemon=True).start()
@@ -236,3 +237,32 @@ def test_a_stopped_test_is_killed_at_its_deadline(box):
     result = box.run(lambda: os.kill(os.getpid(), signal.SIGSTOP), timeout=0.3)
     assert result.exit.timed_out
     assert result.exit.stacks == ""
+
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_CLONE3, _CLONE_INTO_CGROUP = 435, 0x200000000
+
+
+def _other_groups() -> list[str]:
+    """Groups into which this process can fork, besides its own."""
+    with open("/proc/self/cgroup") as file:
+        own = next(line for line in file if line.startswith("0::"))
+    found = []
+    for directory, _, _ in os.walk("/sys/fs/cgroup"):
+        group = os.open(directory, os.O_RDONLY)
+        asked = struct.pack("11Q", _CLONE_INTO_CGROUP, 0, 0, 0, signal.SIGCHLD, *[0] * 5, group)
+        pid = _LIBC.syscall(_CLONE3, ctypes.create_string_buffer(asked, len(asked)), len(asked))
+        if pid == 0:
+            with open("/proc/self/cgroup") as file:
+                os._exit(own in file.read())
+        if pid > 0 and os.waitpid(pid, 0)[1] == 0:
+            found.append(directory)
+    return found
+
+
+@pytest.mark.needs("memory")
+def test_no_test_of_a_user_forks_into_another_group(box):
+    """A descriptor of a group's directory suffices, on a read-only mount too; root may."""
+    if all(place.version == 1 for place in box.host.places.values()):
+        pytest.skip("cgroup v1 has no such call")
+    assert bool(box.run(_other_groups, memory=64 << 20).value) != box.host.rootless

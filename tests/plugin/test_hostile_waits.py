@@ -240,7 +240,7 @@ def lease(*places):
             fcntl.fcntl(os.open(path, os.O_RDONLY), fcntl.F_SETLEASE, fcntl.F_WRLCK)
         except OSError:
             continue
-@isolate(leaks="error")
+@isolate(leaks="error", timeout=20)
 def test_leaves_somebody():
     told, tell = os.pipe()
     if os.fork() == 0:
