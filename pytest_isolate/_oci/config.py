@@ -12,7 +12,8 @@ from pytest_isolate._config.values import format_size
 from pytest_isolate._linux.host import Host
 from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._oci import capabilities
-from pytest_isolate._oci.tree import OWN, Tree
+from pytest_isolate._oci.directories import OWN
+from pytest_isolate._oci.tree import Tree
 from pytest_isolate._plan import forbidden, strictness
 from pytest_isolate._plan.planning import Plan, resolve_user
 
