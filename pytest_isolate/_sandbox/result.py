@@ -30,7 +30,8 @@ class Exit:
     memory: list[tuple[float, int]] = field(default_factory=list)
     # (command, bytes) of the process that held most when memory was at its highest
     largest: tuple[str, int] | None = None
-    wall_seconds: float = 0.0
+    began: float | None = None  # when that was, in monotonic seconds; None if it never came inside
+    wall_seconds: float = 0.0  # since then
     # Seconds at the same moment; None if somebody used more until all was ended
     processor: Processor | None = None
 

@@ -211,6 +211,7 @@ class Watch:
         at = entered.get("at")
         if self._forked is not None and isinstance(at, float) and self._forked <= at <= now:
             self._began = at
+        self._exit.began = self._began
         self._forked = None
         self._sampler.begin(traces=entered.get("traces") is True)
         self._phase, self._deadline = (

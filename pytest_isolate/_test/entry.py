@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -43,7 +42,7 @@ def entry(state: Requested | Skipped | Refused | Finished | Judged) -> Entry:
         () if facts is None else facts.attempts,
         facts.memory() if facts is not None and details else (),
         None if facts is None else facts.exit.largest,
-        test.begun,
+        test.begun if test.entered is None else test.entered,
         getattr(test.item.config, "workerinput", {}).get("workerid"),
         None if test.item.location[1] is None else test.item.location[1] + 1,
         _output(test.reports) if violates or (details and outcome != "passed") else None,
@@ -84,9 +83,11 @@ def _why(report: pytest.TestReport) -> str:
 
 def _building(ended: Finished) -> Iterator[tuple[float, float]]:
     """Yield when the builder worked on a test's sandbox."""
-    spans, epoch = ended.sandbox.spans, time.time() - time.monotonic()
-    for begin, end in zip(spans[::2], spans[1::2], strict=False):
-        yield epoch + begin, end - begin
+    began, entered = ended.facts.exit.began, ended.test.entered
+    if began is not None and entered is not None:
+        spans = ended.sandbox.spans
+        for begin, end in zip(spans[::2], spans[1::2], strict=False):
+            yield entered - (began - begin), end - begin
 
 
 def _retries(reports: list[pytest.TestReport]) -> tuple[str, ...]:

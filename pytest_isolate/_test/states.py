@@ -79,6 +79,8 @@ class IsolatedTest:
     entry_travels: bool = False  # to the controller of pytest-xdist, which keeps it
     # When pytest took it up, and from the fork on, when that was
     begun: float = field(default_factory=time.time)
+    # When its own code began, in seconds since the epoch; None until that is known
+    entered: float | None = None
     # What the machine could not give, to be warned of
     troubles: list[str] = field(default_factory=list)
     reports: list[pytest.TestReport] = field(default_factory=list)  # of which the hooks have heard

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 
 from pytest_isolate._child import preparation
 from pytest_isolate._config.spec import Spec
@@ -71,6 +72,8 @@ def finish(running: Running) -> Finished:
     sys.audit("pytest_isolate.over", test.name)
     run = test.run
     exit_, sandbox = group.watch.finish(), group.sandbox
+    if exit_.began is not None:
+        test.entered = time.time() - (time.monotonic() - exit_.began)
     _tell_of_output(test, group.watch)
     test.troubles += ending.told()
     preparation.restore_flags(run.stream_flags)
