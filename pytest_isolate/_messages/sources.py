@@ -13,6 +13,7 @@ import linecache
 import os
 import stat
 import tokenize
+from collections.abc import Iterable
 from pathlib import Path
 
 from pytest_isolate._sandbox.salvage import Reader
@@ -21,7 +22,17 @@ _LARGEST = 16 << 20  # bytes of one file
 _MOST = 64 << 20  # bytes of all of one run
 _KERNELS = ("/proc", "/sys", "/dev")
 
+_hidden: set[str] = set()  # what a test of this run does not see
 _read: dict[str, int] = {}  # what is here for tests' sakes: path -> bytes
+
+
+def hide(paths: Iterable[str]) -> None:
+    """Show no line of these, nor of what is below them, in this run any more: what pytest has read
+    once is in the memory of every later test.
+    """
+    for path in paths:
+        directory, name = os.path.split(path.rstrip("/"))
+        _hidden.update((os.path.join(os.path.realpath(directory), name), os.path.realpath(path)))
 
 
 def may_show(path: str, reader: Reader | None) -> bool:
@@ -51,7 +62,7 @@ def may_show(path: str, reader: Reader | None) -> bool:
 def _is_for(fd: int, reader: Reader | None) -> bool:
     look, real = os.fstat(fd), os.readlink(f"/proc/self/fd/{fd}")
     if not stat.S_ISREG(look.st_mode) or any(
-        real == place or real.startswith(f"{place}/") for place in _KERNELS
+        real == place or real.startswith(f"{place}/") for place in (*_KERNELS, *_hidden)
     ):
         return False
     if reader is None:
@@ -87,5 +98,6 @@ def forget() -> None:
     """Forget all when the run is over: what comes next in this process finds its files
     as they are.
     """
+    _hidden.clear()
     while _read:
         linecache.cache.pop(_read.popitem()[0], None)

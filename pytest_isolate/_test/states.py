@@ -40,6 +40,7 @@ import pytest
 
 from pytest_isolate._child.group import Group, Key
 from pytest_isolate._config.spec import Spec
+from pytest_isolate._messages import sources
 from pytest_isolate._plan.planning import Plan, resolve_user
 from pytest_isolate._pytest import setup_output
 from pytest_isolate._sandbox.changes import Changes
@@ -322,9 +323,11 @@ def may_ask(requested: Requested, spec: Spec, plan: Plan | None) -> bool:
 
 def reader_of(run: Run, spec: Spec | None) -> Reader | None:
     """Whose rights count for what pytest reads for a test: a user's that pytest, as root, is not;
-    None where they are its own.
+    None where they are its own. From here on nothing is read of what the test does not see.
     """
     host = run.machine.host
+    if spec is not None:
+        sources.hide(spec.fs_hide)
     if spec is None or host.rootless:
         return None
     if spec.user is not None:

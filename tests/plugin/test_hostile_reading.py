@@ -56,6 +56,34 @@ def test_a_warning_shows_no_line_that_its_test_could_not_read(pytester, isolated
 
 @pytest.mark.needs("strict")
 @pytest.mark.parametrize("profile", [None, "strict"])
+def test_no_line_is_shown_of_what_is_hidden(pytester, isolated, profile):
+    """Nor is it in the memory of later tests, for pytest had to read it."""
+    (pytester.mkdir("keys") / "key").write_text("TOKEN = 'very secret'\n")
+    (pytester.path / ".env").write_text("TOKEN = 'very secret'\n")
+    os.symlink("keys", pytester.path / "link")
+    pytester.makepyfile(f"""
+        import linecache, warnings
+        import pytest
+        from pytest_isolate import isolate
+        pytestmark = isolate(fs_hide=["keys", ".env"], profile={profile!r})
+        NAMES = [".env", "keys/key", "link/key"]
+        @pytest.mark.parametrize("name", NAMES)
+        def test_it(name, pytestconfig):
+            path = str(pytestconfig.rootpath / name)
+            with pytest.raises(FileNotFoundError):
+                open(path)
+            warnings.warn_explicit("said", UserWarning, path, 1)
+        @pytest.mark.parametrize("name", NAMES)
+        def test_after(name, pytestconfig):
+            assert not linecache.getlines(str(pytestconfig.rootpath / name))
+    """)
+    result = isolated()
+    result.assert_outcomes(passed=6, warnings=3)
+    assert "very secret" not in result.stdout.str()
+
+
+@pytest.mark.needs("strict")
+@pytest.mark.parametrize("profile", [None, "strict"])
 def test_no_strict_test_says_that_it_is_another_one(pytester, isolated, profile):
     """Nor anything of the suite. What is its own comes as in a plain run."""
     pytester.makepyfile(f"""
