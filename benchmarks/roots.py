@@ -57,7 +57,8 @@ def make_layout(directory: Path, layer: Path, *, packed: bool) -> None:
 
     data = layer.read_bytes()
     diff_id = f"sha256:{hashlib.sha256(data).hexdigest()}"
-    config = {"os": "linux", "architecture": _MACHINE, "rootfs": {"diff_ids": [diff_id]}}
+    rootfs = {"type": "layers", "diff_ids": [diff_id]}
+    config = {"os": "linux", "architecture": _MACHINE, "rootfs": rootfs}
     media = "application/vnd.oci.image"
     kind = f"{media}.layer.v1.tar{'+gzip' if packed else ''}"
     manifest = {
