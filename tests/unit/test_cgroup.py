@@ -240,3 +240,23 @@ def test_a_failed_write_names_what_and_where(tmp_path):
         str(caught.value)
         == f"write '5' to {tmp_path / 'pids.max'}: No such file or directory [ENOENT]"
     )
+
+
+def test_groups_are_removed_however_deep_and_wide(tmp_path):
+    """A test that may make groups in its own ended the builder, and every later run, by a path that
+    is too long for the kernel.
+    """
+    (group := tmp_path / "group").mkdir()
+    for name, levels in (("n" * 250, 40), ("n", 2000)):
+        here = os.open(group, os.O_RDONLY)
+        for _ in range(levels):
+            os.mkdir(name, dir_fd=here)
+            below = os.open(name, os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = below
+        for number in range(100):
+            os.mkdir(f"wide{number}", dir_fd=here)
+        os.close(here)
+    assert groups.remove(str(group))
+    assert os.listdir(tmp_path) == []
+    assert groups.remove(str(group))

@@ -19,6 +19,8 @@ from pytest_isolate._linux.cgroup.files import read, write
 from pytest_isolate._linux.cgroup.hierarchy import LEAF, Hierarchy
 
 PREFIX = "pytest-isolate-"
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NOT_EMPTY = (errno.EBUSY, errno.ENOTEMPTY)
 
 
 def kill_all(directory: str) -> None:
@@ -34,27 +36,60 @@ def kill_all(directory: str) -> None:
 
 
 def remove(directory: str) -> bool:
-    """Remove a group and those below it. False while a process in there is not quite dead yet."""
+    """Remove a group and those below it. False while a process in there is not quite dead yet.
+
+    By descriptors, one at a time: who may make groups in there can make paths that are longer than
+    any that the kernel takes, and more levels than there are descriptors.
+    """
     try:
-        os.rmdir(directory)  # in most there is nothing
+        try:
+            os.rmdir(directory)  # in most there is nothing
+        except OSError as error:
+            if error.errno not in _NOT_EMPTY:
+                raise
+            if not _empty(directory):
+                return False
+            os.rmdir(directory)
     except FileNotFoundError:
         return True
     except OSError as error:
-        if error.errno not in {errno.EBUSY, errno.ENOTEMPTY}:
-            raise StepFailedError("rmdir", directory, error.errno or 0) from error
-    else:
-        return True
+        if error.errno == errno.EBUSY:
+            return False
+        raise StepFailedError("rmdir", directory, error.errno or 0) from error
+    return True
+
+
+def _empty(directory: str) -> bool:
+    """Remove the groups below one. False where a process is in one of them."""
+    here, way = os.open(directory, _DIRECTORY), list[str]()  # the names of where we are, below it
+    left = ""  # the group from which we came up, in which there is no other any more
     try:
-        for child in [
-            entry.path for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)
-        ]:
-            remove(child)
-        os.rmdir(directory)
+        while True:
+            with os.scandir(here) as entries:
+                names = [each.name for each in entries if each.is_dir(follow_symlinks=False)]
+            full = [name for name in names if not _is_removed(name, here)]
+            if left in full:
+                return False
+            if not full and not way:
+                return True
+            there = os.open(full[0] if full else "..", _DIRECTORY, dir_fd=here)
+            if full:
+                way.append(full[0])
+            left = "" if full else way.pop()
+            os.close(here)
+            here = there
+    finally:
+        os.close(here)
+
+
+def _is_removed(name: str, directory: int) -> bool:
+    try:
+        os.rmdir(name, dir_fd=directory)
     except FileNotFoundError:
         return True
     except OSError as error:
-        if error.errno != errno.EBUSY:
-            raise StepFailedError("rmdir", directory, error.errno or 0) from error
+        if error.errno not in _NOT_EMPTY:
+            raise
         return False
     return True
 
