@@ -202,6 +202,9 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and "\0" not in value
 
 
+_MOST_SHOWN = 3  # layers
+
+
 def layers(value: object) -> object:
     """Read directories and ``Layer``s. What knows them is for those who have some."""
     from pytest_isolate._config import layers as layers_  # noqa: PLC0415
@@ -211,7 +214,9 @@ def layers(value: object) -> object:
 
 def format_layers(value: Sequence[object]) -> str:
     """Write layers for people."""
-    return ", ".join(str(getattr(each, "name", each)) for each in value) or "none"
+    names = [str(getattr(each, "name", each)) for each in value]
+    more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
+    return (", ".join(names[:_MOST_SHOWN]) or "none") + more
 
 
 def text(value: object) -> str:

@@ -11,6 +11,7 @@ from pytest_isolate._store.trust import StoreError
 
 _LONGEST_UNUSED = 30 * 86400.0  # seconds
 _MOST = 20 << 30  # bytes of all
+_MOST_LAYERS = 400  # an overlay has 500 lower directories at most, some of which are the root's
 
 
 class NotBuiltError(Exception):
@@ -47,6 +48,8 @@ class Layers:
             if each not in self._held:
                 raise NotBuiltError(f"{each!r} is not built")
             found.append(self._held[each].path)
+        if len(found) > _MOST_LAYERS:
+            raise LayerError(f"these are {len(found)} layers, and a test can have {_MOST_LAYERS}")
         return tuple(dict.fromkeys(reversed(found)))
 
     def missing(self, layers: Sequence[str | Layer]) -> list[Layer]:

@@ -335,12 +335,16 @@ def test_bad_values_are_sentences(pytester, outcomes):
     def test_below(): pass
     @isolate(layers=[Layer.build(takes, where="tape")])
     def test_where(): pass
+    @isolate(layers=[HERE / "many" / str(number) for number in range(401)])
+    def test_many(): pass
     @isolate
     def test_narrow(narrow): pass
     @isolate(fixtures=["made"])
     def test_fresh(made): pass
     """
     (pytester.path / "in").mkdir()
+    for number in range(401):
+        (pytester.path / "many" / str(number)).mkdir(parents=True)
     pytester.makepyfile(BASE + source.replace("\n    ", "\n"))
     found = {name: " ".join(said) for name, *said in outcomes()}
     expected = {
@@ -354,6 +358,7 @@ def test_bad_values_are_sentences(pytester, outcomes):
         "around": "its function takes from around it inner=.*lock",
         "keyword": "memory='64M': a layer is not built with that; there are user, net, bind",
         "below": "<Layer takes>: below=.*missing' does not",
+        "many": "these are 401 layers, and a test can have 400",
         "where": "where='tape': it must be 'disk' or 'memory'",
         "narrow": "the function-scoped fixture 'narrow' gives <Layer data> inside the test's sandbox",
         "fresh": "the session-scoped fixture 'made' gives <Layer made> inside",
