@@ -151,7 +151,9 @@ def tests(work: Path, root: Path, rounds: int) -> None:
                 "PYTHONPATH": str(_HERE),
                 "ISOLATE_BENCH_STAMPS": str(stamps),
             }
-            subprocess.run([*command, module], check=True, env=environment, capture_output=True)
+            subprocess.run(
+                [*command, module], check=True, env=environment, cwd=work, capture_output=True
+            )
             at = json.loads(stamps.read_text())["stamps"][_LEFT_OUT:]
             times.append(statistics.median(b - a for a, b in itertools.pairwise(at)) * 1e3)
     own, other = found.values()
