@@ -7,9 +7,9 @@ The map of the package, imports pointing one way, downwards:
 - ``plugin``: pytest's hooks, each a few lines. ``_entry_point``, ``_installation``, ``_loading``:
   how it is loaded, and what happens where it is not.
 - ``_cli``: the console script, a module for each of its commands.
-- ``_test``: one isolated test, from pytest's side (``parent_side``): its ``states``, and what leads
-  from one to the next (``request``, ``build``, ``start``, ``supervise``, ``judge``, ``report``),
-  and several at once (``scheduler``). ``_doctor``: what this machine can do.
+- ``_test``: one isolated test, from pytest's side (``parent_side``, ``protocols``): its ``states``,
+  and what leads from one to the next (``request``, ``build``, ``start``, ``supervise``, ``judge``,
+  ``report``), and several at once (``scheduler``). ``_doctor``: what this machine can do.
 - ``_child``: the test's own process: what it is given (``preparation``), what it does (``inside``),
   with whom (``group``, ``nursing``).
 - ``_session``: what the tests of a run share.

@@ -90,3 +90,9 @@ def errno_in_words(code: int, step: str = "") -> str:
         else None
     )
     return f"{limit or _WORDS.get(code) or os.strerror(code)} [{name}]"
+
+
+class BadValueError(Exception):
+    """A keyword that cannot be obeyed: one sentence with keyword, value, origin and what is
+    allowed.
+    """

@@ -17,6 +17,7 @@ from pytest_isolate._forking.dump_later import dump_later
 from pytest_isolate._session.run import Run
 from pytest_isolate._test import figures, telling
 from pytest_isolate._test.parent_side import ParentSide
+from pytest_isolate._test.protocols import Protocols
 
 if TYPE_CHECKING:
     import warnings
@@ -132,7 +133,8 @@ class Isolation:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._parent = ParentSide(run, self)
+        self._protocols = Protocols(run, self)
+        self._parent = ParentSide(run, self._protocols)
         self.side = self._parent
 
     def become(self, side: ChildSide) -> None:
@@ -142,7 +144,7 @@ class Isolation:
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Have isolated tests run elsewhere."""
-        with self._parent.running(session):
+        with self._protocols.running(session):
             return (yield)
 
     @pytest.hookimpl(tryfirst=True)
@@ -242,12 +244,12 @@ class Isolation:
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Say where the tests stand."""
-        self._parent.place_interruption(excinfo)
+        self._protocols.place_interruption(excinfo)
 
     @pytest.hookimpl(tryfirst=True, specname="pytest_sessionfinish")
     def pytest_sessionfinish_first(self) -> None:
         """End the tests that run."""
-        self._parent.end_tests()
+        self._protocols.end_tests()
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Unmake everything, and write the report."""
@@ -256,7 +258,7 @@ class Isolation:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Write the section "isolate"."""
         if self._run.has_to_tell:
-            self._run.reporting.summarize(self._run.entries_as_json(), terminalreporter)
+            self._run.reporting.summarize(self._run.entries.as_json(), terminalreporter)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from pytest_isolate._config.spec import BadValueError
+from pytest_isolate._errors import BadValueError
 from pytest_isolate._linux.counters import Counters
 from pytest_isolate._pytest import fixtures
 from pytest_isolate._sandbox.changes import Changes

@@ -24,7 +24,7 @@ from pytest_isolate._child.denials import Denials, Events
 from pytest_isolate._child.group import Command, next_command
 from pytest_isolate._child.reporting import Line, Reporting, meter_of_links
 from pytest_isolate._child.wider import Wider
-from pytest_isolate._child.words import LARGEST_TEXT, MOST_LOST, shortened
+from pytest_isolate._child.words import MOST_LOST
 from pytest_isolate._config.networking import Networking
 from pytest_isolate._config.patterns import Paths
 from pytest_isolate._forking.dump_later import dump_later
@@ -46,9 +46,7 @@ from pytest_isolate._sandbox.entry import Before, processor_time
 from pytest_isolate._sandbox.frames import Frame, Writer
 from pytest_isolate._sandbox.mirror import Mirror
 from pytest_isolate._sandbox.watch import STACK_SIGNAL
-from pytest_isolate._verdict import file_changes
 from pytest_isolate._verdict.allocations import answer_alarm
-from pytest_isolate._verdict.network_attempts import Recorder
 
 if TYPE_CHECKING:
     from pytest_isolate._network.statistics import Meter
@@ -56,13 +54,6 @@ if TYPE_CHECKING:
 # Bound before a test can replace them.
 _exit, _getpid, _close = os._exit, os.getpid, os.close
 _write, _monotonic, _processor_time = os.write, time.monotonic, processor_time
-FORWARDED = (
-    "pytest_runtest_logstart",
-    "pytest_runtest_logreport",
-    "pytest_runtest_logfinish",
-    "pytest_warning_recorded",
-)
-_MOST_SECTIONS = 9  # of one attempt: three of each phase
 
 
 class Inside:
@@ -78,8 +69,7 @@ class Inside:
         self._commands = commands  # where pytest says which test is next; -1 when there is none
         self._pid = _getpid()
         self._base_memory = 0
-        # What the sandbox cost; None from the second test in it on
-        self._before: Before | None = None
+        self._before: Before | None = None  # what the sandbox cost, for the first test in it
         self._traces = False  # whether tracemalloc knows which lines allocated
         self._properties = 0  # of the whole suite, in JUnit's file, before this test
         self.door: Writer | None = None  # by which it says once that it is inside
@@ -89,7 +79,6 @@ class Inside:
         self.lost: list[tuple[str, int]] = []  # what was open and could not be opened anew, and why
         self.debuggable = True  # else no word of the test stops its clock
         self._meter: Meter | None = None  # of its links, where it has hosts of its own
-        self._told_tmp_path = False
         # Says that a shell is wanted, and comes back when it has been left; None where none is
         self.waits_for_shell: Callable[[Callable[[Frame], None], str], None] | None = None
         self.wider = Wider()
@@ -97,8 +86,7 @@ class Inside:
         # Goes on with the numbers that shared fixtures drew, where hooks seed them
         self.random: Callable[[], None] | None = None
         self.attempts = 0  # of this test, before this process
-        # What is printed uncaptured as long as this may be a rehearsal
-        self.unsaid = contextlib.ExitStack()
+        self.unsaid = contextlib.ExitStack()  # what a rehearsal prints uncaptured
         self._stops_early = False  # the session was to end before the test's teardown began
         self.played: Played | None = None  # whose hooks in pytest want to know what was raised
         self._allure: allure.Telling | None = None
@@ -122,7 +110,7 @@ class Inside:
         timers.start_inside()
         self.wider.forget(self._item, all_fresh=fresh)
         hook_calls.give_back_protocol(self._item.config)
-        hook_calls.redirect_hooks(self._item.config, hooks, FORWARDED)
+        hook_calls.redirect_hooks(self._item.config, hooks, hook_calls.FORWARDED)
         if self.attempts:
             count_attempts(self._item, self.attempts)
         if self.wider.rehearses:
@@ -138,35 +126,25 @@ class Inside:
         self._before, self._base_memory = before, before.memory
         self._traces = answer_alarm(self._line.send)
         self._allure = allure.telling(self._item.config, self._line.writer.send)
-        self._reporting.mirrors, self._reporting.tells_unsaid = (
-            self.mirrors,
-            self.played is not None,
-        )
+        self._reporting.mirrors = self.mirrors
+        self._reporting.tells_unsaid = self.played is not None
         self._reporting.tells_raised = self.played is not None or self._allure is not None
         self._meter = None if networking.topology is None else meter_of_links()
         self._enter()
 
     def _listen(self, networking: Networking, *, watches_denials: bool) -> None:
         """Hear of what is denied, and of who did what only the kernel tells otherwise."""
-        root = str(self._item.config.rootpath)
         if watches_denials:
             self._denials.watch()
-        if networking.is_own:
-            self._reporting.attempts = attempts = Recorder(root)
-            attempts.tell_tries = lambda port: self._line.send({"kind": "tries", "port": port})
         if networking.denies:
             self._denials.count_attempts()
-        if self.allowed is not None:
-            self._reporting.writes = file_changes.Recorder(root, self.allowed)
+        root = str(self._item.config.rootpath)
+        self._reporting.listen(root, self.allowed, has_network=networking.is_own)
 
     def _enter(self) -> None:
         self._properties = junit.count_properties(self._item.config)
-        frame: Frame = {
-            "kind": "entered",
-            "pid": _getpid(),
-            "base": self._base_memory,
-            "traces": self._traces,
-        }
+        frame: Frame = {"kind": "entered", "pid": _getpid(), "traces": self._traces}
+        frame["base"] = self._base_memory
         if self.lost:
             frame["lost"], self.lost = self.lost[:MOST_LOST], []
         # The last words of our own code: what follows is the test's, which could say anything
@@ -232,21 +210,13 @@ class Inside:
         self._phase = None if when == "teardown" or self._phase is None else when
         if when == "teardown":
             self._stops_early = self._wants_end()
-        if self._reporting.is_kept_back:
-            said = capture.report_sections(self._item)
-            sections = [
-                (f"Captured {kind} {phase}", shortened(text, LARGEST_TEXT >> 4))
-                for phase, kind, text in said[-_MOST_SECTIONS:]
-            ]
-            self._line.send({"kind": "phase", "when": when, "sections": sections})
+        self._reporting.tell_phase(self._item, when)
 
     def tell_tmp_path(self, path: object) -> None:
         """Tell where the test's ``tmp_path`` is, as soon as it is: a test that is killed tells
         nothing any more.
         """
-        if not self._told_tmp_path:
-            self._told_tmp_path = True
-            self._line.send({"kind": "tmp_path", "path": str(path)})
+        self._reporting.tell_tmp_path(path)
 
     def enter_debugger(self) -> None:
         """Have the clock stopped for a person; without one a debugger would only read the end of
@@ -333,7 +303,7 @@ class Inside:
         self._item = items[command.test]
         self._item.session.testsfailed = command.failed
         self.wider.go_on()
-        self._told_tmp_path = self._stops_early = False
+        self._stops_early = False
         self._reporting.begin_anew()
         if self._meter is not None:
             self._meter.begin()

@@ -32,6 +32,7 @@ from pytest_isolate._sandbox.inherited import Inheritance
 from pytest_isolate._sandbox.pipes import Ends, open_pipes
 from pytest_isolate._sandbox.relay import Relay
 from pytest_isolate._sandbox.sandbox import Sandbox
+from pytest_isolate._session import children
 from pytest_isolate._session.run import Run, working_directory
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def repairs(run: Run, opened: list[int]) -> forked.Repairs:
     ``opened`` grows by the descriptors that it needs for that.
     """
     run.machine.openmp.pause()
-    processes = run.processes()
+    processes = children.stats(run)
     opened += [process.fd for process in processes.values()]
     return forked.repairs(processes, threads=threading.active_count() > 1)
 

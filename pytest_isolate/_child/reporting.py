@@ -21,8 +21,9 @@ from pytest_isolate._child.words import (
     text_of,
     told,
 )
+from pytest_isolate._config.patterns import Paths
 from pytest_isolate._messages import carried
-from pytest_isolate._pytest import serialization
+from pytest_isolate._pytest import capture, serialization
 from pytest_isolate._sandbox.frames import Frame, Writer
 from pytest_isolate._sandbox.mirror import Mirror
 from pytest_isolate._verdict import file_changes
@@ -71,6 +72,9 @@ class Line:
         self.send_warning(message, "runtest", item.nodeid, None)
 
 
+_MOST_SECTIONS = 9  # of one attempt: three of each phase
+
+
 class Reporting:
     """Reports on their way to pytest."""
 
@@ -84,9 +88,36 @@ class Reporting:
         self.tells_raised = self.tells_unsaid = False
         self.own_stop: object = False  # the session's ``shouldfail`` as --maxfail made it in here
         self._raised_in: tuple[str, Frame] | None = None  # a phase, and what it raised
+        self._told_tmp_path = False
+
+    def listen(self, root: str, allowed: Paths | None, *, has_network: bool) -> None:
+        """Note who tries to leave a network of the test's own, and who writes where it may not."""
+        if has_network:
+            self.attempts = attempts = Recorder(root)
+            attempts.tell_tries = lambda port: self._line.send({"kind": "tries", "port": port})
+        if allowed is not None:
+            self.writes = file_changes.Recorder(root, allowed)
+
+    def tell_phase(self, item: pytest.Item, when: str) -> None:
+        """Tell what was said so far, where no report of the phase before has done that."""
+        if not self.is_kept_back:
+            return
+        said = capture.report_sections(item)
+        sections = [
+            (f"Captured {kind} {phase}", shortened(text, LARGEST_TEXT >> 4))
+            for phase, kind, text in said[-_MOST_SECTIONS:]
+        ]
+        self._line.send({"kind": "phase", "when": when, "sections": sections})
+
+    def tell_tmp_path(self, path: object) -> None:
+        """Tell where the test's ``tmp_path`` is, once."""
+        if not self._told_tmp_path:
+            self._told_tmp_path = True
+            self._line.send({"kind": "tmp_path", "path": str(path)})
 
     def begin_anew(self) -> None:
         """Forget what an earlier test was denied."""
+        self._told_tmp_path = False
         self._denials.begin_anew()
         if self.attempts is not None:
             self.attempts.clear()

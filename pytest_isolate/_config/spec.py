@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_isolate._config import networking, paths, pyproject, roots, settings
+from pytest_isolate._config import networking, paths, pyproject, settings, together
 from pytest_isolate._config.destinations import Forward
 from pytest_isolate._config.keywords import KEYWORDS, LIMITS, STRICT
 from pytest_isolate._config.networking import Networking
 from pytest_isolate._config.roots import RootFs
+from pytest_isolate._errors import BadValueError
 
 if TYPE_CHECKING:
     from pytest_isolate._config.internet import Internet
@@ -25,12 +26,6 @@ if TYPE_CHECKING:
     from pytest_isolate._config.rules import Rule, Rules
 
 Node = Any  # pytest's nodes have no public base class
-
-
-class BadValueError(Exception):
-    """A keyword that cannot be obeyed: one sentence with keyword, value, origin and what is
-    allowed.
-    """
 
 
 @dataclass(frozen=True)
@@ -197,7 +192,7 @@ class Defaults:
                         written = value
         for name, keyword in KEYWORDS.items():
             values.setdefault(name, keyword.default)
-        _check_together(values, origins, written)
+        together.check(values, origins, written)
         values["fs_hide"] = paths.absolute(values["fs_hide"], str(self._config.rootpath))
         check_layers(spec := Spec(**values, origins=origins))
         return spec
@@ -260,43 +255,6 @@ def check_layers(spec: Spec) -> None:
             f"isolate: fs='host' ({spec.origin('fs')}): the test has layers ({shown}, "
             f"{spec.origin('layers')}), which lie over a root of its own: fs='overlay' or "
             "'readonly'"
-        )
-
-
-def _check_together(values: dict[str, Any], origins: dict[str, str], written: object) -> None:
-    """Refuse keywords that contradict each other. Raises ``BadValueError``."""
-    if values["profile"] == STRICT and (link := paths.first_link(written)) is not None:
-        raise BadValueError(
-            f"isolate: bind={link[0]!r} ({origins['bind']}): it is or leads through a symbolic"
-            " link, which profile='strict' does not follow, because an earlier test may have"
-            f" made it; name {link[1]!r} itself if that is what you mean"
-        )
-    if values["fs_allow"] is not None and values["fs"] == "host":
-        raise BadValueError(
-            f"isolate: fs_allow={list(values['fs_allow'])!r} ({origins['fs_allow']}): with"
-            f" fs='host' ({origins.get('fs', 'by default')}) a test writes to the machine"
-            " itself, where nothing tells its writes from those of others; it takes"
-            " fs='overlay' or 'readonly'"
-        )
-    if values["rootfs"] is not None and values["fs"] == "host":
-        raise BadValueError(
-            f"isolate: rootfs={roots.show(values['rootfs'])!r} ({origins['rootfs']}): with"
-            f" fs='host' ({origins.get('fs', 'by default')}) what a test writes would stay in"
-            " that root for all others; it takes fs='overlay' or 'readonly'"
-        )
-    if values["profile"] == STRICT and networking.is_network(values["net"]):
-        raise BadValueError(
-            f"isolate: net={values['net']!r} ({origins['net']}): profile='strict' takes away"
-            " the right by which a test goes from host to host (CAP_SYS_ADMIN in its sandbox);"
-            " a test can have one of the two"
-        )
-    if (topology := networking.of(values["net"]).topology) is not None and values[
-        "hostname"
-    ] in topology.kinds:
-        raise BadValueError(
-            f"isolate: net={values['net']!r} ({origins['net']}): {values['hostname']!r} is the"
-            " test's own host name, which stands beside that network; hostname= gives it"
-            " another one"
         )
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pytest_isolate._config.spec import BadValueError
+from pytest_isolate._errors import BadValueError
 from pytest_isolate._session.run import Run
 
 

@@ -28,7 +28,7 @@ from pytest_isolate._oci.directories import HERE, NEW, OWN, Directories, inside,
 from pytest_isolate._plan.layout import PRIVATE, ROOT, is_in
 from pytest_isolate._sandbox import copies, overlays, steps
 from pytest_isolate._sandbox.overlays import Overlay
-from pytest_isolate._sandbox.steps import Step
+from pytest_isolate._sandbox.step import Step
 
 _LONGEST = 4000  # bytes of options: mount(2) takes a page
 _FLAGS = {Flag.NOEXEC: "noexec", Flag.NOSUID: "nosuid", Flag.RDONLY: "ro"}

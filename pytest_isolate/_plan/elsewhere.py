@@ -20,7 +20,8 @@ from pytest_isolate._linux.own_python import Libraries, most_of_glibc
 from pytest_isolate._linux.root import Root
 from pytest_isolate._plan.layout import PRIVATE, REBUILT, ROOT, Layout, below, inside, is_in
 from pytest_isolate._sandbox.overlays import Part
-from pytest_isolate._sandbox.steps import Bind, Copy, Mkdir, ReadOnly, Step
+from pytest_isolate._sandbox.step import Step
+from pytest_isolate._sandbox.steps import Bind, Copy, Mkdir, ReadOnly
 
 #: Where the machine's libraries are, to which links lead.
 _LIBRARIES = "/run/pytest-isolate"

@@ -11,7 +11,7 @@ from pytest_isolate._linux.syscalls import Mount
 from pytest_isolate._plan.layout import PRIVATE, ROOT, Layout, below, inside, is_in
 from pytest_isolate._sandbox import steps
 from pytest_isolate._sandbox.overlays import OverlayOrPrivateCopy, PrivateCopy
-from pytest_isolate._sandbox.steps import Step
+from pytest_isolate._sandbox.step import Step
 
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 

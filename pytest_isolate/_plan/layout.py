@@ -29,7 +29,7 @@ from pytest_isolate._sandbox.overlays import (
     TakeApart,
 )
 from pytest_isolate._sandbox.recipe import Apart
-from pytest_isolate._sandbox.steps import Step
+from pytest_isolate._sandbox.step import Step
 
 PRIVATE = "/proc"
 ROOT = PRIVATE + "/root"

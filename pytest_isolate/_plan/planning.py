@@ -26,7 +26,7 @@ from pytest_isolate._plan.remedies import group_remedy
 from pytest_isolate._sandbox import steps
 from pytest_isolate._sandbox.overlays import Hosts, OwnName
 from pytest_isolate._sandbox.recipe import Apart, Recipe
-from pytest_isolate._sandbox.steps import Step
+from pytest_isolate._sandbox.step import Step
 from pytest_isolate._sandbox.written import Written
 
 if TYPE_CHECKING:

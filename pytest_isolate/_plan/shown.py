@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pytest_isolate._config.paths import Bind
-from pytest_isolate._config.spec import BadValueError, Spec
+from pytest_isolate._config.spec import Spec
+from pytest_isolate._errors import BadValueError
 from pytest_isolate._forward.server import Server
 from pytest_isolate._linux import names
 from pytest_isolate._linux.root import Root
 from pytest_isolate._plan.layout import PRIVATE, inside, is_in
 from pytest_isolate._sandbox import steps
-from pytest_isolate._sandbox.steps import Step
+from pytest_isolate._sandbox.step import Step
 
 if TYPE_CHECKING:
     from pytest_isolate._network.way_out import WayOut

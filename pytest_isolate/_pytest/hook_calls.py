@@ -26,6 +26,14 @@ _OF_PHASES = frozenset(
     }
 )
 
+#: Hooks of pytest's by which a test's process tells of itself, and nobody else hears there.
+FORWARDED = (
+    "pytest_runtest_logstart",
+    "pytest_runtest_logreport",
+    "pytest_runtest_logfinish",
+    "pytest_warning_recorded",
+)
+
 
 @contextlib.contextmanager
 def around_protocol(

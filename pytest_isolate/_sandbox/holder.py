@@ -24,7 +24,8 @@ from pytest_isolate._sandbox.leading_out import WayOut
 from pytest_isolate._sandbox.overlays import TakeApart
 from pytest_isolate._sandbox.recipe import Recipe
 from pytest_isolate._sandbox.requests import Handles
-from pytest_isolate._sandbox.steps import Write, perform
+from pytest_isolate._sandbox.step import perform
+from pytest_isolate._sandbox.steps import Write
 
 
 class Holder:

@@ -18,7 +18,8 @@ from pytest_isolate._sandbox.pipes import Ends, open_pipes
 from pytest_isolate._sandbox.relay import Relay
 from pytest_isolate._sandbox.result import Exit
 from pytest_isolate._sandbox.sandbox import Sandbox
-from pytest_isolate._sandbox.watch import Watch, wait_for_one
+from pytest_isolate._sandbox.waiting import wait_for_one
+from pytest_isolate._sandbox.watch import Watch
 
 
 def launch(

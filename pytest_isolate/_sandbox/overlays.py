@@ -13,7 +13,8 @@ from pytest_isolate._linux import names, syscalls
 from pytest_isolate._linux.syscalls import Mount as Flag
 from pytest_isolate._sandbox import copies
 from pytest_isolate._sandbox.records import Record
-from pytest_isolate._sandbox.steps import Bind, Mirror, Step, touch
+from pytest_isolate._sandbox.step import Step
+from pytest_isolate._sandbox.steps import Bind, Mirror, touch
 
 _MOST_LEFT_OUT = 50
 _LONGEST = 2048  # bytes of lower directories, of the 4096 that all options have

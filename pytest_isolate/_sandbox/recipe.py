@@ -5,7 +5,7 @@ are. Cheap modules only.
 from __future__ import annotations
 
 from pytest_isolate._sandbox.records import Record
-from pytest_isolate._sandbox.steps import Step
+from pytest_isolate._sandbox.step import Step
 
 INDEX = 0x5EED0001  # in requests: where the index of an interface comes that is not there yet
 

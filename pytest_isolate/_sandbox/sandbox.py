@@ -11,16 +11,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from pytest_isolate._errors import Step, StepFailedError
 from pytest_isolate._linux import counters
 from pytest_isolate._linux.cgroup.files import number, write
-from pytest_isolate._linux.cgroup.hierarchy import Hierarchy
 from pytest_isolate._linux.counters import Processor
 from pytest_isolate._linux.proc_net import NetworkCounters
-from pytest_isolate._linux.syscalls import Clone
-from pytest_isolate._sandbox import ending, forks, wire
+from pytest_isolate._sandbox import ending, forks, strays, wire
+from pytest_isolate._sandbox.builders_side import BuildersSide
 from pytest_isolate._sandbox.child import Child
 from pytest_isolate._sandbox.ending import is_ready
 from pytest_isolate._sandbox.entry import Entry
@@ -43,37 +41,11 @@ BUILDING_LONGEST = 30.0  # seconds; a mount that hangs (a dead NFS server) must 
 DYING_LONGEST = 0.05
 
 
-class BuildersSide(Protocol):
-    """What a sandbox needs of who orders it from the builder (``keeper.Keeper``)."""
-
-    places: dict[str, Hierarchy]
-    answers_within: float  # seconds that the builder has to answer
-    closing: list[Sandbox]  # whose tests are over
-    open: set[Sandbox]  # all that have something open
-    unreaped: list[int]  # tests that came to their end, whose exit nobody waited for
-
-    @property
-    def builder(self) -> int:
-        """The pid of the builder."""
-
-    def tell(self, request: Message) -> None:
-        """Tell the builder something. Raises ``ConnectionError`` when it has died."""
-
-    def death(self, within: float = 0.0) -> str | None:
-        """How it died, in words; None while it lives."""
-
-    def kill(self) -> None:
-        """End one that does not answer."""
-
-    def release(self, number: int) -> None:
-        """Tell it that it may unmake a sandbox."""
-
-
 class Sandbox:
     """One sandbox, ordered or ready. Close it to let the builder unmake it."""
 
     def __init__(
-        self, keeper: BuildersSide, number: int, recipe: Recipe, channel: wire.Channel
+        self, keeper: BuildersSide[Sandbox], number: int, recipe: Recipe, channel: wire.Channel
     ) -> None:
         self.recipe = recipe
         self.groups: dict[str, str] = {}
@@ -170,7 +142,7 @@ class Sandbox:
         Raises ``StepFailedError`` when it is gone.
         """
         with Step("look at", "PID 1 of the sandbox"):
-            pid = _pid_of(self.pidfd)
+            pid = strays.pid_of(self.pidfd)
             return pid, os.stat(f"/proc/{pid}/ns/pid").st_ino
 
     def watch_memory(self) -> None:
@@ -306,36 +278,13 @@ class Sandbox:
                 return  # dead already
 
     def reap_strays(self) -> None:
-        """Reap what ``_strays`` finds: before that PID 1 does not end, and pytest might wait for
+        """Reap what ``strays.of`` finds: before that PID 1 does not end, and pytest might wait for
         it.
         """
-        while strays := self._strays():
+        while found := strays.of(self.pidfd, self.recipe.namespaces):
             self.kill()  # one of them may be alive, and wait for ever
-            for pid in strays:
+            for pid in found:
                 ending.reap(pid, "a process that a test made pytest's child")
-
-    def _strays(self) -> list[int]:
-        """Children of this thread that are processes of the sandbox: siblings that a test made
-        itself by clone(2) with CLONE_PARENT.
-        """
-        if self.recipe.namespaces & Clone.NEWUSER:
-            # There they are the go-between's, and after it the machine's PID 1 reaps them
-            return []
-        found = []
-        # PID 1 is gone, and it goes last; or this kernel has no such file, or a security module
-        # lets nobody look
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-            # As text each of the two costs twice the kernel's part
-            with open("/proc/thread-self/children", "rb", buffering=0) as file:
-                children = file.readall()
-            inside = os.stat(f"/proc/{_pid_of(self.pidfd)}/ns/pid").st_ino
-            for child in map(int, children.split()):
-                # somebody else's: reaped meanwhile, or of one whom this process may not look at, as
-                # it may at ours
-                with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-                    if os.stat(f"/proc/{child}/ns/pid").st_ino == inside:
-                        found.append(child)
-        return found
 
     def wait_dead(self) -> None:
         """Wait until not one process of the sandbox is alive; the test itself must be reaped
@@ -385,10 +334,3 @@ class Sandbox:
         self._channel.close()
         self._keeper.open.discard(self)
         self._keeper.release(self._number)
-
-
-def _pid_of(pidfd: int) -> int:
-    """Give the number of a process by its pidfd; -1 when it is gone."""
-    with open(f"/proc/self/fdinfo/{pidfd}", "rb", buffering=0) as file:
-        lines = file.readall().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(b"Pid:"))

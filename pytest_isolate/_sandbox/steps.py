@@ -10,51 +10,16 @@ builder: only cheap modules of the standard library here.
 from __future__ import annotations
 
 import _socket
-import errno
 import fcntl
 import os
 import sys
 
-from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux import syscalls
 from pytest_isolate._linux.syscalls import Mount as Flag
 from pytest_isolate._sandbox import copies
-from pytest_isolate._sandbox.records import Record
+from pytest_isolate._sandbox.step import Step
 
 _IFF_UP, _IFNAMSIZ, _SIOCSIFFLAGS = 1, 16, 0x8914  # of <linux/if.h> and <linux/sockios.h>
-
-
-class Step(Record):
-    """One step."""
-
-    _where = "path"  # the field that errors name
-    is_last = False  # behind it no path leads to the private file system
-
-    def perform(self) -> None:
-        """Do it. Raises ``OSError``. Every step has its own, but ``TakeApart``, which takes part in
-        what becomes of the sandbox later: ``apart.Directory`` performs it.
-        """
-        raise NotImplementedError
-
-    @property
-    def said(self) -> str:
-        """What errors call it: ``OverlayOrReadOnly`` is "overlay or read only"."""
-        return "".join(
-            f" {each.lower()}" if each.isupper() else each for each in type(self).__name__
-        ).strip()
-
-    @property
-    def path_said(self) -> str:
-        """The path that errors name."""
-        return str(getattr(self, self._where))
-
-
-def perform(step: Step) -> None:
-    """Perform one step. Raises ``StepFailedError``."""
-    try:
-        step.perform()
-    except OSError as error:
-        raise StepFailedError(step.said, step.path_said, error.errno or errno.EIO) from error
 
 
 class Mount(Step):

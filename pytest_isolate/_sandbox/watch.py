@@ -6,25 +6,24 @@ A test is over by its end frame, which a byte in a pipe of its own announces, th
 memory where only looks limit it, its deadline (``Watch._is_over``). An end of the pipe proves
 nothing, for a grandchild may hold a copy, so nothing here waits for one. Nor is the exit of a child
 waited for that came to its end and left nobody behind: the kernel takes its memory apart while
-pytest goes on. One loop looks after any number of tests (``wait_for_one``).
+pytest goes on. One loop looks after any number of tests (``waiting``).
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import time
-from collections.abc import Callable, Container, Sequence
-from enum import Enum
+from collections.abc import Container, Sequence
 from typing import Any
 
 from pytest_isolate._linux.syscalls import Clone
-from pytest_isolate._sandbox import ending, native
+from pytest_isolate._sandbox import native, the_test
 from pytest_isolate._sandbox.child import Child
 from pytest_isolate._sandbox.ending import is_ready
 from pytest_isolate._sandbox.listening import Listener
+from pytest_isolate._sandbox.phase import Phase
 from pytest_isolate._sandbox.pipes import Ends
 from pytest_isolate._sandbox.relay import Relay
 from pytest_isolate._sandbox.result import Exit
@@ -42,39 +41,10 @@ _KILL_LONGEST = 0.05
 # Seconds from an OOM event in which its kill is looked for closely; later ones are seen at the
 # usual looks
 _COUNT_LONGEST = 1.0
-_PF_EXITING = 0x4  # of include/linux/sched.h, in the flags of proc(5)'s stat
 # Seconds from the fork to the test's own code, before which a lock held by a thread of the parent
 # can hang it
 ENTERING_LONGEST = 30.0
 _LAST_WORDS = 2.0  # seconds from the end frame to the exit
-
-
-class Phase(Enum):
-    """Where a child stands with its present test."""
-
-    ENTERING = "forked, or told to go on, and not heard of inside yet"
-    RUNNING = "inside: its time runs"
-    PAUSED = "a person talks to its debugger: no time runs, and Ctrl-C is for the debugger"
-    OVER = "whatever its processes still say or do is no part of the test"
-    GONE = "ended and let go of"
-
-
-def wait_for_one(watches: Sequence[Watch], beat: Callable[[], float] | None = None) -> None:
-    """Wait until at least one test is over, and no person in any of them, looking after all.
-
-    ``beat`` is called now and then meanwhile, and gives the seconds until it is to be again.
-    """
-    while not any(watch.over for watch in watches) or any(watch.visits.are_on for watch in watches):
-        poll, going = select.poll(), [watch for watch in watches if not watch.over]
-        for watch in going:
-            for fd in watch.descriptors():
-                poll.register(fd, select.POLLIN)
-        due = min(watch.due() for watch in going)
-        if beat is not None:
-            due = min(due, beat())
-        ready = {fd for fd, _ in poll.poll(due * 1000 + 1)}
-        for watch in going:
-            watch.look(ready)
 
 
 class Watch:
@@ -98,8 +68,7 @@ class Watch:
         self._trusted = trusted  # else no tool of ours reads its memory for native stacks
         self._forked = forked  # None from the first of the test's own code on
         self._on_interrupt: Any = None  # what Ctrl-C did before a pause
-        # When the kernel last said that the limit of memory was hit
-        self._oom_heard: float | None = None
+        self._oom_heard: float | None = None  # when the kernel said that memory's limit was hit
         sandbox.beside.append(self._held)
         self.start(None)
 
@@ -185,7 +154,7 @@ class Watch:
             self.visits.look_behind(self._exit)
         elif (now := time.monotonic()) >= self._look_at_between_at:
             self._look_at_between_at = now + _LOOK_AT_BETWEEN
-            self._look_at_between()
+            the_test.see_to_go_between(self.pid, self._pidfd, self._sandbox.recipe.namespaces)
             if self._phase is not Phase.ENTERING:  # before, it is nobody yet
                 self.visits.announce()
 
@@ -214,10 +183,8 @@ class Watch:
         self._exit.began = self._began
         self._forked = None
         self._sampler.begin(traces=entered.get("traces") is True)
-        self._phase, self._deadline = (
-            Phase.RUNNING,
-            (None if self._timeout is None else now + self._timeout),
-        )
+        self._phase = Phase.RUNNING
+        self._deadline = None if self._timeout is None else now + self._timeout
 
     def _pause(self) -> None:
         self._phase, self._deadline = Phase.PAUSED, None
@@ -249,9 +216,9 @@ class Watch:
             self._oom_heard = time.monotonic()
         if self._oom_heard is not None and self._sandbox.out_of_memory():
             self._exit.out_of_memory = True
-            self._exit.killed_child = (
-                not is_ready(self._pidfd, self._killed_within) and not self._is_dying()
-            )
+            pid = the_test.of(self.pid, self._sandbox.recipe.namespaces)
+            ends = is_ready(self._pidfd, self._killed_within) or the_test.is_dying(pid)
+            self._exit.killed_child = not ends
 
     def finish(self) -> Exit:
         """End a child that has no further test, list the processes that it left behind, and tell
@@ -360,20 +327,6 @@ class Watch:
         os.close(pidfd)
         self._listener.close()
 
-    def _look_at_between(self) -> None:
-        """End a go-between that somebody has stopped and whose test has ended: it is the one who
-        would say so.
-        """
-        if not self._sandbox.recipe.namespaces & Clone.NEWUSER or not ending.is_stopped(
-            found := ending.state(self.pid)
-        ):
-            return
-        if (test := self._test()) is not None and ending.has_ended(ending.state(test)):
-            ending.troubles.append(
-                f"isolate: {ending.TEST} (pid {self.pid}) {found} behind its test: it was killed"
-            )
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-
     def _stop(self) -> None:
         """Its time is over; what follows is ours: see where it stands, in Python and below."""
         self._exit.wall_seconds = time.monotonic() - self._began
@@ -381,28 +334,10 @@ class Watch:
             self._exit.native = (
                 "none under profile='strict': to read them is to parse what a hostile test wrote"
             )
-        elif (pid := self._test()) is not None:
+        elif (pid := the_test.of(self.pid, self._sandbox.recipe.namespaces)) is not None:
             self._exit.native = native.stacks(pid)
         self._ask_for_stacks()  # the signal for it ends many a call in C, so it comes last
         self._listener.wait_for_stacks(_STACKS_LONGEST)
-
-    def _is_dying(self) -> bool:
-        """Whether the test's own process is on its way out, which takes longer the more memory it
-        holds.
-        """
-        try:
-            with open(f"/proc/{self._test()}/stat", "rb", buffering=0) as file:
-                fields = file.readall().rpartition(b")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        return bool(int(fields[6]) & _PF_EXITING)
-
-    def _test(self) -> int | None:
-        """Find the test's own process: without root it is the go-between's child."""
-        if not self._sandbox.recipe.namespaces & Clone.NEWUSER:
-            return self.pid
-        with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as file:
-            return next(map(int, file.read().split()), None)
 
     def _ask_for_stacks(self) -> None:
         """Have faulthandler, in the child's signal handler, write every thread's stack; it needs no

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_isolate._config.keywords import KEYWORDS
-from pytest_isolate._config.spec import BadValueError, Spec, check_layers
+from pytest_isolate._config.spec import Spec, check_layers
 from pytest_isolate._config.topology import Topology
-from pytest_isolate._errors import StepFailedError
+from pytest_isolate._errors import BadValueError, StepFailedError
 from pytest_isolate._forward.others import NobodyThereError
 from pytest_isolate._forward.place import UNIX
 from pytest_isolate._forward.server import Server
@@ -27,7 +27,7 @@ from pytest_isolate._plan.elsewhere import UnfitRootError
 from pytest_isolate._plan.layering import UnfitError
 from pytest_isolate._plan.planning import Plan, resolve_user
 from pytest_isolate._pytest import directories, fixtures
-from pytest_isolate._session import roots
+from pytest_isolate._session import children, roots
 from pytest_isolate._session.roots import Chosen
 from pytest_isolate._session.run import Run, working_directory
 
@@ -42,7 +42,7 @@ def _servers(run: Run, spec: Spec) -> tuple[Server, ...]:
     """
     found: tuple[Server, ...] = ()
     if spec.reaches_fixtures:
-        found = run.forwarding.servers(run.changes, run.foreign_children(), spec.named_fresh)
+        found = run.forwarding.servers(run.changes, children.foreign(run), spec.named_fresh)
     if not spec.forward.others or spec.strict:
         return found
     try:

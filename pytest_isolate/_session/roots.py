@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pytest_isolate._config.roots import RootFs, show
-from pytest_isolate._config.spec import BadValueError, Spec
+from pytest_isolate._config.spec import Spec
+from pytest_isolate._errors import BadValueError
 from pytest_isolate._linux import own_python
 from pytest_isolate._linux.host import Host
 from pytest_isolate._linux.root import Root

@@ -8,24 +8,22 @@ import contextlib
 import os
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from pytest_isolate._config import options, pyproject
+from pytest_isolate._config import options
 from pytest_isolate._errors import Step
 from pytest_isolate._forward.descriptors import sockets
+from pytest_isolate._session import rules
+from pytest_isolate._session.entries import Entries
 
 if TYPE_CHECKING:
-    from pytest_isolate._config.rules import Rules
     from pytest_isolate._config.spec import Defaults
-    from pytest_isolate._forking.own_processes import Stats
     from pytest_isolate._forward.forwarding import Forwarding
     from pytest_isolate._linux.environment import Environment
     from pytest_isolate._messages.played import Played
-    from pytest_isolate._report.json_report import Entry
     from pytest_isolate._report.reporting import Reporting
     from pytest_isolate._sandbox.visits import Shell
     from pytest_isolate._session.inherited import Inherited
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
     from pytest_isolate._session.machine import Machine
     from pytest_isolate._shell.roster import Roster
 
-_REST = "pytest_isolate_entries"
-
 
 class Started(NamedTuple):
     """Threads that a shared fixture started, and whether it opened sockets as a server does."""
@@ -43,20 +39,6 @@ class Started(NamedTuple):
     scope: str
     threads: tuple[threading.Thread, ...]
     sockets: bool
-
-
-def _rules_of(config: pytest.Config) -> Rules | None:
-    """Those of the project. Raises ``pytest.UsageError``."""
-    if not pyproject.is_there(path := config.rootpath / "pyproject.toml"):
-        return None
-    from pytest_isolate._config.rules import Rules  # noqa: PLC0415 - for projects with some
-
-    try:
-        pyproject.check(path)
-        found = Rules(config.rootpath)
-    except ValueError as error:
-        raise pytest.UsageError(f"isolate: {error}") from None
-    return found if found.all else None
 
 
 def working_directory() -> str:
@@ -78,7 +60,7 @@ class Run:
             config.getoption(f"isolate_{each}") for each in ("report", "html", "trace")
         )
         self._defaults: Defaults | None = None
-        self._rules = _rules_of(config)
+        self._rules = rules.of(config)
         # A bad value there ends the run before it starts
         if self._rules is not None or options.given(config):
             self.defaults.check()
@@ -86,9 +68,7 @@ class Run:
         # What cannot be read or written is said at the start
         if any(config.getoption(name) for name in options.REPORTING):
             self._reporting = self.reporting
-        self.entries: list[Entry] = []
-        # Of xdist's workers, as JSON
-        self.foreign_entries: dict[tuple[object, ...], dict[str, object]] = {}
+        self.entries = Entries(config)
         self._inherited: Inherited | None = None
         self._played: Played | None = None
         self._forwarding: Forwarding | None = None
@@ -137,57 +117,21 @@ class Run:
         """Whether a test that has been reported ends the run."""
         return bool(session.shouldfail or session.shouldstop)
 
-    def entries_as_json(self) -> list[dict[str, object]]:
-        """All entries, in the JSON report's form."""
-        return [*(each.as_json() for each in self.entries), *self.foreign_entries.values()]
-
     @property
     def has_to_tell(self) -> bool:
         """Whether anything was asked for or any isolated test has run."""
-        return self._reporting is not None or bool(self.entries or self.foreign_entries)
-
-    def take_in(self, report: pytest.TestReport) -> None:
-        """Under xdist, in the controller: keep the entry that came with a worker's report."""
-        if (text := vars(report).pop("pytest_isolate_entry", None)) is not None:
-            self._keep(text, str(report.nodeid))
+        return self._reporting is not None or bool(self.entries)
 
     def to_controller(self, output: dict[str, object]) -> None:
-        """Under xdist, at a worker's end: what went with no report, such as the entry of a test
-        that ended the run.
-        """
-        from pytest_isolate._report import travel  # noqa: PLC0415
-
-        output[_REST] = [travel.pack(each) for each in self.entries]
+        """Under xdist, at a worker's end: what went with no report."""
+        self.entries.to_controller(output)
         self.reporting.to_controller(output)
 
     def from_worker(self, output: Mapping[str, Any]) -> None:
         """Under xdist, in the controller."""
-        for text in output.get(_REST, []):
-            self._keep(text, "")
+        self.entries.from_worker(output)
         if self.has_to_tell:
             self.reporting.from_worker(output)
-
-    def _keep(self, text: object, nodeid: str) -> None:
-        from pytest_isolate._report import travel  # noqa: PLC0415
-
-        try:
-            key, entry = travel.unpack(text)
-        except ValueError as error:  # a worker on another machine may have another version
-            said = pytest.PytestWarning(
-                f"isolate: the entry of {nodeid or 'a test'} that a worker sent is none: {error}"
-            )
-            message = warnings.WarningMessage(
-                said, pytest.PytestWarning, nodeid.partition("::")[0], 1
-            )
-            kwargs = {
-                "warning_message": message,
-                "nodeid": nodeid,
-                "when": "runtest",
-                "location": None,
-            }
-            self.config.hook.pytest_warning_recorded.call_historic(kwargs=kwargs)
-        else:
-            self.foreign_entries[key] = entry
 
     @property
     def reporting(self) -> Reporting:
@@ -358,27 +302,6 @@ class Run:
         is.
         """
         return self.index_of(item) >= 0
-
-    def processes(self) -> Stats:
-        """Return the children of pytest when a test is forked, as ``own_processes.stats`` has them:
-        not our helper, nor other tests.
-        """
-        from pytest_isolate._forking import own_processes  # noqa: PLC0415 - for isolated tests only
-
-        return own_processes.stats(self.foreign_children())
-
-    def foreign_children(self) -> set[int]:
-        """Return the processes that somebody else started in pytest."""
-        children = self.machine.children.pids()
-        self.forked &= children
-        return children - self.forked - self.machine.keeper.helpers - self.forwarding.helpers
-
-    def foreign_children_and_ended(self) -> tuple[set[int], set[int]]:
-        """Return the same, and which of them are over."""
-        from pytest_isolate._forking import own_processes  # noqa: PLC0415 - for isolated tests only
-
-        children = self.foreign_children()
-        return children, own_processes.ended(children)
 
     def descriptors_of_ours(self) -> set[int]:
         """Everything of ours that no test may inherit."""

@@ -6,8 +6,8 @@ import contextlib
 import sys
 from dataclasses import dataclass
 
-from pytest_isolate._config.spec import BadValueError, Spec
-from pytest_isolate._errors import PASSING, StepFailedError
+from pytest_isolate._config.spec import Spec
+from pytest_isolate._errors import PASSING, BadValueError, StepFailedError
 from pytest_isolate._model import Missing
 from pytest_isolate._plan import bare
 from pytest_isolate._plan.planning import Plan

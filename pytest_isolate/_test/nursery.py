@@ -28,8 +28,8 @@ from pytest_isolate._child.departure import INTERRUPTING, Warm
 from pytest_isolate._child.group import Group
 from pytest_isolate._child.nursing import Arrive, Nursing
 from pytest_isolate._config import settings
-from pytest_isolate._config.spec import BadValueError, Spec
-from pytest_isolate._errors import StepFailedError
+from pytest_isolate._config.spec import Spec
+from pytest_isolate._errors import BadValueError, StepFailedError
 from pytest_isolate._forking.timers import Stopped
 from pytest_isolate._messages import coverage
 from pytest_isolate._plan.planning import Plan
@@ -38,6 +38,7 @@ from pytest_isolate._pytest.plugins import REPORTERS
 from pytest_isolate._sandbox import forks, wire
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._sandbox.watch import Watch
+from pytest_isolate._session import children
 from pytest_isolate._session.plans import plan_for
 from pytest_isolate._session.run import Run, working_directory
 from pytest_isolate._test.nurse import Nurse, Place
@@ -212,7 +213,7 @@ class Nursery:
             len(sys.modules),
             working_directory(),
             {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},
-            self._run.foreign_children_and_ended(),
+            children.foreign_and_ended(self._run),
         )
         if state == self._state:
             self._steady += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_isolate._child.group import Group, key_of
-from pytest_isolate._config.spec import BadValueError
+from pytest_isolate._errors import BadValueError
 from pytest_isolate._pytest import fixtures, plugins, setup_state
 from pytest_isolate._test import shared
 from pytest_isolate._test.states import Hooks, IsolatedTest, Refused, Requested, Skipped

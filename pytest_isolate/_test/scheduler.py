@@ -33,7 +33,8 @@ from pytest_isolate._forking.timers import standing_still
 from pytest_isolate._plan.remedies import explain
 from pytest_isolate._pytest import capture, fixtures, setup_state
 from pytest_isolate._sandbox.salvage import Reader
-from pytest_isolate._sandbox.watch import Watch, wait_for_one
+from pytest_isolate._sandbox.waiting import wait_for_one
+from pytest_isolate._sandbox.watch import Watch
 from pytest_isolate._session.run import Run
 from pytest_isolate._test import report, supervise
 from pytest_isolate._test.interrupted import is_between, raise_where

@@ -17,10 +17,9 @@ from typing import NoReturn
 from pytest_isolate._child import preparation
 from pytest_isolate._child.departure import Arrival, Departing, Warm, arriving
 from pytest_isolate._child.group import Command, Group, goes_on
-from pytest_isolate._child.inside import FORWARDED
 from pytest_isolate._child.visited import wait_for_shell
-from pytest_isolate._config.spec import BadValueError, Spec
-from pytest_isolate._errors import StepFailedError
+from pytest_isolate._config.spec import Spec
+from pytest_isolate._errors import BadValueError, StepFailedError
 from pytest_isolate._forking.timers import Stopped, standing_still
 from pytest_isolate._messages import coverage
 from pytest_isolate._plan.remedies import explain
@@ -259,7 +258,7 @@ def _fork_into(requested: Requested, ready: Ready, timers: Stopped, *, further: 
             goes_on=further or has_shells,
             writable=plan.writable,
         )
-        hook_calls.prepared_callers(item.config, requested.hooks, FORWARDED)
+        hook_calls.prepared_callers(item.config, requested.hooks, hook_calls.FORWARDED)
         measuring = coverage.measuring(plan.written.covers)
         # Another test that runs may have changed them
         if not test.concurrent or not run.stream_flags:

@@ -19,7 +19,8 @@ from pytest_isolate._pytest import capture
 from pytest_isolate._sandbox import ending, mirror
 from pytest_isolate._sandbox.result import Exit
 from pytest_isolate._sandbox.sandbox import Sandbox
-from pytest_isolate._sandbox.watch import Watch, wait_for_one
+from pytest_isolate._sandbox.waiting import wait_for_one
+from pytest_isolate._sandbox.watch import Watch
 from pytest_isolate._session.run import Run
 from pytest_isolate._test import allowing
 from pytest_isolate._test.shells import Doorkeeper

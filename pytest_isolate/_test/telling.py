@@ -102,7 +102,7 @@ class Telling:
         if run is None or self._config.get_verbosity() <= _SILENT:
             return
         ran = {str(report.nodeid) for report in _reports(terminalreporter)}
-        entries = run.entries_as_json()
+        entries = run.entries.as_json()
         isolated = {each["nodeid"] for each in entries if each["usage"]["wall_seconds"] is not None}  # type: ignore[index]
         if entries:
             # For runs with isolated tests

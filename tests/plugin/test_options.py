@@ -7,7 +7,8 @@ import pytest
 from pytest_isolate._config.destinations import Forward
 from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.roots import RootFs
-from pytest_isolate._config.spec import BadValueError, Defaults
+from pytest_isolate._config.spec import Defaults
+from pytest_isolate._errors import BadValueError
 
 pytestmark = [pytest.mark.old, pytest.mark.anybody]
 

@@ -6,7 +6,8 @@ from pytest_isolate._sandbox import overlays, steps
 from pytest_isolate._sandbox.overlays import Hosts, Overlay
 from pytest_isolate._sandbox.recipe import Recipe
 from pytest_isolate._sandbox.records import Record
-from pytest_isolate._sandbox.steps import Bind, Mkdir, Mount, Step
+from pytest_isolate._sandbox.step import Step
+from pytest_isolate._sandbox.steps import Bind, Mkdir, Mount
 
 
 def test_fields_are_given_in_their_order_or_by_name_and_have_defaults():
