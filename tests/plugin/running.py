@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -81,9 +82,19 @@ class Started:
         self._running.append(self)
 
     def wait_for_test(self) -> None:
-        """Until the test inside says that it has begun."""
-        with (self.directory / "started").open() as started:
-            assert started.read() == "x"
+        """Until the test inside says that it has begun; a run that ends before it is a failure."""
+        started = os.open(self.directory / "started", os.O_RDONLY | os.O_NONBLOCK)
+        pidfd = os.pidfd_open(self.process.pid)
+        try:
+            poll = select.poll()
+            poll.register(started, select.POLLIN)
+            poll.register(pidfd, select.POLLIN)
+            ready = {fd for fd, _ in poll.poll(60_000)}
+            assert started in ready, self.end() if pidfd in ready else "no test began in a minute"
+            assert os.read(started, 2) == b"x"
+        finally:
+            os.close(pidfd)
+            os.close(started)
 
     def end(self) -> str:
         output, _ = self.process.communicate(timeout=60)
