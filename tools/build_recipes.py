@@ -25,6 +25,7 @@ PLUGINS = {"asyncio": "asyncio", "django": "django", "snapshots": "syrupy"}
 _STACKS = re.compile(r"  File |Thread |Current thread|  \(|  - |  \w+ - |by .*-stack|asyncio: ")
 #: What is another in each run: times, sizes, pids, ports, versions.
 _VARIES = (
+    (re.compile(r"^/\S*/(?=[\w-]+\.py:\d+: )", re.MULTILINE), ""),
     (re.compile(r"^platform linux .*", re.MULTILINE), "platform linux"),
     (re.compile(r"^(isolate: \d+ of \d+ tests;) .*", re.MULTILINE), r"\1"),
     (re.compile(r"^plugins: .*", re.MULTILINE), "plugins:"),

@@ -198,6 +198,11 @@ _MASKS = (
     (re.compile(r"^(\x1b\[\d+m)*=+ (.*TIMEs.*?) =+(\x1b\[\d+m)*$"), r"=== \2 ==="),
 )
 _SECTION = re.compile(r"^(\x1b\[\d+m)*-{3,} (?P<name>.*?) -{3,}")
+# Of --durations: its heading, which nothing else stands under, and what is below
+_OF_FIGURES = re.compile(
+    r"(\x1b\[\d+m)*=+ isolate =+(\x1b\[\d+m)*$| +memory +cpu +wall  slowest$"
+    r"|(?= {3})[ \d.]+ [KM]?i?B +[\d.]+ m?s +[\d.]+ m?s  \S"
+)
 _OF_THE_RUN = re.compile(r"isolate: (\d+ of \d+ tests|off |every test)")
 
 
@@ -219,6 +224,8 @@ def normal(text: str) -> list[str]:
             is not None
         )
         if ours or line.startswith("plugins: ") or _OF_THE_RUN.match(line):
+            continue
+        if _OF_FIGURES.match(line):
             continue
         masked = line
         for pattern, mask in _MASKS:

@@ -122,7 +122,9 @@ def test_a_large_test_that_was_killed_is_no_child_of_its_own(box):
     """Its end takes longer than it is waited for, as with gigabytes: it is seen on its
     way there.
     """
-    result = box.run(lambda: len(bytearray(b"x" * (300 << 20))), memory=64 << 20, killed_within=0.0)
+    result = box.run(
+        lambda: len(bytearray(b"x" * (300 << 20))), memory=64 << 20, killed_within=0.01
+    )
     assert result.counters.oom_kills
     assert not result.exit.killed_child
 
