@@ -15,6 +15,8 @@ from running import Started
 from pytest_isolate._linux import tree
 from pytest_isolate._shell import roster
 
+pytestmark = pytest.mark.kernel
+
 HANGING = """
 import os, pytest
 @pytest.mark.isolate(hostname="within")

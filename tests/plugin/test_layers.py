@@ -12,7 +12,7 @@ from running import Started
 from pytest_isolate._cli import main
 from pytest_isolate._store.store import Store, memory_directory
 
-pytestmark = pytest.mark.needs("overlay")
+pytestmark = [pytest.mark.kernel, pytest.mark.needs("overlay")]
 
 #: What tests of a layer begin with: how often it is built is counted by lines of a shared file.
 BASE = """

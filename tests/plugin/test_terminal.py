@@ -9,6 +9,8 @@ import sys
 import pexpect
 import pytest
 
+pytestmark = pytest.mark.anybody
+
 LONGEST = 60  # seconds
 TESTS = """
 import os, pytest

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+pytestmark = pytest.mark.anybody
+
 
 def test_a_run_of_several_jobs_is_a_trace_of_lanes_phases_building_and_memory(pytester, isolated):
     """Two tests that wait for each other run at once, so they are in two lanes; each has its
