@@ -77,30 +77,16 @@ def plan_for(run: Run, spec: Spec, session: pytest.Session) -> Plan:
     root = root_of(run, spec, chosen.root)
     key = (*spec.recipe_key, root, sockets, hosts)
     if key not in machine.plans or not machine.plans[key].layers.is_current():
-        shown.check(spec, root, _needed_places(run))
-        places = likely_places(run, session.items)
-        try:
-            plan = planning.plan(
-                spec,
-                machine.host,
-                root,
-                places,
-                sockets=sockets,
-                hosts=hosts,
-                given=chosen.given,
-                way_out=way_out,
-            )
-        except UnfitError as error:
-            raise _bad_layers(spec, error) from None
-        except UnfitRootError as error:
-            raise roots.refusal(spec, str(error)) from None
-        if (lacking := strictness.missing(spec)) is not None:
-            plan.missing += (lacking,)
-            plan.walls = tuple(each for each in plan.walls if each != "strict")
-        if spec.strict and strictness.landlock_obstacle() is None:
-            plan.walls += ("landlock",)
-        if topology is not None and (lacking := _lacks_for(run, topology)) is not None:
-            plan.missing += (lacking,)
+        plan = _planned(
+            run,
+            spec,
+            places=likely_places(run, session.items),
+            root=root,
+            chosen=chosen,
+            sockets=sockets,
+            hosts=hosts,
+            way_out=way_out,
+        )
         plan.missing += () if no_way is None else (no_way,)
         machine.plans[key] = plan
     relayed = tuple(
@@ -113,6 +99,45 @@ def plan_for(run: Run, spec: Spec, session: pytest.Session) -> Plan:
     if known is None or known.recipe is not machine.plans[key].recipe:
         machine.plans[with_servers] = replace(machine.plans[key], servers=relayed)
     return machine.plans[with_servers]
+
+
+def _planned(
+    run: Run,
+    spec: Spec,
+    *,
+    places: list[str],
+    root: Root,
+    chosen: Chosen,
+    sockets: tuple[Server, ...],
+    hosts: tuple[tuple[str, str], ...],
+    way_out: WayOut | None,
+) -> Plan:
+    """Plan, and say what this machine lacks for it."""
+    shown.check(spec, root, _needed_places(run))
+    try:
+        plan = planning.plan(
+            spec,
+            run.machine.host,
+            root,
+            places,
+            sockets=sockets,
+            hosts=hosts,
+            given=chosen.given,
+            way_out=way_out,
+        )
+    except UnfitError as error:
+        raise _bad_layers(spec, error) from None
+    except UnfitRootError as error:
+        raise roots.refusal(spec, str(error)) from None
+    if (lacking := strictness.missing(spec)) is not None:
+        plan.missing += (lacking,)
+        plan.walls = tuple(each for each in plan.walls if each != "strict")
+    if spec.strict and strictness.landlock_obstacle() is None:
+        plan.walls += ("landlock",)
+    topology = spec.networking.topology
+    if topology is not None and (lacking := _lacks_for(run, topology)) is not None:
+        plan.missing += (lacking,)
+    return plan
 
 
 def _chosen(run: Run, spec: Spec, items: Sequence[pytest.Item]) -> Chosen:

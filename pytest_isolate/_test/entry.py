@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from pytest_isolate._test.artifacts import changes_of
 from pytest_isolate._test.section import links_of
 from pytest_isolate._test.states import Finished, Judged, Refused, Requested, Skipped
 from pytest_isolate._verdict.facts import PHASES
+from pytest_isolate._verdict.judging import Verdict
 
 _LONGEST = 1 << 16  # characters of a text
 _MOST_PHASES = 100  # of all attempts
@@ -20,48 +22,68 @@ _MOST_RETRIES = 20
 
 def entry(state: Requested | Skipped | Refused | Finished | Judged) -> Entry:
     """Make the entry of a test that was reported, or that something ended before."""
-    verdict = state.verdict if isinstance(state, Judged) else None
     ended = state.ended if isinstance(state, Judged) else state
-    test, facts = ended.test, ended.facts if isinstance(ended, Finished) else None
-    plan, changes, details = None, None, test.run.reports
-    if isinstance(ended, Finished):
-        plan, changes = ended.plan, changes_of(ended) if details else None
-    elif details:
-        changes = Changes()
-    outcome, limits = outcome_of(test.reports), ended.spec.limits() if ended.spec else {}
-    violates = verdict is not None and bool(verdict.violations)
-    return Entry(
+    test, limits = ended.test, ended.spec.limits() if ended.spec else {}
+    made = Entry(
         test.name,
-        outcome,
-        "ok" if verdict is None else verdict.kind,
+        outcome_of(test.reports),
+        "ok",
         limits,
-        None if verdict is None else verdict.usage,
-        () if verdict is None else verdict.violations,
-        () if facts is None else tuple(facts.exit.left_over),
-        changes,
-        () if facts is None else facts.attempts,
-        facts.memory() if facts is not None and details else (),
-        None if facts is None else facts.exit.largest,
-        test.begun if test.entered is None else test.entered,
-        getattr(test.item.config, "workerinput", {}).get("workerid"),
-        None if test.item.location[1] is None else test.item.location[1] + 1,
-        _output(test.reports) if violates or (details and outcome != "passed") else None,
-        (
-            None
-            if verdict is None or verdict.broken is None
-            else verdict.broken.removeprefix("isolate: ")
-        ),
-        () if plan is None else plan.walls,
-        () if plan is None else plan.looked,
-        () if facts is None else facts.servers,
-        links_of(ended) if isinstance(ended, Finished) else (),
-        test.job,
-        {name: ended.spec.origin(name) for name in limits} if ended.spec and details else {},
-        _failure(test.reports) if details else None,
-        tuple(_phases(test.reports)) if details else (),
-        _retries([*test.earlier, *test.reports]) if details else (),
-        tuple(_building(ended)) if isinstance(ended, Finished) and details else (),
+        None,
+        started=test.begun if test.entered is None else test.entered,
+        worker=getattr(test.item.config, "workerinput", {}).get("workerid"),
+        line=None if test.item.location[1] is None else test.item.location[1] + 1,
+        job=test.job,
     )
+    if isinstance(state, Judged):
+        made = _with_verdict(made, state.verdict)
+    if isinstance(ended, Finished):
+        made = _with_facts(made, ended)
+    if test.run.reports:
+        made = _with_details(made, ended)
+    if made.violations or (test.run.reports and made.outcome != "passed"):
+        made = replace(made, output=_output(test.reports))
+    return made
+
+
+def _with_verdict(made: Entry, verdict: Verdict) -> Entry:
+    return replace(
+        made,
+        verdict=verdict.kind,
+        usage=verdict.usage,
+        violations=verdict.violations,
+        reason=None if verdict.broken is None else verdict.broken.removeprefix("isolate: "),
+    )
+
+
+def _with_facts(made: Entry, ended: Finished) -> Entry:
+    facts = ended.facts
+    return replace(
+        made,
+        leaked=tuple(facts.exit.left_over),
+        attempts=facts.attempts,
+        largest=facts.exit.largest,
+        walls=() if ended.plan is None else ended.plan.walls,
+        sampled=() if ended.plan is None else ended.plan.looked,
+        servers=facts.servers,
+        links=links_of(ended),
+    )
+
+
+def _with_details(made: Entry, ended: Requested | Skipped | Refused | Finished) -> Entry:
+    """Add what only a report or a page shows."""
+    test, spec = ended.test, ended.spec
+    made = replace(
+        made,
+        changes=changes_of(ended) if isinstance(ended, Finished) else Changes(),
+        origins={name: spec.origin(name) for name in made.limits} if spec else {},
+        failure=_failure(test.reports),
+        phases=tuple(_phases(test.reports)),
+        retries=_retries([*test.earlier, *test.reports]),
+    )
+    if not isinstance(ended, Finished):
+        return made
+    return replace(made, memory=ended.facts.memory(), building=tuple(_building(ended)))
 
 
 def _failure(reports: list[pytest.TestReport]) -> str | None:
