@@ -20,7 +20,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measure import STAMPS
+from plugins.measure import STAMPS
 
 HERE = Path(__file__).resolve().parent
 WAYS = {
@@ -129,7 +129,7 @@ def one(way: str, directory: Path, tests: int) -> list[float]:
         )  # fmt: skip
     stamps = directory / "stamps"
     command = [
-        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "measure",
+        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "plugins.measure",
         *(("-p", "isolate") if way == "layer" else ("-p", "no:isolate")), "test_it.py",
     ]  # fmt: skip
     environment = {

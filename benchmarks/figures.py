@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from runs import sample, write_tests
+from shared.runs import sample, write_tests
 
 _MANY, _FEW = 210, 10
 

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import runs
+from shared import runs
 
 _PART = 1000  # tests
 _FIGURES = """

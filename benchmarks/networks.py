@@ -19,7 +19,7 @@ import tempfile
 import textwrap
 from pathlib import Path
 
-from measure import STAMPS
+from plugins.measure import STAMPS
 
 _HERE = Path(__file__).parent
 _BLOCK = 6  # tests of one kind in a row, of which the outer ones are left out, as is the first pair
@@ -153,7 +153,7 @@ def _run(directory: str, text: str, stamps: Path, *more: str) -> None:
         "ISOLATE_BENCH_SPEED": str(Path(directory) / "speed"),
     }
     done = subprocess.run(
-        [*command, "-p", "measure", *more],
+        [*command, "-p", "plugins.measure", *more],
         cwd=directory, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:

@@ -145,7 +145,13 @@ def tests(work: Path, root: Path, rounds: int) -> None:
         for rootfs, times in found.items():
             stamps = work / "stamps"
             command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p"]
-            command += ["isolate", "-p", "measure", "--isolate-all", f"--isolate-rootfs={rootfs}"]
+            command += [
+                "isolate",
+                "-p",
+                "plugins.measure",
+                "--isolate-all",
+                f"--isolate-rootfs={rootfs}",
+            ]
             environment = os.environ | {
                 "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
                 "PYTHONPATH": str(_HERE),

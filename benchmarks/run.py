@@ -19,9 +19,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-import peers
-import table
-from runs import VARIANTS, BenchmarkError, sample, start_up, write_busy_tests, write_tests
+from shared import peers, table
+from shared.runs import VARIANTS, BenchmarkError, sample, start_up, write_busy_tests, write_tests
 
 from pytest_isolate._linux.cgroup import locate
 

@@ -14,8 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-import runs
-from accounts import ACCOUNTS
+from plugins.accounts import ACCOUNTS
+from shared import runs
 
 _TESTS = 300
 _NAMES = ("floor", "isolated", "isolated, 2 jobs")
@@ -29,7 +29,7 @@ def main() -> None:
         tests, account = runs.write_tests(Path(directory), _TESTS), Path(directory) / "account.json"
         for _ in range(rounds):
             for name, accounts in found.items():
-                runs.run(name, ["-p", "accounts"], tests, {ACCOUNTS: str(account)})
+                runs.run(name, ["-p", "plugins.accounts"], tests, {ACCOUNTS: str(account)})
                 accounts.append(json.loads(account.read_text("ascii")))
     print(f"{_TESTS} empty tests, {rounds} rounds; for each test, the median of the rounds")
     print(" " * 24 + "".join(f"{name:>18}" for name in _NAMES))

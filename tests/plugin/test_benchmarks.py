@@ -19,7 +19,7 @@ def run(directory: Path, plugins: list[str], variables: dict[str, str]) -> None:
     (directory / "test_empty.py").write_text(
         "".join(f"def test_{number}(): pass\n" for number in range(_TESTS))
     )
-    arguments = [argument for plugin in plugins for argument in ("-p", plugin)]
+    arguments = [argument for plugin in plugins for argument in ("-p", f"plugins.{plugin}")]
     command = [
         sys.executable,
         "-m",

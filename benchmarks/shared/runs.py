@@ -12,11 +12,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import peers
-from measure import STAMPS
-from resident import RESIDENT
+from plugins.measure import STAMPS
+from plugins.resident import RESIDENT
+from shared import peers
 
-_HERE = Path(__file__).parent
+_HERE = Path(__file__).parents[1]
 #: The first two are another's configuration; without byte code every run compiles the plugin anew,
 #: as no installed one does.
 _LEFT_OUT = {"PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONDONTWRITEBYTECODE"}
@@ -47,12 +47,12 @@ class Variant:
 VARIANTS: dict[str, Variant] = {
     "plain": Variant(("-p", "no:isolate")),
     "loaded": Variant(("-p", "isolate")),
-    "floor": Variant(("-p", "no:isolate", "-p", "floor")),
+    "floor": Variant(("-p", "no:isolate", "-p", "plugins.floor")),
     "isolated": Variant(("-p", "isolate", *_ISOLATED)),
     "isolated, 2 jobs": Variant(("-p", "isolate", *_ISOLATED, "--isolate-jobs=2"), overlaps=True),
     "isolated, by module": Variant(("-p", "isolate", *_ISOLATED, "--isolate-scope=module")),
     "strict": Variant(("-p", "isolate", *_ISOLATED, "--isolate-profile=strict")),
-    "unmeasured": Variant(("-p", "isolate", *_ISOLATED, "-p", "unmeasured")),
+    "unmeasured": Variant(("-p", "isolate", *_ISOLATED, "-p", "plugins.unmeasured")),
     "pytest-forked": Variant(("-p", "pytest_forked", "--forked"), "pytest-forked"),
     "xdist -n2": Variant(("-p", "xdist", "-n2"), "pytest-xdist", overlaps=True),
     "zygote, 2 workers": Variant(
@@ -130,7 +130,7 @@ def sample(variant: str, tests: Path, resident_mb: int, extra: list[str]) -> Sam
     began = time.perf_counter()
     run(
         variant,
-        ["-p", "measure", "-p", "resident", *of_plugin],
+        ["-p", "plugins.measure", "-p", "plugins.resident", *of_plugin],
         tests,
         {STAMPS: str(stamps), RESIDENT: str(resident_mb)},
     )

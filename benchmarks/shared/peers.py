@@ -13,7 +13,7 @@ import sys
 import venv
 from pathlib import Path
 
-_ENVIRONMENTS = Path(__file__).parent / ".environments"
+_ENVIRONMENTS = Path(__file__).parents[1] / ".environments"
 PACKAGES = {
     "pytest-forked": ("pytest<9.2", "pytest-forked"),
     "pytest-xdist": ("pytest", "pytest-xdist"),

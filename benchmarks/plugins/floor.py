@@ -1,5 +1,5 @@
-"""A pytest plugin (``-p floor``): the least that a fork per test can cost, with no isolation and no
-reports at all.
+"""A pytest plugin (``-p plugins.floor``): the least that a fork per test can cost, with no
+isolation and no reports at all.
 
 Everything that pytest-isolate adds to a fork is measured against this.
 """

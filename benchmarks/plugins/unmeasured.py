@@ -1,5 +1,5 @@
-"""A pytest plugin (``-p unmeasured``) that takes out what only measures: what is left holds limits
-and tells outcomes.
+"""A pytest plugin (``-p plugins.unmeasured``) that takes out what only measures: what is left holds
+limits and tells outcomes.
 
 Taken out: the control groups that count processor time and block I/O, every counter but those of
 denials, the network's counters and the audit hook that names attempts, the looks at memory on the
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_isolate._child import inside
+from pytest_isolate._child import reporting
 from pytest_isolate._linux.cgroup import locate
 from pytest_isolate._linux.cgroup.files import keyed
 from pytest_isolate._linux.cgroup.hierarchy import Hierarchy
@@ -73,7 +73,7 @@ _TAKEN_OUT: tuple[tuple[object, str, object], ...] = (
     (NetworkCounters, "unroutable", lambda _: None),
     (Sandbox, "disk_used", lambda _: 0),
     (Sampler, "look", lambda *_: None),
-    (inside, "Recorder", _Deaf),
+    (reporting, "Recorder", _Deaf),
     (judge, "_figures", _unsaid),
 )
 for _where, _name, _instead in _TAKEN_OUT:

@@ -1,4 +1,4 @@
-"""A pytest plugin (``-p measure``) that takes the time of every test from inside the process.
+"""A pytest plugin (``-p plugins.measure``) that takes the time of every test inside the process.
 
 A test's time is that from when pytest's loop takes it up to when it takes up the next one, the last
 test's to the end of the loop: so whatever any plugin does for a test is in it, and the

@@ -1,4 +1,4 @@
-"""A pytest plugin (``-p resident``) that makes the test process as large as
+"""A pytest plugin (``-p plugins.resident``) that makes the test process as large as
 ``ISOLATE_BENCH_RESIDENT`` says, in MB.
 
 fork(2) copies page tables, so its price grows with the memory of the process that forks.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from measure import resident_bytes
+from plugins.measure import resident_bytes
 
 RESIDENT = "ISOLATE_BENCH_RESIDENT"
 

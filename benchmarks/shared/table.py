@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from runs import VARIANTS, Sample
+from shared.runs import VARIANTS, Sample
 
 #: Round by round: variant -> its sample in each round.
 Rounds = dict[str, list[Sample]]

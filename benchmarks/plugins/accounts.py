@@ -1,5 +1,5 @@
-"""A pytest plugin (``-p accounts``) that writes, at the end, how much processor time a test cost in
-each kind of process.
+"""A pytest plugin (``-p plugins.accounts``) that writes, at the end, how much processor time a test
+cost in each kind of process.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from measure import Taken
+from plugins.measure import Taken
 
 if TYPE_CHECKING:
     from collections.abc import Generator
