@@ -351,7 +351,7 @@ def test_bad_values_are_sentences(pytester, outcomes):
         "missing": "list of directories that exist.*missing' does not",
         "file": r"\.py' is no directory",
         "root": "'/' is below every layer already",
-        "nested": "in' lies in .*: the kernel takes no layer that is part of another",
+        "nested": "in' lies in .*: the kernel takes no layer",
         "number": "it must be a list of directories that exist and pytest_isolate.Layers",
         "host": "fs='host' .*: the test has layers \\(data, .*fs='overlay' or 'readonly'",
         "argument": "<Layer takes>: its function is called with .*lock.*no key can be made; key=",

@@ -1,0 +1,1 @@
+"""What runs inside pytest while it is measured: plugins for ``-p``."""
