@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 import pytest
+
 from plugins.measure import resident_bytes
 
 RESIDENT = "ISOLATE_BENCH_RESIDENT"

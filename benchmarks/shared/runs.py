@@ -14,6 +14,7 @@ from pathlib import Path
 
 from plugins.measure import STAMPS
 from plugins.resident import RESIDENT
+
 from shared import peers
 
 _HERE = Path(__file__).parents[1]

@@ -298,6 +298,7 @@ def test_pytest_killed_at_any_moment_leaves_no_process(tmp_path, host, calls, nu
         assert run.groups(host) == []
 
 
+@pytest.mark.alone  # any other run would sweep it too
 def test_the_next_run_sweeps_what_a_dead_one_left_and_nothing_of_a_living(tmp_path, host):
     """Builder and pytest killed at once: nobody is left to tidy up but the next run, and a run
     beside it does not notice.
