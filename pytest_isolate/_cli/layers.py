@@ -45,9 +45,12 @@ def run(options: argparse.Namespace) -> int:
     from pytest_isolate._store.trust import StoreError  # noqa: PLC0415
 
     try:
-        stores = [(store, store.kept()) for store in (Store(), Store(memory_directory()))]
+        in_memory = Store(memory_directory())
+        stores = [(store, store.kept()) for store in (Store(), in_memory)]
         if options.remove or options.remove_all or options.unused_for is not None:
-            return _remove(stores, options)
+            status = _remove(stores, options)
+            in_memory.leave()
+            return status
         for store, kept in stores:
             sys.stdout.writelines(f"{line}\n" for line in _listed(store, kept))
     except StoreError as error:

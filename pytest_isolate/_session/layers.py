@@ -93,6 +93,7 @@ class Layers:
                 self._stores[self._grown.pop()].sweep(age=_LONGEST_UNUSED, size=_MOST)
             except StoreError as error:
                 said.append(f"isolate: {error}")
+        self._stores["memory"].leave()
         return said
 
 

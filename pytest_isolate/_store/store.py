@@ -101,9 +101,10 @@ class Store:
     def find(self, key: str) -> Held | None:
         """Give what is kept under a key; None where nothing is, or it goes."""
         with self._said():
-            if not os.path.lexists(self.directory):
+            try:
+                check(self.directory)
+            except FileNotFoundError:
                 return None
-            check(self.directory)
             return self._held(key)
 
     def get(
@@ -120,8 +121,7 @@ class Store:
         if (found := self.find(key)) is not None:
             return found
         with self._said():
-            os.makedirs(self.directory, mode=0o700, exist_ok=True)
-            check(self.directory)
+            self._make()
         with self._locked(key, waiting) as locked:
             assert locked
             with self._said():
@@ -188,6 +188,19 @@ class Store:
             with self._locked(key, None):  # which removes them
                 pass
         return removed
+
+    def _make(self) -> None:
+        while True:
+            with contextlib.suppress(FileNotFoundError):  # somebody leaves it just now
+                os.makedirs(self.directory, mode=0o700, exist_ok=True)
+                check(self.directory)
+                return
+
+    def leave(self) -> None:
+        """Remove the directory, and that above it, if nothing is in them."""
+        for directory in (self.directory, os.path.dirname(self.directory)):
+            with contextlib.suppress(OSError):  # it is in use, or was never made
+                os.rmdir(directory)
 
     def _names(self) -> list[str]:
         return os.listdir(self.directory) if os.path.lexists(self.directory) else []
@@ -259,16 +272,20 @@ class Store:
                         remove_tree(os.path.join(self.directory, name))
             yield True
         finally:
+            # While it is held: who waits for it looks whether it is there still
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(
-                    path
-                )  # while it is held: who waits for it looks whether it is there still
+                os.unlink(path)
             os.close(fd)
 
-    @staticmethod
-    def _lock(path: str, waiting: Callable[[], None] | None) -> int | None:
+    def _lock(self, path: str, waiting: Callable[[], None] | None) -> int | None:
         while True:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:  # somebody has just left it, empty
+                if waiting is None:
+                    return None
+                self._make()
+                continue
             try:
                 if not _takes(fd):
                     if waiting is None:

@@ -3,11 +3,10 @@
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from running import Started
+from running import PYTEST, Started
 
 from pytest_isolate._cli import main
 from pytest_isolate._store.store import Store, memory_directory
@@ -174,7 +173,7 @@ def test_workers_and_runs_side_by_side_share_one_build(pytester, isolated):
     def test_it(number): assert read() == "prepared"
     """
     pytester.makepyfile(BASE + source.replace("\n    ", "\n"))
-    command = [sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider", "-q"]
+    command = [*PYTEST, "-q"]
     beside = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     isolated("-n2").assert_outcomes(passed=6)
     assert "6 passed" in beside.communicate(timeout=60)[0]
@@ -468,7 +467,7 @@ def test_overlays_that_are_too_deep_for_one_more_are_named_with_what_helps(pytes
     def test_it(): raise AssertionError("it ran")
     """
     pytester.makepyfile(BASE + source.replace("\n    ", "\n"))
-    python = [sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider"]
+    python = [*PYTEST]
     for more, expected in (
         (["--isolate-doctor"], r"NOTE  layers: overlay .*\[EINVAL\]\n *fix: overlays stack two"),
         ([str(pytester.path)], r"overlay /proc/root.*\[EINVAL\]; remedy: overlays stack two deep"),

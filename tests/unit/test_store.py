@@ -58,6 +58,37 @@ def test_a_directory_is_built_once_and_found_by_its_key(store):
     assert os.stat(store.directory).st_mode & 0o777 == 0o700
 
 
+def test_an_empty_one_is_left_without_a_trace(store):
+    """And not while anything is kept in it."""
+    held = store.get(KEY, fill)
+    store.leave()
+    assert names(store) == [KEY]
+    held.close()
+    store.remove(KEY)
+    store.leave()
+    assert not Path(store.directory).parent.exists()
+    store.leave()
+
+
+LEFT = """
+import os, sys
+from pytest_isolate._store.store import Store
+store, left = Store(sys.argv[1]), []
+def leave(event, arguments):
+    if event == "open" and str(arguments[0]).endswith(".lock") and not left:
+        left.append(store.leave())
+sys.addaudithook(leave)
+print(store.get(sys.argv[2], lambda tree: {"name": "built"}).about["name"], len(left))
+"""
+
+
+def test_who_builds_has_a_directory_also_when_somebody_leaves_it(store):
+    """Between the look at it and the lock in it, where it is empty."""
+    command = [sys.executable, "-c", LEFT, store.directory, KEY]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "built 1\n", done.stderr
+
+
 def test_what_fails_leaves_nothing(store):
     """The error passes through, and the next one builds it."""
 
