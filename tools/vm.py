@@ -37,6 +37,8 @@ MODULES = "/usr/lib/uml/modules"
 INSTALL = "apt-get install user-mode-linux kmod iproute2"
 # Seen through hostfs and hidden from the command; not /dev/shm, which the kernel's own /dev hides
 PRIVATE_PARENT = "/tmp"
+PREFIX = "pytest-isolate-vm-"
+DAY = 86400  # seconds
 FAILED = 125  # as env(1) and timeout(1) have it, for their own failures
 LOG_LINES = 15
 STDOUT = 1
@@ -160,13 +162,23 @@ def memory_directory(memory: str) -> str:
     return PRIVATE_PARENT
 
 
+def sweep() -> None:
+    """Remove what killed ones of ours have left: older than any command takes."""
+    for left in Path(PRIVATE_PARENT).glob(f"{PREFIX}*"):
+        with contextlib.suppress(FileNotFoundError):  # its own kernel has just ended
+            look = left.lstat()
+            if look.st_uid == os.getuid() and time.time() - look.st_mtime > DAY:
+                shutil.rmtree(left)
+
+
 @contextlib.contextmanager
 def boot(options: Options) -> Iterator[Kernel]:
     """Start the kernel; at the end, however it comes, kill it with all its processes and leave
     nothing behind.
     """
+    sweep()
     with (
-        tempfile.TemporaryDirectory(prefix="pytest-isolate-vm-", dir=PRIVATE_PARENT) as private,
+        tempfile.TemporaryDirectory(prefix=PREFIX, dir=PRIVATE_PARENT) as private,
         contextlib.ExitStack() as pipes,
     ):
         Path(private, "tmpfs").mkdir()
