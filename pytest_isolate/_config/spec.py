@@ -159,10 +159,11 @@ class Defaults:
         """Merge an item's markers over the defaults. Raises ``BadValueError``."""
         marks = list(item.iter_markers_with_node("isolate"))
         rules = () if self._rules is None else self._rules.of(str(item.nodeid))
+        # Marks live as long as their classes and modules
         key = (
             *(id(mark) for _, mark in marks),
             *((rule.number, pattern) for rule, pattern in rules),
-        )  # marks live as long as their classes and modules
+        )
         if key in self._known:
             return self._known[key]
         if (known := item.stash.get(_RESOLVED, None)) is not None and known[0] == key:

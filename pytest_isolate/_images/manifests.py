@@ -149,9 +149,8 @@ def of_archive(source: Source) -> Image:
     name = images[0].get("Config")
     if not isinstance(name, str):
         raise BrokenImageError("manifest.json names no Config")
-    found = re.search(
-        r"(?:^|/)([0-9a-f]{64})(?:\.json)?$", name
-    )  # the older and the newer form, both named by what they hold
+    # The older and the newer form, both named by what they hold
+    found = re.search(r"(?:^|/)([0-9a-f]{64})(?:\.json)?$", name)
     config = _document(source, name, f"sha256:{found[1]}" if found else None, None)
     layers: list[tuple[str, str | None, int | None]] = []
     for each in _list(images[0], "Layers", "manifest.json"):

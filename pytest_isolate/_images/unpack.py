@@ -247,9 +247,8 @@ class Unpacking:
         else:
             _owner(entry)
             self.left.owners = True
-            mode |= (
-                stat.S_IRWXU if entry.isdir() else 0
-            )  # root could write there; and its owner has to remove it one day
+            # Root could write there; and its owner has to remove it one day
+            mode |= stat.S_IRWXU if entry.isdir() else 0
         os.fchmod(fd, mode)
         for key, value in entry.pax_headers.items():
             if key.startswith(_XATTR):

@@ -13,7 +13,7 @@ from pytest_isolate._linux import names, syscalls
 from pytest_isolate._linux.syscalls import Mount as Flag
 from pytest_isolate._sandbox import copies
 from pytest_isolate._sandbox.records import Record
-from pytest_isolate._sandbox.step import Step
+from pytest_isolate._sandbox.step import Action, Step
 from pytest_isolate._sandbox.steps import Bind, Mirror, touch
 
 _MOST_LEFT_OUT = 50
@@ -46,7 +46,7 @@ class Hosts(Record):
         os.close(fd)
 
 
-class OwnName(Step):
+class OwnName(Action):
     """Put our own name into a copy of /etc/hosts."""
 
     path: str
@@ -77,7 +77,7 @@ class Seed(Record):
             copies.copy(self.source, target, look, user=user)
 
 
-class PutLayers(Step):
+class PutLayers(Action):
     """Put what layers have right in a directory that is taken apart, or made read-only."""
 
     seed: Seed
@@ -91,7 +91,7 @@ class PutLayers(Step):
             self.seed.put(self.target, self.user)
 
 
-class Overlay(Step):
+class Overlay(Action):
     """Stack a private, writable layer on directories of the machine, the uppermost first.
 
     The root of an overlay has the upper directory's owner and mode, so the upper one mirrors the
@@ -219,7 +219,7 @@ class Part(Record):
     what: str = ""
 
 
-class Skeleton(Step):
+class Skeleton(Action):
     """Make a lower directory of what a root lacks, to be laid over it.
 
     The root itself is never written to, and what is here was not written by the test.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from abc import abstractmethod
 
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._sandbox.records import Record
@@ -13,12 +14,6 @@ class Step(Record):
 
     _where = "path"  # the field that errors name
     is_last = False  # behind it no path leads to the private file system
-
-    def perform(self) -> None:
-        """Do it. Raises ``OSError``. Every step has its own, but ``TakeApart``, which takes part in
-        what becomes of the sandbox later: ``apart.Directory`` performs it.
-        """
-        raise NotImplementedError
 
     @property
     def said(self) -> str:
@@ -33,8 +28,17 @@ class Step(Record):
         return str(getattr(self, self._where))
 
 
+class Action(Step):
+    """One that is done at once, and done then."""
+
+    @abstractmethod
+    def perform(self) -> None:
+        """Do it. Raises ``OSError``."""
+
+
 def perform(step: Step) -> None:
     """Perform one step. Raises ``StepFailedError``."""
+    assert isinstance(step, Action)  # the builder goes on with the others
     try:
         step.perform()
     except OSError as error:

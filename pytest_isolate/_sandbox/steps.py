@@ -17,12 +17,12 @@ import sys
 from pytest_isolate._linux import syscalls
 from pytest_isolate._linux.syscalls import Mount as Flag
 from pytest_isolate._sandbox import copies
-from pytest_isolate._sandbox.step import Step
+from pytest_isolate._sandbox.step import Action
 
 _IFF_UP, _IFNAMSIZ, _SIOCSIFFLAGS = 1, 16, 0x8914  # of <linux/if.h> and <linux/sockios.h>
 
 
-class Mount(Step):
+class Mount(Action):
     """mount(2) as written."""
 
     source: str
@@ -42,7 +42,7 @@ class Mount(Step):
         return f"mount {self.fstype or 'bind'} on"
 
 
-class Bind(Step):
+class Bind(Action):
     """Show ``source`` and all below it at ``target``, which is made when it is missing."""
 
     source: str
@@ -76,7 +76,7 @@ class BindWithoutLinks(Bind):
         syscalls.bind_without_links(self.source, self.target)
 
 
-class Device(Step):
+class Device(Action):
     """Show a device of the machine in a directory that we have just made.
 
     Read-only, for its mode and times are the machine's.
@@ -93,7 +93,7 @@ class Device(Step):
         syscalls.make_read_only(self.target)
 
 
-class ReadOnly(Step):
+class ReadOnly(Action):
     """Turn a mount and those below it read-only."""
 
     path: str
@@ -103,7 +103,7 @@ class ReadOnly(Step):
         syscalls.make_read_only(self.path)
 
 
-class Protect(Step):
+class Protect(Action):
     """Bind a path of /proc on itself, read-only, but for what the sandbox has of its own.
 
     Not every kernel has every one of them.
@@ -127,7 +127,7 @@ class Protect(Step):
         os.chdir("/")
 
 
-class Mask(Step):
+class Mask(Action):
     """Show nothing at a path of /proc or /sys. Not every kernel has every one of them."""
 
     path: str
@@ -151,7 +151,7 @@ class Hide(Mask):
             super().perform()
 
 
-class Mkdir(Step):
+class Mkdir(Action):
     """Make a directory with exactly this mode, whatever the umask."""
 
     path: str
@@ -163,7 +163,7 @@ class Mkdir(Step):
         os.chmod(self.path, self.mode)
 
 
-class Symlink(Step):
+class Symlink(Action):
     """symlink(2)."""
 
     target: str
@@ -179,7 +179,7 @@ def touch(path: str) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
 
 
-class Touch(Step):
+class Touch(Action):
     """Make an empty file."""
 
     path: str
@@ -189,7 +189,7 @@ class Touch(Step):
         touch(self.path)
 
 
-class Copy(Step):
+class Copy(Action):
     """Make a private copy of a small file, for where no overlay fits: a file that is a mount point
     itself.
     """
@@ -204,7 +204,7 @@ class Copy(Step):
         copies.copy(self.source, self.target, os.stat(self.source), user=self.user)
 
 
-class Mirror(Step):
+class Mirror(Action):
     """Make a directory that looks like ``source``; where its owner has no name in our user
     namespace, with our own rights.
     """
@@ -220,7 +220,7 @@ class Mirror(Step):
         copies.look_like(self.target, os.stat(self.source), user=self.user)
 
 
-class LimitDisk(Step):
+class LimitDisk(Action):
     """Limit the private file system to what is in it by now and so much more."""
 
     path: str
@@ -242,7 +242,7 @@ class LimitDisk(Step):
         )
 
 
-class Write(Step):
+class Write(Action):
     """Write to a file of /proc."""
 
     path: str
@@ -254,7 +254,7 @@ class Write(Step):
             file.write(self.text.encode("ascii"))
 
 
-class CountFrom(Step):
+class CountFrom(Action):
     """Have the next process of this pid namespace take the number behind one.
 
     A kernel without CHECKPOINT_RESTORE counts on.
@@ -275,7 +275,7 @@ class CountFrom(Step):
             os.close(fd)
 
 
-class Hostname(Step):
+class Hostname(Action):
     """sethostname(2)."""
 
     name: str
@@ -286,7 +286,7 @@ class Hostname(Step):
         _socket.sethostname(self.name)
 
 
-class Loopback(Step):
+class Loopback(Action):
     """Bring the loopback interface up; the kernel then gives it 127.0.0.1 and ::1 by itself.
 
     By ioctl(2) on any socket, as ifconfig does: a message of rtnetlink would have to be encoded by
@@ -311,7 +311,7 @@ class Loopback(Step):
         return "lo"
 
 
-class Pivot(Step):
+class Pivot(Action):
     """Make ``path`` the root of this mount namespace and let go of the old one: pivot_root(2), its
     last example.
     """

@@ -131,11 +131,12 @@ class Comparison:
         junit = self._pytester.path / "junit.xml"
         junit.unlink(missing_ok=True)
         environment = {
+            # Hypothesis keeps nothing in CI
             **{
                 name: value
                 for name, value in os.environ.items()
                 if not name.startswith(("PYTEST", "COV", "TOX", "CI"))
-            },  # Hypothesis keeps nothing in CI
+            },
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "PYTEST_DEBUG_TEMPROOT": str(self._pytester.path / "tmp"),
             "HOME": str(self._pytester.path),

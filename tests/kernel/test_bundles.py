@@ -17,6 +17,7 @@ import referencing.jsonschema
 
 from pytest_isolate._oci import tree
 from pytest_isolate._sandbox import overlays, steps
+from pytest_isolate._sandbox.step import Action, Step
 
 SCHEMA = Path(__file__).with_name("runtime_spec")
 UNIFIED = Path("/sys/fs/cgroup/unified")
@@ -247,7 +248,7 @@ def test_there_is_a_handler_for_every_step():
         kind
         for module in (steps, overlays)
         for kind in vars(module).values()
-        if isinstance(kind, type) and issubclass(kind, steps.Step)
+        if isinstance(kind, type) and issubclass(kind, Step)
     }
     assert kinds
-    assert [kind for kind in kinds - {steps.Step} if tree.handler_of(kind) is None] == []
+    assert [kind for kind in kinds - {Action, Step} if tree.handler_of(kind) is None] == []

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 import xml.etree.ElementTree as ET
 
 import pytest
+from running import PYTEST
 
 TESTS = """
 import signal, time
@@ -41,7 +41,7 @@ def test_nothing_counts_by_a_clock_that_can_be_set(tmp_path, jobs):
     """
     (tmp_path / "test_it.py").write_text(TESTS)
     reports = ("--isolate-report=report.json", "--junitxml=junit.xml")
-    command = [sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider", *reports]
+    command = [*PYTEST, *reports]
     begun = time.monotonic()
     subprocess.run([*command, *jobs], cwd=tmp_path, check=False, timeout=300)
     assert time.monotonic() - begun < 120

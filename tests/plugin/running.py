@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from pexpect import spawn
 
+#: What a run that isolates is started by.
+PYTEST = (sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider")
+
 #: A module for tests to import: whether the nursery forked their process, as its stack tells.
 WHOSE_FORK = """
 import sys
@@ -67,8 +70,7 @@ class Started:
         environment = {key: text for key, text in os.environ.items() if key != "PYTEST_ADDOPTS"} | {
             name: value
         }
-        command = [*within, sys.executable, "-m", "pytest", "-p", "isolate", "-p",
-                   "no:cacheprovider", "-v", "--isolate-all",
+        command = [*within, *PYTEST, "-v", "--isolate-all",
                    f"--isolate-bind={directory}", *args]  # fmt: skip
         self.process = subprocess.Popen(
             command,

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from running import PYTEST
 
 
 @pytest.mark.parametrize(
@@ -239,8 +240,7 @@ def no_network_namespaces(pytester):
         command = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$@"'
         return pytester.run(
             "unshare", "--user", "--map-root-user", "--mount", "sh", "-c", command, "sh",
-            sys.executable, "-m", "pytest", "-p", "isolate",
-            "-p", "no:cacheprovider", *args,
+            *PYTEST, *args,
         )  # fmt: skip
 
     return run

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from running import Started
+from running import PYTEST, Started
 
 from pytest_isolate._linux import privileges
 from pytest_isolate._plan import strictness
@@ -52,13 +52,7 @@ def bare(pytester, monkeypatch):
     def run(source: str, *args: str, within: str = GROUPLESS) -> pytest.RunResult:
         Path("test_it.py").write_text(HEAD + source)
         command = (
-            sys.executable,
-            "-m",
-            "pytest",
-            "-p",
-            "isolate",
-            "-p",
-            "no:cacheprovider",
+            *PYTEST,
             "--isolate-on-missing=warn",
             *args,
         )

@@ -7,12 +7,11 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from running import HEARING
+from running import HEARING, PYTEST
 
 pytestmark = pytest.mark.kernel
 
@@ -336,7 +335,7 @@ def test_an_interrupt_from_outside_leaves_all_reports_and_budgets_of_what_was_do
     pytester.makepyfile(test_it=LONG)
     os.mkfifo(pytester.mkdir("there") / "up")
     command = [
-        sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider", "--isolate-all",
+        *PYTEST, "--isolate-all",
         CHECK, UPDATE, *workers,
         "--isolate-report=r.json", "--isolate-html=p.html", "--junitxml=j.xml",
     ]  # fmt: skip

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+from running import PYTEST
 
 from pytest_isolate._linux import privileges
 from pytest_isolate._sandbox.confine import LANDLOCK_NEEDED
@@ -77,8 +77,7 @@ def test_sockets_of_the_machine(pytester, directory, rootless):
             each.bind(str(directory / path))
             each.listen()
         done = subprocess.run(
-            [*unshare, "sh", "-c", MOUNTING, str(directory), sys.executable, "-m", "pytest", "-p",
-             "isolate", "-p", "no:cacheprovider"],
+            [*unshare, "sh", "-c", MOUNTING, str(directory), *PYTEST],
             cwd=pytester.path, stdout=subprocess.PIPE, text=True, check=False, timeout=120,
         )  # fmt: skip
     assert done.stdout.splitlines()[-1].strip("= ").startswith("6 passed"), done.stdout

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from running import Started
+from running import PYTEST, Started
 
 pytestmark = pytest.mark.kernel
 
@@ -259,8 +259,7 @@ def test_others_are_reached_where_they_are_named(pytester, project):
         ' lo && exec "$@"'
     )
     command = ["unshare", "--net", "--mount", "sh", "-c", script, "sh", sys.executable, "within.py",
-               sys.executable, "-m", "pytest",
-               "-p", "isolate", "-p", "no:cacheprovider", "--isolate-timeout=20"]  # fmt: skip
+               *PYTEST, "--isolate-timeout=20"]  # fmt: skip
     pytester.run(*command, timeout=60).assert_outcomes(passed=7)
 
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 
 import pytest
+from running import PYTEST
 
 pytestmark = pytest.mark.kernel
 
@@ -41,13 +41,7 @@ def test_a_link_in_the_place_of_a_directory_above_another_mount(pytester, tmp_pa
                 assert False
     """)
     command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "isolate",
-        "-p",
-        "no:cacheprovider",
+        *PYTEST,
         "--isolate-keep=failed",
     ]
     done = subprocess.run(

@@ -8,12 +8,12 @@ import json
 import os
 import struct
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from running import PYTEST
 
 from pytest_isolate._network import way_out
 from pytest_isolate._network.needs import Kernel
@@ -279,13 +279,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     directory = tmp_path_factory.mktemp("seen")
     (directory / "test_seen.py").write_text(SEEN)
     command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "isolate",
-        "-p",
-        "no:cacheprovider",
+        *PYTEST,
         "--isolate-report=report.json",
     ]
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}

@@ -8,13 +8,13 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from fake_internet import MACHINE, OTHER, OUTSIDE, OUTSIDE6, on_a_machine_with_internet
+from running import PYTEST
 
 from pytest_isolate import LiveNetwork
 
@@ -139,7 +139,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     (directory / "test_it.py").write_text(TESTS)
     (directory / "pytest.ini").write_text("[pytest]\n")
     command = [
-        sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider", "-rA",
+        *PYTEST, "-rA",
         "--isolate-report=report.json", f"--basetemp={directory / 'base'}",
     ]  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
@@ -234,7 +234,7 @@ def test_nothing_is_left_when_pytest_is_killed(tmp_path, whom):
     pytest.
     """
     (tmp_path / "test_it.py").write_text(HANGS)
-    command = [sys.executable, "-m", "pytest", "-p", "isolate", "-p", "no:cacheprovider"]
+    command = [*PYTEST]
     command += [f"--basetemp={tmp_path / 'base'}", "--isolate-bind", str(tmp_path)]
 
     def run(network: LiveNetwork) -> None:

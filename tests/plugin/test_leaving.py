@@ -7,11 +7,11 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from running import PYTEST
 
 pytestmark = pytest.mark.alone
 
@@ -60,13 +60,7 @@ def start(pytester, *args: str) -> subprocess.Popen[bytes]:
             signal.pause()
         """)
     command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "isolate",
-        "-p",
-        "no:cacheprovider",
+        *PYTEST,
         "--isolate-all",
         f"--isolate-bind={fifo}",
         *args,

@@ -43,7 +43,7 @@ GIVEN = {
     "rootfs": ("/usr", RootFs("directory", "/usr")),
     "layers": (["/usr"], ("/usr",)),
     "fs_allow": (["build/**"], ("build/**",)),
-    "fs_hide": (["/root/.ssh/"], ("/root/.ssh",)),
+    "fs_hide": (["/srv/keys/"], ("/srv/keys",)),
     "bind": (["/usr:ro"], (("/usr", "/usr", True),)),
     "hostname": ("box", "box"),
     "user": ("root", "root"),

@@ -7,25 +7,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
-from running import HEARING
+from running import HEARING, PYTEST
 
 pytestmark = pytest.mark.kernel
 
-PYTEST = [
-    sys.executable,
-    "-m",
-    "pytest",
-    "-p",
-    "isolate",
-    "-p",
-    "no:cacheprovider",
-    "--isolate-all",
-]
+ISOLATED = (*PYTEST, "--isolate-all")
 
 
 @pytest.fixture
@@ -49,7 +39,7 @@ def among_mounts(pytester, monkeypatch):
             "-ec",
             f'{script}\nexec "$@"',
             "sh",
-            *PYTEST,
+            *ISOLATED,
             *args,
             timeout=60,
         )
@@ -376,17 +366,7 @@ def test_a_directory_of_another_owner_is_named(pytester, monkeypatch, owner, wri
     pytester.makepyfile(
         f"import subprocess\ndef test_write(): {write}\ndef test_other(): open('theirs/none')\n"
     )
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "isolate",
-        "-p",
-        "no:cacheprovider",
-        "--isolate-all",
-    ]
-    result = pytester.run("unshare", "--user", "--map-root-user", *command)
+    result = pytester.run("unshare", "--user", "--map-root-user", *ISOLATED)
     result.assert_outcomes(failed=2)
     kind = "user" if owner[0] else "group"
     (said,) = [line for line in result.outlines if line.startswith("owner: ")]
@@ -457,7 +437,7 @@ def test_a_project_and_its_temporary_files_may_be_in_shared_memory(
         (in_shared_memory / "tmp").mkdir()
         monkeypatch.setenv("TMPDIR", str(in_shared_memory / "tmp"))
     monkeypatch.chdir(in_shared_memory)
-    result = pytester.run(*PYTEST, *args, f"--rootdir={in_shared_memory}", timeout=60)
+    result = pytester.run(*ISOLATED, *args, f"--rootdir={in_shared_memory}", timeout=60)
     result.assert_outcomes(passed=4, failed=1)
     result.stdout.fnmatch_lines(
         [
@@ -535,7 +515,17 @@ def test_a_name_that_a_fixture_adds_is_known_to_the_next_test(pytester, monkeypa
         f"cp /etc/hosts {pytester.path}/hosts && mount --bind {pytester.path}/hosts /etc/hosts &&"
         ' exec "$@"'
     )
-    command = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", script, "sh", *PYTEST]
+    command = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-ec",
+        script,
+        "sh",
+        *ISOLATED,
+    ]
     pytester.run(*command, timeout=60).assert_outcomes(passed=2)
 
 
@@ -607,7 +597,7 @@ def test_temporary_files_in_somebody_elses_directory_fail_as_in_a_plain_run(pyte
     monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(theirs.parent))
     monkeypatch.setenv("LOGNAME", "root")
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
-    result = pytester.run(*PYTEST, timeout=60)  # not pytester's own way, which gives a --basetemp
+    result = pytester.run(*ISOLATED, timeout=60)  # not pytester's own way, which gives a --basetemp
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
         ["*OSError: The temporary directory * is not owned by the current user.*"]
