@@ -26,6 +26,9 @@ _HIDDEN = (
 )
 
 
+_MODES = {"ro", "rw", "z", "cached", "delegated", "consistent"}  # Docker's, in any case
+
+
 class Bind(NamedTuple):
     """A path of the machine that stays shared."""
 
@@ -79,6 +82,11 @@ def _parts(text: str) -> tuple[str, str | None, bool]:
         raise ValueError(
             f"{_BINDS}; {text!r} is none of them (a path with a colon in its name is bound to its"
             " own place only, and must exist)"
+        )
+    if not is_path and target.lower() in _MODES:
+        raise ValueError(
+            f"{text!r}: what is bound can be written to unless it ends in ':ro', and has no other"
+            f" mode; a place beside pytest's is './{target}'"
         )
     return (path, None, path != text) if is_path else (source, target, path != text)
 

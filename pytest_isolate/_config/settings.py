@@ -5,6 +5,7 @@ line wins.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -210,6 +211,13 @@ def _check(setting: Setting, value: object, origin: str) -> object:
 def typed(config: pytest.Config) -> list[str]:
     """Return what a person typed: not the ini file's addopts, which are the same in every run."""
     return [*map(str, config.invocation_params.args), *os.environ.get("PYTEST_ADDOPTS", "").split()]
+
+
+def without_partner(config: pytest.Config) -> Iterator[tuple[str, str]]:
+    """Yield options that were typed, and what they do nothing without."""
+    names = {each.partition("=")[0] for each in typed(config)}
+    if "--isolate-oci-of" in names and config.getoption("isolate_oci") is None:
+        yield "--isolate-oci-of", "--isolate-oci=DIR"
 
 
 def why_one(config: pytest.Config) -> str | None:

@@ -266,9 +266,13 @@ def _of_rule(rule: Rule, pattern: str) -> _Given:
 def _checked(name: str, value: object, origin: str) -> object:
     keyword = KEYWORDS.get(name)
     if keyword is None:
+        from difflib import get_close_matches  # noqa: PLC0415 - for those who mistyped
+
+        close = get_close_matches(name, KEYWORDS, 1)
+        meant = f" (did you mean {close[0]}?)" if close else ""
         raise BadValueError(
             f"isolate: {name}={value!r} ({origin}): there is no such keyword; there are"
-            f" {', '.join(KEYWORDS)}"
+            f" {', '.join(KEYWORDS)}{meant}"
         )
     if value is None and not keyword.takes_none:  # back to the default, against a wider level
         return keyword.default

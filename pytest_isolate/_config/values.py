@@ -15,7 +15,7 @@ _SIZE = r"(\d{1,20}(?:\.\d{1,20})?)\s*(?:([KMGT])(i?B)?)?"
 _LARGEST = 2**63 - 1  # bytes, of every limit that the kernel takes
 _SIZE_TEXT = "a number of bytes, or text such as '512K', '64M', '1.5G' or '64MiB' (powers of 1024)"
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
-_DURATION = r"(\d{1,20}(?:\.\d{1,20})?)\s*(ms|s|m|h)?"
+_DURATION = r"(-?\d{1,20}(?:\.\d{1,20})?)\s*(ms|s|m|h)?"
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0}
 _DURATION_TEXT = "a number of seconds, or text such as '250ms', '5s' or '2m'"
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
@@ -42,6 +42,7 @@ def size(minimum: int) -> Parser:
     """Bytes, at least ``minimum``: what can run at all."""
 
     def parse(value: object) -> int:
+        written = value
         if isinstance(value, str):
             match = re.fullmatch(_SIZE, value.strip(), re.IGNORECASE)
             if match and match[3] and match[3].lower() == "b":
@@ -59,9 +60,10 @@ def size(minimum: int) -> Parser:
         if value < 0 == minimum:
             raise ValueError("it must not be negative")
         if value < minimum:
-            raise ValueError(
-                f"it must be at least {format_size(minimum)}: with less no test can run"
-            )
+            too_small = f"it must be at least {format_size(minimum)}: with less no test can run"
+            if str(value) == str(written).strip() and 0 < value <= _MOST_MEANT:
+                too_small += f" (a number is bytes: '{value}M' is {value} MiB)"
+            raise ValueError(too_small)
         if value > _LARGEST:
             raise ValueError("it must be less than 8 EiB, the largest limit that the kernel takes")
         return value
@@ -84,6 +86,7 @@ def duration(value: object) -> float:
     return float(value)
 
 
+_MOST_MEANT = 2048  # a smaller number was meant as MiB
 _MOST = 1 << 22  # processes (PID_MAX_LIMIT) or open files, of the largest machine
 
 

@@ -39,6 +39,22 @@ def check_writable(option: str, path: str) -> None:
         ) from None
 
 
+def check_no_other(option: str, path: str, words: str, begins: str) -> None:
+    """Refuse to replace what is no earlier one: who forgets the path names the file of tests that
+    follows. Raises ``pytest.UsageError``.
+    """
+    target = _target(path)
+    if _is_special(target):
+        return
+    with contextlib.suppress(OSError), target.open("rb") as file:
+        there = file.read(1 << 10).removeprefix(b"\xef\xbb\xbf").lstrip()
+        if there and not there.startswith(begins.encode()):
+            raise pytest.UsageError(
+                f"{option}={path}: what is there is no {words}, and it would be lost: remove it if"
+                f" that is meant, or name another file ({option}=PATH)"
+            )
+
+
 def write_whole(path: str | Path, text: str) -> None:
     """Replace a regular file in one step: a reader never sees half of one. Raises ``OSError``."""
     target = _target(path)

@@ -25,6 +25,7 @@ class Format(Protocol):
 
     option: str  # as users type it
     words: str  # what it is
+    begins: str  # its first character
 
     def check(self, path: str) -> None:
         """Say at the start of a run what would keep it from being made.
@@ -41,6 +42,7 @@ class JsonReport:
 
     option = "--isolate-report"
     words = "JSON report"
+    begins = "{"
 
     def check(self, path: str) -> None:
         """Nothing does."""
@@ -57,6 +59,7 @@ class HtmlPage:
 
     option = "--isolate-html"
     words = "HTML page"
+    begins = "<"
 
     def check(self, path: str) -> None:
         """See whether what draws it is installed."""
@@ -76,6 +79,7 @@ class Trace:
 
     option = "--isolate-trace"
     words = "trace"
+    begins = "{"
 
     def check(self, path: str) -> None:
         """Nothing does."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_isolate._config.values import counted, plain
-from pytest_isolate._report.files import check_writable, write_whole
+from pytest_isolate._report.files import check_no_other, check_writable, write_whole
 from pytest_isolate._report.formats import FORMATS, Format, Json, Told, option_name
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Reporting:
         self._is_worker = hasattr(config, "workerinput")
         for each, path in () if self._is_worker else self._wanted:
             check_writable(each.option, path)
+            check_no_other(each.option, path, each.words, each.begins)
             each.check(path)
         self.budgets = self._read_budgets()
 

@@ -114,6 +114,10 @@ class Telling:
                 f"isolate: {len(isolated)} of {len(ran | isolated)} tests isolated{without}",
                 yellow=bool(bare),
             )
+            for option, other in settings.without_partner(self._config):
+                terminalreporter.write_line(
+                    f"isolate: {option} does nothing without {other}", yellow=True
+                )
         elif ran and (
             typed := [
                 each.partition("=")[0]

@@ -454,7 +454,8 @@ def test_an_unknown_keyword_is_refused_with_those_that_there_are(specs_of):
     """A slip of the finger does not leave a test without its limit."""
     said = refusal(specs_of, "@isolate(memroy='64M')\ndef test_it(): pass\n")
     assert said.startswith("isolate: memroy='64M' (by @isolate on function ")
-    assert said.endswith(f"): there is no such keyword; there are {', '.join(KEYWORDS)}")
+    there = ", ".join(KEYWORDS)
+    assert said.endswith(f"): there is no such keyword; there are {there} (did you mean memory?)")
 
 
 def test_a_positional_argument_is_refused(specs_of):

@@ -135,3 +135,33 @@ def test_pytests_native_table_has_numbers_and_booleans(settled, pytester):
         False,
     )
     assert (spec.bind, spec.env) == ((("/usr", "/usr", True),), {"A": "1"})
+
+
+@pytest.mark.parametrize("option", ["--isolate-report", "--isolate-html", "--isolate-trace"])
+def test_a_file_of_tests_is_no_place_for_a_report(pytester, option):
+    """Who forgets the path names the next argument: it would be lost at the end of the run."""
+    test = pytester.makepyfile("def test_it(): pass")
+    before = test.read_text()
+    result = pytester.runpytest_subprocess("-p", "isolate", "--isolate-all", option, test.name)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [f"ERROR: {option}={test.name}: what is there is no *it would be lost*"]
+    )
+    assert test.read_text() == before
+
+
+def test_an_earlier_report_is_replaced(pytester):
+    """By the same command typed again."""
+    pytester.makepyfile("def test_it(): pass")
+    for _ in range(2):
+        arguments = ("-p", "isolate", "--isolate-all", "--isolate-report=report.json")
+        pytester.runpytest_subprocess(*arguments).assert_outcomes(passed=1)
+
+
+def test_an_option_that_does_nothing_alone_is_said(pytester):
+    """Once, in the last lines."""
+    pytester.makepyfile("def test_it(): pass")
+    result = pytester.runpytest_subprocess("-p", "isolate", "--isolate-all", "--isolate-oci-of=all")
+    result.stdout.fnmatch_lines(
+        ["isolate: --isolate-oci-of does nothing without --isolate-oci=DIR"]
+    )

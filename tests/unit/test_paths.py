@@ -152,3 +152,12 @@ def test_a_pattern_through_a_link_means_what_is_there(tmp_path):
     assert found.hold(f"{root}/real/x")
     assert found.hold(f"{root}/link")
     assert not Paths(paths.starts("link/deep/*", root)).hold(f"{root}/link")
+
+
+@pytest.mark.parametrize("mode", ["rw", "RO", "Z"])
+def test_a_mode_of_dockers_is_no_place(tmp_path, mode):
+    """It would be a directory beside pytest's, and what is bound could be written to."""
+    said = sentence_of(paths.binds, f"{tmp_path}:{mode}")
+    assert "unless it ends in ':ro', and has no other mode" in said
+    assert said.endswith(f"'./{mode}'")
+    assert paths.binds(f"{tmp_path}:./{mode}")[0].target == os.path.abspath(mode)

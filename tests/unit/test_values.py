@@ -177,7 +177,7 @@ def test_a_duration_in_text_is_its_number_times_its_unit(number, unit, gap):
 
 
 @pytest.mark.parametrize(
-    "value", ["", "soon", "-5s", "5 sec", "5M", "1:30", True, None, [5], float("nan"), float("inf")]
+    "value", ["", "soon", "5 sec", "5M", "1:30", True, None, [5], float("nan"), float("inf")]
 )
 def test_what_is_no_duration_is_refused_with_examples(value):
     """Anything else is refused with examples of what is taken."""
@@ -404,3 +404,17 @@ def test_seconds_are_shown_as_people_write_them(seconds, text):
 def test_a_long_duration_is_never_shown_in_powers_of_ten(minutes):
     """A limit of "20m" is read as a number of seconds (or minutes), not as "1.2e+03 s"."""
     assert "e" not in format_duration(minutes * 60.0)
+
+
+def test_a_small_number_was_meant_as_another_unit():
+    """Who leaves out the letter reads what the number is."""
+    for value in (64, "64"):
+        said = sentence_of(values.size(8 << 20), value)
+        assert said.endswith(": with less no test can run (a number is bytes: '64M' is 64 MiB)")
+    assert "is bytes" not in sentence_of(values.size(8 << 20), "64K")
+
+
+@pytest.mark.parametrize("value", [-1, "-1", "-250ms"])
+def test_less_than_no_time_is_refused_for_that(value):
+    """And not for being no number."""
+    assert sentence_of(values.duration, value) == "it must be more than 0 seconds"
