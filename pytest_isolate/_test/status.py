@@ -28,7 +28,8 @@ class Status:
     """The line of one run."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self._screen = terminal.Screen.of(config)
+        # With shells the terminal is somebody's
+        self._screen = None if config.getoption("isolate_shell") else terminal.Screen.of(config)
 
     @contextmanager
     def of(self, tests: Sequence[tuple[str, float]]) -> Iterator[Beat | None]:

@@ -53,9 +53,11 @@ def test_who_runs_stands_below_the_line_of_pytest_and_is_gone_afterwards(pyteste
     assert "2 passed" in run.before
 
 
-@pytest.mark.parametrize("quiet", ["--color=no", "-q", "--isolate-jobs=1"])
+@pytest.mark.parametrize("quiet", ["--color=no", "-q", "--isolate-jobs=1", "--isolate-shell"])
 def test_a_run_that_wants_no_drawing_has_none(pytester, quiet):
-    """Without colours there is no escape sequence either; one test at a time is no question."""
+    """Without colours there is no escape sequence either; one test at a time is no question; a
+    shell's screen is its own.
+    """
     pytester.makepyfile(
         test_it="""
         import time
