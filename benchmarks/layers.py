@@ -26,9 +26,9 @@ from pytest_isolate._linux.syscalls import Clone, Mount
 from pytest_isolate._plan import planning
 from pytest_isolate._plan.planning import Plan
 from pytest_isolate._sandbox import changes, launch
+from pytest_isolate._sandbox.builder_client import BuilderClient
 from pytest_isolate._sandbox.entry import Entry, Identity
 from pytest_isolate._sandbox.frames import Writer
-from pytest_isolate._sandbox.keeper import Keeper
 from pytest_isolate._sandbox.overlays import Overlay
 from pytest_isolate._sandbox.pipes import Ends
 
@@ -45,9 +45,9 @@ def make(directory: Path, name: str, *paths: str) -> str:
     return str(directory / name)
 
 
-def write_many(keeper: Keeper, plan: Plan, where: str) -> float:
+def write_many(builder: BuilderClient, plan: Plan, where: str) -> float:
     """Have a process write many files inside. Gives what their list takes of the processor."""
-    sandbox = keeper.order(plan.recipe)
+    sandbox = builder.order(plan.recipe)
     sandbox.wait_ready()
 
     def entry_with(ends: Ends) -> Entry:
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--sandboxes", type=int, default=200, help="of each kind")
     options = parser.parse_args()
     here = host.look(MountTable().visible())
-    keeper = Keeper(here.places)
+    builder = BuilderClient(here.places)
     keywords: dict[str, Any] = {name: keyword.default for name, keyword in KEYWORDS.items()}
     spec = Spec(**keywords, origins={})
     with tempfile.TemporaryDirectory(prefix="isolate-layers-", dir="/var/tmp") as folder:
@@ -132,7 +132,7 @@ def main() -> None:
         for number in range(options.sandboxes + LEFT_OUT):
             for name, plan in plans.items():
                 began = time.perf_counter()
-                sandbox = keeper.order(plan.recipe)
+                sandbox = builder.order(plan.recipe)
                 sandbox.wait_ready()
                 if number >= LEFT_OUT:
                     times[name].append(time.perf_counter() - began)
@@ -144,11 +144,11 @@ def main() -> None:
             "ten layers": (*(f"{each}{below}" for each in ten), below),
         }
         steps = processor_time(kinds, options.sandboxes)
-        many = {"`/`": write_many(keeper, plans["`/`"], tempfile.gettempdir())}
+        many = {"`/`": write_many(builder, plans["`/`"], tempfile.gettempdir())}
         if os.geteuid() == 0:
             where = "/usr/local/share/one"
-            many["one layer"] = write_many(keeper, plans["one layer"], where)
-    keeper.close()
+            many["one layer"] = write_many(builder, plans["one layer"], where)
+    builder.close()
     print("| a sandbox on | overlays | median, ms | fastest tenth, ms | more than `/`, ms |")
     print("| --- | ---: | ---: | ---: | ---: |")
     base = 1000 * statistics.quantiles(times["`/`"], n=10)[0]

@@ -25,7 +25,7 @@ from pytest_isolate._config.spec import Spec
 from pytest_isolate._linux import host, root
 from pytest_isolate._linux.mounts import MountTable
 from pytest_isolate._plan import planning
-from pytest_isolate._sandbox.keeper import Keeper
+from pytest_isolate._sandbox.builder_client import BuilderClient
 
 _WARM_UP = 30
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -40,7 +40,7 @@ def measure(count: int) -> dict[str, float]:
     """In a process of its own: make ``count`` sandboxes, one ahead of its use as pytest does."""
     table = MountTable()
     here = host.look(table.visible())
-    keeper = Keeper(here.places)
+    builder = BuilderClient(here.places)
     asked = {"memory": 256 << 20, "pids": 64, "disk": 64 << 20, "timeout": 30.0}
     asked = {
         name: value
@@ -54,17 +54,17 @@ def measure(count: int) -> dict[str, float]:
     began = 0.0
     for number in range(count + _WARM_UP):
         if number == _WARM_UP:
-            begin, began = _read(keeper.builder), time.perf_counter()
-        sandbox = keeper.take(plan.recipe)
+            begin, began = _read(builder.pid), time.perf_counter()
+        sandbox = builder.take(plan.recipe)
         sandbox.wait_ready()
-        keeper.order_ahead(plan.recipe)
+        builder.order_ahead(plan.recipe)
         sandbox.close()
     wall = time.perf_counter() - began
-    end = _read(keeper.builder)
+    end = _read(builder.pid)
     figures = {name: (end[name] - begin[name]) / count for name in end}
     figures["both, ms"] = sum(value for name, value in figures.items() if name.endswith(" ms"))
     figures["wall, ms"] = wall * 1e3 / count
-    keeper.close()
+    builder.close()
     table.close()
     return figures
 

@@ -15,7 +15,7 @@ The map of the package, imports pointing one way, downwards:
 - ``_session``: what the tests of a run share.
 - ``_messages``: what a child tells, checked (``reading``) before anybody else sees it, and what is
   made of it.
-- ``_verdict``: evidence (``facts``), a rule for each limit (``rules``), and a judgement.
+- ``_verdict``: evidence, a rule for each limit (``rules``), and a judgement.
   ``_report``: what is told to people and machines.
 - ``_oci``: the same steps as a bundle for runc and crun.
 - ``_plan``: from wishes to the steps that build a sandbox (``planning``, ``layout``), and what
@@ -28,7 +28,7 @@ The map of the package, imports pointing one way, downwards:
 - ``_forward``: servers of shared fixtures: who they are (``finder``), and the relay to them.
 - ``_network``: a test's own hosts and the links between them; its way out of the machine.
 - ``_images``: images of containers, read, checked and unpacked to the tree of a root.
-- ``_sandbox``: steps, builder, holder (PID 1), entry, launch, watch; knows nothing of pytest.
+- ``_sandbox``: steps, builder, holder (PID 1), entry, launch, supervisor; knows nothing of pytest.
 - ``_linux``: system calls, mounts, control groups, netlink; what this machine is (``host``), and
   where it is (``environment``).
 - ``_store``: directories kept between runs, each built once.

@@ -73,7 +73,7 @@ def _read(config: pytest.Config) -> Account:
     }
     plugin = config.pluginmanager.getplugin("isolate-run")
     if plugin is not None:
-        builder = plugin._run.machine.keeper.builder
+        builder = plugin._run.machine.builder.pid
         account["builder, ms"], account["PID 1s, ms"], _, _ = _spent(builder)
         if (nursery := _nursery(builder)) is not None:
             account["nursery, ms"], tests, account["nursery, page faults"], faults = _spent(nursery)

@@ -43,7 +43,9 @@ class _Deaf:
 
 def _denials(sandbox: Sandbox, processor: object) -> Counters:
     del processor
-    places = {name: each for name, each in sandbox._keeper.places.items() if name in sandbox.groups}
+    places = {
+        name: each for name, each in sandbox._builder.places.items() if name in sandbox.groups
+    }
     return Counters(
         oom_kills=(
             places["memory"].oom_kills(sandbox.groups["memory"]) if "memory" in places else None

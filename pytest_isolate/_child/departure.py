@@ -24,7 +24,7 @@ from pytest_isolate._pytest import logs
 from pytest_isolate._sandbox import entry as entry_module
 from pytest_isolate._sandbox import forks
 from pytest_isolate._sandbox.entry import Before, Entry
-from pytest_isolate._sandbox.watch import STACK_SIGNAL
+from pytest_isolate._sandbox.supervisor import STACK_SIGNAL
 from pytest_isolate._session.run import Run
 
 Mask = set[int]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_isolate._messages.coverage import Measuring
     from pytest_isolate._plan.planning import Plan
     from pytest_isolate._sandbox.sandbox import Sandbox
-    from pytest_isolate._sandbox.watch import Watch
+    from pytest_isolate._sandbox.supervisor import Supervisor
     from pytest_isolate._session.run import Run
 
 _COMMAND = struct.Struct("=iii??")
@@ -86,7 +86,7 @@ class Group:
     spec: Spec  # what its tests have
     sandbox: Sandbox
     plan: Plan
-    watch: Watch
+    supervisor: Supervisor
     commands: int  # writing end
     measuring: Measuring | None  # of coverage, when the child was forked
     mirrors: dict[str, int]  # what the child keeps in its memory, by name: the files of it
@@ -119,7 +119,7 @@ class Group:
         """
         commands, self.commands = self.commands, -1
         os.close(commands)
-        self.watch.leave()
+        self.supervisor.leave()
         mirrors, self.mirrors = self.mirrors, {}
         for fd in mirrors.values():
             os.close(fd)

@@ -45,7 +45,7 @@ from pytest_isolate._pytest import (
 from pytest_isolate._sandbox.entry import Before, processor_time
 from pytest_isolate._sandbox.frames import Frame, Writer
 from pytest_isolate._sandbox.mirror import Mirror
-from pytest_isolate._sandbox.watch import STACK_SIGNAL
+from pytest_isolate._sandbox.supervisor import STACK_SIGNAL
 from pytest_isolate._verdict.allocations import answer_alarm
 
 if TYPE_CHECKING:

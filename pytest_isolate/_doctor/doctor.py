@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_isolate._plan.planning import Plan
     from pytest_isolate._sandbox.entry import Entry
     from pytest_isolate._sandbox.pipes import Ends
-    from pytest_isolate._sandbox.result import Exit
+    from pytest_isolate._sandbox.result import ProcessResult
     from pytest_isolate._sandbox.sandbox import Sandbox
     from pytest_isolate._session.run import Run
 
@@ -138,7 +138,7 @@ def _try(run: Run, name: str, changes: dict[str, object], *, enters: bool) -> Fi
                 remedy=missing.remedy,
                 optional=optional,
             )
-    sandbox = machine.keeper.order(plan.recipe)
+    sandbox = machine.builder.order(plan.recipe)
     try:
         sandbox.wait_ready()
         if enters:
@@ -236,14 +236,14 @@ def _look_around(entry: Entry, written: list[str]) -> None:
     Writer(entry.frames).send({"kind": "end"})
 
 
-def _judge(exit_: Exit) -> None:
+def _judge(result: ProcessResult) -> None:
     from pytest_isolate._messages import reading  # noqa: PLC0415
 
-    frames, _ = reading.checked(exit_.frames, strict=False)
+    frames, _ = reading.checked(result.frames, strict=False)
     for frame in frames:
         if frame["kind"] == "broken":
             raise StepFailedError(str(frame["step"]), str(frame["path"]), int(str(frame["errno"])))
-    if not exit_.ended:
+    if not result.ended:
         raise StepFailedError("enter", "the sandbox: the forked process died", _ENTERING_DIED)
 
 

@@ -52,7 +52,7 @@ def _try(run: Run, layer: str) -> None:
     spec = Spec(**keywords | {"net": False}, origins={})
     machine = run.machine
     plan = planning.plan(spec, machine.host, Root((layer, "/")), likely_places(run))
-    sandbox = machine.keeper.order(plan.recipe)
+    sandbox = machine.builder.order(plan.recipe)
     try:
         sandbox.wait_ready()
     finally:

@@ -141,5 +141,5 @@ class Relaying:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)  # it has nothing to unmake
         ending.reap(process.pid, "the relay of forward=, a helper process of pytest-isolate,")
-        # Reaped here, without the lock of subprocess (see Keeper)
+        # Reaped here, without the lock of subprocess (see BuilderClient)
         process.returncode = -signal.SIGKILL

@@ -35,7 +35,7 @@ from pytest_isolate._messages.shapes import (
 from pytest_isolate._pytest import serialization
 from pytest_isolate._sandbox.frames import Frame, GarbledError
 from pytest_isolate._sandbox.salvage import Reader
-from pytest_isolate._verdict.facts import PHASES
+from pytest_isolate._verdict.evidence import PHASES
 from pytest_isolate._verdict.thread_stacks import MOST_FRAMES
 
 UNREADABLE = "wrote a report that pytest cannot read: "  # of whom: the test's process

@@ -16,22 +16,22 @@ from typing import Any
 import pytest
 
 from pytest_isolate._sandbox.frames import Frame
-from pytest_isolate._verdict.facts import Facts
+from pytest_isolate._verdict.evidence import Evidence
 
 _RERUN = "rerun"  # the outcome that pytest-rerunfailures gives an attempt that is not the last
 
 
-def note_last_attempt(facts: Facts, reports: list[pytest.TestReport]) -> None:
+def note_last_attempt(evidence: Evidence, reports: list[pytest.TestReport]) -> None:
     """How far the test came; a plugin may have run it several times."""
     attempt = reports[last_attempt(reports) :]
-    facts.reported = tuple(report.when or "" for report in attempt)
-    facts.again = (
+    evidence.reported = tuple(report.when or "" for report in attempt)
+    evidence.again = (
         bool(attempt)
         and attempt[-1].when == "teardown"
         and any(report.outcome == _RERUN for report in attempt)
     )
-    if (unsaid := unsaid_of(facts.exit.frames)) is not None:
-        facts.unsaid = str(unsaid["when"])
+    if (unsaid := unsaid_of(evidence.process.frames)) is not None:
+        evidence.unsaid = str(unsaid["when"])
 
 
 def unsaid_of(frames: list[Frame]) -> Frame | None:

@@ -11,7 +11,7 @@ Ordered = TypeVar("Ordered")  # a sandbox
 
 
 class BuildersSide(Protocol[Ordered]):
-    """``keeper.Keeper``, as its sandboxes know it."""
+    """``builder_client.BuilderClient``, as its sandboxes know it."""
 
     places: dict[str, Hierarchy]
     answers_within: float  # seconds that the builder has to answer
@@ -20,7 +20,7 @@ class BuildersSide(Protocol[Ordered]):
     unreaped: list[int]  # tests that came to their end, whose exit nobody waited for
 
     @property
-    def builder(self) -> int:
+    def pid(self) -> int:
         """The pid of the builder."""
 
     def tell(self, request: Message) -> None:

@@ -1,4 +1,4 @@
-"""Enter a sandbox: pipes, a fork of this process into it, and a watch on the child.
+"""Enter a sandbox: pipes, a fork of this process into it, and a supervisor of the child.
 
 Whoever runs something in a sandbox does it by this.
 """
@@ -16,10 +16,10 @@ from pytest_isolate._sandbox import forks
 from pytest_isolate._sandbox.entry import Entry
 from pytest_isolate._sandbox.pipes import Ends, open_pipes
 from pytest_isolate._sandbox.relay import Relay
-from pytest_isolate._sandbox.result import Exit
+from pytest_isolate._sandbox.result import ProcessResult
 from pytest_isolate._sandbox.sandbox import Sandbox
+from pytest_isolate._sandbox.supervisor import Supervisor
 from pytest_isolate._sandbox.waiting import wait_for_one
-from pytest_isolate._sandbox.watch import Watch
 
 
 def launch(
@@ -27,20 +27,20 @@ def launch(
     forked: float | None = None,
     debuggable: bool = False, trusted: bool = True,
     killed_within: float | None = None,
-) -> Watch | None:  # fmt: skip
+) -> Supervisor | None:  # fmt: skip
     """Fork this process into a sandbox that is ready.
 
-    Returns a watch on the child; in the child, which has yet to ``become``, None.
+    Returns a supervisor of the child; in the child, which has yet to ``become``, None.
 
-    ``ends`` are pytest's, and the watch's from here on. Raises ``StepFailedError``, with no child
-    left; the ends are the caller's then.
+    ``ends`` are pytest's, and the supervisor's from here on. Raises ``StepFailedError``, with no
+    child left; the ends are the caller's then.
     """
     child = sandbox.fork(entry)
     if child is None:
         return None
     try:
         sys.audit("pytest_isolate.forked", child.pid)
-        return Watch(
+        return Supervisor(
             child,
             sandbox,
             ends,
@@ -61,7 +61,7 @@ def run(
     timeout: float | None = None,
     killed_within: float | None = None,
     meanwhile: Callable[[], None] = lambda: None,
-) -> Exit:  # fmt: skip
+) -> ProcessResult:  # fmt: skip
     """Run ``body`` in a fork of this process, inside, and wait for its end.
 
     ``entry_with`` gets the child's ends.
@@ -72,8 +72,8 @@ def run(
     (ours, theirs), entry = _open(), None
     try:
         entry = entry_with(theirs)
-        watch = launch(sandbox, entry, ours, killed_within=killed_within)
-        if watch is None:
+        supervisor = launch(sandbox, entry, ours, killed_within=killed_within)
+        if supervisor is None:
             _inside(entry, body)
     except BaseException:
         ours.close()
@@ -84,9 +84,9 @@ def run(
             for fd in entry.memory.descriptors:
                 os.close(fd)
     meanwhile()
-    watch.start(timeout)
-    wait_for_one([watch])
-    return watch.finish()
+    supervisor.start(timeout)
+    wait_for_one([supervisor])
+    return supervisor.finish()
 
 
 def _open() -> tuple[Ends, Ends]:

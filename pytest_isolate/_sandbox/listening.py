@@ -17,7 +17,7 @@ from collections.abc import Container, Sequence
 from pytest_isolate._sandbox.frames import Decoder, GarbledError
 from pytest_isolate._sandbox.pipes import Ends
 from pytest_isolate._sandbox.relay import Relay
-from pytest_isolate._sandbox.result import Exit
+from pytest_isolate._sandbox.result import ProcessResult
 
 _READ = 1 << 18
 # At each wake-up: a test that writes as fast as we read must not keep us from its deadline
@@ -71,7 +71,7 @@ class Listener:
         self._decoder.begin()
         self._false_words = 0
 
-    def hear(self, ready: Container[int], exit_: Exit) -> None:
+    def hear(self, ready: Container[int], result: ProcessResult) -> None:
         """Take in what came, of ``ready`` descriptors or not."""
         has_spoken = self.ends.ended in ready
         # A test may have been there first, or have closed it, which would wake us for ever
@@ -81,41 +81,41 @@ class Listener:
                     self._false_words += 2
             except BlockingIOError:
                 pass
-        self.drain(exit_)
+        self.drain(result)
         # The word of the test before came late, or a test wrote there, to wake us for ever
-        if has_spoken and not exit_.ended:
+        if has_spoken and not result.ended:
             self._false_words += 1
 
-    def drain(self, exit_: Exit) -> None:
+    def drain(self, result: ProcessResult) -> None:
         """Take in what is there."""
         self.pass_on()
         self._drain_stacks()
-        self._drain_frames(exit_)
-        self._hear_at_the_door(exit_)
+        self._drain_frames(result)
+        self._hear_at_the_door(result)
 
     def pass_on(self) -> None:
         """Pass on what was written to pytest's own output."""
         for relay in self.relays:
             relay.pass_on()
 
-    def _drain_frames(self, exit_: Exit) -> None:
+    def _drain_frames(self, result: ProcessResult) -> None:
         for _ in range(_MOST_READS):
-            if exit_.garbled is not None or exit_.was_stopped:
+            if result.garbled is not None or result.was_stopped:
                 return  # what a late test still says does not count
             try:
                 data = os.read(self.ends.frames, _READ)
             except BlockingIOError:
                 return
             try:
-                exit_.frames += self._decoder.feed(data)
+                result.frames += self._decoder.feed(data)
             except GarbledError as error:
                 # By which it is known to have come inside, and how far it had come
-                exit_.frames += error.before
-                exit_.garbled = str(error)
+                result.frames += error.before
+                result.garbled = str(error)
             if not data:
                 return
 
-    def _hear_at_the_door(self, exit_: Exit) -> None:
+    def _hear_at_the_door(self, result: ProcessResult) -> None:
         """Hear that the child is inside: after its frames, for what is there by now came before any
         of them.
 
@@ -128,7 +128,7 @@ class Listener:
                 data = os.read(self.ends.door, _READ)
             except BlockingIOError:
                 return
-            exit_.frames[:0] = self._at_the_door.feed(data)
+            result.frames[:0] = self._at_the_door.feed(data)
             self._waits_at_the_door = bool(data)
 
     def _drain_stacks(self) -> bool:

@@ -9,7 +9,7 @@ from pytest_isolate._sandbox.frames import Frame
 
 
 @dataclass
-class Exit:
+class ProcessResult:
     """Everything known of a test's process once it is over."""
 
     pid: int
@@ -42,6 +42,11 @@ class Exit:
         An exit status, of whatever number, means nothing without.
         """
         return any(frame["kind"] == "end" for frame in self.frames)
+
+    @property
+    def came_to_its_end(self) -> bool:
+        """Whether it ended by itself: all that it wrote can be read, and memory sufficed."""
+        return self.ended and self.garbled is None and not self.out_of_memory
 
     @property
     def was_stopped(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from pytest_isolate._sandbox.result import Exit
+from pytest_isolate._sandbox.result import ProcessResult
 from pytest_isolate._sandbox.sandbox import Sandbox
 
 # The pipes are emptied this often rather than at each write: waking for every frame cost as much as
@@ -45,33 +45,33 @@ class Sampler:
         """Leave out time that was not the test's."""
         self._started += seconds
 
-    def look(self, now: float, exit_: Exit) -> None:
+    def look(self, now: float, result: ProcessResult) -> None:
         """Note how much is used, if it is time to: with several in flight others wake us more
         often.
         """
         if now >= self._next:
             self._next = now + self.interval
-            self._sample(exit_)
+            self._sample(result)
 
-    def _sample(self, exit_: Exit) -> None:
+    def _sample(self, result: ProcessResult) -> None:
         bytes_now = self._sandbox.memory_now()
         if bytes_now is None:
             return
-        samples = exit_.memory
+        samples = result.memory
         samples.append((time.monotonic() - self._started, bytes_now))
         if bytes_now > self._looked_at + max(_NEW_PEAK, self._looked_at >> 3):
-            self._looked_at, exit_.largest = (
+            self._looked_at, result.largest = (
                 bytes_now,
-                self._sandbox.largest_process() or exit_.largest,
+                self._sandbox.largest_process() or result.largest,
             )
         if len(samples) > _MOST_SAMPLES:  # of a long test every second one, and so on
             del samples[::2]
-        entered = exit_.first("entered") or {}
+        entered = result.first("entered") or {}
         base, pid = entered.get("base"), entered.get("pid")
         if not isinstance(base, int):
             return
         if self._limit is not None and bytes_now - base > self._limit:
-            exit_.memory_exceeded = bytes_now - base
+            result.memory_exceeded = bytes_now - base
         if (
             self._alarm is not None
             and bytes_now - base > self._alarm[0]

@@ -45,7 +45,7 @@ class Sandbox:
     """One sandbox, ordered or ready. Close it to let the builder unmake it."""
 
     def __init__(
-        self, keeper: BuildersSide[Sandbox], number: int, recipe: Recipe, channel: wire.Channel
+        self, builder: BuildersSide[Sandbox], number: int, recipe: Recipe, channel: wire.Channel
     ) -> None:
         self.recipe = recipe
         self.groups: dict[str, str] = {}
@@ -59,8 +59,8 @@ class Sandbox:
         self._disk_base = 0  # bytes in the private file system that are not the test's
         # What else is open for the sake of its tests
         self.beside: list[Callable[[], Iterable[int]]] = []
-        self._keeper, self._number, self._channel = keeper, number, channel
-        channel.settimeout(keeper.answers_within)
+        self._builder, self._number, self._channel = builder, number, channel
+        channel.settimeout(builder.answers_within)
 
     def wait_ready(self) -> None:
         """Wait for the builder's answer.
@@ -69,10 +69,10 @@ class Sandbox:
         """
         if self.recipe.waits:
             with contextlib.suppress(ConnectionError):  # the builder died, which the answer says
-                self._keeper.tell(Finish(self._number))
+                self._builder.tell(Finish(self._number))
         received = self._hear("the sandbox to be built")
         if received is None:
-            died = self._keeper.death(DYING_LONGEST) or "the builder let go of it"
+            died = self._builder.death(DYING_LONGEST) or "the builder let go of it"
             raise StepFailedError("wait for", f"the sandbox to be built: {died}", 32)
         ready, descriptors = received
         if isinstance(ready, Failed):
@@ -88,8 +88,8 @@ class Sandbox:
             handles.stderr,
         )
         self._disk_base = self._disk_blocks()
-        self._held = counters.hold(self.groups, self._keeper.places)
-        sys.audit("pytest_isolate.ready", self._keeper.builder, self.pidfd)
+        self._held = counters.hold(self.groups, self._builder.places)
+        sys.audit("pytest_isolate.ready", self._builder.pid, self.pidfd)
 
     def fork(self, entry: Entry) -> Child | None:
         """Fork this process into it.
@@ -113,16 +113,16 @@ class Sandbox:
 
         One that says nothing is killed. Raises ``StepFailedError``.
         """
-        longest = self._keeper.answers_within
+        longest = self._builder.answers_within
         until = time.monotonic() + longest
         stopped = 0  # looks in a row
         while not is_ready(
             self._channel.fileno(), min(_LOOK_AT_BUILDER, max(0.0, until - time.monotonic()))
         ):
-            found = ending.state(self._keeper.builder)
+            found = ending.state(self._builder.pid)
             stopped = stopped + 1 if found and ending.is_stopped(found) else 0
             if stopped >= _STOPPED or time.monotonic() >= until:
-                self._keeper.kill()
+                self._builder.kill()
                 builder = (
                     f"the builder, a helper process of pytest-isolate, {found or 'said nothing'}"
                 )
@@ -149,7 +149,7 @@ class Sandbox:
         """Ask cgroup v1 to say when the limit is hit; v2 kills the whole group by itself
         (memory.oom.group). Raises ``StepFailedError``.
         """
-        if "memory" not in self.groups or self._keeper.places["memory"].kills_whole_groups:
+        if "memory" not in self.groups or self._builder.places["memory"].kills_whole_groups:
             return
         group = self.groups["memory"]
         with Step("open", "an event for the memory limit"):
@@ -173,18 +173,18 @@ class Sandbox:
         """Whether somebody in there was killed for the limit of memory: the kernel's counter says
         so.
         """
-        return bool(self._keeper.places["memory"].oom_kills(self.groups["memory"]))
+        return bool(self._builder.places["memory"].oom_kills(self.groups["memory"]))
 
     @property
     def oom_file(self) -> str:
         """The file of the memory group that counts kills."""
-        return f"{self.groups['memory']}/{self._keeper.places['memory'].oom_counter}"
+        return f"{self.groups['memory']}/{self._builder.places['memory'].oom_counter}"
 
     def counters(self, processor: Processor | None = None) -> counters.Counters:
         """Read what was used and denied so far; ``processor`` seconds as they were read when the
         test was over.
         """
-        return counters.read(self.groups, self._keeper.places, processor)
+        return counters.read(self.groups, self._builder.places, processor)
 
     def memory_now(self) -> int | None:
         """Bytes charged to the sandbox now; None where that is not counted."""
@@ -192,7 +192,7 @@ class Sandbox:
         return (
             None
             if group is None
-            else number(f"{group}/{self._keeper.places['memory'].memory_usage}")
+            else number(f"{group}/{self._builder.places['memory'].memory_usage}")
         )
 
     def largest_process(self) -> tuple[str, int] | None:
@@ -202,11 +202,11 @@ class Sandbox:
 
     def processor_seconds(self) -> Processor:
         """Processor time used so far, in all, in user mode, in the kernel."""
-        return counters.processor_seconds(self.groups, self._keeper.places)
+        return counters.processor_seconds(self.groups, self._builder.places)
 
     def cpu_seconds(self) -> float:
         """Processor time used so far; 0 where that is not counted."""
-        return counters.cpu_seconds(self.groups, self._keeper.places) or 0.0
+        return counters.cpu_seconds(self.groups, self._builder.places) or 0.0
 
     def disk_used(self) -> int | None:
         """Bytes that the test has in the sandbox's private file system now; None where
@@ -244,7 +244,7 @@ class Sandbox:
         if self.is_empty():
             return [], 0, True  # the usual case: one read instead of a question
         try:
-            self._keeper.tell(ListProcesses(self._number))
+            self._builder.tell(ListProcesses(self._number))
             received = self._hear("the list of who is left in a sandbox")
         except ConnectionError:
             received = None
@@ -265,7 +265,7 @@ class Sandbox:
     def signal(self, pid: int, number: int) -> None:
         """Send a signal to a process in there, by its number in there."""
         try:
-            self._keeper.tell(SendSignal(self._number, pid, number))
+            self._builder.tell(SendSignal(self._number, pid, number))
         except ConnectionError:
             return  # the builder is dead, and with it every process in there
 
@@ -309,13 +309,13 @@ class Sandbox:
 
     def reap_later(self, pid: int) -> None:
         """Reap, at some later time, a child of ours that is on its way out of there."""
-        self._keeper.unreaped.append(pid)
+        self._builder.unreaped.append(pid)
 
     def close_later(self) -> None:
         """Let go of everything while the next test runs: some of it wakes the builder or PID 1,
         which then want a processor.
         """
-        self._keeper.closing.append(self)
+        self._builder.closing.append(self)
 
     def close(self) -> None:
         """Let go of everything; the builder unmakes the rest behind our back, as soon as the test
@@ -332,5 +332,5 @@ class Sandbox:
             if fd >= 0:
                 os.close(fd)
         self._channel.close()
-        self._keeper.open.discard(self)
-        self._keeper.release(self._number)
+        self._builder.open.discard(self)
+        self._builder.release(self._number)

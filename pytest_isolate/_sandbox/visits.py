@@ -13,7 +13,7 @@ from collections.abc import Container
 from typing import Protocol
 
 from pytest_isolate._sandbox.frames import Frame
-from pytest_isolate._sandbox.result import Exit
+from pytest_isolate._sandbox.result import ProcessResult
 from pytest_isolate._sandbox.sandbox import Sandbox
 
 _MOST = 50  # of one test, which is not believed that it fails for ever
@@ -41,7 +41,7 @@ class Doorkeeper(Protocol):
     def is_taken(self) -> bool:
         """Whether the one terminal has another shell."""
 
-    def open(self, said: Frame | None, exit_: Exit) -> Shell | None:
+    def open(self, said: Frame | None, result: ProcessResult) -> Shell | None:
         """Open one, for what the test said or how it ended. None where there cannot be one."""
 
     def go_on(self) -> None:
@@ -81,53 +81,52 @@ class Visits:
         """List what wakes whoever waits for their end."""
         return [] if self._shell is None else [self._shell.fd]
 
-    def look(self, ready: Container[int], exit_: Exit) -> bool:
+    def look(self, ready: Container[int], result: ProcessResult) -> bool:
         """See who comes and goes. Whether somebody is in there, or waits to be."""
         doorkeeper = self._doorkeeper
         if doorkeeper is None or not doorkeeper.offers:
             return False
         if self._since is None:
-            said = [frame for frame in exit_.frames if frame["kind"] == "shell"]
+            said = [frame for frame in result.frames if frame["kind"] == "shell"]
             if len(said) <= self._heard or self._count >= _MOST:
                 return False
             self._heard = len(said)
-            self._begin(said[-1], exit_)
+            self._begin(said[-1], result)
         if self._shell is not None and self._shell.fd in ready:
-            self.end(exit_)
+            self.end(result)
         elif self._shell is None and not doorkeeper.is_taken:
-            self._shell = doorkeeper.open(self._said, exit_)
+            self._shell = doorkeeper.open(self._said, result)
             if self._shell is None:
-                self.end(exit_)
+                self.end(result)
         return self.are_on
 
-    def look_behind(self, exit_: Exit) -> None:
+    def look_behind(self, result: ProcessResult) -> None:
         """Have somebody look at a test that is over and did not come to its end by itself."""
         if self._doorkeeper is None or not self._doorkeeper.offers:
             return
-        came_to_its_end = exit_.ended and exit_.garbled is None and not exit_.out_of_memory
-        if not came_to_its_end and exit_.first("entered") is not None:
-            self._begin(None, exit_)
+        if not result.came_to_its_end and result.first("entered") is not None:
+            self._begin(None, result)
 
-    def _begin(self, said: Frame | None, exit_: Exit) -> None:
+    def _begin(self, said: Frame | None, result: ProcessResult) -> None:
         self._count += 1
         self._since, self._said = time.monotonic(), said
-        self._signal(exit_, signal.SIGSTOP)
+        self._signal(result, signal.SIGSTOP)
 
-    def end(self, exit_: Exit) -> None:
+    def end(self, result: ProcessResult) -> None:
         """End a visit, if there is one, and have the test go on unless it is over."""
         if self._since is None or self._doorkeeper is None:
             return
         if self._shell is not None:
             self._shell.close()
         if self._said is not None:
-            self._signal(exit_, signal.SIGCONT)
+            self._signal(result, signal.SIGCONT)
             self._doorkeeper.go_on()
         self.seconds += time.monotonic() - self._since
         self._shell = self._since = None
 
-    def _signal(self, exit_: Exit, number: int) -> None:
+    def _signal(self, result: ProcessResult, number: int) -> None:
         """Send the test's own process a signal, if it is inside and not over."""
-        pid = (exit_.first("entered") or {}).get("pid")
+        pid = (result.first("entered") or {}).get("pid")
         if isinstance(pid, int):
             self._sandbox.signal(pid, number)
 
@@ -136,8 +135,8 @@ class Visits:
         if self._doorkeeper is not None:
             self._doorkeeper.announce()
 
-    def close(self, exit_: Exit) -> None:
+    def close(self, result: ProcessResult) -> None:
         """Have nobody in there any more."""
-        self.end(exit_)
+        self.end(result)
         if self._doorkeeper is not None:
             self._doorkeeper.withdraw()

@@ -13,7 +13,7 @@ def foreign(run: Run) -> set[int]:
     """Return the processes that somebody else started in pytest."""
     children = run.machine.children.pids()
     run.forked &= children
-    return children - run.forked - run.machine.keeper.helpers - run.forwarding.helpers
+    return children - run.forked - run.machine.builder.helpers - run.forwarding.helpers
 
 
 def foreign_and_ended(run: Run) -> tuple[set[int], set[int]]:

@@ -1,4 +1,4 @@
-"""What of a run needs the kernel: the machine as it is, the keeper of sandboxes, the plans made so
+"""What of a run needs the kernel: the machine as it is, the builder of sandboxes, the plans made so
 far.
 """
 
@@ -17,7 +17,7 @@ from pytest_isolate._linux.kernel_log import KernelLog
 from pytest_isolate._linux.mounts import MountPoint, MountTable
 from pytest_isolate._model import Missing
 from pytest_isolate._plan.planning import Plan
-from pytest_isolate._sandbox.keeper import Keeper
+from pytest_isolate._sandbox.builder_client import BuilderClient
 from pytest_isolate._session.roots import Chosen, Roots
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Machine:
         self.parent: Parent = Parent()
         self.roots: Roots = Roots()
         try:
-            self.keeper: Keeper = Keeper(self.host.places)
+            self.builder: BuilderClient = BuilderClient(self.host.places)
         except StepFailedError:
             self.let_go()
             raise
@@ -57,7 +57,7 @@ class Machine:
         self.network_kernel: Kernel | None = None
 
     def let_go(self) -> None:
-        """Let go of everything besides the keeper."""
+        """Let go of everything besides the builder."""
         self.table.close()
         self.children.close()
         self.parent.close()
@@ -67,8 +67,8 @@ class Machine:
 
     def revive(self) -> None:
         """Put a new builder in the place of one that died. Raises ``StepFailedError``."""
-        if self.keeper.death() is not None:
-            self.keeper.revive()
+        if self.builder.death() is not None:
+            self.builder.revive()
 
     def look_again(self) -> None:
         """Forget the plans if the machine's mounts or its /etc/hosts changed."""

@@ -1,4 +1,4 @@
-"""What the isolated tests of one pytest run share: defaults, the machine, the keeper, and their
+"""What the isolated tests of one pytest run share: defaults, the machine, the builder, and their
 results.
 """
 
@@ -285,7 +285,7 @@ class Run:
 
         ``died``: a test did in the way that tests die by that.
         """
-        return None if self._machine is None else self._machine.keeper.death(0.05 if died else 0.0)
+        return None if self._machine is None else self._machine.builder.death(0.05 if died else 0.0)
 
     def index_of(self, item: pytest.Item | None) -> int:
         """Where a test stands among the session's; -1 for none, and for one that somebody's loop
@@ -315,7 +315,7 @@ class Run:
             machine.children.fd,
             *log,
             *held,
-            *machine.keeper.descriptors(),
+            *machine.builder.descriptors(),
             *self.forwarding.descriptors(),
         }
 
@@ -331,7 +331,7 @@ class Run:
             self._forwarding.close()
             self._forwarding = None
         if self._machine is not None:
-            self._machine.keeper.close()
+            self._machine.builder.close()
             self._machine.let_go()
             self._machine = None
         ending = sys.modules.get("pytest_isolate._sandbox.ending")  # of runs with isolated tests

@@ -23,7 +23,7 @@ from pytest_isolate._messages.coverage import Measuring
 from pytest_isolate._pytest import directories
 from pytest_isolate._pytest.lasting import places
 from pytest_isolate._sandbox.changes import closely, read
-from pytest_isolate._sandbox.result import Exit
+from pytest_isolate._sandbox.result import ProcessResult
 from pytest_isolate._test.artifacts import is_base
 from pytest_isolate._verdict import file_changes
 from pytest_isolate._verdict.file_changes import Changed
@@ -40,13 +40,15 @@ def in_child(config: pytest.Config, spec: Spec, measuring: Measuring | None) -> 
     return Paths(_patterns(config, spec, bases, bases, measuring), called=_CALLED)
 
 
-def changed(config: pytest.Config, spec: Spec, group: Group, exit_: Exit) -> Changed | None:
+def changed(
+    config: pytest.Config, spec: Spec, group: Group, result: ProcessResult
+) -> Changed | None:
     """In pytest: read what was changed that it was not to change. None if it may change anything,
     or has not run.
     """
-    if spec.fs_allow is None or exit_.first("entered") is None or exit_.first("need") is not None:
+    if spec.fs_allow is None or result.first("entered") is None or result.first("need") is not None:
         return None
-    for frame in exit_.frames:
+    for frame in result.frames:
         if frame["kind"] == "tmp_path":
             inside = Path(str(frame["path"]))
             if is_base(inside.parent, directories.temporary_base(config)):
@@ -56,7 +58,7 @@ def changed(config: pytest.Config, spec: Spec, group: Group, exit_: Exit) -> Cha
     patterns = _patterns(config, spec, group.temporary, bases, group.measuring)
     allowed = Paths(patterns, _beside(group.temporary), _CALLED)
     found = read(group.sandbox.private, group.plan.written, closely(allowed))
-    return file_changes.read(found, exit_.frames)
+    return file_changes.read(found, result.frames)
 
 
 def _patterns(

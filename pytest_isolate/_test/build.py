@@ -89,7 +89,7 @@ def _taken(test: IsolatedTest, plan: Plan) -> Sandbox:
     """
     machine = test.run.machine
     machine.revive()
-    sandbox = machine.keeper.take(plan.recipe)
+    sandbox = machine.builder.take(plan.recipe)
     try:
         sandbox.wait_ready()
         test.run.forwarding.open(sandbox, plan.servers)

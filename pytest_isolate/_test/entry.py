@@ -12,7 +12,7 @@ from pytest_isolate._sandbox.changes import Changes
 from pytest_isolate._test.artifacts import changes_of
 from pytest_isolate._test.section import links_of
 from pytest_isolate._test.states import Finished, Judged, Refused, Requested, Skipped
-from pytest_isolate._verdict.facts import PHASES
+from pytest_isolate._verdict.evidence import PHASES
 from pytest_isolate._verdict.judging import Verdict
 
 _LONGEST = 1 << 16  # characters of a text
@@ -57,12 +57,12 @@ def _with_verdict(made: Entry, verdict: Verdict) -> Entry:
 
 
 def _with_facts(made: Entry, ended: Finished) -> Entry:
-    facts = ended.facts
+    facts = ended.evidence
     return replace(
         made,
-        leaked=tuple(facts.exit.left_over),
+        leaked=tuple(facts.process.left_over),
         attempts=facts.attempts,
-        largest=facts.exit.largest,
+        largest=facts.process.largest,
         walls=() if ended.plan is None else ended.plan.walls,
         sampled=() if ended.plan is None else ended.plan.looked,
         servers=facts.servers,
@@ -83,7 +83,7 @@ def _with_details(made: Entry, ended: Requested | Skipped | Refused | Finished) 
     )
     if not isinstance(ended, Finished):
         return made
-    return replace(made, memory=ended.facts.memory(), building=tuple(_building(ended)))
+    return replace(made, memory=ended.evidence.memory(), building=tuple(_building(ended)))
 
 
 def _failure(reports: list[pytest.TestReport]) -> str | None:
@@ -105,7 +105,7 @@ def _why(report: pytest.TestReport) -> str:
 
 def _building(ended: Finished) -> Iterator[tuple[float, float]]:
     """Yield when the builder worked on a test's sandbox."""
-    began, entered = ended.facts.exit.began, ended.test.entered
+    began, entered = ended.evidence.process.began, ended.test.entered
     if began is not None and entered is not None:
         spans = ended.sandbox.spans
         for begin, end in zip(spans[::2], spans[1::2], strict=False):

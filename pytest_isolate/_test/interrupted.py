@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from pytest_isolate._messages import mend, reading
 from pytest_isolate._sandbox.salvage import Reader
-from pytest_isolate._sandbox.watch import Watch
+from pytest_isolate._sandbox.supervisor import Supervisor
 from pytest_isolate._verdict.thread_stacks import Place, is_pytests_own, places
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))
@@ -21,23 +21,23 @@ _ASKING_LONGEST = 0.5
 
 
 def raise_where(
-    running: Sequence[tuple[str, Watch, Reader | None]], error: KeyboardInterrupt
+    running: Sequence[tuple[str, Supervisor, Reader | None]], error: KeyboardInterrupt
 ) -> NoReturn:
     """Raise the interruption from where the first of the running tests stands; the others are named
     behind it.
 
-    Of each its name, its watch, and whose rights to read its files count.
+    Of each its name, its supervisor, and whose rights to read its files count.
 
     One that stands in lines of the project comes before one that is only about to begin or to end.
     Their processes are the caller's to end.
     """
     until = time.monotonic() + _ASKING_LONGEST
     going_on = [each for each in running if not each[1].has_ended()]
-    for _, watch, _ in going_on:  # all of them, before one that says nothing uses up the time
-        watch.ask_where()
+    for _, supervisor, _ in going_on:  # all of them, before one that says nothing uses up the time
+        supervisor.ask_where()
     found = [
-        (name, places(watch.where(max(0.0, until - time.monotonic()))), reader)
-        for name, watch, reader in going_on
+        (name, places(supervisor.where(max(0.0, until - time.monotonic()))), reader)
+        for name, supervisor, reader in going_on
     ]
     first = min(
         (each for each in found if each[1]), key=lambda each: _is_at_work(each[1]), default=None

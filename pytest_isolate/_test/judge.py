@@ -25,7 +25,7 @@ from pytest_isolate._test.bundles import keep_bundle
 from pytest_isolate._test.section import asked, section
 from pytest_isolate._test.states import Behind, Finished, IsolatedTest, Judged, Refused
 from pytest_isolate._verdict import judging, thread_stacks
-from pytest_isolate._verdict.facts import PHASES, Facts
+from pytest_isolate._verdict.evidence import PHASES, Evidence
 from pytest_isolate._verdict.judging import Verdict
 from pytest_isolate._violations import Violation
 
@@ -51,8 +51,8 @@ def judge(ended: Finished | Refused) -> Judged:
 
 def _of_finished(ended: Finished, behind: Behind) -> Judged:
     reports = _read(ended, behind)
-    note_last_attempt(ended.facts, reports)
-    verdict = judging.judge(ended.spec, ended.facts)
+    note_last_attempt(ended.evidence, reports)
+    verdict = judging.judge(ended.spec, ended.evidence)
     if verdict.broken is not None:
         message = f"the sandbox broke: {verdict.broken}"
         return Judged(
@@ -80,10 +80,10 @@ def _read(ended: Finished, behind: Behind) -> list[pytest.TestReport]:
     """Read the child's reports, up to the first that cannot be read, and with them what it
     measured.
     """
-    facts, measuring = ended.facts, ended.group.measuring
+    evidence, measuring = ended.evidence, ended.group.measuring
     reports: list[pytest.TestReport] = []
     try:
-        for frame in facts.exit.frames:
+        for frame in evidence.process.frames:
             if frame["kind"] == "report":
                 reports.append(reading.report(ended.test.item, frame, strict=ended.spec.strict))
                 carried.put_beside(reports[-1], frame)
@@ -93,10 +93,14 @@ def _read(ended: Finished, behind: Behind) -> list[pytest.TestReport]:
                 )
         if measuring is not None:
             measuring.add(
-                [coverage.read(frame) for frame in facts.exit.frames if frame["kind"] == "coverage"]
+                [
+                    coverage.read(frame)
+                    for frame in evidence.process.frames
+                    if frame["kind"] == "coverage"
+                ]
             )
     except GarbledError as error:
-        facts.unreadable = f"{reading.UNREADABLE}{error}"
+        evidence.unreadable = f"{reading.UNREADABLE}{error}"
     return reports
 
 
@@ -149,8 +153,8 @@ def _error_report(
     message = said_once(test.run.said_remedies, message, test.name)
     text = f"isolate: {message}" if not message.startswith("isolate: ") else message
     stacks = (
-        [_stacks_section(ended.facts)]
-        if isinstance(ended, Finished) and ended.facts.exit.stacks
+        [_stacks_section(ended.evidence)]
+        if isinstance(ended, Finished) and ended.evidence.process.stacks
         else []
     )
     report = pytest.TestReport(
@@ -180,9 +184,9 @@ def _with_violations(
     before it made one.
     """
     phase, start = violations[0].phase, last_attempt(reports)
-    facts = ended.facts
-    unsaid = unsaid_of(facts.exit.frames) if dead else None
-    if dead and (facts.again or unsaid is not None):
+    evidence = ended.evidence
+    unsaid = unsaid_of(evidence.process.frames) if dead else None
+    if dead and (evidence.again or unsaid is not None):
         start = len(reports)
     attempt = reports[start:]
     before = next(
@@ -200,7 +204,7 @@ def _with_violations(
         )
     if before is None:
         spoken = sum(report.duration for report in reports)
-        failed.duration = max(0.0, facts.exit.wall_seconds - spoken)
+        failed.duration = max(0.0, evidence.process.wall_seconds - spoken)
         last = list(_last_words(ended, phase)) if dead else []
         if unsaid is not None:
             before_it = _pairs(unsaid["sections"])
@@ -280,14 +284,14 @@ def _last_words(ended: Finished, phase: str) -> Iterable[tuple[str, str]]:
     for name, data in ended.output:
         if data:
             yield (f"Captured {name} {phase}", data.decode("utf-8", "replace"))
-    if ended.facts.exit.stacks:
-        yield _stacks_section(ended.facts)
-    if ended.facts.exit.native:
-        yield ("isolate: native stacks", ended.facts.exit.native)
+    if ended.evidence.process.stacks:
+        yield _stacks_section(ended.evidence)
+    if ended.evidence.process.native:
+        yield ("isolate: native stacks", ended.evidence.process.native)
 
 
-def _stacks_section(facts: Facts) -> tuple[str, str]:
-    return ("isolate: stacks", thread_stacks.readable(facts.exit.stacks))
+def _stacks_section(evidence: Evidence) -> tuple[str, str]:
+    return ("isolate: stacks", thread_stacks.readable(evidence.process.stacks))
 
 
 def _figures(verdict: Verdict) -> list[tuple[str, object]]:

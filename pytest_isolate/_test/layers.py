@@ -28,7 +28,7 @@ from pytest_isolate._sandbox import harvest, launch
 from pytest_isolate._sandbox.entry import Entry
 from pytest_isolate._sandbox.frames import Writer
 from pytest_isolate._sandbox.pipes import Ends
-from pytest_isolate._sandbox.result import Exit
+from pytest_isolate._sandbox.result import ProcessResult
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._session.plans import likely_places
 from pytest_isolate._session.run import Run, working_directory
@@ -77,7 +77,7 @@ def _built(run: Run, layer: Layer, tree: str) -> Mapping[str, object]:
         plan = planning.plan(spec, machine.host, root, places, makes_layer=True)
     except UnfitError as error:
         raise LayerError(f"{layer!r}: {error}") from None
-    sandbox = machine.keeper.order(plan.recipe)
+    sandbox = machine.builder.order(plan.recipe)
     try:
         sandbox.wait_ready()
         value = _run(run, layer, spec, sandbox)
@@ -139,10 +139,10 @@ def _run(run: Run, layer: Layer, spec: Spec, sandbox: Sandbox) -> object:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     try:
-        exit_ = launch.run(sandbox, entry_with, body, timeout=spec.timeout)
+        result = launch.run(sandbox, entry_with, body, timeout=spec.timeout)
     finally:
         preparation.close(*repairing)
-    return _judged(layer, spec, exit_, sandbox)
+    return _judged(layer, spec, result, sandbox)
 
 
 def _say(layer: Layer, writer: Writer) -> None:
@@ -168,21 +168,21 @@ def _say(layer: Layer, writer: Writer) -> None:
     writer.send({"kind": "end"})
 
 
-def _judged(layer: Layer, spec: Spec, exit_: Exit, sandbox: Sandbox) -> object:
-    if (broken := exit_.first("broken")) is not None:
+def _judged(layer: Layer, spec: Spec, result: ProcessResult, sandbox: Sandbox) -> object:
+    if (broken := result.first("broken")) is not None:
         code = broken.get("errno")
         step, path = (plain(str(broken.get(name))) for name in ("step", "path"))
         raise StepFailedError(step, path, code if isinstance(code, int) else 0)
-    said = exit_.first("layer")
-    if exit_.timed_out:
+    said = result.first("layer")
+    if result.timed_out:
         why = f"it took longer than timeout={KEYWORDS['timeout'].show(spec.timeout)}"
-    elif said is None or not exit_.ended:
-        why = f"its process died{_how(exit_.status)}"
+    elif said is None or not result.ended:
+        why = f"its process died{_how(result.status)}"
     elif isinstance(raised := said.get("raised"), list):
         what, stack_ = (str(each)[-_MOST_SAID:] for each in [*raised, "", ""][:2])
         why = f"its function raised {plain(what)}\n{stack_}"
-    elif exit_.left_count:
-        who = ", ".join(plain(command) for _, command in exit_.left_over[:3])
+    elif result.left_count:
+        who = ", ".join(plain(command) for _, command in result.left_over[:3])
         why = f"its function left processes behind ({who}), who write there still: end them"
     else:
         return said.get("value")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from pytest_isolate._forward.missed import Missed
 from pytest_isolate._session.run import Run
-from pytest_isolate._verdict.facts import Facts
+from pytest_isolate._verdict.evidence import Evidence
 
 _MOST_TEXT = 1 << 18  # characters that are searched, the last ones
 _MOST = 3
@@ -24,19 +24,23 @@ _PORT = re.compile(r"(?:\bport[ =:]+|[\w.\]]:|/dev/tcp/[\w.:]+/)(\d{2,5})\b", re
 _PATH = re.compile(r"(/[\w.+@/-]{2,106})")
 
 
-def sentences(run: Run, facts: Facts, text: str) -> Iterator[str]:
+def sentences(run: Run, evidence: Evidence, text: str) -> Iterator[str]:
     """One for each, in the order in which they are sure."""
     ports, paths = _named(text)
-    if (frame := facts.exit.last("refused")) is not None:
+    if (frame := evidence.process.last("refused")) is not None:
         ports.insert(0, int(str(frame["port"])))
-    if (frame := facts.exit.last("refused_path")) is not None:
+    if (frame := evidence.process.last("refused_path")) is not None:
         paths.insert(0, str(frame["path"]))
-    if facts.exit.timed_out and facts.refused and (frame := facts.exit.last("tries")) is not None:
+    if (
+        evidence.process.timed_out
+        and evidence.refused
+        and (frame := evidence.process.last("tries")) is not None
+    ):
         ports.insert(0, int(str(frame["port"])))
     if not (ports or paths):
         return
     missed = run.forwarding.missed()
-    sure = [port for port in ports[:1] if facts.refused]
+    sure = [port for port in ports[:1] if evidence.refused]
     found = list(dict.fromkeys(_at_ports(missed, ports, sure)))
     yield from (found + list(dict.fromkeys(_at_paths(missed, paths))))[:_MOST]
 

@@ -37,7 +37,7 @@ from pytest_isolate._pytest import capture, setup_state
 from pytest_isolate._pytest.plugins import REPORTERS
 from pytest_isolate._sandbox import forks, wire
 from pytest_isolate._sandbox.sandbox import Sandbox
-from pytest_isolate._sandbox.watch import Watch
+from pytest_isolate._sandbox.supervisor import Supervisor
 from pytest_isolate._session import children
 from pytest_isolate._session.plans import plan_for
 from pytest_isolate._session.run import Run, working_directory
@@ -94,7 +94,7 @@ class Nursery:
             return None
         place.sandbox.beside.clear()
         prepared = place.prepared
-        watch = Watch(
+        supervisor = Supervisor(
             child, place.sandbox, prepared.ends, relays=prepared.relays,
             forked=time.monotonic(),
             debuggable=capture.has_terminal(self._run.config) and not spec.strict,
@@ -108,7 +108,7 @@ class Nursery:
             spec,
             place.sandbox,
             plan,
-            watch,
+            supervisor,
             prepared.commands,
             measuring,
             prepared.given.mirrors,
@@ -140,7 +140,7 @@ class Nursery:
         try:
             while (
                 len(self._ahead) < self._most
-                and (sandbox := self._run.machine.keeper.take_ready(plan.recipe)) is not None
+                and (sandbox := self._run.machine.builder.take_ready(plan.recipe)) is not None
             ):
                 self._ahead.append(self._ask(nurse, item, spec, plan, sandbox))
         except StepFailedError:  # as in take()
@@ -164,7 +164,7 @@ class Nursery:
         sandbox: Sandbox | None = None,
     ) -> Place:
         if sandbox is None:
-            sandbox = self._run.machine.keeper.take(plan.recipe)
+            sandbox = self._run.machine.builder.take(plan.recipe)
         try:
             sandbox.wait_ready()
             self._run.forwarding.open(sandbox, plan.servers)

@@ -175,12 +175,14 @@ def _say(judged: Judged, results: _Results, report: pytest.TestReport) -> None:
 
 def _begin_result(judged: Judged) -> _Results:
     """Begin allure-pytest's result, in a run that writes them."""
-    facts, attempts = judged.facts, attempts_of(judged.reports)
+    evidence, attempts = judged.evidence, attempts_of(judged.reports)
     # The process died in one of which it had reported nothing
-    if facts is not None and (facts.unsaid is not None or facts.again):
+    if evidence is not None and (evidence.unsaid is not None or evidence.again):
         attempts[-1] = [report for report in attempts[-1] if id(report) not in judged.behind.calls]
         attempts.append([])
-    told = [] if facts is None or judged.is_strict else allure.results_told(facts.exit.frames)
+    told = (
+        [] if evidence is None or judged.is_strict else allure.results_told(evidence.process.frames)
+    )
     return _Results(judged, told, attempts)
 
 

@@ -35,7 +35,7 @@ def request(test: IsolatedTest, hooks: Hooks, before: Group | None) -> Requested
         return Refused(test, str(error), "keyword")
     requested = Requested(test, hooks, spec, key_of(spec, test.item))
     if before is not None:
-        if before.key == requested.key and before.watch.alive:
+        if before.key == requested.key and before.supervisor.alive:
             requested.shared = before
         else:
             before.close()

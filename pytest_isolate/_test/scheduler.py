@@ -33,8 +33,8 @@ from pytest_isolate._forking.timers import standing_still
 from pytest_isolate._plan.remedies import explain
 from pytest_isolate._pytest import capture, fixtures, setup_state
 from pytest_isolate._sandbox.salvage import Reader
+from pytest_isolate._sandbox.supervisor import Supervisor
 from pytest_isolate._sandbox.waiting import wait_for_one
-from pytest_isolate._sandbox.watch import Watch
 from pytest_isolate._session.run import Run
 from pytest_isolate._test import report, supervise
 from pytest_isolate._test.interrupted import is_between, raise_where
@@ -296,11 +296,11 @@ class Scheduler:
                 capture.overhearing(config),
                 self._status.of(shown) as beat,
             ):
-                wait_for_one([watch for _, watch, _ in places], beat)
+                wait_for_one([supervisor for _, supervisor, _ in places], beat)
         except KeyboardInterrupt as error:
             raise_where(places, error)
         for turn in self._turns:
-            if isinstance(turn.state, Running) and turn.state.group.watch.over:
+            if isinstance(turn.state, Running) and turn.state.group.supervisor.over:
                 turn.finish()
 
     def _fits(self, running: list[Running], spec: Spec) -> bool:
@@ -310,9 +310,10 @@ class Scheduler:
         return promised + spec.memory <= self._available or not promised
 
 
-def _places(running: list[Running]) -> list[tuple[str, Watch, Reader | None]]:
+def _places(running: list[Running]) -> list[tuple[str, Supervisor, Reader | None]]:
     return [
-        (each.test.name, each.group.watch, reader_of(each.test.run, each.spec)) for each in running
+        (each.test.name, each.group.supervisor, reader_of(each.test.run, each.spec))
+        for each in running
     ]
 
 

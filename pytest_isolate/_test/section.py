@@ -29,20 +29,20 @@ def section(
     ended: Finished, verdict: Verdict, report: pytest.TestReport, kept: Sequence[str]
 ) -> str:
     """Its lines, the last of them those that say what is ``kept`` of the test."""
-    facts = ended.facts
+    evidence = ended.evidence
     lines = [asked(ended), _used(verdict)]
-    if facts.exit.left_over:
-        lines.append(rules.leak_sentence(ended.spec, facts.exit))
-    if facts.kill is not None:
-        lines.append(rules.held(facts.kill))
-    elif facts.exit.largest is not None and any(
+    if evidence.process.left_over:
+        lines.append(rules.leak_sentence(ended.spec, evidence.process))
+    if evidence.kill is not None:
+        lines.append(rules.held(evidence.kill))
+    elif evidence.process.largest is not None and any(
         "memory" in each.resource for each in verdict.violations
     ):
-        command, held = facts.exit.largest
+        command, held = evidence.process.largest
         lines.append(f"memory held when it was highest: {format_size(held)} by {command!r}")
-    if facts.counters.oom_kills and (frame := facts.exit.last("allocations")) is not None:
+    if evidence.counters.oom_kills and (frame := evidence.process.last("allocations")) is not None:
         lines.append(allocations.sentence(frame.get("lines")))
-    if (missing := judging.missing_threads(facts)) is not None:
+    if (missing := judging.missing_threads(evidence)) is not None:
         lines.append(missing)
     text = "\n".join([*(text for _, text in report.sections), report.longreprtext])
     lines += [_left(ended, text), *_missed(ended, text), _links(ended), _changed(ended), *kept]
@@ -53,7 +53,7 @@ def links_of(ended: Finished) -> tuple[Carried, ...]:
     """Tell what each end of a link of the test's network sent, by the word of the
     test's process.
     """
-    topology, frame = ended.spec.networking.topology, ended.facts.exit.last("links")
+    topology, frame = ended.spec.networking.topology, ended.evidence.process.last("links")
     if frame is None or topology is None:
         return ()
     ends = {(one.node, other.node) for pair in topology.links for one, other in (pair, pair[::-1])}
@@ -89,18 +89,18 @@ def _server(used: Used) -> str:
 
 def _left(ended: Finished, text: str) -> str:
     """Say what the test wanted of a network that it does not have."""
-    spec, facts, shown = ended.spec, ended.facts, []
-    if facts.attempts and not spec.networking.denies:  # else it is the violation's sentence
+    spec, evidence, shown = ended.spec, ended.evidence, []
+    if evidence.attempts and not spec.networking.denies:  # else it is the violation's sentence
         helps = "net='host' shares the machine's network"
         if spec.networking.allowed is not None:
             helps = f"net={spec.net!r} leads to nobody else"
         elif spec.networking.leads_out:
             helps = "net='internet' does not lead to this machine itself, which forward= does"
-        shown.append(f"network: {network_attempts.sentence(facts.attempts)}; {helps}")
+        shown.append(f"network: {network_attempts.sentence(evidence.attempts)}; {helps}")
     if spec.networking.is_own:
-        shown += missed_servers.sentences(ended.test.run, facts, text)
+        shown += missed_servers.sentences(ended.test.run, evidence, text)
     shown += [
-        f"server: {_server(each)}" for each in facts.servers if each.connections or each.refused
+        f"server: {_server(each)}" for each in evidence.servers if each.connections or each.refused
     ]
     return "\n".join(shown)
 

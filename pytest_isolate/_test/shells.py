@@ -12,7 +12,7 @@ from pytest_isolate._config import settings
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._pytest import capture
 from pytest_isolate._sandbox.frames import Frame
-from pytest_isolate._sandbox.result import Exit
+from pytest_isolate._sandbox.result import ProcessResult
 
 if TYPE_CHECKING:
     from pytest_isolate._sandbox.visits import Shell
@@ -62,7 +62,7 @@ class Doorkeeper:
         """Whether the one terminal has another shell."""
         return self._run.shell is not None
 
-    def open(self, said: Frame | None, exit_: Exit) -> Shell | None:
+    def open(self, said: Frame | None, result: ProcessResult) -> Shell | None:
         """Open one, for what the test said or how it ended."""
         from pytest_isolate._messages import reading  # noqa: PLC0415 - for a test that failed
         from pytest_isolate._shell.visit import Visit, of_terminal  # noqa: PLC0415
@@ -71,7 +71,7 @@ class Doorkeeper:
         if said is not None and reading.shell_fault(said) is not None:
             return None  # which its verdict says
         try:
-            door = self._door(self._why(said, exit_), said, exit_, goes_on=True)
+            door = self._door(self._why(said, result), said, result, goes_on=True)
             terminal = capture.terminal(test.item.config)
             visit = Visit(door.with_variables(of_terminal()), terminal)
         except StepFailedError as error:
@@ -90,9 +90,9 @@ class Doorkeeper:
         """Let people know of it."""
         if self._running.group.plan.is_bare or self._running.announced:
             return
-        exit_ = self._running.group.watch.known
+        result = self._running.group.supervisor.known
         with contextlib.suppress(StepFailedError):  # its sandbox is gone, which is seen by itself
-            self._run.roster.add(id(self), self._door("which runs", None, exit_, goes_on=False))
+            self._run.roster.add(id(self), self._door("which runs", None, result, goes_on=False))
             self._running.announced = True
 
     def withdraw(self) -> None:
@@ -101,28 +101,28 @@ class Doorkeeper:
             self._run.roster.remove(id(self))
             self._running.announced = False
 
-    def _why(self, said: Frame | None, exit_: Exit) -> str:
+    def _why(self, said: Frame | None, result: ProcessResult) -> str:
         """Say what has become of the test, in words behind its name."""
         if said is not None:
             return f"which failed in its {said['when']} and is stopped there"
         for stopped, what in (
-            (exit_.timed_out, "timeout"),
-            (exit_.cpu_exceeded, "cpu_time"),
-            (exit_.memory_exceeded is not None, "memory"),
+            (result.timed_out, "timeout"),
+            (result.cpu_exceeded, "cpu_time"),
+            (result.memory_exceeded is not None, "memory"),
         ):
             if stopped:
                 return f"which has come to its {what} and is stopped there"
-        if exit_.killed_child:
+        if result.killed_child:
             return "of which the kernel has killed a process for memory"
         sandbox = self._running.group.sandbox
         limited = self._running.spec.memory is not None and "memory" in sandbox.groups
-        if exit_.out_of_memory or (limited and sandbox.out_of_memory()):
+        if result.out_of_memory or (limited and sandbox.out_of_memory()):
             return "which the kernel has killed for memory (what of its processes is left, ps says)"
-        if exit_.garbled is not None:
+        if result.garbled is not None:
             return "which said to pytest what no test says"
         return "whose process has died"
 
-    def _door(self, why: str, said: Frame | None, exit_: Exit, *, goes_on: bool) -> Door:
+    def _door(self, why: str, said: Frame | None, result: ProcessResult, *, goes_on: bool) -> Door:
         """Say where its sandbox is, and what rights its test has. Raises ``StepFailedError``."""
         from pytest_isolate._child import preparation  # noqa: PLC0415 - as above
         from pytest_isolate._plan import strictness  # noqa: PLC0415
@@ -133,7 +133,7 @@ class Doorkeeper:
         running, test = self._running, self._running.test
         spec, sandbox = running.spec, running.group.sandbox
         first, namespace = sandbox.first()
-        pid = (exit_.first("entered") or {}).get("pid")
+        pid = (result.first("entered") or {}).get("pid")
         env = {} if isinstance(spec.env, str) else dict(spec.env)
         known = environment_of(os.environ, env, clean=spec.env == "clean")
         return Door(
@@ -142,7 +142,7 @@ class Doorkeeper:
             first,
             namespace,
             running.group.plan.recipe.namespaces,
-            process=pid if isinstance(pid, int) and running.group.watch.alive else 0,
+            process=pid if isinstance(pid, int) and running.group.supervisor.alive else 0,
             directory=working_directory() if said is None else str(said["directory"]),
             environment=known if said is None else said["environment"],  # type: ignore[arg-type]
             identity=preparation.identity(test.run, test.item, spec),
@@ -155,7 +155,7 @@ class Doorkeeper:
 def say_there_was_none(ended: Finished) -> None:
     """Say why a test that a person expects to look at had no shell."""
     test = ended.test
-    if are_offered(test.item.config) and not ended.group.watch.visits.were_any:
+    if are_offered(test.item.config) and not ended.group.supervisor.visits.were_any:
         test.troubles.append(
             f"isolate: no shell in the sandbox of {test.name}: "
             + (

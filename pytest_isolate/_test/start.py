@@ -203,9 +203,11 @@ def _interrupted(test: IsolatedTest, error: KeyboardInterrupt) -> NoReturn:
     if running is None or test.concurrent:
         raise error
     try:
-        raise_where([(test.name, running.group.watch, reader_of(test.run, running.spec))], error)
+        raise_where(
+            [(test.name, running.group.supervisor, reader_of(test.run, running.spec))], error
+        )
     finally:
-        running.group.watch.finish()
+        running.group.supervisor.finish()
 
 
 def _fork(requested: Requested, ready: Ready) -> Running | Finished:
@@ -221,7 +223,7 @@ def _fork(requested: Requested, ready: Ready) -> Running | Finished:
         if spec.memory is not None:
             ready.sandbox.watch_memory()
         running = _fork_into(requested, ready, timers, further=further)
-        test.run.forked.add(running.group.watch.forked)
+        test.run.forked.add(running.group.supervisor.forked)
         _look_ahead(requested, timers, further=further)
         supervise(running, further=further)
         return wait(running)
@@ -312,12 +314,12 @@ def _look_ahead(requested: Requested, timers: Stopped, *, further: bool = False)
     """
     test, nursery = requested.test, requested.nursery
     item = None if further else test.nextitem
-    keeper, lacks = test.run.machine.keeper, 0
+    builder, lacks = test.run.machine.builder, 0
     next_one = foreseen(test.run, item)
     if nursery is not None:
         lacks = nursery.look_ahead(item, next_one, timers)
         test.troubles += nursery.troubles
         nursery.troubles.clear()
     if next_one is not None:
-        keeper.order_ahead(next_one[1].recipe, 1 + lacks)
-    keeper.clean_up()
+        builder.order_ahead(next_one[1].recipe, 1 + lacks)
+    builder.clean_up()

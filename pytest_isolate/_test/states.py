@@ -48,7 +48,7 @@ from pytest_isolate._sandbox.frames import Frame
 from pytest_isolate._sandbox.salvage import Reader
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._session.run import Run
-from pytest_isolate._verdict.facts import Facts
+from pytest_isolate._verdict.evidence import Evidence
 from pytest_isolate._verdict.judging import Verdict
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Running:
     def abandon(self) -> None:
         """End it, for nobody will report it."""
         self.test.running = None
-        self.group.watch.finish()
+        self.group.supervisor.finish()
         self.group.close()
 
 
@@ -199,7 +199,7 @@ class Finished:
     requested: Requested
     spec: Spec
     group: Group
-    facts: Facts
+    evidence: Evidence
     # What it wrote and logged, as far as its process keeps that in files
     output: tuple[tuple[str, bytes], ...]
     overheard: dict[str, str]
@@ -222,7 +222,7 @@ class Finished:
 
     def first(self, kind: str) -> Frame | None:
         """Return the first frame of a kind."""
-        return self.facts.exit.first(kind)
+        return self.evidence.process.first(kind)
 
     def close(self, *, healthy: bool = False) -> Group | None:
         """Let go of the sandbox, which the builder unmakes, unless it goes on: then give it to the
@@ -230,9 +230,9 @@ class Finished:
         """
         group, test = self.group, self.test
         # Megabytes of reports, which a traceback's cycle would keep until some far collection
-        self.facts.exit.frames.clear()
+        self.evidence.process.frames.clear()
         self.output, self.requested.set_up.error, test.running = (), None, None
-        if group.watch.alive and healthy and not Run.stops(test.item.session):
+        if group.supervisor.alive and healthy and not Run.stops(test.item.session):
             return group
         group.close(later=test.nextitem is not None and test.run.is_isolated(test.nextitem))
         return None
@@ -280,9 +280,9 @@ class Judged:
         return self.ended.test
 
     @property
-    def facts(self) -> Facts | None:
+    def evidence(self) -> Evidence | None:
         """All that is known of how it ran, if it ran."""
-        return self.ended.facts if isinstance(self.ended, Finished) else None
+        return self.ended.evidence if isinstance(self.ended, Finished) else None
 
     @property
     def is_strict(self) -> bool:

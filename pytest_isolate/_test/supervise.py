@@ -17,16 +17,16 @@ from pytest_isolate._messages import reading
 from pytest_isolate._plan.planning import Plan
 from pytest_isolate._pytest import capture
 from pytest_isolate._sandbox import ending, mirror
-from pytest_isolate._sandbox.result import Exit
+from pytest_isolate._sandbox.result import ProcessResult
 from pytest_isolate._sandbox.sandbox import Sandbox
+from pytest_isolate._sandbox.supervisor import Supervisor
 from pytest_isolate._sandbox.waiting import wait_for_one
-from pytest_isolate._sandbox.watch import Watch
 from pytest_isolate._session.run import Run
 from pytest_isolate._test import allowing
 from pytest_isolate._test.shells import Doorkeeper
 from pytest_isolate._test.states import Finished, IsolatedTest, Running
 from pytest_isolate._verdict import allocations, network_attempts
-from pytest_isolate._verdict.facts import Facts
+from pytest_isolate._verdict.evidence import Evidence
 
 _MOST_OUTPUT = 1 << 20  # bytes of a dead test's output that are shown, the last ones
 
@@ -41,7 +41,7 @@ def supervise(running: Running, *, further: bool) -> None:
     alarm = (
         None if spec.memory is None else (int(spec.memory * allocations.SHARE), allocations.ALARM)
     )
-    group.watch.start(
+    group.supervisor.start(
         spec.timeout, cpu_time, alarm=alarm, goes_on=further, memory=memory,
         doorkeeper=Doorkeeper(running),
     )  # fmt: skip
@@ -49,17 +49,17 @@ def supervise(running: Running, *, further: bool) -> None:
 
 def wait(running: Running) -> Running | Finished:
     """Wait until the test is over, unless it may run beside others."""
-    test, watch = running.test, running.group.watch
+    test, supervisor = running.test, running.group.supervisor
     sys.audit("pytest_isolate.wait", test.name)
     if test.concurrent:
         return running
     try:
         with capture.overhearing(test.item.config) as running.overheard:
-            wait_for_one([watch])
+            wait_for_one([supervisor])
     except KeyboardInterrupt:  # the test is asked first where it stands
         raise
     except BaseException:  # nobody will report it
-        watch.finish()
+        supervisor.finish()
         raise
     return finish(running)
 
@@ -72,27 +72,27 @@ def finish(running: Running) -> Finished:
     test, spec, group = running.test, running.spec, running.group
     sys.audit("pytest_isolate.over", test.name)
     run = test.run
-    exit_, sandbox = group.watch.finish(), group.sandbox
-    if exit_.began is not None:
-        test.entered = time.time() - (time.monotonic() - exit_.began)
-    _tell_of_output(test, group.watch)
+    result, sandbox = group.supervisor.finish(), group.sandbox
+    if result.began is not None:
+        test.entered = time.time() - (time.monotonic() - result.began)
+    _tell_of_output(test, group.supervisor)
     test.troubles += ending.told()
     preparation.restore_flags(run.stream_flags)
     if hasattr(test.item.config, "workerinput"):
-        exit_.frames = reading.sendable(exit_.frames)
-    exit_.frames, unreadable = reading.checked(
-        exit_.frames, strict=spec.strict, may_need=running.may_need()
+        result.frames = reading.sendable(result.frames)
+    result.frames, unreadable = reading.checked(
+        result.frames, strict=spec.strict, may_need=running.may_need()
     )
-    entered = exit_.first("entered") or {}
+    entered = result.first("entered") or {}
     base = entered.get("base")
     counters, disk_used, unroutable = (
-        sandbox.counters(exit_.processor),
+        sandbox.counters(result.processor),
         sandbox.disk_used(),
         sandbox.network.unroutable(),
     )
     left = None if unroutable is None else unroutable - group.unroutable
-    facts = Facts(
-        exit_,
+    evidence = Evidence(
+        result,
         counters.since(group.counters),
         disk_used,
         sandbox.disk_full(),
@@ -105,28 +105,30 @@ def finish(running: Running) -> Finished:
         disk_before=group.disk_used,
         unroutable=left,
         kill=_kill(run, sandbox, counters.oom_kills),
-        attempts=_attempts(spec, group.plan, exit_, left),
-        refused=sandbox.network.refused() if _has_failed(exit_) else 0,
+        attempts=_attempts(spec, group.plan, result, left),
+        refused=sandbox.network.refused() if _has_failed(result) else 0,
         servers=tuple(
             run.forwarding.used(sandbox, group.plan.servers, group.plan.sockets, group.reached)
         ),
-        changed=allowing.changed(test.item.config, spec, group, exit_),
+        changed=allowing.changed(test.item.config, spec, group, result),
         unreadable=unreadable,
         threads=group.threads,
         here=run.here,
         builder=run.builders_death(
-            died=exit_.first("broken") is not None
-            or (exit_.status == signal.SIGKILL and not exit_.ended)
+            died=result.first("broken") is not None
+            or (result.status == signal.SIGKILL and not result.ended)
         ),
     )
     group.counters, group.disk_used, group.unroutable = counters, disk_used, unroutable or 0
     streams = (("stdout", _tail(sandbox.stdout)), ("stderr", _tail(sandbox.stderr)))
     mirrored = tuple((name, mirror.read(fd)) for name, fd in group.mirrors.items())
-    return Finished(running.requested, spec, group, facts, (*streams, *mirrored), running.overheard)
+    return Finished(
+        running.requested, spec, group, evidence, (*streams, *mirrored), running.overheard
+    )
 
 
 def _attempts(
-    spec: Spec, plan: Plan, exit_: Exit, left: int | None
+    spec: Spec, plan: Plan, result: ProcessResult, left: int | None
 ) -> tuple[network_attempts.Attempt, ...]:
     """Read those to leave; to a host of its own is none, nor to whom there is a way."""
     if not spec.networking.is_own:
@@ -139,20 +141,20 @@ def _attempts(
             return True
         return way_out.has_denied(attempt.address, attempt.port, is_name=attempt.is_name)
 
-    found = network_attempts.read((exit_.last("network") or {}).get("attempts"), left, counts)
+    found = network_attempts.read((result.last("network") or {}).get("attempts"), left, counts)
     return tuple(each for each in found if each.address not in own)
 
 
-def _has_failed(exit_: Exit) -> bool:
+def _has_failed(result: ProcessResult) -> bool:
     """Whether somebody may want to know why."""
-    return not exit_.ended or any(
-        frame["kind"] in {"refused", "refused_path", "tries"} for frame in exit_.frames
+    return not result.ended or any(
+        frame["kind"] in {"refused", "refused_path", "tries"} for frame in result.frames
     )
 
 
-def _tell_of_output(test: IsolatedTest, watch: Watch) -> None:
+def _tell_of_output(test: IsolatedTest, supervisor: Supervisor) -> None:
     """Say, once a run, why what tests wrote to pytest's own output is not there."""
-    failed = next((relay.failed for relay in watch.relays if relay.failed is not None), None)
+    failed = next((relay.failed for relay in supervisor.relays if relay.failed is not None), None)
     if failed is not None and not test.run.said_of_output:
         test.run.said_of_output = True
         test.troubles.append(

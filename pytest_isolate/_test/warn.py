@@ -45,15 +45,15 @@ def warn_of_run(config: pytest.Config, texts: Iterable[str]) -> None:
 def replay_warnings(ended: Finished) -> None:
     """Say the child's warnings here."""
     item, reader = ended.test.item, reader_of(ended.test.run, ended.spec)
-    for frame in [frame for frame in ended.facts.exit.frames if frame["kind"] == "warning"]:
+    for frame in [frame for frame in ended.evidence.process.frames if frame["kind"] == "warning"]:
         filename = str(frame.get("filename"))
         # Else Python reads it from the file, whatever a child said that is
         line = reading.shown_line(filename, reader)
         _record(
             item, str(frame.get("message")), _category(frame), (filename, frame.get("lineno"), line)
         )
-    if ended.facts.exit.left_over and ended.spec.leaks == "warn":
-        warn(item, rules.leak_sentence(ended.spec, ended.facts.exit))
+    if ended.evidence.process.left_over and ended.spec.leaks == "warn":
+        warn(item, rules.leak_sentence(ended.spec, ended.evidence.process))
 
 
 def _category(frame: Frame) -> type[Warning]:

@@ -12,8 +12,8 @@ from pytest_isolate._config.values import format_duration, plain
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._model import Usage
 from pytest_isolate._plan.remedies import explain
-from pytest_isolate._sandbox.watch import ENTERING_LONGEST
-from pytest_isolate._verdict.facts import PHASES, Facts
+from pytest_isolate._sandbox.supervisor import ENTERING_LONGEST
+from pytest_isolate._verdict.evidence import PHASES, Evidence
 from pytest_isolate._verdict.rules import RULES, leak_sentence
 from pytest_isolate._violations import Violation
 
@@ -29,79 +29,81 @@ class Verdict:
     dead_in: str | None = None  # the phase in which the test's process died
 
 
-def judge(spec: Spec, facts: Facts) -> Verdict:
+def judge(spec: Spec, evidence: Evidence) -> Verdict:
     """Judge one test.
 
     What broke the sandbox and what broke the test never meet here: a broken sandbox has no
     violations.
     """
-    usage = _usage(facts)
-    if (broken := _broken(facts)) is not None:
+    usage = _usage(evidence)
+    if (broken := _broken(evidence)) is not None:
         return Verdict("sandbox_error", (), usage, broken=broken)
     dead_in = (
         None
-        if _is_whole(facts)
-        else facts.unsaid or _phase_after(() if facts.again else facts.reported)
+        if _is_whole(evidence)
+        else evidence.unsaid or _phase_after(() if evidence.again else evidence.reported)
     )
     violations = [
-        found for rule in RULES if (found := rule.violation(spec, facts, dead_in)) is not None
+        found for rule in RULES if (found := rule.violation(spec, evidence, dead_in)) is not None
     ]
-    kind = "timeout" if facts.exit.timed_out else "violation" if violations else "ok"
+    kind = "timeout" if evidence.process.timed_out else "violation" if violations else "ok"
     if dead_in is not None and not violations:
-        violations.append(_crash(facts, dead_in))
+        violations.append(_crash(evidence, dead_in))
         kind = "crash"
-    if facts.exit.left_over and spec.leaks == "error":
-        violations.append(_leak(spec, facts))
+    if evidence.process.left_over and spec.leaks == "error":
+        violations.append(_leak(spec, evidence))
         kind = "violation" if kind == "ok" else kind
     return Verdict(kind, tuple(violations), usage, dead_in=dead_in)
 
 
-def _broken(facts: Facts) -> str | None:
+def _broken(evidence: Evidence) -> str | None:
     # Whatever else was seen to fail may have failed for that
-    if facts.builder is not None and not _is_whole(facts):
+    if evidence.builder is not None and not _is_whole(evidence):
         when = (
             "before the test's own code ran"
-            if facts.exit.first("entered") is None
+            if evidence.process.first("entered") is None
             else "while the test ran"
         )
-        return f"{facts.builder} {when}, and every sandbox with it"
-    frame = facts.exit.first("broken")
+        return f"{evidence.builder} {when}, and every sandbox with it"
+    frame = evidence.process.first("broken")
     if frame is not None:
         code = frame.get("errno")
         error = StepFailedError(
             str(frame.get("step")), str(frame.get("path")), code if isinstance(code, int) else 0
         )
-        return explain(error, facts.here)
-    if facts.exit.first("entered") is None and facts.exit.timed_out:
+        return explain(error, evidence.here)
+    if evidence.process.first("entered") is None and evidence.process.timed_out:
         return (
             f"the forked process did not get inside within {format_duration(ENTERING_LONGEST)} and"
-            f" was killed{_threads(facts)}"
+            f" was killed{_threads(evidence)}"
         )
-    if facts.exit.first("entered") is None:
-        return f"the forked process {_ending(facts.exit.status)} before the test's own code ran"
+    if evidence.process.first("entered") is None:
+        return (
+            f"the forked process {_ending(evidence.process.status)} before the test's own code ran"
+        )
     return None
 
 
-def _threads(facts: Facts) -> str:
+def _threads(evidence: Evidence) -> str:
     """Name what may have hung a fork: a lock that a thread held which the fork does not have is
     never released in it.
     """
-    if not facts.threads:
+    if not evidence.threads:
         return ""
     return (
         "; a lock held by a thread of pytest at the fork hangs it for ever: alive were"
-        f" {_names(facts.threads)}"
+        f" {_names(evidence.threads)}"
     )
 
 
-def missing_threads(facts: Facts) -> str | None:
+def missing_threads(evidence: Evidence) -> str | None:
     """For whom a test may have waited until its time was over: a fork has one thread, the one that
     forks.
     """
-    if not (facts.exit.timed_out and facts.threads):
+    if not (evidence.process.timed_out and evidence.threads):
         return None
     return (
-        f"threads: pytest had {_names(facts.threads)} at the fork, which the test's copy of it"
+        f"threads: pytest had {_names(evidence.threads)} at the fork, which the test's copy of it"
         " lacks: what waits there for one of them, or for a lock that it held, waits for ever;"
         " fixtures='fresh' starts those of fixtures inside"
     )
@@ -116,17 +118,17 @@ def _names(threads: tuple[str, ...]) -> str:
 _MOST_THREADS = 10  # named in one sentence
 
 
-def _is_whole(facts: Facts) -> bool:
+def _is_whole(evidence: Evidence) -> bool:
     """Whether everything was said that a test says: an end with its teardown before it, or with
     what ended the whole run.
     """
-    finished = PHASES[-1] in facts.reported or facts.exit.first("raised") is not None
+    finished = PHASES[-1] in evidence.reported or evidence.process.first("raised") is not None
     readable = (
-        facts.exit.garbled is None
-        and facts.unreadable is None
-        and not any(map(facts.exit.first, ("oversized", "lost")))
+        evidence.process.garbled is None
+        and evidence.unreadable is None
+        and not any(map(evidence.process.first, ("oversized", "lost")))
     )
-    return facts.exit.ended and finished and readable
+    return evidence.process.ended and finished and readable
 
 
 def _phase_after(reported: tuple[str, ...]) -> str:
@@ -135,20 +137,22 @@ def _phase_after(reported: tuple[str, ...]) -> str:
     return PHASES[min(reached + 1, len(PHASES) - 1)]
 
 
-def _usage(facts: Facts) -> Usage:
-    peak = facts.counters.memory_peak
+def _usage(evidence: Evidence) -> Usage:
+    peak = evidence.counters.memory_peak
     return Usage(
-        wall_seconds=facts.exit.wall_seconds,
-        cpu_seconds=_above(facts.counters.cpu_seconds, sum(facts.base_cpu)),
-        memory_peak_bytes=None if peak is None else max(0, peak - facts.base_memory),
-        pids_peak=facts.counters.pids_peak,
+        wall_seconds=evidence.process.wall_seconds,
+        cpu_seconds=_above(evidence.counters.cpu_seconds, sum(evidence.base_cpu)),
+        memory_peak_bytes=None if peak is None else max(0, peak - evidence.base_memory),
+        pids_peak=evidence.counters.pids_peak,
         disk_bytes=(
-            None if facts.disk_used is None else max(0, facts.disk_used - (facts.disk_before or 0))
+            None
+            if evidence.disk_used is None
+            else max(0, evidence.disk_used - (evidence.disk_before or 0))
         ),
-        io_read_bytes=facts.counters.io_read,
-        io_write_bytes=facts.counters.io_write,
-        cpu_user_seconds=_above(facts.counters.cpu_user_seconds, facts.base_cpu[0]),
-        cpu_system_seconds=_above(facts.counters.cpu_system_seconds, facts.base_cpu[1]),
+        io_read_bytes=evidence.counters.io_read,
+        io_write_bytes=evidence.counters.io_write,
+        cpu_user_seconds=_above(evidence.counters.cpu_user_seconds, evidence.base_cpu[0]),
+        cpu_system_seconds=_above(evidence.counters.cpu_system_seconds, evidence.base_cpu[1]),
     )
 
 
@@ -159,35 +163,39 @@ def _above(seconds: float | None, base: float) -> float | None:
     return None if seconds is None else max(0.0, seconds - base)
 
 
-def _leak(spec: Spec, facts: Facts) -> Violation:
-    phase = facts.reported[-1] if facts.reported else PHASES[-1]
+def _leak(spec: Spec, evidence: Evidence) -> Violation:
+    phase = evidence.reported[-1] if evidence.reported else PHASES[-1]
     return _violations.ProcessesLeaked(
         "processes",
-        leak_sentence(spec, facts.exit),
+        leak_sentence(spec, evidence.process),
         phase,
         0,
-        max(facts.exit.left_count, len(facts.exit.left_over)),
+        max(evidence.process.left_count, len(evidence.process.left_over)),
     )
 
 
-def _crash(facts: Facts, phase: str) -> Violation:
-    if (oversized := facts.exit.first("oversized")) is not None:
+def _crash(evidence: Evidence, phase: str) -> Violation:
+    if (oversized := evidence.process.first("oversized")) is not None:
         why = (
             "a report of it was lost because it was too large to come over:"
             f" {plain(str(oversized.get('message')))}"
         )
-    elif (lost := facts.exit.first("lost")) is not None:
+    elif (lost := evidence.process.first("lost")) is not None:
         why = (
             "a report of it was lost, because the test replaced or closed what the child speaks"
             f" by: {plain(str(lost.get('message')))}"
         )
-    elif facts.unreadable is not None:
-        return _violations.Crashed("crash", f"crash: the test's process {facts.unreadable}", phase)
-    elif facts.exit.garbled is not None:
-        why = f"what came over its result pipe cannot be read: {facts.exit.garbled}"
+    elif evidence.unreadable is not None:
+        return _violations.Crashed(
+            "crash", f"crash: the test's process {evidence.unreadable}", phase
+        )
+    elif evidence.process.garbled is not None:
+        why = f"what came over its result pipe cannot be read: {evidence.process.garbled}"
     else:
-        why = f"it {_ending(facts.exit.status)} in {phase}, before pytest had finished with it"
-        if facts.exit.stacks:
+        why = (
+            f"it {_ending(evidence.process.status)} in {phase}, before pytest had finished with it"
+        )
+        if evidence.process.stacks:
             why += "; its Python stack is below"
     return _violations.Crashed("crash", f"crash: the test's process is gone: {why}", phase)
 

@@ -16,9 +16,9 @@ from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._config.values import format_duration, format_size, most_files, plain
 from pytest_isolate._linux.kernel_log import Kill
-from pytest_isolate._sandbox.result import Exit
+from pytest_isolate._sandbox.result import ProcessResult
 from pytest_isolate._verdict import network_attempts as attempts
-from pytest_isolate._verdict.facts import PHASES, Facts
+from pytest_isolate._verdict.evidence import PHASES, Evidence
 from pytest_isolate._violations import Violation
 
 _MOST_TASKS = 10
@@ -45,14 +45,14 @@ class Rule:
 
     keyword: str
     kind: type[Violation]
-    find: Callable[[Spec, Facts, str | None], Found | None]
+    find: Callable[[Spec, Evidence, str | None], Found | None]
     of: str = ""
     resource: str = ""
 
-    def violation(self, spec: Spec, facts: Facts, dead_in: str | None) -> Violation | None:
+    def violation(self, spec: Spec, evidence: Evidence, dead_in: str | None) -> Violation | None:
         """Judge one test by it."""
         limit, keyword = getattr(spec, self.keyword), KEYWORDS[self.keyword]
-        found = None if limit is None else self.find(spec, facts, dead_in)
+        found = None if limit is None else self.find(spec, evidence, dead_in)
         if found is None:
             return None
         what = (
@@ -75,71 +75,75 @@ def _written(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _stacks(exit_: Exit) -> str:
-    return "; every thread's stack is below" if exit_.stacks else ""
+def _stacks(result: ProcessResult) -> str:
+    return "; every thread's stack is below" if result.stacks else ""
 
 
-def _killed_for_memory(_: Spec, facts: Facts, dead_in: str | None) -> Found | None:
-    if not facts.counters.oom_kills:
+def _killed_for_memory(_: Spec, evidence: Evidence, dead_in: str | None) -> Found | None:
+    if not evidence.counters.oom_kills:
         return None
-    used = max(0, (facts.counters.memory_peak or 0) - facts.base_memory)
+    used = max(0, (evidence.counters.memory_peak or 0) - evidence.base_memory)
     sentence = (
-        f"used {format_size(used)} and wanted more: the kernel killed {_victim(facts, dead_in)}"
+        f"used {format_size(used)} and wanted more: the kernel killed {_victim(evidence, dead_in)}"
     )
-    return Found(sentence, facts.phase_of("oom", dead_in), used)
+    return Found(sentence, evidence.phase_of("oom", dead_in), used)
 
 
-def _seen_with_memory(_: Spec, facts: Facts, dead_in: str | None) -> Found | None:
-    if (held_ := facts.exit.memory_exceeded) is None:
+def _seen_with_memory(_: Spec, evidence: Evidence, dead_in: str | None) -> Found | None:
+    if (held_ := evidence.process.memory_exceeded) is None:
         return None
     phase = dead_in or PHASES[-1]
     return Found(
         "sampled, for no control group limits it here: the process tree held "
-        f"{format_size(held_)} at one look and was killed in {phase}{_stacks(facts.exit)}",
+        f"{format_size(held_)} at one look and was killed in {phase}{_stacks(evidence.process)}",
         phase,
         held_,
     )
 
 
-def _refused_processes(_: Spec, facts: Facts, dead_in: str | None) -> Found | None:
-    if not facts.counters.pids_denied:
+def _refused_processes(_: Spec, evidence: Evidence, dead_in: str | None) -> Found | None:
+    if not evidence.counters.pids_denied:
         return None
     peak = (
-        "" if facts.counters.pids_peak is None else f"{facts.counters.pids_peak} ran at once and "
+        ""
+        if evidence.counters.pids_peak is None
+        else f"{evidence.counters.pids_peak} ran at once and "
     )
     sentence = (
-        f"{peak}the kernel refused {facts.counters.pids_denied} more to the process tree of the"
+        f"{peak}the kernel refused {evidence.counters.pids_denied} more to the process tree of the"
         " test"
     )
-    return Found(sentence, facts.phase_of("pids", dead_in), facts.counters.pids_peak)
+    return Found(sentence, evidence.phase_of("pids", dead_in), evidence.counters.pids_peak)
 
 
-def _used_processor(spec: Spec, facts: Facts, dead_in: str | None) -> Found | None:
-    spent = facts.counters.cpu_seconds
+def _used_processor(spec: Spec, evidence: Evidence, dead_in: str | None) -> Found | None:
+    spent = evidence.counters.cpu_seconds
     if spent is None or spec.cpu_time is None or spent <= spec.cpu_time:
         return None
     end = (
-        f"it was killed in {dead_in}{_stacks(facts.exit)}"
-        if facts.exit.cpu_exceeded
+        f"it was killed in {dead_in}{_stacks(evidence.process)}"
+        if evidence.process.cpu_exceeded
         else "it was over before that was seen"
     )
     return Found(
         f"the process tree used {format_duration(spent)} of processor time, {end}",
-        dead_in or facts.busiest(),
+        dead_in or evidence.busiest(),
         spent,
     )
 
 
-def _refused_disk(spec: Spec, facts: Facts, dead_in: str | None) -> Found | None:
-    if not (facts.disk_full or facts.saw("ENOSPC")):
+def _refused_disk(spec: Spec, evidence: Evidence, dead_in: str | None) -> Found | None:
+    if not (evidence.disk_full or evidence.saw("ENOSPC")):
         return None
-    return Found(_disk(spec.disk or 0, facts), facts.phase_of("ENOSPC", dead_in), facts.disk_used)
+    return Found(
+        _disk(spec.disk or 0, evidence), evidence.phase_of("ENOSPC", dead_in), evidence.disk_used
+    )
 
 
-def _disk(limit: int, facts: Facts) -> str:
-    written = facts.disk_used or 0
+def _disk(limit: int, evidence: Evidence) -> str:
+    written = evidence.disk_used or 0
     used, files = format_size(written), most_files(limit)
-    if facts.disk_full == "files":
+    if evidence.disk_full == "files":
         return (
             f"the {files} files and directories that it allows (one for each KiB and 1024) were"
             f" there when the test was over, with {used} in them, and the kernel refused one more"
@@ -148,7 +152,7 @@ def _disk(limit: int, facts: Facts) -> str:
     said = (
         f"{used} were written when the test was over and the kernel refused more to a process of it"
     )
-    unclear = not facts.disk_full and written <= limit // 2
+    unclear = not evidence.disk_full and written <= limit // 2
     return (
         f"{said}: bytes, what it printed among them, or one of the {files} files and directories"
         " that it allows"
@@ -157,46 +161,46 @@ def _disk(limit: int, facts: Facts) -> str:
     )
 
 
-def _left_network(spec: Spec, facts: Facts, dead_in: str | None) -> Found | None:
-    if not (spec.networking.denies and facts.attempts):
+def _left_network(spec: Spec, evidence: Evidence, dead_in: str | None) -> Found | None:
+    if not (spec.networking.denies and evidence.attempts):
         return None
-    sentence = f"{attempts.sentence(facts.attempts)}; the sandbox has loopback only"
+    sentence = f"{attempts.sentence(evidence.attempts)}; the sandbox has loopback only"
     return Found(
         sentence,
-        facts.phase_of("network", dead_in),
-        sum(attempt.count for attempt in facts.attempts),
+        evidence.phase_of("network", dead_in),
+        sum(attempt.count for attempt in evidence.attempts),
     )
 
 
-def _changed_files(_: Spec, facts: Facts, dead_in: str | None) -> Found | None:
-    if not facts.changed:
+def _changed_files(_: Spec, evidence: Evidence, dead_in: str | None) -> Found | None:
+    if not evidence.changed:
         return None
     # Who did it may be nobody's to say: then the test, if it came so far
-    reached = dead_in or ("call" if "call" in facts.reported else PHASES[0])
-    return Found(str(facts.changed), facts.changed.phase or reached, facts.changed.count)
+    reached = dead_in or ("call" if "call" in evidence.reported else PHASES[0])
+    return Found(str(evidence.changed), evidence.changed.phase or reached, evidence.changed.count)
 
 
-def _refused_files(spec: Spec, facts: Facts, dead_in: str | None) -> Found | None:
-    if not facts.saw("EMFILE"):
+def _refused_files(spec: Spec, evidence: Evidence, dead_in: str | None) -> Found | None:
+    if not evidence.saw("EMFILE"):
         return None
     return Found(
         "the kernel refused one more to the test's process",
-        facts.phase_of("EMFILE", dead_in),
+        evidence.phase_of("EMFILE", dead_in),
         spec.files,
     )
 
 
-def _took_too_long(_: Spec, facts: Facts, dead_in: str | None) -> Found | None:
-    exit_ = facts.exit
-    if not exit_.timed_out:
+def _took_too_long(_: Spec, evidence: Evidence, dead_in: str | None) -> Found | None:
+    result = evidence.process
+    if not result.timed_out:
         return None
     phase = dead_in or PHASES[-1]
-    stacks = _stacks(exit_) or "; no stack could be had: the process blocks signals or was stopped"
+    stacks = _stacks(result) or "; no stack could be had: the process blocks signals or was stopped"
     sentence = (
-        f"the test was still in {phase} after {format_duration(exit_.wall_seconds)} and its process"
-        f" tree was killed{stacks}"
+        f"the test was still in {phase} after {format_duration(result.wall_seconds)} and its"
+        f" process tree was killed{stacks}"
     )
-    return Found(sentence, phase, exit_.wall_seconds)
+    return Found(sentence, phase, result.wall_seconds)
 
 
 #: In the order in which they are told. What a process is killed for comes before what it was
@@ -214,15 +218,15 @@ RULES = (
 )
 
 
-def _victim(facts: Facts, dead_in: str | None) -> str:
+def _victim(evidence: Evidence, dead_in: str | None) -> str:
     """Whom the kernel killed for the memory limit: by its own log, or by who is dead."""
-    itself = dead_in is not None and not facts.exit.killed_child
-    if facts.kill is None:
+    itself = dead_in is not None and not evidence.process.killed_child
+    if evidence.kill is None:
         return "the test's own process" if itself else "a process that the test had started"
-    victim, tasks = facts.kill.victim, facts.kill.tasks
+    victim, tasks = evidence.kill.victim, evidence.kill.tasks
     who = (
         "the test's own process"
-        if victim == facts.exit.pid
+        if victim == evidence.process.pid
         else "a process that the test had started"
     )
     name = next(
@@ -246,10 +250,10 @@ def held(kill: Kill) -> str:
     return f"memory held when the limit was hit: {', '.join(shown)}{more}"
 
 
-def leak_sentence(spec: Spec, exit_: Exit) -> str:
+def leak_sentence(spec: Spec, result: ProcessResult) -> str:
     """Who was left behind."""
-    count = max(exit_.left_count, len(exit_.left_over))
-    shown = "; ".join(f"{plain(command)} (pid {pid})" for pid, command in exit_.left_over[:5])
+    count = max(result.left_count, len(result.left_over))
+    shown = "; ".join(f"{plain(command)} (pid {pid})" for pid, command in result.left_over[:5])
     more = f" and {count - 5} more" if count > 5 else ""
     noun = "process was" if count == 1 else "processes were"
     return (

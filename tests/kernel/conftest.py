@@ -19,15 +19,15 @@ from pytest_isolate._linux.root import Root
 from pytest_isolate._plan import planning, strictness
 from pytest_isolate._sandbox import changes as changes_module
 from pytest_isolate._sandbox import launch
+from pytest_isolate._sandbox.builder_client import BuilderClient
 from pytest_isolate._sandbox.changes import Changes
 from pytest_isolate._sandbox.entry import Entry, Identity, MemoryLimit
 from pytest_isolate._sandbox.frames import Writer
 from pytest_isolate._sandbox.inherited import Inheritance
-from pytest_isolate._sandbox.keeper import Keeper
 from pytest_isolate._sandbox.pipes import Ends
-from pytest_isolate._sandbox.result import Exit
+from pytest_isolate._sandbox.result import ProcessResult
 from pytest_isolate._sandbox.sandbox import Sandbox
-from pytest_isolate._sandbox.watch import STACK_SIGNAL
+from pytest_isolate._sandbox.supervisor import STACK_SIGNAL
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Result:
     """What came out of one sandbox."""
 
     value: object
-    exit: Exit
+    process: ProcessResult
     counters: Counters
     disk_used: int
     changes: Changes
@@ -46,7 +46,7 @@ class Box:
 
     def __init__(self, host: Host) -> None:
         self.host = host
-        self.keeper = Keeper(host.places)
+        self.builder = BuilderClient(host.places)
 
     def spec(self, **changes: object) -> Spec:
         return Spec(
@@ -78,7 +78,7 @@ class Box:
         ``meanwhile`` runs in a thread outside.
         """
         plan = self.plan(memory=memory, root=root, **changes)
-        sandbox = self.keeper.take(plan.recipe)
+        sandbox = self.builder.take(plan.recipe)
         sandbox.wait_ready()
         if memory is not None:
             sandbox.watch_memory()
@@ -114,7 +114,7 @@ class Box:
                 threading.Thread(target=meanwhile, args=(sandbox,)).start()
 
         stacks: list[int] = []
-        exit_ = launch.run(
+        process = launch.run(
             sandbox,
             entry_with,
             lambda entry: _child(entry, stacks[0], body),
@@ -124,8 +124,8 @@ class Box:
         )
         changed = changes_module.read(sandbox.private, plan.written)
         result = Result(
-            (exit_.first("value") or {}).get("value"),
-            exit_,
+            (process.first("value") or {}).get("value"),
+            process,
             sandbox.counters(),
             sandbox.disk_used(),
             changed,
@@ -149,4 +149,4 @@ def _child(entry: Entry, stacks: int, body: Callable[[], object]) -> None:
 def box(host: Host) -> Iterator[Box]:
     made = Box(host)
     yield made
-    made.keeper.close()
+    made.builder.close()

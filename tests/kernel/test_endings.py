@@ -15,7 +15,7 @@ import pytest
 from pytest_isolate._config.paths import Bind
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux.cgroup import groups
-from pytest_isolate._sandbox.keeper import Keeper
+from pytest_isolate._sandbox.builder_client import BuilderClient
 
 
 def groups_of_ours(host) -> list[Path]:
@@ -30,8 +30,8 @@ def groups_of_ours(host) -> list[Path]:
 def test_an_exit_status_is_no_end(box):
     """``os._exit(0)`` says nothing about success: the end has to be said."""
     result = box.run(lambda: os._exit(0))
-    assert not result.exit.ended
-    assert result.exit.status == 0
+    assert not result.process.ended
+    assert result.process.status == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGABRT])
@@ -47,7 +47,7 @@ def test_a_death_by_signal_is_seen_as_that(box, number):
 def test_processes_left_behind_are_listed_and_dead(box):
     """A daemon is named by its command, and gone with its namespace."""
     result = box.run(lambda: subprocess.Popen(["sleep", "1234.5"], start_new_session=True).pid)
-    assert result.exit.left_over == [(result.value, "sleep 1234.5")]
+    assert result.process.left_over == [(result.value, "sleep 1234.5")]
     assert not [
         path
         for path in Path("/proc").glob("[0-9]*/cmdline")
@@ -117,8 +117,8 @@ def test_many_small_frames_end_the_test(box):
     says.
     """
     result = box.run(lambda: [say(EMPTY_FRAME * 10_000) for _ in range(1000)])
-    assert result.exit.garbled == "more than 100000 frames came from one test"
-    assert result.exit.wall_seconds < 10
+    assert result.process.garbled == "more than 100000 frames came from one test"
+    assert result.process.wall_seconds < 10
 
 
 def test_one_endless_frame_does_not_outlast_the_timeout(box):
@@ -136,8 +136,8 @@ def test_one_endless_frame_does_not_outlast_the_timeout(box):
                 os.write(fd, b" ")
 
     result = box.run(dribble, timeout=1.0)
-    assert result.exit.timed_out
-    assert result.exit.wall_seconds < 5
+    assert result.process.timed_out
+    assert result.process.wall_seconds < 5
 
 
 def test_flooded_stacks_do_not_outlast_the_timeout(box):
@@ -152,9 +152,9 @@ def test_flooded_stacks_do_not_outlast_the_timeout(box):
         signal.pause()
 
     result = box.run(flood, timeout=1.0)
-    assert result.exit.timed_out
-    assert len(result.exit.stacks) <= 1 << 16
-    assert result.exit.wall_seconds < 5
+    assert result.process.timed_out
+    assert len(result.process.stacks) <= 1 << 16
+    assert result.process.wall_seconds < 5
 
 
 @pytest.mark.parametrize("closing", [True, False], ids=["closed", "open"])
@@ -170,9 +170,9 @@ def test_a_frame_that_is_cut_off_is_no_end(box, closing):
         os._exit(0)
 
     result = box.run(cut)
-    assert not result.exit.ended
-    assert result.exit.garbled is None
-    assert not result.exit.timed_out
+    assert not result.process.ended
+    assert result.process.garbled is None
+    assert not result.process.timed_out
 
 
 def test_a_closed_pipe_is_waited_out_by_the_deadline_only(box):
@@ -183,8 +183,8 @@ def test_a_closed_pipe_is_waited_out_by_the_deadline_only(box):
         signal.pause()
 
     result = box.run(close, timeout=0.5)
-    assert result.exit.timed_out
-    assert not result.exit.ended
+    assert result.process.timed_out
+    assert not result.process.ended
 
 
 def test_everything_is_unmade(box, host):
@@ -209,8 +209,8 @@ def test_a_run_that_died_is_swept_by_the_next(host):
         (directory / "7").mkdir()
     lock = groups._lock(str(alive))
     try:
-        keeper = Keeper({"memory": place})
-        keeper.close()
+        builder = BuilderClient({"memory": place})
+        builder.close()
         assert not dead.exists()
         assert (alive / "7").exists()
     finally:
@@ -221,7 +221,7 @@ def test_a_run_that_died_is_swept_by_the_next(host):
 def test_a_step_that_fails_is_named_with_its_path(box):
     """A sandbox that cannot be built says which step failed on which path, in words."""
     plan = box.plan(bind=(Bind("/nonexistent/thing", "/nonexistent/thing"),))
-    sandbox = box.keeper.order(plan.recipe)
+    sandbox = box.builder.order(plan.recipe)
     with pytest.raises(
         StepFailedError, match=r"bind /nonexistent/thing: No such file or directory \[ENOENT\]"
     ):
@@ -231,64 +231,64 @@ def test_a_step_that_fails_is_named_with_its_path(box):
 
 def test_a_dead_builder_is_a_failed_step(host):
     """No hang and no test result when the builder was killed."""
-    keeper = Keeper({})
-    keeper._builder.kill()
-    keeper._builder.wait()
+    builder = BuilderClient({})
+    builder._builder.kill()
+    builder._builder.wait()
     from pytest_isolate._sandbox.recipe import Recipe
 
     with pytest.raises(StepFailedError, match="builder process, which has died"):
-        keeper.order(Recipe(0, None, "/proc", (), {})).wait_ready()
-    keeper.close()
+        builder.order(Recipe(0, None, "/proc", (), {})).wait_ready()
+    builder.close()
 
 
 def test_a_builder_that_does_not_answer_is_replaced(box):
     """A stopped builder is waited for once, then killed; the next one builds."""
     plan = box.plan()
-    keeper = Keeper(box.host.places)
-    usual, keeper.answers_within = keeper.answers_within, 0.5
-    keeper._builder.send_signal(signal.SIGSTOP)
-    sandbox = keeper.order(plan.recipe)
+    builder = BuilderClient(box.host.places)
+    usual, builder.answers_within = builder.answers_within, 0.5
+    os.kill(builder.pid, signal.SIGSTOP)
+    sandbox = builder.order(plan.recipe)
     with pytest.raises(StepFailedError, match="wait for the sandbox to be built"):
         sandbox.wait_ready()
     sandbox.close()
-    assert "was ended by SIGKILL" in keeper.death()
-    keeper.answers_within = usual
-    keeper.revive()
-    assert keeper.death() is None
-    sandbox = keeper.order(plan.recipe)
+    assert "was ended by SIGKILL" in builder.death()
+    builder.answers_within = usual
+    builder.revive()
+    assert builder.death() is None
+    sandbox = builder.order(plan.recipe)
     sandbox.wait_ready()
     sandbox.close()
-    keeper.close()
+    builder.close()
 
 
 def test_a_failure_that_nobody_waits_for_any_more_ends_no_builder(box):
     """Of a clone and of a step: pytest has closed the channel before they could say so, as it does
     when both fail.
     """
-    keeper = Keeper(box.host.places)
+    builder = BuilderClient(box.host.places)
     good, bad_step = (
         box.plan().recipe,
         box.plan(bind=(Bind("/nonexistent/thing", "/nonexistent/thing"),)).recipe,
     )
     # CLONE_THREAD without CLONE_SIGHAND
     bad_clone = good.replace(namespaces=good.namespaces | 0x10000)
-    keeper._builder.send_signal(signal.SIGSTOP)
+    os.kill(builder.pid, signal.SIGSTOP)
     for recipe in (bad_clone, bad_step):
-        keeper.order(recipe).close()
-    keeper._builder.send_signal(signal.SIGCONT)
-    sandbox = keeper.order(good)
+        builder.order(recipe).close()
+    os.kill(builder.pid, signal.SIGCONT)
+    sandbox = builder.order(good)
     sandbox.wait_ready()
     sandbox.close()
-    assert keeper.death() is None
-    keeper.close()
-    assert keeper._builder.returncode == 0
+    assert builder.death() is None
+    builder.close()
+    assert builder._builder.returncode == 0
 
 
 def test_a_sandbox_whose_closing_was_interrupted_is_closed_once_more(box):
     """A Ctrl-C between two of its descriptors: the second time none of them is closed again, which
     by then is somebody else's number.
     """
-    sandbox = box.keeper.order(box.plan().recipe)
+    sandbox = box.builder.order(box.plan().recipe)
     sandbox.wait_ready()
     held = [fd for fd in sandbox.descriptors()[1:] if fd >= 0]
 
@@ -307,10 +307,10 @@ def test_a_sandbox_whose_closing_was_interrupted_is_closed_once_more(box):
 
 def test_a_stopped_builder_does_not_hold_up_the_end():
     """Nor does one that is stopped when the run is over."""
-    keeper = Keeper({})
-    keeper._builder.send_signal(signal.SIGSTOP)
-    keeper.close(within=0.2)
-    assert keeper._builder.returncode == -signal.SIGKILL
+    builder = BuilderClient({})
+    os.kill(builder.pid, signal.SIGSTOP)
+    builder.close(within=0.2)
+    assert builder._builder.returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -318,13 +318,13 @@ def test_a_lock_that_an_interruption_left_in_subprocess_holds_up_nobody(stopped)
     """A Ctrl-C between the taking of that lock and its ``try`` leaves it locked, and whoever waits
     for the process by it would for ever.
     """
-    keeper = Keeper({})
+    builder = BuilderClient({})
     if stopped:
-        keeper._builder.send_signal(signal.SIGSTOP)
-    keeper._builder._waitpid_lock.acquire()
-    assert keeper.death() is None
-    keeper.close(**({"within": 0.2} if stopped else {}))
-    assert keeper._builder.returncode == (-signal.SIGKILL if stopped else 0)
+        os.kill(builder.pid, signal.SIGSTOP)
+    builder._builder._waitpid_lock.acquire()
+    assert builder.death() is None
+    builder.close(**({"within": 0.2} if stopped else {}))
+    assert builder._builder.returncode == (-signal.SIGKILL if stopped else 0)
 
 
 def test_a_killed_pid_1_takes_its_test_along(box):
@@ -344,5 +344,5 @@ def test_a_killed_pid_1_takes_its_test_along(box):
     result = box.run(wait_for_it, keep=frozenset({write}), meanwhile=kill_pid_1)
     os.close(read)
     os.close(write)
-    assert not result.exit.timed_out
-    assert os.WTERMSIG(result.exit.status) == signal.SIGKILL
+    assert not result.process.timed_out
+    assert os.WTERMSIG(result.process.status) == signal.SIGKILL

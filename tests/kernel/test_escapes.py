@@ -1046,7 +1046,7 @@ def test_a_source_swapped_for_a_link_at_the_last_moment_is_not_bound(box, outsid
     else:
         (tmp_path / "real").symlink_to(outside.canary.parent)
         source = tmp_path / "real" / outside.canary.name
-    sandbox = box.keeper.order(
+    sandbox = box.builder.order(
         box.plan(profile="strict", bind=(Bind(str(source), str(source)),)).recipe
     )
     with pytest.raises(StepFailedError) as raised:

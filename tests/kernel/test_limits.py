@@ -24,7 +24,7 @@ def test_memory_is_what_the_test_itself_uses(box, size, killed):
     """
     result = box.run(lambda: len(b"x" * size), memory=64 << 20)
     assert bool(result.counters.oom_kills) is killed
-    assert result.exit.ended is not killed
+    assert result.process.ended is not killed
 
 
 @pytest.mark.needs("memory")
@@ -44,7 +44,7 @@ def test_memory_is_the_whole_trees(box):
 
     result = box.run(spread, memory=64 << 20)
     assert result.counters.oom_kills
-    assert not result.exit.timed_out
+    assert not result.process.timed_out
 
 
 def _beside_a_sleep(until: int) -> None:
@@ -86,11 +86,11 @@ def test_a_kill_that_is_counted_after_its_event_ends_the_tree(box, early):
     )
     os.close(until)
     assert result.counters.oom_kills
-    assert not result.exit.timed_out
-    assert result.exit.wall_seconds < 10
+    assert not result.process.timed_out
+    assert result.process.wall_seconds < 10
     if box.host.places["memory"].version == 1:
-        assert result.exit.out_of_memory
-        assert result.exit.killed_child
+        assert result.process.out_of_memory
+        assert result.process.killed_child
 
 
 @pytest.mark.needs("memory")
@@ -114,7 +114,7 @@ def test_an_event_without_a_kill_ends_nothing(box):
     os.close(until)
     os.close(begin)
     assert result.value == "x"
-    assert not result.exit.out_of_memory
+    assert not result.process.out_of_memory
 
 
 @pytest.mark.needs("memory")
@@ -126,7 +126,7 @@ def test_a_large_test_that_was_killed_is_no_child_of_its_own(box):
         lambda: len(bytearray(b"x" * (300 << 20))), memory=64 << 20, killed_within=0.01
     )
     assert result.counters.oom_kills
-    assert not result.exit.killed_child
+    assert not result.process.killed_child
 
 
 @pytest.mark.needs("pids")
@@ -181,9 +181,9 @@ def test_a_late_test_is_killed_and_its_stacks_are_dumped(box):
             pass
 
     result = box.run(spin_for_ever, timeout=0.3)
-    assert result.exit.timed_out
-    assert "spin_for_ever" in result.exit.stacks
-    assert result.exit.wall_seconds < 5
+    assert result.process.timed_out
+    assert "spin_for_ever" in result.process.stacks
+    assert result.process.wall_seconds < 5
 
 
 def test_a_late_test_in_native_code_is_killed_with_its_stack(box):
@@ -196,8 +196,8 @@ def test_a_late_test_in_native_code_is_killed_with_its_stack(box):
         libc.sleep(60)
 
     result = box.run(sleep_with_lock, timeout=0.3)
-    assert result.exit.timed_out
-    assert "sleep_with_lock" in result.exit.stacks
+    assert result.process.timed_out
+    assert "sleep_with_lock" in result.process.stacks
 
 
 @pytest.mark.needs("eu-stack")
@@ -225,9 +225,9 @@ def test_native_stacks_that_nothing_reads_are_named(box, monkeypatch):
     """
     monkeypatch.setenv("PATH", "/nonexistent")
     result = box.run(signal.pause, timeout=0.3)
-    assert result.exit.timed_out
+    assert result.process.timed_out
     assert (
-        result.exit.native
+        result.process.native
         == "none: eu-stack shows where in C a test stands (apt-get install elfutils), or gdb"
     )
 
@@ -237,8 +237,8 @@ def test_a_stopped_test_is_killed_at_its_deadline(box):
     known.
     """
     result = box.run(lambda: os.kill(os.getpid(), signal.SIGSTOP), timeout=0.3)
-    assert result.exit.timed_out
-    assert result.exit.stacks == ""
+    assert result.process.timed_out
+    assert result.process.stacks == ""
 
 
 _LIBC = ctypes.CDLL(None, use_errno=True)

@@ -34,7 +34,7 @@ def test_pid_1_has_nothing_open_and_stands_in_the_sandbox(box):
     """A test that is root reaches whatever its PID 1 has: that is no directory of the machine and
     no channel, but where it waits.
     """
-    sandbox = box.keeper.order(box.plan().recipe)
+    sandbox = box.builder.order(box.plan().recipe)
     sandbox.wait_ready()
     pid = pid_1_of(sandbox)
     opened = [
@@ -57,11 +57,11 @@ def test_who_could_change_the_memory_of_pid_1_finds_a_copy(box, user, shares):
         pytest.skip("for the run as user")
     if platform.machine() != "x86_64":
         pytest.skip("the number of kcmp(2) is that of x86-64")
-    sandbox = box.keeper.order(box.plan(user=user).recipe)
+    sandbox = box.builder.order(box.plan(user=user).recipe)
     sandbox.wait_ready()
     vm, kcmp = 1, 312
     compared = ctypes.CDLL(None, use_errno=True).syscall(
-        kcmp, box.keeper.builder, pid_1_of(sandbox), vm, 0, 0
+        kcmp, box.builder.pid, pid_1_of(sandbox), vm, 0, 0
     )
     code = ctypes.get_errno()
     sandbox.close()

@@ -256,7 +256,7 @@ def run(path):
 
 box = Box(host.look(MountTable().visible()))
 print([box.run(lambda path=path: run(path)).value for path in sys.argv[4:]])
-box.keeper.close()
+box.builder.close()
 """
     script = """mount -t tmpfs -o noexec none "$0"; cd "$0"; mkdir -p a b/c b/d; mount -t tmpfs none b/d
 for each in a b b/c b/d; do cp /bin/true $each/true; done; exec "$@" """

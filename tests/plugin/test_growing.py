@@ -14,7 +14,7 @@ import collections, gc
 def pytest_terminal_summary(terminalreporter):
     gc.collect()
     names = collections.Counter(type(each).__name__ for each in gc.get_objects())
-    of_one_test = ["IsolatedTest", "Finished", "Judged", "Sandbox", "Watch", "Facts", "Verdict", "traceback"]
+    of_one_test = ["IsolatedTest", "Finished", "Judged", "Sandbox", "Supervisor", "Evidence", "Verdict", "traceback"]
     wanted = ["Entry", "Crashed", "ProcessesLeaked", *of_one_test]
     terminalreporter.write_line("stays: " + " ".join(f"{name}={names[name]}" for name in wanted))
 """

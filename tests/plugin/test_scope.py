@@ -214,9 +214,9 @@ def test_a_group_ends_with_the_run(pytester, isolated, arguments):
 LATE = """
 import time
 from pytest_isolate._child import inside
-from pytest_isolate._sandbox import sampling, watch
+from pytest_isolate._sandbox import sampling, supervisor
 
-write, look, by_word = inside._write, watch.Watch.look, []
+write, look, by_word = inside._write, supervisor.Supervisor.look, []
 
 def late(*arguments):  # once: pytest has looked by itself meanwhile, and seen the end
     inside._write = write
@@ -229,7 +229,7 @@ def looking(self, ready):
     if self.over:
         by_word.append(word)
 
-inside._write, watch.Watch.look = late, looking
+inside._write, supervisor.Supervisor.look = late, looking
 def pytest_unconfigure(): print("by word:", by_word)
 """
 

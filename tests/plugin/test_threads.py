@@ -9,8 +9,8 @@ pytestmark = pytest.mark.kernel
 HANGS = """
 import os, threading
 from pytest_isolate._verdict import judging
-from pytest_isolate._sandbox import watch
-watch.ENTERING_LONGEST = judging.ENTERING_LONGEST = 1.0
+from pytest_isolate._sandbox import supervisor
+supervisor.ENTERING_LONGEST = judging.ENTERING_LONGEST = 1.0
 lock, held, done = threading.Lock(), threading.Event(), threading.Event()
 def hold():
     with lock:

@@ -74,7 +74,9 @@ CONFTEST = """
     def manager():
         with multiprocessing.managers.SyncManager() as made: yield made
     @pytest.fixture(scope="session")
-    def shared(manager): return manager.dict(count=0)
+    def shared(manager):
+        yield (made := manager.dict(count=0))
+        assert made.copy() == {"count": 0, 1: "was here", 2: "was here"}
 """
 TESTS = """
     import asyncio, json, urllib.request
@@ -121,8 +123,9 @@ TESTS = """
         assert asyncio.run(talk()) == b"echo hello\\n"
     @pytest.mark.parametrize("turn", [1, 2])
     def test_manager(shared, turn):
-        shared["count"] += 1
-        assert shared["count"] == turn
+        # in whatever order, for there may be jobs
+        assert shared["count"] == 0
+        shared[turn] = "was here"
 """
 
 

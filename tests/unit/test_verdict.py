@@ -1,4 +1,4 @@
-"""From the facts of a test that is over to a judgement in sentences."""
+"""From the evidence of a test that is over to a judgement in sentences."""
 
 import fnmatch
 import signal
@@ -9,8 +9,8 @@ from pytest_isolate import _violations
 from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._linux.counters import Counters
-from pytest_isolate._sandbox.result import Exit
-from pytest_isolate._verdict.facts import Facts
+from pytest_isolate._sandbox.result import ProcessResult
+from pytest_isolate._verdict.evidence import Evidence
 from pytest_isolate._verdict.judging import judge
 from pytest_isolate._verdict.rules import RULES, leak_sentence
 
@@ -30,13 +30,18 @@ def report(when, *seen):
     return {"kind": "report", "when": when, "report": {}, "seen": list(seen)}
 
 
-def facts(*reports, ended=True, entered=True, counters=None, disk=0, full="", base=0, **exit_):
-    """Facts of a test with these reports; by default it ran to its end and left nothing."""
+def evidence(*reports, ended=True, entered=True, counters=None, disk=0, full="", base=0, **exit_):
+    """Evidence of a test with these reports; by default it ran to its end and left nothing."""
     frames = [ENTERED] * entered + list(reports) + [END] * ended
     exit_ = {"status": 0, "wall_seconds": 1.5} | exit_
     reported = tuple(each["when"] for each in reports)
-    return Facts(
-        Exit(5, frames=frames, **exit_), counters or Counters(), disk, full, base, reported=reported
+    return Evidence(
+        ProcessResult(5, frames=frames, **exit_),
+        counters or Counters(),
+        disk,
+        full,
+        base,
+        reported=reported,
     )
 
 
@@ -54,7 +59,7 @@ def test_a_test_that_ran_to_its_end_within_its_limits_is_ok():
     """Whether it passed or failed is pytest's business: nothing was exceeded, nothing broke."""
     verdict = judge(
         spec(**ALL_LIMITS),
-        facts(
+        evidence(
             *ALL_PHASES, counters=Counters(oom_kills=0, pids_denied=0, pids_peak=5, memory_peak=MB)
         ),
     )
@@ -69,7 +74,7 @@ def test_a_test_that_ran_to_its_end_within_its_limits_is_ok():
 @pytest.mark.parametrize("status", [0, 1 << 8, signal.SIGTERM])
 def test_what_a_process_does_after_its_end_is_no_crash(status):
     """Once the end is said, an exit status of whatever number means nothing."""
-    assert judge(spec(), facts(*ALL_PHASES, status=status)).kind == "ok"
+    assert judge(spec(), evidence(*ALL_PHASES, status=status)).kind == "ok"
 
 
 def test_memory_names_limit_origin_use_and_who_was_killed():
@@ -77,7 +82,7 @@ def test_memory_names_limit_origin_use_and_who_was_killed():
     counters = Counters(oom_kills=1, memory_peak=70 * MB)
     verdict = judge(
         spec(memory=64 * MB),
-        facts(*SETUP, ended=False, status=signal.SIGKILL, counters=counters, base=10 * MB),
+        evidence(*SETUP, ended=False, status=signal.SIGKILL, counters=counters, base=10 * MB),
     )
     violation = only(verdict)
     assert (
@@ -105,7 +110,7 @@ def test_memory_of_a_child_is_said_to_be_the_childs(how):
     violation = only(
         judge(
             spec(memory=64 * MB),
-            facts(*ALL_PHASES, counters=Counters(oom_kills=3, memory_peak=64 * MB), **how),
+            evidence(*ALL_PHASES, counters=Counters(oom_kills=3, memory_peak=64 * MB), **how),
         )
     )
     assert str(violation).endswith("the kernel killed a process that the test had started")
@@ -114,7 +119,7 @@ def test_memory_of_a_child_is_said_to_be_the_childs(how):
 def test_pids_counts_what_ran_and_what_was_refused():
     """The contract's sentence, with the peak where this kernel has one."""
     violation = only(
-        judge(spec(pids=5), facts(*ALL_PHASES, counters=Counters(pids_denied=2, pids_peak=5)))
+        judge(spec(pids=5), evidence(*ALL_PHASES, counters=Counters(pids_denied=2, pids_peak=5)))
     )
     assert (
         str(violation)
@@ -127,7 +132,7 @@ def test_pids_counts_what_ran_and_what_was_refused():
 
 def test_pids_without_a_peak_makes_none_up():
     """Older kernels have no pids.peak: the sentence does without, and what was used is unknown."""
-    violation = only(judge(spec(pids=5), facts(*ALL_PHASES, counters=Counters(pids_denied=2))))
+    violation = only(judge(spec(pids=5), evidence(*ALL_PHASES, counters=Counters(pids_denied=2))))
     assert (
         str(violation)
         == f"pids: limit 5 processes and threads, set {HERE}; the kernel refused 2 more to the"
@@ -140,7 +145,7 @@ def test_pids_without_a_peak_makes_none_up():
 def test_disk_is_exceeded_when_it_is_full_or_was_seen_to_be(how):
     """A file system without a free block, or ENOSPC that the test met and caught."""
     reports = (report("setup"), report("call", *([] if how else ["ENOSPC"])), report("teardown"))
-    violation = only(judge(spec(disk=MB), facts(*reports, disk=MB - 4096, **how)))
+    violation = only(judge(spec(disk=MB), evidence(*reports, disk=MB - 4096, **how)))
     assert (
         str(violation)
         == f"disk: limit 1 MiB, set {HERE}; 1020 KiB were written when the test was over and the"
@@ -166,14 +171,16 @@ def test_disk_is_exceeded_when_it_is_full_or_was_seen_to_be(how):
 def test_disk_is_also_a_number_of_files(full, said):
     """Empty files use it up as bytes do, and a sentence about bytes would be a riddle."""
     reports = (report("setup"), report("call", "ENOSPC"), report("teardown"))
-    violation = only(judge(spec(disk=MB), facts(*reports, disk=4096, full=full)))
+    violation = only(judge(spec(disk=MB), evidence(*reports, disk=4096, full=full)))
     assert fnmatch.fnmatch(str(violation), f"disk: limit 1 MiB, set {HERE}; {said}")
 
 
 def test_files_is_exceeded_when_a_descriptor_was_refused():
     """EMFILE that the test met, even if it caught it."""
     violation = only(
-        judge(spec(files=64), facts(report("setup"), report("call", "EMFILE"), report("teardown")))
+        judge(
+            spec(files=64), evidence(report("setup"), report("call", "EMFILE"), report("teardown"))
+        )
     )
     assert (
         str(violation)
@@ -191,10 +198,10 @@ def test_a_denial_without_a_limit_of_ours_is_no_violation(kind):
     """
     others = {name: value for name, value in ALL_LIMITS.items() if name != kind}
     denied = {
-        "memory": facts(*ALL_PHASES, counters=Counters(oom_kills=1)),
-        "pids": facts(*ALL_PHASES, counters=Counters(pids_denied=1)),
-        "disk": facts(report("call", "ENOSPC"), report("teardown"), full=True),
-        "files": facts(report("call", "EMFILE"), report("teardown")),
+        "memory": evidence(*ALL_PHASES, counters=Counters(oom_kills=1)),
+        "pids": evidence(*ALL_PHASES, counters=Counters(pids_denied=1)),
+        "disk": evidence(report("call", "ENOSPC"), report("teardown"), full=True),
+        "files": evidence(report("call", "EMFILE"), report("teardown")),
     }[kind]
     assert judge(spec(**others), denied).kind == "ok"
     assert only(judge(spec(**ALL_LIMITS), denied)).resource == kind
@@ -214,7 +221,7 @@ def test_a_violation_is_of_the_first_phase_that_saw_it(phase, keyword, seen):
     counters = Counters(oom_kills=1, pids_denied=1, memory_peak=MB)
     assert (
         only(
-            judge(spec(**{keyword: ALL_LIMITS[keyword]}), facts(*reports, counters=counters))
+            judge(spec(**{keyword: ALL_LIMITS[keyword]}), evidence(*reports, counters=counters))
         ).phase
         == phase
     )
@@ -226,16 +233,17 @@ def test_a_child_that_lies_about_what_it_saw_harms_nobody(seen):
     nothing.
     """
     frame = {"kind": "report", "when": "call", "seen": seen}
-    assert judge(spec(disk=MB), facts(frame, report("teardown"))).kind == "ok"
+    assert judge(spec(disk=MB), evidence(frame, report("teardown"))).kind == "ok"
     assert (
-        only(judge(spec(disk=MB), facts(frame, report("teardown"), full=True))).phase == "teardown"
+        only(judge(spec(disk=MB), evidence(frame, report("teardown"), full=True))).phase
+        == "teardown"
     )
 
 
 @pytest.mark.parametrize("reports", [(), SETUP, SETUP_CALL])
 def test_an_end_without_a_teardown_is_a_crash(reports):
     """An end frame alone is no success: whoever says it without the reports before it is gone."""
-    assert only(judge(spec(), facts(*reports))).resource == "crash"
+    assert only(judge(spec(), evidence(*reports))).resource == "crash"
 
 
 @pytest.mark.parametrize(
@@ -246,7 +254,7 @@ def test_a_test_dies_in_the_phase_after_its_last_report(reports, phase):
     """Which phase a process was in that no longer speaks; after the last one there is none but the
     last.
     """
-    verdict = judge(spec(), facts(*reports, ended=False, status=signal.SIGSEGV))
+    verdict = judge(spec(), evidence(*reports, ended=False, status=signal.SIGSEGV))
     assert (verdict.kind, verdict.dead_in, only(verdict).phase) == ("crash", phase, phase)
 
 
@@ -281,7 +289,7 @@ def test_a_test_dies_in_the_phase_after_its_last_report(reports, phase):
 )
 def test_a_crash_says_how_the_process_ended(status, ending):
     """By which signal, or with which status; a silent exit with 0 is a crash like any other."""
-    violation = only(judge(spec(), facts(*SETUP, ended=False, status=status)))
+    violation = only(judge(spec(), evidence(*SETUP, ended=False, status=status)))
     assert (
         str(violation)
         == f"crash: the test's process is gone: it {ending} in call, before pytest had finished"
@@ -294,7 +302,7 @@ def test_a_crash_says_how_the_process_ended(status, ending):
 def test_a_crash_points_to_its_stack():
     """Where faulthandler could still write one, the sentence says so."""
     verdict = judge(
-        spec(), facts(*SETUP, ended=False, status=signal.SIGSEGV, stacks="Fatal Python error")
+        spec(), evidence(*SETUP, ended=False, status=signal.SIGSEGV, stacks="Fatal Python error")
     )
     assert str(only(verdict)).endswith(
         ", before pytest had finished with it; its Python stack is below"
@@ -303,7 +311,7 @@ def test_a_crash_points_to_its_stack():
 
 def test_garbled_frames_are_a_crash_even_after_an_end():
     """A result pipe that somebody else wrote to proves nothing, whatever it also says."""
-    verdict = judge(spec(), facts(*SETUP, garbled="a frame is not an object with a kind"))
+    verdict = judge(spec(), evidence(*SETUP, garbled="a frame is not an object with a kind"))
     assert (
         str(only(verdict))
         == "crash: the test's process is gone: what came over its result pipe cannot be read: a"
@@ -316,7 +324,7 @@ def test_a_crash_for_a_known_reason_is_that_reason_only():
     """A test that the kernel killed for its memory did not crash as well."""
     verdict = judge(
         spec(memory=MB),
-        facts(*SETUP, ended=False, status=signal.SIGKILL, counters=Counters(oom_kills=1)),
+        evidence(*SETUP, ended=False, status=signal.SIGKILL, counters=Counters(oom_kills=1)),
     )
     assert [type(each) for each in verdict.violations] == [_violations.MemoryExceeded]
 
@@ -332,7 +340,7 @@ def test_a_timeout_names_limit_origin_phase_and_time(stacks, end):
     """The contract's sentence, with what is known of the stacks."""
     verdict = judge(
         spec(timeout=5.0),
-        facts(
+        evidence(
             *SETUP,
             ended=False,
             status=signal.SIGKILL,
@@ -365,14 +373,14 @@ def test_a_timeout_after_another_violation_says_both():
         "timed_out": True,
         "counters": Counters(pids_denied=9),
     }
-    verdict = judge(spec(timeout=5.0, pids=5), facts(*SETUP, **how))
+    verdict = judge(spec(timeout=5.0, pids=5), evidence(*SETUP, **how))
     assert [each.resource for each in verdict.violations] == ["pids", "timeout"]
     assert verdict.kind == "timeout"
 
 
 def test_processes_left_behind_are_a_violation_where_they_are_errors():
     """leaks="error": the sentence names each, the verdict is a violation of the last phase."""
-    verdict = judge(spec(leaks="error"), facts(*ALL_PHASES, left_over=[(7, "sleep 99")]))
+    verdict = judge(spec(leaks="error"), evidence(*ALL_PHASES, left_over=[(7, "sleep 99")]))
     violation = only(verdict)
     assert (
         str(violation)
@@ -392,7 +400,7 @@ def test_processes_left_behind_are_a_violation_where_they_are_errors():
 @pytest.mark.parametrize("leaks", ["warn", "ignore"])
 def test_processes_left_behind_are_no_violation_otherwise(leaks):
     """They are killed whatever the keyword says, and only said."""
-    assert judge(spec(leaks=leaks), facts(*ALL_PHASES, left_over=[(7, "sleep 99")])).kind == "ok"
+    assert judge(spec(leaks=leaks), evidence(*ALL_PHASES, left_over=[(7, "sleep 99")])).kind == "ok"
 
 
 @pytest.mark.parametrize(("count", "end"), [(5, "p5 (pid 5) ("), (6, "p5 (pid 5) and 1 more (")])
@@ -400,7 +408,7 @@ def test_at_most_five_processes_are_named(count, end):
     """A fork bomb does not fill the screen."""
     said = leak_sentence(
         spec(leaks="warn"),
-        Exit(5, left_over=[(number, f"p{number}") for number in range(1, count + 1)]),
+        ProcessResult(5, left_over=[(number, f"p{number}") for number in range(1, count + 1)]),
     )
     assert said.startswith(
         f"{count} processes were left behind when the test was over and killed: p1 (pid 1); p2 (pid"
@@ -413,7 +421,7 @@ def test_a_leak_does_not_hide_what_ended_the_test():
     """The verdict of a violation stays what it was; the leak comes after it."""
     verdict = judge(
         spec(leaks="error", pids=5),
-        facts(*ALL_PHASES, counters=Counters(pids_denied=1), left_over=[(7, "sleep")]),
+        evidence(*ALL_PHASES, counters=Counters(pids_denied=1), left_over=[(7, "sleep")]),
     )
     assert [each.resource for each in verdict.violations] == ["pids", "processes"]
     assert verdict.kind == "violation"
@@ -424,7 +432,7 @@ def test_a_broken_sandbox_names_step_path_and_errno_and_accuses_nobody():
     the counters say.
     """
     broken = {"kind": "broken", "step": "join", "path": "the sandbox's namespaces", "errno": 1}
-    found = facts(
+    found = evidence(
         entered=False,
         ended=False,
         status=1 << 8,
@@ -442,7 +450,7 @@ def test_a_broken_sandbox_names_step_path_and_errno_and_accuses_nobody():
 )
 def test_a_broken_frame_of_another_form_is_still_a_broken_sandbox(broken):
     """Nothing that a child writes makes the judge raise."""
-    found = facts(entered=False, ended=False, status=1 << 8)
+    found = evidence(entered=False, ended=False, status=1 << 8)
     found.exit.frames = [{"kind": "broken", **broken}]
     assert judge(spec(), found).kind == "sandbox_error"
 
@@ -464,7 +472,7 @@ def test_a_process_that_never_entered_is_a_broken_sandbox(status, ending):
     """Before the test's own code ran, nothing can be the test's fault."""
     verdict = judge(
         spec(memory=MB),
-        facts(entered=False, ended=False, status=status, counters=Counters(oom_kills=1)),
+        evidence(entered=False, ended=False, status=status, counters=Counters(oom_kills=1)),
     )
     assert (verdict.kind, verdict.violations) == ("sandbox_error", ())
     assert verdict.broken == f"the forked process {ending} before the test's own code ran"
@@ -472,7 +480,7 @@ def test_a_process_that_never_entered_is_a_broken_sandbox(status, ending):
 
 def test_what_is_not_measured_is_none():
     """A figure that this machine cannot measure is None, never 0."""
-    usage = judge(spec(), facts(*ALL_PHASES)).usage
+    usage = judge(spec(), evidence(*ALL_PHASES)).usage
     assert (
         usage.cpu_seconds,
         usage.memory_peak_bytes,
@@ -487,7 +495,7 @@ def test_what_is_not_measured_is_none():
 def test_memory_used_is_what_came_on_top_of_the_sandboxs_own(peak, base, used):
     """A reading below the base is none used, not less than none."""
     counters = Counters(memory_peak=peak, cpu_seconds=0.5, pids_peak=3)
-    usage = judge(spec(), facts(*ALL_PHASES, counters=counters, base=base)).usage
+    usage = judge(spec(), evidence(*ALL_PHASES, counters=counters, base=base)).usage
     assert (usage.memory_peak_bytes, usage.cpu_seconds, usage.pids_peak) == (used, 0.5, 3)
 
 
@@ -505,7 +513,7 @@ def test_every_limit_that_ends_or_refuses_something_has_a_rule_with_an_exception
 def test_no_rule_speaks_of_a_limit_that_nobody_set(rule):
     """Whatever the evidence: without the keyword there is nothing to overstep."""
     counters = Counters(oom_kills=1, pids_denied=1, cpu_seconds=9.0)
-    found = facts(
+    found = evidence(
         report("call", "oom", "ENOSPC", "EMFILE", "network"), counters=counters, memory_exceeded=5
     )
     found.attempts, found.disk_full = (), "bytes"

@@ -38,7 +38,7 @@ from pytest_isolate._sandbox.sandbox import BUILDING_LONGEST, Sandbox
 _LEAVING_LONGEST = 10.0
 
 
-class Keeper:
+class BuilderClient:
     """One builder process and the sandboxes ordered from it."""
 
     def __init__(self, places: dict[str, Hierarchy]) -> None:
@@ -115,14 +115,14 @@ class Keeper:
         )
 
     @property
-    def builder(self) -> int:
+    def pid(self) -> int:
         """The pid of the builder."""
         return -1 if self._builder is None else self._builder.pid
 
     @property
     def helpers(self) -> set[int]:
         """The pids of all processes of ours."""
-        return {self.builder}
+        return {self.pid}
 
     def kill(self) -> None:
         """End a builder that does not answer. ``revive`` puts another one in its place."""
@@ -176,7 +176,7 @@ class Keeper:
     def order(self, recipe: Recipe) -> Sandbox:
         """Ask for a sandbox; it is built while we do something else."""
         self._number += 1
-        sys.audit("pytest_isolate.order", self.builder)
+        sys.audit("pytest_isolate.order", self.pid)
         with Step("open a channel to", "the next sandbox"):
             ours, theirs = wire.pair()
         try:
@@ -200,7 +200,7 @@ class Keeper:
             theirs.close()
         sandbox = (Sandbox if recipe.namespaces else Bare)(self, self._number, recipe, ours)
         self.open.add(sandbox)
-        sys.audit("pytest_isolate.ordered", self.builder)
+        sys.audit("pytest_isolate.ordered", self.pid)
         return sandbox
 
     def take(self, recipe: Recipe) -> Sandbox:

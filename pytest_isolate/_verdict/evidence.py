@@ -8,7 +8,7 @@ from pytest_isolate._forward.server import Used
 from pytest_isolate._linux.counters import Counters
 from pytest_isolate._linux.environment import Environment
 from pytest_isolate._linux.kernel_log import Kill
-from pytest_isolate._sandbox.result import Exit
+from pytest_isolate._sandbox.result import ProcessResult
 from pytest_isolate._verdict.file_changes import Changed
 from pytest_isolate._verdict.network_attempts import Attempt
 
@@ -16,10 +16,10 @@ PHASES = ("setup", "call", "teardown")
 
 
 @dataclass
-class Facts:
+class Evidence:
     """All that a verdict is made from."""
 
-    exit: Exit
+    process: ProcessResult
     counters: Counters
     disk_used: int | None  # None where it has no file system of its own
     disk_full: str  # of what nothing was left: "bytes", "files" or ""
@@ -47,12 +47,12 @@ class Facts:
     def memory(self) -> tuple[tuple[float, int], ...]:
         """Memory over time, without what the sandbox itself costs."""
         return tuple(
-            (seconds, max(0, used - self.base_memory)) for seconds, used in self.exit.memory
+            (seconds, max(0, used - self.base_memory)) for seconds, used in self.process.memory
         )
 
     def saw(self, kind: str) -> bool:
         """Whether the child met a denial of this kind, by its own word."""
-        seen = (frame.get("seen") for frame in self.exit.frames)
+        seen = (frame.get("seen") for frame in self.process.frames)
         return any(isinstance(kinds, list) and kind in kinds for kinds in seen)
 
     def phase_of(self, kind: str, dead_in: str | None) -> str:
@@ -60,7 +60,7 @@ class Facts:
 
         What a child says decides where, never whether.
         """
-        for frame in self.exit.frames:
+        for frame in self.process.frames:
             seen = frame.get("seen")
             if (
                 frame["kind"] == "report"
@@ -76,7 +76,7 @@ class Facts:
         used most of its processor time.
         """
         longest, found = -1.0, PHASES[-1]
-        for frame in self.exit.frames:
+        for frame in self.process.frames:
             report = frame.get("report")
             duration = report.get("duration") if isinstance(report, dict) else None
             if (

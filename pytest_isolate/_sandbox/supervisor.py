@@ -3,7 +3,7 @@ by ours.
 
 A test is over by its end frame, which a byte in a pipe of its own announces, the child's exit
 (pidfd), garbled frames, an OOM event of cgroup v1, or for what it has used up: processor time,
-memory where only looks limit it, its deadline (``Watch._is_over``). An end of the pipe proves
+memory where only looks limit it, its deadline (``Supervisor._is_over``). An end of the pipe proves
 nothing, for a grandchild may hold a copy, so nothing here waits for one. Nor is the exit of a child
 waited for that came to its end and left nobody behind: the kernel takes its memory apart while
 pytest goes on. One loop looks after any number of tests (``waiting``).
@@ -26,7 +26,7 @@ from pytest_isolate._sandbox.listening import Listener
 from pytest_isolate._sandbox.phase import Phase
 from pytest_isolate._sandbox.pipes import Ends
 from pytest_isolate._sandbox.relay import Relay
-from pytest_isolate._sandbox.result import Exit
+from pytest_isolate._sandbox.result import ProcessResult
 from pytest_isolate._sandbox.sampling import Sampler
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._sandbox.visits import Doorkeeper, Visits
@@ -47,7 +47,7 @@ ENTERING_LONGEST = 30.0
 _LAST_WORDS = 2.0  # seconds from the end frame to the exit
 
 
-class Watch:
+class Supervisor:
     """Waits for the tests of one forked child, one after the other.
 
     Owns its pidfd and the reading ends of its pipes.
@@ -84,7 +84,7 @@ class Watch:
         that came to the end of its test stays, for the next one; ``alive`` says whether it did.
         ``doorkeeper`` is who lets people into its sandbox.
         """
-        self._exit = Exit(self.pid)
+        self._result = ProcessResult(self.pid)
         self._phase = Phase.ENTERING
         self._listener.begin()
         self._sampler = Sampler(self._sandbox, alarm, memory)
@@ -96,9 +96,9 @@ class Watch:
         self._alone = True  # whether nobody was left in there when the test was over
 
     @property
-    def known(self) -> Exit:
+    def known(self) -> ProcessResult:
         """What is known of its present test so far."""
-        return self._exit
+        return self._result
 
     @property
     def relays(self) -> Sequence[Relay]:
@@ -133,25 +133,25 @@ class Watch:
 
     def look(self, ready: Container[int]) -> None:
         """Take in what came, of ``ready`` descriptors or not, and see whether the test is over."""
-        self._listener.hear(ready, self._exit)
-        if self._phase is Phase.ENTERING and self._exit.frames:
+        self._listener.hear(ready, self._result)
+        if self._phase is Phase.ENTERING and self._result.frames:
             self._enter()
         if (
             self._debuggable
             and self._phase is Phase.RUNNING
-            and self._exit.first("debugger") is not None
+            and self._result.first("debugger") is not None
         ):
             self._pause()
         if self._is_visited(ready) or self._phase is Phase.OVER:
             return
         if self._is_over(ready):
             self._phase = Phase.OVER
-            if not self._exit.wall_seconds:
+            if not self._result.wall_seconds:
                 # processor time first: what its process and our own look at it use from here on is
                 # not the test's
-                self._exit.processor = self._sandbox.processor_seconds()
-                self._exit.wall_seconds = time.monotonic() - self._began
-            self.visits.look_behind(self._exit)
+                self._result.processor = self._sandbox.processor_seconds()
+                self._result.wall_seconds = time.monotonic() - self._began
+            self.visits.look_behind(self._result)
         elif (now := time.monotonic()) >= self._look_at_between_at:
             self._look_at_between_at = now + _LOOK_AT_BETWEEN
             the_test.see_to_go_between(self.pid, self._pidfd, self._sandbox.recipe.namespaces)
@@ -163,7 +163,7 @@ class Watch:
         if not self.visits.are_on and self._phase not in {Phase.RUNNING, Phase.PAUSED}:
             return False
         before = self.visits.seconds
-        visited = self.visits.look(ready, self._exit)
+        visited = self.visits.look(ready, self._result)
         if gone := self.visits.seconds - before:
             self._began += gone
             self._sampler.pass_over(gone)
@@ -176,11 +176,11 @@ class Watch:
         When that was, its process says in a frame that our own code writes before any of the
         test's, by the clock that all share; it has no say in the deadline.
         """
-        now, entered = time.monotonic(), self._exit.frames[0]
+        now, entered = time.monotonic(), self._result.frames[0]
         at = entered.get("at")
         if self._forked is not None and isinstance(at, float) and self._forked <= at <= now:
             self._began = at
-        self._exit.began = self._began
+        self._result.began = self._began
         self._forked = None
         self._sampler.begin(traces=entered.get("traces") is True)
         self._phase = Phase.RUNNING
@@ -192,20 +192,22 @@ class Watch:
 
     def _is_over(self, ready: Container[int]) -> bool:
         """Whether the test is over, and why: there is no other end."""
-        exit_, now = self._exit, time.monotonic()
+        result, now = self._result, time.monotonic()
         self._see_to_oom(ready)
-        if exit_.ended or exit_.garbled is not None or exit_.out_of_memory or self._pidfd in ready:
+        if result.ended or result.garbled is not None:
             return True
-        if self._cpu_time is not None and exit_.frames:  # inside, where it counts
-            exit_.cpu_exceeded = self._sandbox.cpu_seconds() > self._cpu_time
-        if not exit_.cpu_exceeded:
-            self._sampler.look(now, exit_)
-        exit_.timed_out = (
-            not exit_.was_stopped and self._deadline is not None and now >= self._deadline
+        if result.out_of_memory or self._pidfd in ready:
+            return True
+        if self._cpu_time is not None and result.frames:  # inside, where it counts
+            result.cpu_exceeded = self._sandbox.cpu_seconds() > self._cpu_time
+        if not result.cpu_exceeded:
+            self._sampler.look(now, result)
+        result.timed_out = (
+            not result.was_stopped and self._deadline is not None and now >= self._deadline
         )
-        if exit_.was_stopped:
+        if result.was_stopped:
             self._stop()
-        return exit_.was_stopped
+        return result.was_stopped
 
     def _see_to_oom(self, ready: Container[int]) -> None:
         """v1 says that it kills before it counts and before it has killed: the event is remembered,
@@ -215,49 +217,45 @@ class Watch:
             self._sandbox.hear_oom()
             self._oom_heard = time.monotonic()
         if self._oom_heard is not None and self._sandbox.out_of_memory():
-            self._exit.out_of_memory = True
+            self._result.out_of_memory = True
             pid = the_test.of(self.pid, self._sandbox.recipe.namespaces)
             ends = is_ready(self._pidfd, self._killed_within) or the_test.is_dying(pid)
-            self._exit.killed_child = not ends
+            self._result.killed_child = not ends
 
-    def finish(self) -> Exit:
+    def finish(self) -> ProcessResult:
         """End a child that has no further test, list the processes that it left behind, and tell
         all that is known.
 
         Also of a test that is not over: it ends here.
         """
-        stays, exit_ = False, self._exit
+        stays, result = False, self._result
         try:
-            whole = self.over and exit_.ended and exit_.garbled is None
-            stays = (
-                self._goes_on
-                and whole
-                and not exit_.out_of_memory
-                and exit_.first("raised") is None
-            )
+            whole = self.over and result.ended and result.garbled is None
+            by_itself = self.over and result.came_to_its_end
+            stays = self._goes_on and by_itself and result.first("raised") is None
             if (
                 whole
                 and not stays
-                and not (exit_.finished and self._sandbox.is_empty(but=self.pid))
+                and not (result.finished and self._sandbox.is_empty(but=self.pid))
             ):
                 is_ready(self._pidfd, _LAST_WORDS)
-                exit_.left_over, exit_.left_count, self._alone = self._sandbox.left_over()
+                result.left_over, result.left_count, self._alone = self._sandbox.left_over()
         finally:
-            self.visits.close(exit_)
+            self.visits.close(result)
             if self._on_interrupt is not None:
                 signal.signal(signal.SIGINT, self._on_interrupt)
                 self._on_interrupt = None
             if not stays:
                 self._end()
         self._listener.pass_on()  # before anything is said of the test
-        exit_.stacks = self._listener.stacks
-        return exit_
+        result.stacks = self._listener.stacks
+        return result
 
     def ask_where(self) -> None:
         """Have a test that is not over write every thread's stack, for ``where``."""
-        self.visits.end(self._exit)  # who is stopped says nothing
+        self.visits.end(self._result)  # who is stopped says nothing
         if not self.over:
-            self._listener.drain(self._exit)  # whether it is inside
+            self._listener.drain(self._result)  # whether it is inside
             with contextlib.suppress(ProcessLookupError):  # it has just ended
                 self._ask_for_stacks()
 
@@ -274,8 +272,8 @@ class Watch:
         whether anybody has looked since or not.
         """
         if not self.over:
-            self._listener.drain(self._exit)
-        return self.over or self._exit.ended or not self.alive
+            self._listener.drain(self._result)
+        return self.over or self._result.ended or not self.alive
 
     @property
     def forked(self) -> int:
@@ -299,43 +297,43 @@ class Watch:
     def _end(self) -> None:
         if self._pidfd < 0:
             return  # a Ctrl-C came while it was ended
-        self._listener.drain(self._exit)  # whether it is inside
-        alone = self._exit.finished and self._alone
+        self._listener.drain(self._result)  # whether it is inside
+        alone = self._result.finished and self._alone
         # Else PID 1 is the builder's to kill, once we let go of its mounts: whoever is the last of
         # them takes them apart
         if not alone:
-            self._exit.processor = None
+            self._result.processor = None
             self._sandbox.kill()
         # The go-between is the test's parent, and should be there to reap it
         rootless = self._sandbox.recipe.namespaces & Clone.NEWUSER
-        inside = self._exit.frames or (rootless and is_ready(self._pidfd, _KILL_LONGEST))
+        inside = self._result.frames or (rootless and is_ready(self._pidfd, _KILL_LONGEST))
         # A go-between that hangs on its way dies with nobody, and nobody with it
         if not inside or (alone and not rootless):
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        self._exit.wall_seconds = self._exit.wall_seconds or time.monotonic() - self._began
+        self._result.wall_seconds = self._result.wall_seconds or time.monotonic() - self._began
         if alone:
             # Its status says no more than its end frame did
             self._child.reap_later(self._sandbox.reap_later)
         else:
-            self._exit.status = self._child.reap()
+            self._result.status = self._child.reap()
             self._sandbox.reap_strays()
         if not self._alone:  # with net=False or fs="host" they would disturb the next test
             self._sandbox.wait_dead()
-        self._listener.drain(self._exit)
+        self._listener.drain(self._result)
         self._phase, pidfd, self._pidfd = Phase.GONE, self._pidfd, -1
         os.close(pidfd)
         self._listener.close()
 
     def _stop(self) -> None:
         """Its time is over; what follows is ours: see where it stands, in Python and below."""
-        self._exit.wall_seconds = time.monotonic() - self._began
+        self._result.wall_seconds = time.monotonic() - self._began
         if not self._trusted:
-            self._exit.native = (
+            self._result.native = (
                 "none under profile='strict': to read them is to parse what a hostile test wrote"
             )
         elif (pid := the_test.of(self.pid, self._sandbox.recipe.namespaces)) is not None:
-            self._exit.native = native.stacks(pid)
+            self._result.native = native.stacks(pid)
         self._ask_for_stacks()  # the signal for it ends many a call in C, so it comes last
         self._listener.wait_for_stacks(_STACKS_LONGEST)
 
@@ -343,7 +341,7 @@ class Watch:
         """Have faulthandler, in the child's signal handler, write every thread's stack; it needs no
         interpreter lock.
         """
-        entered = self._exit.first("entered")
+        entered = self._result.first("entered")
         if entered is None:  # not yet inside: our own child, or the go-between, hangs
             signal.pidfd_send_signal(self._pidfd, STACK_SIGNAL)
         elif isinstance(entered.get("pid"), int):
