@@ -40,7 +40,7 @@ def test_a_death_by_signal_is_seen_as_that(box, number):
     have survived these.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    status = box.run(lambda: os.kill(os.getpid(), number)).exit.status
+    status = box.run(lambda: os.kill(os.getpid(), number)).process.status
     assert os.WTERMSIG(status) == number
 
 
@@ -71,7 +71,7 @@ def test_a_process_that_is_about_to_end_is_not_left_behind(box):
             os.read(read, 1)  # ends when the test does
             os._exit(0)
 
-    assert box.run(start).exit.left_over == []
+    assert box.run(start).process.left_over == []
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_garbage_on_the_pipe_ends_the_test_and_is_known(box, garbage):
                     os.write(int(name), garbage)
         signal.pause()
 
-    assert box.run(scribble).exit.garbled is not None
+    assert box.run(scribble).process.garbled is not None
 
 
 def pipes() -> list[int]:

@@ -210,7 +210,7 @@ def test_a_late_test_shows_where_in_c_it_stands(box):
         threading.Thread(target=time.sleep, args=[60], daemon=True).start()
         ctypes.CDLL(None).sleep(60)
 
-    stacks = box.run(sleep_in_c, timeout=0.5).exit.native
+    stacks = box.run(sleep_in_c, timeout=0.5).process.native
     assert stacks.startswith("by eu-stack, down to Python's interpreter:\nThread ")
     frames = [line.split()[0] for line in stacks.splitlines() if line.startswith("  ")]
     assert sum(frame.startswith("clock_nanosleep") for frame in frames) == 2

@@ -439,7 +439,7 @@ def test_a_broken_sandbox_names_step_path_and_errno_and_accuses_nobody():
         counters=Counters(oom_kills=1, pids_denied=1),
         full=True,
     )
-    found.exit.frames = [broken]
+    found.process.frames = [broken]
     verdict = judge(spec(memory=MB, pids=5, disk=MB), found)
     assert (verdict.kind, verdict.violations, verdict.dead_in) == ("sandbox_error", (), None)
     assert verdict.broken == "join the sandbox's namespaces: not permitted [EPERM]"
@@ -451,7 +451,7 @@ def test_a_broken_sandbox_names_step_path_and_errno_and_accuses_nobody():
 def test_a_broken_frame_of_another_form_is_still_a_broken_sandbox(broken):
     """Nothing that a child writes makes the judge raise."""
     found = evidence(entered=False, ended=False, status=1 << 8)
-    found.exit.frames = [{"kind": "broken", **broken}]
+    found.process.frames = [{"kind": "broken", **broken}]
     assert judge(spec(), found).kind == "sandbox_error"
 
 
