@@ -26,10 +26,9 @@ tests | environments)
     # one interpreter and the newest pytest here; `.venv/bin/tox` runs every combination that this machine has
     version=$(.venv/bin/python -c 'import sys; print(f"py{sys.version_info[0]}{sys.version_info[1]}")')
     envs="lint,types,imports,$version-pytestnew${EXTRA_ENVS:+,$EXTRA_ENVS}"
-    if [ "$1" = environments ]; then # only made, for CI, which installs other things meanwhile
-        exec .venv/bin/tox run-parallel --notest --parallel-no-spinner -e "$envs"
-    fi
-    exec .venv/bin/tox run ${ENVIRONMENTS_ARE_MADE:+--skip-pkg-install} -e "$envs"
+    # made all at once, for that is downloads and single processes; CI does it while it installs other things
+    [ -n "${ENVIRONMENTS_ARE_MADE:-}" ] || .venv/bin/tox run-parallel --notest --parallel-no-spinner -e "$envs"
+    [ "$1" = environments ] || exec .venv/bin/tox run --skip-pkg-install -e "$envs"
     ;;
 *)
     echo "usage: sh tools/run.sh example|tests" >&2

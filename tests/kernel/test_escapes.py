@@ -33,7 +33,7 @@ from pytest_isolate._linux import privileges
 from pytest_isolate._plan import strictness
 from pytest_isolate._sandbox.entry import Identity
 
-pytestmark = pytest.mark.dear
+pytestmark = [pytest.mark.dear, pytest.mark.hostile]
 
 ROOT = os.geteuid() == 0
 LEVELS = [

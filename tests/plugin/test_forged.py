@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-pytestmark = pytest.mark.anybody
+pytestmark = [pytest.mark.anybody, pytest.mark.hostile]
 
 TRACEBACK = {
     "reprentries": [{"type": "ReprEntryNative", "data": {"lines": ["a"], "style": "native"}}],

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.hostile]
 
 ROOT = os.geteuid() == 0
 #: Name -> what the test does, and the one right outcome and verdict.

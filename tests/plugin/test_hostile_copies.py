@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from running import PYTEST
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.hostile]
 
 
 @pytest.mark.needs("root", "strict")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from running import Started
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.hostile]
 
 WAITING = """
 def test_it():

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.hostile]
 
 BLOWING = """
 import os, struct

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from running import Started
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.hostile]
 
 FLIPPING = """
 import fcntl, os, pytest, signal
