@@ -7,6 +7,7 @@ and the marker's type.
 
 from __future__ import annotations
 
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable
@@ -21,6 +22,14 @@ from pytest_isolate._config.keywords import KEYWORDS, Keyword  # noqa: E402
 from pytest_isolate._config.settings import SETTINGS  # noqa: E402
 
 
+#: What several keywords say alike: the page has it once, above its table.
+ALIKE = (
+    (re.compile(r"a number of bytes, or text such as .* \(powers of 1024\)"), "a size"),
+    (re.compile(r"a number of seconds, or text such as .*'2m'"), "a duration"),
+    (re.compile(r": with less no test can run"), ""),
+)
+
+
 def allowed(keyword: Keyword) -> str:
     """What a keyword takes, in the words of the error that a user would read: its parser is asked
     with two wrong values.
@@ -30,7 +39,10 @@ def allowed(keyword: Keyword) -> str:
         try:
             keyword.parse(wrong)
         except ValueError as error:
-            sentences[str(error).removeprefix("it must be ")] = None
+            sentence = str(error).removeprefix("it must be ")
+            for words, short in ALIKE:
+                sentence = words.sub(short, sentence)
+            sentences[sentence] = None
     return "; ".join(sentences)
 
 
@@ -58,37 +70,27 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 def keywords() -> str:
     """What users can ask for."""
     rows = [
-        (f"`{each.name}`", f"`{each.option}`", default(each), allowed(each), each.help_with_unit)
+        (f"`{each.name}`<br>`{each.option}`", default(each), allowed(each), each.help_with_unit)
         for each in KEYWORDS.values()
     ]
-    return table(("keyword", "command line", "default", "allowed", "meaning"), rows)
+    return table(("keyword", "default", "allowed", "meaning"), rows)
 
 
-#: Capabilities that are there or not there together, in every environment.
-COLUMNS = (
-    ("namespaces", "net", "readonly", "disk"),
-    ("overlay",),
-    ("memory", "pids", "cpu"),
-    ("strict",),
-    ("process",),
-    ("landlock",),
+#: Every capability of the table, in the order of the doctor's list.
+CAPABILITIES = (
+    *("namespaces", "net", "readonly", "disk", "overlay"),
+    *("memory", "pids", "cpu", "strict", "process", "landlock"),
 )
 
 
 def _row(environment: Environment) -> tuple[str, ...]:
     lacks = environment.lacks
-    cells = []
-    for names in COLUMNS:
-        missing = {name in lacks for name in names}
-        if len(missing) > 1:
-            sys.exit(f"{environment.name}: {', '.join(names)} need columns of their own")
-        cells.append(
-            "**no**" if True in missing else "the kernel's" if names == ("landlock",) else "yes"
-        )
+    if unknown := set(lacks) - set(CAPABILITIES):
+        sys.exit(f"{environment.name}: CAPABILITIES has no {', '.join(sorted(unknown))}")
     return (
         environment.name,
         environment.how,
-        *cells,
+        ", ".join(name for name in CAPABILITIES if name in lacks) or "nothing",
         "<br>".join(f"`{fix.strip()}`" for fix in dict.fromkeys(lacks.values())),
     )
 
@@ -109,10 +111,7 @@ def options() -> str:
 
 def environments() -> str:
     """What works where."""
-    return table(
-        ("environment", "made by", *(", ".join(names) for names in COLUMNS), "the fix has"),
-        map(_row, ENVIRONMENTS),
-    )
+    return table(("environment", "made by", "lacks", "the fix has"), map(_row, ENVIRONMENTS))
 
 
 def marker() -> str:
