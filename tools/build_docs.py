@@ -21,7 +21,6 @@ from environments import ENVIRONMENTS, Environment  # noqa: E402
 from pytest_isolate._config.keywords import KEYWORDS, Keyword  # noqa: E402
 from pytest_isolate._config.settings import SETTINGS  # noqa: E402
 
-
 #: What several keywords say alike: the page has it once, above its table.
 ALIKE = (
     (re.compile(r"a number of bytes, or text such as .* \(powers of 1024\)"), "a size"),

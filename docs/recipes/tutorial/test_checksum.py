@@ -1,4 +1,5 @@
 import backup
+
 from pytest_isolate import isolate
 
 

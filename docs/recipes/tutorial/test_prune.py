@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import backup
+
 from pytest_isolate import isolate
 
 
