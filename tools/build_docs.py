@@ -75,21 +75,30 @@ def keywords() -> str:
     return table(("keyword", "default", "allowed", "meaning"), rows)
 
 
-#: Every capability of the table, in the order of the doctor's list.
-CAPABILITIES = (
-    *("namespaces", "net", "readonly", "disk", "overlay"),
-    *("memory", "pids", "cpu", "strict", "process", "landlock"),
-)
+#: Capabilities that are lacking together or not at all, in every environment, by one name.
+TOGETHER = {
+    "namespaces": ("namespaces", "net", "readonly", "disk"),
+    "overlay": ("overlay",),
+    "groups": ("memory", "pids", "cpu"),
+    "strict": ("strict",),
+    "process": ("process",),
+    "landlock": ("landlock",),
+}
 
 
 def _row(environment: Environment) -> tuple[str, ...]:
     lacks = environment.lacks
-    if unknown := set(lacks) - set(CAPABILITIES):
-        sys.exit(f"{environment.name}: CAPABILITIES has no {', '.join(sorted(unknown))}")
+    missing = []
+    for name, capabilities in TOGETHER.items():
+        found = {each in lacks for each in capabilities}
+        if len(found) > 1:
+            sys.exit(f"{environment.name}: {', '.join(capabilities)} need names of their own")
+        if True in found:
+            missing.append(name)
     return (
         environment.name,
         environment.how,
-        ", ".join(name for name in CAPABILITIES if name in lacks) or "nothing",
+        ", ".join(missing) or "nothing",
         "<br>".join(f"`{fix.strip()}`" for fix in dict.fromkeys(lacks.values())),
     )
 

@@ -15,9 +15,9 @@ from pathlib import Path
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "plugins.md"
 HEAD = """# Other plugins
 
-Each of these plugins is installed by `tox run -e plugins`, which runs small projects that use it
-plain (`--isolate-off`) and isolated (`--isolate-all`), compares exit status, every test's outcome
-and message, and what is named in the table, and then writes this page.
+`tox run -e plugins` runs small projects with each of these plugins, plain and isolated, compares
+every outcome and message, and what is named here, and then writes this page. All of it is the same
+but what **differs**.
 
 """
 #: By test function: what is not as in a plain run, and why.
@@ -59,6 +59,21 @@ def rows(junit: Path) -> tuple[list[tuple[str, str, str]], list[str]]:
     return sorted(found, key=lambda row: (row[0].lower(), row[1])), bad
 
 
+def page(found: list[tuple[str, str, str]]) -> str:
+    """Write the page: what was compared with the same plugins stands in one row."""
+    claims: dict[str, list[str]] = {}
+    for plugins, claim, result in found:
+        told = claim if result == "same" else f"**{result}.** {claim}"
+        claims.setdefault(plugins, []).append(told)
+    table = [
+        ("plugin and version", "what was compared"),
+        ("---", "---"),
+        *((plugins, "<br>".join(told)) for plugins, told in claims.items()),
+    ]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
+    return HEAD + "\n".join(lines) + "\n"
+
+
 def main() -> int:
     """Rewrite the page. Returns the exit status."""
     if len(sys.argv) != 2:
@@ -71,9 +86,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    table = [("plugin and version", "what was compared", "result"), ("---",) * 3, *found]
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
-    PAGE.write_text(HEAD + "\n".join(lines) + "\n", "utf-8")
+    PAGE.write_text(page(found), "utf-8")
     return 0
 
 
