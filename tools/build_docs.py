@@ -86,21 +86,19 @@ TOGETHER = {
 }
 
 
-def _row(environment: Environment) -> tuple[str, ...]:
-    lacks = environment.lacks
+def _lacks(environment: Environment) -> str:
     missing = []
     for name, capabilities in TOGETHER.items():
-        found = {each in lacks for each in capabilities}
+        found = {each in environment.lacks for each in capabilities}
         if len(found) > 1:
             sys.exit(f"{environment.name}: {', '.join(capabilities)} need names of their own")
         if True in found:
             missing.append(name)
-    return (
-        environment.name,
-        environment.how,
-        ", ".join(missing) or "nothing",
-        "<br>".join(f"`{fix.strip()}`" for fix in dict.fromkeys(lacks.values())),
-    )
+    return ", ".join(missing) or "nothing"
+
+
+def _fixes(environment: Environment) -> str:
+    return "<br>".join(f"`{fix.strip()}`" for fix in dict.fromkeys(environment.lacks.values()))
 
 
 def options() -> str:
@@ -118,8 +116,18 @@ def options() -> str:
 
 
 def environments() -> str:
-    """What works where."""
-    return table(("environment", "made by", "lacks", "the fix has"), map(_row, ENVIRONMENTS))
+    """What works where: environments that lack the same, with the same fix, in one row."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for each in ENVIRONMENTS:
+        alike.setdefault((_lacks(each), _fixes(each)), []).append(each.name)
+    rows = ((lacks, "; ".join(names), fixes) for (lacks, fixes), names in alike.items())
+    return table(("lacks", "environments", "the fix has"), rows)
+
+
+def made() -> str:
+    """How each environment is made."""
+    rows = ((each.name, each.how, _lacks(each)) for each in ENVIRONMENTS)
+    return table(("environment", "made by", "lacks"), rows)
 
 
 def marker() -> str:
@@ -149,6 +157,7 @@ PAGES: tuple[tuple[str, str, tuple[str, str], Callable[[], str]], ...] = (
     ("docs/configuration.md", "keywords", COMMENT, keywords),
     ("docs/options.md", "options", COMMENT, options),
     ("docs/environments.md", "environments", COMMENT, environments),
+    ("tests/kernel/ENVIRONMENTS.md", "environments", COMMENT, made),
     ("pytest_isolate/_typing.py", "keywords", CODE, marker),
 )
 
