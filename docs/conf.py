@@ -36,6 +36,7 @@ nitpick_ignore_regex = [
     ("py:(class|obj)", r"(collections|subprocess|os|typing)\..*"),
 ]
 autodoc_typehints = "description"
+highlight_language = "none"  # a block that names none is what a program printed
 copybutton_prompt_text = "$ "
 copybutton_copy_empty_lines = False
 

@@ -7,6 +7,7 @@ and the marker's type.
 
 from __future__ import annotations
 
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable
@@ -20,6 +21,13 @@ from environments import ENVIRONMENTS, Environment  # noqa: E402
 from pytest_isolate._config.keywords import KEYWORDS, Keyword  # noqa: E402
 from pytest_isolate._config.settings import SETTINGS  # noqa: E402
 
+#: What several keywords say alike: the page has it once, above its table.
+ALIKE = (
+    (re.compile(r"a number of bytes, or text such as .* \(powers of 1024\)"), "a size"),
+    (re.compile(r"a number of seconds, or text such as .*'2m'"), "a duration"),
+    (re.compile(r": with less no test can run"), ""),
+)
+
 
 def allowed(keyword: Keyword) -> str:
     """What a keyword takes, in the words of the error that a user would read: its parser is asked
@@ -30,7 +38,10 @@ def allowed(keyword: Keyword) -> str:
         try:
             keyword.parse(wrong)
         except ValueError as error:
-            sentences[str(error).removeprefix("it must be ")] = None
+            sentence = str(error).removeprefix("it must be ")
+            for words, short in ALIKE:
+                sentence = words.sub(short, sentence)
+            sentences[sentence] = None
     return "; ".join(sentences)
 
 
@@ -58,39 +69,36 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 def keywords() -> str:
     """What users can ask for."""
     rows = [
-        (f"`{each.name}`", f"`{each.option}`", default(each), allowed(each), each.help_with_unit)
+        (f"`{each.name}`<br>`{each.option}`", default(each), allowed(each), each.help_with_unit)
         for each in KEYWORDS.values()
     ]
-    return table(("keyword", "command line", "default", "allowed", "meaning"), rows)
+    return table(("keyword", "default", "allowed", "meaning"), rows)
 
 
-#: Capabilities that are there or not there together, in every environment.
-COLUMNS = (
-    ("namespaces", "net", "readonly", "disk"),
-    ("overlay",),
-    ("memory", "pids", "cpu"),
-    ("strict",),
-    ("process",),
-    ("landlock",),
-)
+#: Capabilities that are lacking together or not at all, in every environment, by one name.
+TOGETHER = {
+    "namespaces": ("namespaces", "net", "readonly", "disk"),
+    "overlay": ("overlay",),
+    "groups": ("memory", "pids", "cpu"),
+    "strict": ("strict",),
+    "process": ("process",),
+    "landlock": ("landlock",),
+}
 
 
-def _row(environment: Environment) -> tuple[str, ...]:
-    lacks = environment.lacks
-    cells = []
-    for names in COLUMNS:
-        missing = {name in lacks for name in names}
-        if len(missing) > 1:
-            sys.exit(f"{environment.name}: {', '.join(names)} need columns of their own")
-        cells.append(
-            "**no**" if True in missing else "the kernel's" if names == ("landlock",) else "yes"
-        )
-    return (
-        environment.name,
-        environment.how,
-        *cells,
-        "<br>".join(f"`{fix.strip()}`" for fix in dict.fromkeys(lacks.values())),
-    )
+def _lacks(environment: Environment) -> str:
+    missing = []
+    for name, capabilities in TOGETHER.items():
+        found = {each in environment.lacks for each in capabilities}
+        if len(found) > 1:
+            sys.exit(f"{environment.name}: {', '.join(capabilities)} need names of their own")
+        if True in found:
+            missing.append(name)
+    return ", ".join(missing) or "nothing"
+
+
+def _fixes(environment: Environment) -> str:
+    return "<br>".join(f"`{fix.strip()}`" for fix in dict.fromkeys(environment.lacks.values()))
 
 
 def options() -> str:
@@ -108,11 +116,18 @@ def options() -> str:
 
 
 def environments() -> str:
-    """What works where."""
-    return table(
-        ("environment", "made by", *(", ".join(names) for names in COLUMNS), "the fix has"),
-        map(_row, ENVIRONMENTS),
-    )
+    """What works where: environments that lack the same, with the same fix, in one row."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for each in ENVIRONMENTS:
+        alike.setdefault((_lacks(each), _fixes(each)), []).append(each.name)
+    rows = ((lacks, "; ".join(names), fixes) for (lacks, fixes), names in alike.items())
+    return table(("lacks", "environments", "the fix has"), rows)
+
+
+def made() -> str:
+    """How each environment is made."""
+    rows = ((each.name, each.how, _lacks(each)) for each in ENVIRONMENTS)
+    return table(("environment", "made by", "lacks"), rows)
 
 
 def marker() -> str:
@@ -142,6 +157,7 @@ PAGES: tuple[tuple[str, str, tuple[str, str], Callable[[], str]], ...] = (
     ("docs/configuration.md", "keywords", COMMENT, keywords),
     ("docs/options.md", "options", COMMENT, options),
     ("docs/environments.md", "environments", COMMENT, environments),
+    ("tests/kernel/ENVIRONMENTS.md", "environments", COMMENT, made),
     ("pytest_isolate/_typing.py", "keywords", CODE, marker),
 )
 

@@ -1,7 +1,7 @@
-"""Write docs/plugins.md from the results of tests/plugins: which plugin, which version, what was
-compared, with which result.
+"""Write docs/plugins.md, which plugins work and what differs, and tests/plugins/COMPARED.md, what
+was compared, from the results of tests/plugins.
 
-``python tools/build_plugin_table.py JUNIT-FILE`` rewrites the page; ``tox run -e plugins`` makes
+``python tools/build_plugin_table.py JUNIT-FILE`` rewrites both; ``tox run -e plugins`` makes
 the file and calls this. Nothing of the table is typed by hand but the reasons below, why a plugin
 does not do inside what it does outside.
 """
@@ -10,14 +10,22 @@ from __future__ import annotations
 
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "plugins.md"
+PROJECT = Path(__file__).resolve().parent.parent
+PAGE = PROJECT / "docs" / "plugins.md"
+COMPARED = PROJECT / "tests" / "plugins" / "COMPARED.md"
 HEAD = """# Other plugins
 
-Each of these plugins is installed by `tox run -e plugins`, which runs small projects that use it
-plain (`--isolate-off`) and isolated (`--isolate-all`), compares exit status, every test's outcome
-and message, and what is named in the table, and then writes this page.
+`tox run -e plugins` runs small projects with each of these plugins, plain and isolated, compares
+every outcome and message and what the plugin writes, and then writes this page. What was compared
+is in `tests/plugins/COMPARED.md`.
+
+"""
+FULL = """# What was compared
+
+By `tox run -e plugins`, plain and isolated, with the same result but what **differs**.
 
 """
 #: By test function: what is not as in a plain run, and why.
@@ -59,21 +67,54 @@ def rows(junit: Path) -> tuple[list[tuple[str, str, str]], list[str]]:
     return sorted(found, key=lambda row: (row[0].lower(), row[1])), bad
 
 
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in lines
+    )
+
+
+def full(found: list[tuple[str, str, str]]) -> str:
+    """Write everything; what was compared with the same plugins stands in one row."""
+    claims: dict[str, list[str]] = {}
+    for plugins, claim, result in found:
+        told = claim if result == "same" else f"**{result}.** {claim}"
+        claims.setdefault(plugins, []).append(told)
+    rows = ((plugins, "<br>".join(told)) for plugins, told in claims.items())
+    return FULL + _table(("plugin and version", "what was compared"), rows)
+
+
+def page(found: list[tuple[str, str, str]]) -> str:
+    """Write one row a plugin: with which others it was tried, and what differs."""
+    others: dict[str, dict[str, None]] = {}
+    differs: dict[str, list[str]] = {}
+    for plugins, claim, result in found:
+        first, *rest = plugins.split(", ")
+        others.setdefault(first, {}).update(dict.fromkeys(each.split()[0] for each in rest))
+        if result != "same":
+            reason = result.removeprefix("differs: ")
+            differs.setdefault(first, []).append(f"{claim.rstrip('.')} ({reason}).")
+    rows = (
+        (plugin, ", ".join(rest), "<br>".join(differs.get(plugin, ["nothing"])))
+        for plugin, rest in others.items()
+    )
+    return HEAD + _table(("plugin and version", "with", "differs"), rows)
+
+
 def main() -> int:
-    """Rewrite the page. Returns the exit status."""
+    """Rewrite both pages. Returns the exit status."""
     if len(sys.argv) != 2:
         sys.exit(f"usage: {sys.argv[0]} JUNIT-FILE")
     found, bad = rows(Path(sys.argv[1]))
     if bad or not found:
         print(
-            f"{PAGE} is not written;"
+            f"{PAGE} and {COMPARED} are not written;"
             f" {'failed: ' + ', '.join(bad) if bad else 'no test of a plugin has run'}",
             file=sys.stderr,
         )
         return 1
-    table = [("plugin and version", "what was compared", "result"), ("---",) * 3, *found]
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
-    PAGE.write_text(HEAD + "\n".join(lines) + "\n", "utf-8")
+    PAGE.write_text(page(found), "utf-8")
+    COMPARED.write_text(full(found), "utf-8")
     return 0
 
 

@@ -65,6 +65,8 @@ def _session(recipe: Path, before: str) -> str:
     with tempfile.TemporaryDirectory() as directory:
         there = Path(directory) / recipe.name
         shutil.copytree(recipe, there, ignore=shutil.ignore_patterns("session.txt", "__pycache__"))
+        home = Path(directory) / "home"
+        home.mkdir()
         plugins = " ".join(f"-p {each}" for each in ("isolate", PLUGINS.get(recipe.name)) if each)
         environment = {
             name: value
@@ -72,6 +74,7 @@ def _session(recipe: Path, before: str) -> str:
             if not name.startswith(("PYTEST", "COV", "GITHUB", "CI", "TOX", "PYTHON"))
         } | {
             "COLUMNS": "88",
+            "HOME": str(home),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTEST_ADDOPTS": f"{plugins} -p no:cacheprovider",
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
@@ -92,6 +95,7 @@ def _session(recipe: Path, before: str) -> str:
             )
             parts.append(f"$ {command}\n{done.stdout}")
         shown = "".join(parts).replace(str(there), f"/home/you/{recipe.name}")
+        shown = shown.replace(str(home), "/home/you")
         shown = shown.replace(sys.prefix, "/home/you/.venv").replace(str(PROJECT), "/home/you")
     return re.sub(r"[ \t]+$", "", shown, flags=re.MULTILINE)
 

@@ -21,11 +21,27 @@ def text_of(name: str) -> str:
     return (PROJECT / name).read_text(encoding="utf-8")
 
 
+def headings_of(name: str) -> set[str]:
+    """A document's headings, as links name them."""
+    text = re.sub(r"^```.*?^```$", "", text_of(name), flags=re.MULTILINE | re.DOTALL)
+    plain = (each.lower() for each in re.findall(r"^#+ (.+)$", text, re.MULTILINE))
+    return {re.sub(r"[^\w\- ]", "", each).replace(" ", "-") for each in plain}
+
+
 @pytest.mark.parametrize("name", READ_IN_PLACE)
 def test_every_link_to_a_file_leads_to_one(name):
-    """Of this repository; other addresses are not asked."""
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text_of(name)):
+    """Of this repository, and to a heading that it has; other addresses are not asked."""
+    for target, heading in re.findall(r"\]\(([^)#:]+)(?:#([^)]*))?\)", text_of(name)):
         assert (PROJECT / target).exists(), f"{name} links to {target}"
+        assert not heading or heading in headings_of(target), f"{name} links to {target}#{heading}"
+
+
+def test_pages_that_the_program_names_exist():
+    """What a sentence sends a user to."""
+    package = PROJECT / "pytest_isolate"
+    for path in package.rglob("*.py"):
+        for page in re.findall(r"docs/[\w/-]+\.md", path.read_text(encoding="utf-8")):
+            assert (PROJECT / page).exists(), f"{path.relative_to(PROJECT)} names {page}"
 
 
 def test_the_readme_begins_with_a_file_that_runs():
