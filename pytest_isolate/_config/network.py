@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Duration = float | str
 Share = float | str
 Addresses = Mapping[str, str | Sequence[str]]
+_BOTH = (4, 6)  # families of IP
 LAN = "lan"  # the bridge between hosts of which nothing else is said
 
 
@@ -93,8 +94,9 @@ class Network:
             is linked to the bridge ``"lan"``.
         ip: ``4`` or ``6`` for one family alone; both by default.
         capture: Whether what passes the hosts' interfaces is kept, as a pcapng file, when the test
-            fails. delay, jitter, loss, duplicate, reorder, corrupt, rate, mtu: As those of
-            ``Link``, for every link that does not say otherwise.
+            fails.
+        delay, jitter, loss, duplicate, reorder, corrupt, rate, mtu: As those of ``Link``, for every
+            link that does not say otherwise.
 
     What cannot be (a name that nobody has, an address twice, a rate that no kernel can do) is one
     sentence in the error of the test that is marked with it. What this machine's kernel lacks is a
@@ -108,7 +110,7 @@ class Network:
         bridges: Sequence[str] = (),
         routers: Sequence[str] = (),
         links: Sequence[Link | tuple[str, str]] = (),
-        ip: int | Sequence[int] = (4, 6),
+        ip: int | Sequence[int] = _BOTH,
         capture: bool = False,
         delay: Duration | None = None,
         jitter: Duration | None = None,
@@ -140,6 +142,11 @@ class Network:
 
     def __repr__(self) -> str:
         places = {"bridges": self.bridges, "routers": self.routers, "links": self.links}
-        named = {**{name: value for name, value in places.items() if value}, **self.conditions}
+        named: dict[str, object] = {name: value for name, value in places.items() if value}
+        if self.ip != _BOTH:
+            named["ip"] = self.ip
+        if self.capture:
+            named["capture"] = self.capture
+        named |= self.conditions
         shown = [*map(repr, self.hosts), *(f"{name}={value!r}" for name, value in named.items())]
         return f"Network({', '.join(shown)})"

@@ -183,6 +183,7 @@ def _mark_own(cls: Any) -> None:  # noqa: ANN401 - its private method is no attr
     method = cls._execute_child
 
     def _execute_child(self: object, *args: object, **kwargs: object) -> None:
+        __tracebackhide__ = True  # where there is no such program
         setattr(self, _INSIDE, True)
         method(self, *args, **kwargs)
 

@@ -40,15 +40,17 @@ class LiveNetwork:
 
     def host(self, name: str) -> Host:
         """One host or router. Raises ``ValueError`` if there is none of that name."""
-        if name not in self._hosts:
-            raise ValueError(
-                f"there is no host {name!r} in this network; there are {', '.join(self._hosts)}"
-            )
-        return self._hosts[name]
+        try:
+            return self[name]
+        except KeyError as error:
+            raise ValueError(error.args[0]) from None
 
     def __getitem__(self, name: str) -> Host:
-        """Give the same: ``isolate_network["a"]``."""
-        return self.host(name)
+        """Give the same, as a mapping does: ``isolate_network["a"]``. Raises ``KeyError``."""
+        if name not in self._hosts:
+            there = ", ".join(self._hosts)
+            raise KeyError(f"there is no host {name!r} in this network; there are {there}")
+        return self._hosts[name]
 
     def link(self, one: str, other: str | None = None) -> Link:
         """Give the link between two, or the only one that somebody has.

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def check_writable(option: str, path: str) -> None:
         ) from None
 
 
-def check_no_other(option: str, path: str, words: str, begins: str) -> None:
+def check_no_other(option: str, path: str, words: str, sign: bytes) -> None:
     """Refuse to replace what is no earlier one: who forgets the path names the file of tests that
     follows. Raises ``pytest.UsageError``.
     """
@@ -47,8 +48,8 @@ def check_no_other(option: str, path: str, words: str, begins: str) -> None:
     if _is_special(target):
         return
     with contextlib.suppress(OSError), target.open("rb") as file:
-        there = file.read(1 << 10).removeprefix(b"\xef\xbb\xbf").lstrip()
-        if there and not there.startswith(begins.encode()):
+        there = file.read(1 << 10)
+        if there.strip() and re.match(sign, there) is None:
             raise pytest.UsageError(
                 f"{option}={path}: what is there is no {words}, and it would be lost: remove it if"
                 f" that is meant, or name another file ({option}=PATH)"

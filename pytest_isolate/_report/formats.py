@@ -25,7 +25,7 @@ class Format(Protocol):
 
     option: str  # as users type it
     words: str  # what it is
-    begins: str  # its first character
+    sign: bytes  # a pattern that the first KiB of each one matches, and nobody else's
 
     def check(self, path: str) -> None:
         """Say at the start of a run what would keep it from being made.
@@ -42,7 +42,7 @@ class JsonReport:
 
     option = "--isolate-report"
     words = "JSON report"
-    begins = "{"
+    sign = rb'\{"schema": \d+, "host": \{'
 
     def check(self, path: str) -> None:
         """Nothing does."""
@@ -59,7 +59,7 @@ class HtmlPage:
 
     option = "--isolate-html"
     words = "HTML page"
-    begins = "<"
+    sign = rb"<!doctype html>(?s:.)*isolated tests</title>"
 
     def check(self, path: str) -> None:
         """See whether what draws it is installed."""
@@ -79,7 +79,7 @@ class Trace:
 
     option = "--isolate-trace"
     words = "trace"
-    begins = "{"
+    sign = rb'\{"displayTimeUnit": "ms", "traceEvents": \[\n'
 
     def check(self, path: str) -> None:
         """Nothing does."""

@@ -49,7 +49,7 @@ class Reporting:
         self._is_worker = hasattr(config, "workerinput")
         for each, path in () if self._is_worker else self._wanted:
             check_writable(each.option, path)
-            check_no_other(each.option, path, each.words, each.begins)
+            check_no_other(each.option, path, each.words, each.sign)
             each.check(path)
         self.budgets = self._read_budgets()
 

@@ -254,7 +254,7 @@ def test_who_is_not_named_in_a_partition_is_one_more_group():
 def test_words_for_nobody():
     def body(network):
         for call, sentence in (
-            (lambda: network["x"], "there is no host 'x' in this network; there are a, b"),
+            (lambda: network.host("x"), "there is no host 'x' in this network; there are a, b"),
             (
                 lambda: network.link("a", "x"),
                 "there are no links between 'a' and 'x'; there are a to b",
@@ -274,6 +274,8 @@ def test_words_for_nobody():
             with pytest.raises(ValueError) as caught:  # noqa: PT011 - compared below
                 call()
             assert sentence in str(caught.value)
+        with pytest.raises(KeyError, match="there is no host 'x' in this network; there are a, b"):
+            network["x"]
 
     within(Network("a", "b", links=PAIR), body)
 

@@ -137,25 +137,39 @@ def test_pytests_native_table_has_numbers_and_booleans(settled, pytester):
     assert (spec.bind, spec.env) == ((("/usr", "/usr", True),), {"A": "1"})
 
 
-@pytest.mark.parametrize("option", ["--isolate-report", "--isolate-html", "--isolate-trace"])
-def test_a_file_of_tests_is_no_place_for_a_report(pytester, option):
+REPORTS = ["--isolate-report", "--isolate-html", "--isolate-trace"]
+
+
+@pytest.mark.parametrize("option", REPORTS)
+def test_a_file_of_another_kind_is_no_place_for_a_report(pytester, option):
     """Who forgets the path names the next argument: it would be lost at the end of the run."""
-    test = pytester.makepyfile("def test_it(): pass")
-    before = test.read_text()
-    result = pytester.runpytest_subprocess("-p", "isolate", "--isolate-all", option, test.name)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(
-        [f"ERROR: {option}={test.name}: what is there is no *it would be lost*"]
-    )
-    assert test.read_text() == before
+    others = {
+        "test_it.py": "def test_it(): pass",
+        "package.json": '{"name": "ours", "host": {}}',
+        "index.html": "<!doctype html><title>ours</title>",
+    }
+    for name, text in others.items():
+        (pytester.path / name).write_text(text)
+    for name, text in others.items():
+        result = pytester.runpytest_subprocess("-p", "isolate", "--isolate-all", option, name)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(
+            [f"ERROR: {option}={name}: what is there is no *it would be lost*"]
+        )
+        assert (pytester.path / name).read_text() == text
 
 
-def test_an_earlier_report_is_replaced(pytester):
-    """By the same command typed again."""
+@pytest.mark.parametrize("tests", [0, 1])
+def test_an_earlier_report_is_replaced(pytester, tests):
+    """By the same command typed again, whatever was in it."""
     pytester.makepyfile("def test_it(): pass")
     for _ in range(2):
-        arguments = ("-p", "isolate", "--isolate-all", "--isolate-report=report.json")
-        pytester.runpytest_subprocess(*arguments).assert_outcomes(passed=1)
+        for option in REPORTS:
+            result = pytester.runpytest_subprocess(
+                "-p", "isolate", "--isolate-all", f"{option}=report{option}",
+                *(() if tests else ("-k", "nobody")),
+            )  # fmt: skip
+            result.assert_outcomes(passed=tests, deselected=1 - tests)
 
 
 def test_an_option_that_does_nothing_alone_is_said(pytester):

@@ -343,3 +343,13 @@ def test_no_address_is_given_twice_and_everybody_knows_a_way_to_everybody(hosts,
 )
 def test_what_the_kernel_has_to_have_is_what_is_asked_for(network, needed):
     assert set(needs.of(network.topology)) == needed
+
+
+def test_a_network_is_shown_as_it_was_written():
+    """With all that is not as by default."""
+    for written in (
+        "Network('a', 'b')",
+        "Network('a', bridges=['lan'], ip=4, capture=True, delay='5ms')",
+        "Network('a', 'b', ip=[6], mtu=1280)",
+    ):
+        assert repr(eval(written)) == written

@@ -51,6 +51,10 @@ def test_process_of_pytest_is_spoken_to_by_its_pipes(process, number):
     process.stdin.write(b"hello\n")
     process.stdin.flush()
     assert process.stdout.readline() == b"hello\n"
+def test_no_such_program(process):
+    with pytest.raises(FileNotFoundError) as caught:
+        subprocess.run(["/no/such/program"])
+    assert "pytest_isolate" not in str(caught.getrepr())
 @pytest.fixture(scope="session")
 def loop():
     loop = asyncio.new_event_loop()
