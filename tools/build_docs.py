@@ -1,8 +1,9 @@
 """Write what is taken from tables of the code: the docs' tables of keywords and of environments,
-and the marker's type.
+and the marker's type; and what pages show of recipes' files and sessions.
 
-``python tools/build_docs.py`` rewrites what stands between the marker comments of each file; with
-``--check`` it only looks and exits 1 when one is stale.
+``python tools/build_docs.py`` rewrites what stands between the marker comments of each file, and
+the block behind each comment ``shows: FILE, from (or after) TEXT, before TEXT``; with ``--check``
+it only looks and exits 1 when one is stale.
 """
 
 from __future__ import annotations
@@ -162,11 +163,31 @@ PAGES: tuple[tuple[str, str, tuple[str, str], Callable[[], str]], ...] = (
 )
 
 
-def main() -> int:
-    """Rewrite the pages, or with ``--check`` compare. Returns the exit status."""
-    if sys.argv[1:] not in ([], ["--check"]):
-        sys.exit(f"usage: {sys.argv[0]} [--check]")
-    status = 0
+#: A comment that names lines of a file, and the block that shows them.
+SHOWS = re.compile(
+    r"(<!-- shows: (?P<file>\S+?)(?:, (?P<how>from|after) `(?P<first>.+?)`)?"
+    r"(?:, before `(?P<last>.+?)`)? -->\n```\w*\n)(?P<shown>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def _lines_of(found: re.Match[str]) -> str:
+    path = PROJECT / "docs" / found["file"]
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    start, end = 0, len(lines)
+    if found["first"]:
+        at = [number for number, line in enumerate(lines) if found["first"] in line]
+        if not at:
+            sys.exit(f"{path} has no line with {found['first']}")
+        start = at[0] + (found["how"] == "after")
+    if found["last"]:
+        behind = range(start + 1, end)
+        end = next((number for number in behind if found["last"] in lines[number]), end)
+    return f"{found[1]}{''.join(lines[start:end]).rstrip()}\n```"
+
+
+def pages() -> Iterable[tuple[Path, str]]:
+    """Each file that this writes, and what it has to be."""
     for name, what, (opens, closes), write in PAGES:
         path = PROJECT / name
         begin, end = (
@@ -177,7 +198,18 @@ def main() -> int:
         if page.count(begin) != 1 or page.count(end) != 1:
             sys.exit(f"{path} must have each of these lines once:\n{begin}\n{end}")
         before, _, rest = page.partition(begin)
-        fresh = f"{before}{begin}\n{write()}\n{end}{rest.partition(end)[2]}"
+        yield path, f"{before}{begin}\n{write()}\n{end}{rest.partition(end)[2]}"
+    for path in (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))):
+        yield path, SHOWS.sub(_lines_of, path.read_text("utf-8"))
+
+
+def main() -> int:
+    """Rewrite the pages, or with ``--check`` compare. Returns the exit status."""
+    if sys.argv[1:] not in ([], ["--check"]):
+        sys.exit(f"usage: {sys.argv[0]} [--check]")
+    status = 0
+    for path, fresh in pages():
+        page = path.read_text("utf-8")
         if fresh != page and sys.argv[1:]:
             print(f"{path} is stale: run python tools/build_docs.py", file=sys.stderr)
             status = 1
