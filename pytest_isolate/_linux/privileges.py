@@ -24,6 +24,13 @@ _SECCOMP_MODE_FILTER = 2
 _BPF_INSTRUCTION = 8  # bytes
 _MOST_CAPABILITIES = 64
 
+#: Capabilities that act on the whole machine, and that no namespace confines: SYS_MODULE,
+#: SYS_RAWIO, SYS_BOOT, SYS_TIME, MAC_OVERRIDE, MAC_ADMIN, SYSLOG, WAKE_ALARM, BLOCK_SUSPEND,
+#: AUDIT_READ. Of the others that Docker drops, a pid namespace confines AUDIT_CONTROL, without
+#: which daemons that use pam_loginuid refuse every login; tests mount, trace and schedule by
+#: the rest.
+MACHINE_WIDE = frozenset({16, 17, 22, 25, 32, 33, 34, 35, 36, 37})
+
 
 def die_with_parent_thread(signal: int) -> None:
     """prctl(PR_SET_PDEATHSIG): ``signal`` arrives when the *thread* that forked this
@@ -50,14 +57,33 @@ def drop_capabilities(keep: frozenset[int] = frozenset()) -> None:
 
     Nothing stays inheritable.
     """
+    _reduce(keep, frozenset())
+
+
+def lose_capabilities(numbers: frozenset[int]) -> None:
+    """Take these out of all five sets of this thread, so that no program that it starts, set-id or
+    root's, brings one back.
+
+    Raises ``OSError``, EPERM where one is in the bounding set and CAP_SETPCAP is not there.
+    """
+    others = frozenset(range(_MOST_CAPABILITIES)) - numbers
+    _reduce(others, others)  # what is neither permitted nor inheritable is not ambient
+    drop_bounding_set(others)
+
+
+def _reduce(keep: frozenset[int], inheritable: frozenset[int]) -> None:
     header = ffi.new("struct cap_header *", {"version": _CAPABILITY_VERSION_3, "pid": 0})
     data = ffi.new("struct cap_data[2]")
     check(libc.capget(header, data))
     for word in (0, 1):
-        kept = data[word].permitted & sum(1 << bit % 32 for bit in keep if bit // 32 == word)
-        data[word].effective = data[word].permitted = kept
-        data[word].inheritable = 0
+        data[word].permitted &= _mask(keep, word)
+        data[word].effective &= data[word].permitted
+        data[word].inheritable &= _mask(inheritable, word)
     check(libc.capset(header, data))
+
+
+def _mask(numbers: frozenset[int], word: int) -> int:
+    return sum(1 << bit % 32 for bit in numbers if bit // 32 == word)
 
 
 def drop_bounding_set(keep: frozenset[int]) -> None:
@@ -65,13 +91,15 @@ def drop_bounding_set(keep: frozenset[int]) -> None:
     prctl(PR_CAPBSET_DROP).
     """
     for number in range(_MOST_CAPABILITIES):
+        if number in keep:
+            continue
         try:
             held = _prctl(_PR_CAPBSET_READ, number)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
             return  # past the last one that this kernel has
-        if held and number not in keep:
+        if held:
             _prctl(_PR_CAPBSET_DROP, number)
 
 
