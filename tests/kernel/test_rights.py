@@ -4,6 +4,7 @@ namespace confines.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -20,7 +21,10 @@ from pathlib import Path
 import pytest
 
 from pytest_isolate._config import networking
+from pytest_isolate._config.paths import Bind
+from pytest_isolate._linux import host as host_module
 from pytest_isolate._linux import privileges
+from pytest_isolate._linux.mounts import MountTable
 from pytest_isolate._sandbox.entry import Identity
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -213,3 +217,40 @@ def test_commands_of_an_administrator_change_nothing(box):
     assert 0 <= time.time() - now < 120
     assert "dummy" not in Path("/proc/modules").read_text()
     assert Path("/proc/sys/vm/swappiness").read_text() == about
+
+
+MS_RDONLY, MS_REMOUNT, MNT_DETACH = 1, 32, 2
+
+
+@pytest.fixture
+def mounted():
+    """A file system of the machine, for this test alone."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as path:
+        call("mount", b"none", path.encode(), b"tmpfs", 0, None)
+        yield path
+        call("umount2", path.encode(), MNT_DETACH)
+
+
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("shares", ["nothing", "fs=host", "fs=readonly", "bind"])
+def test_remounting_reaches_a_file_system_of_the_machine_that_is_shared(
+    box, monkeypatch, mounted, shares
+):
+    """``mount -o remount,ro`` changes it for everybody, as docs/security.md says; an overlay's is
+    the sandbox's own.
+    """
+    with contextlib.closing(MountTable()) as table:
+        monkeypatch.setattr(box, "host", host_module.look(table.visible()))
+
+    def body():
+        call("mount", None, mounted.encode(), None, MS_REMOUNT | MS_RDONLY, None)
+        return "done"
+
+    changes = {
+        "nothing": {},
+        "fs=host": {"fs": "host"},
+        "fs=readonly": {"fs": "readonly"},
+        "bind": {"bind": (Bind(mounted, mounted),)},
+    }
+    assert box.run(body, **changes[shares]).value == "done"
+    assert bool(os.statvfs(mounted).f_flag & os.ST_RDONLY) == (shares != "nothing")
