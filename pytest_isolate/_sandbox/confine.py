@@ -79,10 +79,11 @@ def spare_the_machine() -> None:
     Raises ``OSError``.
     """
     try:
-        privileges.lose_capabilities(privileges.MACHINE_WIDE)
+        privileges.spare_the_machine()
     except PermissionError:
         # Of a root without CAP_SETPCAP the bounding set stays as it is, and no program may gain
-        privileges.no_new_privileges()
+        if privileges.could_gain(privileges.MACHINE_WIDE):
+            privileges.no_new_privileges()
 
 
 def bound(confinement: Confinement) -> None:
