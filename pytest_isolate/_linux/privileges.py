@@ -24,6 +24,13 @@ _SECCOMP_MODE_FILTER = 2
 _BPF_INSTRUCTION = 8  # bytes
 _MOST_CAPABILITIES = 64
 
+#: Capabilities that act on the whole machine, and that no namespace confines: SYS_MODULE,
+#: SYS_RAWIO, SYS_BOOT, SYS_TIME, MAC_OVERRIDE, MAC_ADMIN, SYSLOG, WAKE_ALARM, BLOCK_SUSPEND,
+#: AUDIT_READ. Of the others that Docker drops, a pid namespace confines AUDIT_CONTROL, without
+#: which daemons that use pam_loginuid refuse every login; tests mount, trace and schedule by
+#: the rest.
+MACHINE_WIDE = frozenset({16, 17, 22, 25, 32, 33, 34, 35, 36, 37})
+
 
 def die_with_parent_thread(signal: int) -> None:
     """prctl(PR_SET_PDEATHSIG): ``signal`` arrives when the *thread* that forked this
@@ -54,10 +61,53 @@ def drop_capabilities(keep: frozenset[int] = frozenset()) -> None:
     data = ffi.new("struct cap_data[2]")
     check(libc.capget(header, data))
     for word in (0, 1):
-        kept = data[word].permitted & sum(1 << bit % 32 for bit in keep if bit // 32 == word)
+        kept = data[word].permitted & _mask(keep, word)
         data[word].effective = data[word].permitted = kept
         data[word].inheritable = 0
     check(libc.capset(header, data))
+
+
+def _mask(numbers: frozenset[int], word: int) -> int:
+    return sum(1 << bit % 32 for bit in numbers if bit // 32 == word)
+
+
+# On the way of every root's test, behind its fork, where each page that is written to is copied: so
+# what can be made before is, and the library's functions too, which cffi makes when first asked for
+_HEADER = ffi.new("struct cap_header *", {"version": _CAPABILITY_VERSION_3, "pid": 0})
+_DATA = ffi.new("struct cap_data[2]")
+_BYTES = ffi.buffer(_DATA)
+_KEPT = int.from_bytes(
+    ffi.buffer(
+        ffi.new(
+            "unsigned int[]",
+            [~_mask(MACHINE_WIDE, word) & 0xFFFFFFFF for word in (0, 0, 0, 1, 1, 1)],
+        )
+    )[:],
+    "little",
+)
+_DROP = tuple(ffi.cast("unsigned long", number) for number in sorted(MACHINE_WIDE))
+_ZERO = ffi.cast("unsigned long", 0)
+_capget, _capset, _libc_prctl = libc.capget, libc.capset, libc.prctl
+
+
+def spare_the_machine() -> None:
+    """Take ``MACHINE_WIDE`` out of all five sets of this thread, so that no program that it starts,
+    set-id or root's, brings one back.
+
+    Raises ``OSError``, EPERM where CAP_SETPCAP is not there: then they are in the bounding set yet.
+    """
+    check(_capget(_HEADER, _DATA))
+    # Effective, permitted, inheritable; what is not in the last two is not ambient either
+    kept = int.from_bytes(_BYTES[:], "little") & _KEPT
+    _BYTES[:] = kept.to_bytes(len(_BYTES), "little")
+    check(_capset(_HEADER, _DATA))
+    for number in _DROP:  # each is older than all kernels that have sandboxes
+        check(_libc_prctl(_PR_CAPBSET_DROP, number, _ZERO, _ZERO, _ZERO))
+
+
+def could_gain(numbers: frozenset[int]) -> bool:
+    """Whether one of these is in this thread's bounding set: prctl(PR_CAPBSET_READ)."""
+    return any(_prctl(_PR_CAPBSET_READ, number) for number in numbers)
 
 
 def drop_bounding_set(keep: frozenset[int]) -> None:

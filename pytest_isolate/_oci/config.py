@@ -9,6 +9,7 @@ from typing import Any
 
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._config.values import format_size
+from pytest_isolate._linux import privileges
 from pytest_isolate._linux.host import Host
 from pytest_isolate._linux.syscalls import Clone
 from pytest_isolate._oci import capabilities
@@ -53,7 +54,7 @@ def identity(spec: Spec, host: Host) -> Identity:
     roots = strictness.ROOTS if wanted is not None and wanted[0] == 0 else frozenset[int]()
     if not host.rootless:
         uid, gid, groups = wanted or (host.uid, host.gid, tuple(os.getgroups()))
-        mine = roots if spec.strict else capabilities.effective()
+        mine = roots if spec.strict else capabilities.effective() - privileges.MACHINE_WIDE
         return Identity(uid, gid, groups, "", mine if uid == 0 else frozenset(), mine)
     uid, gid, _ = wanted or (host.uid, host.gid, ())
     if uid == 0 or spec.strict:

@@ -25,8 +25,12 @@ _DEV_LINKS = {
 }
 
 
-# Of /proc: the whole machine's, not the namespace's
-_KERNEL_WIDE = ("sys", "sysrq-trigger", "irq", "bus", "fs")
+# Of /proc: the whole machine's, not the namespace's. The first five are read-only in Docker; by
+# files of the others root sets drivers and the kernel
+_KERNEL_WIDE = (
+    "sys", "sysrq-trigger", "irq", "bus", "fs",
+    "acpi", "asound", "driver", "dynamic_debug", "latency_stats", "lock_stat", "mtrr", "scsi",
+)  # fmt: skip
 
 
 # What Docker masks and what else says something of the machine that a test has no business with;

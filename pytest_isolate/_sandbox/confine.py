@@ -72,6 +72,20 @@ def close_wall(wall: Wall) -> None:
         )
 
 
+def spare_the_machine() -> None:
+    """Lose, as a root of the machine, what acts on all of it: to set the clock, load modules, clear
+    the kernel's log.
+
+    Raises ``OSError``.
+    """
+    try:
+        privileges.spare_the_machine()
+    except PermissionError:
+        # Of a root without CAP_SETPCAP the bounding set stays as it is, and no program may gain
+        if privileges.could_gain(privileges.MACHINE_WIDE):
+            privileges.no_new_privileges()
+
+
 def bound(confinement: Confinement) -> None:
     """Empty the bounding set and end core dumps, before the change of user takes away
     the right to.

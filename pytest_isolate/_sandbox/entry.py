@@ -191,9 +191,8 @@ def become(entry: Entry) -> Before:
         inherited.take_over(entry.inheritance)
     if entry.network is not None:
         entry.network()
-    if entry.confinement is not None:
-        with Step("empty", "the bounding set of capabilities"):
-            confine.bound(entry.confinement)
+    with Step("give up", "capabilities"):
+        _give_up_capabilities(entry.confinement, entry.namespaces)
     with Step("become", f"user {entry.identity.uid}"):
         _take_identity(entry.identity)
     if entry.files is not None:
@@ -207,16 +206,25 @@ def become(entry: Entry) -> Before:
         return Before(entry.memory.apply(), joined)
 
 
-def take_rights(identity: Identity, confinement: Confinement | None) -> None:
+def take_rights(identity: Identity, confinement: Confinement | None, namespaces: int) -> None:
     """Have the rights of a test, and no others, in a process that is in its sandbox.
 
     Raises ``OSError``.
     """
-    if confinement is not None:
-        confine.bound(confinement)
+    _give_up_capabilities(confinement, namespaces)
     _take_identity(identity)
     if confinement is not None:
         confine.enclose(confinement)
+
+
+def _give_up_capabilities(confinement: Confinement | None, namespaces: int) -> None:
+    """Make some unreachable, for which one must still be root: all of a strict test's; in the
+    machine's own user namespace those that act on the machine.
+    """
+    if confinement is not None:
+        confine.bound(confinement)
+    elif not namespaces & Clone.NEWUSER and os.geteuid() == 0:
+        confine.spare_the_machine()
 
 
 def _close_walls(entry: Entry) -> None:

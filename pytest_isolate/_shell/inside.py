@@ -150,7 +150,7 @@ def _be_shell(door: Door, slave: int) -> NoReturn:
             os.dup2(slave, fd)
         entry_module.close_all_but(set(_STANDARD))
         _stand_where_the_test_does(door)
-        entry_module.take_rights(door.identity, door.confinement)
+        entry_module.take_rights(door.identity, door.confinement, door.namespaces)
         _execute(door)
     except OSError as error:
         os.write(2, f"isolate: no shell: {error}\r\n".encode("utf-8", "replace"))

@@ -29,6 +29,13 @@ _MISSED = re.compile(
 _NO_NAME = os.strerror(errno.EOVERFLOW)
 _QUOTED = re.compile(r"""['"]([^'"]{1,4096})['"]""")
 _NO_PERMISSION = re.compile(r"Permission denied|EACCES", re.IGNORECASE)
+_NOT_PERMITTED = re.compile(r"Operation not permitted|EPERM")
+# Calls and programs, as a traceback or their own words name them
+_OF_THE_MACHINE = re.compile(
+    r"\b(?:clock_settime|clock_adjtime|settimeofday|adjtimex|set date|hwclock|timens_offsets|"
+    r"modprobe|insmod|rmmod|init_module|delete_module|kexec_load|reboot|iopl|ioperm|klogctl|dmesg|"
+    r"kernel buffer|/?proc/k(?:msg|core)|dev/mem|CLOCK_(?:REALTIME|BOOTTIME)_ALARM)\b"
+)
 _READ_ONLY = re.compile(r"read-?only (?:file ?system|database)|EROFS", re.IGNORECASE)
 
 
@@ -84,6 +91,17 @@ def refused(text: str, writable: Sequence[str]) -> Iterator[str]:
             f"files: a test without namespaces writes to {', '.join(writable)} only: anywhere else"
             " it would be real, and Landlock refuses it (EACCES); bind= names further places where"
             " it may be"
+        )
+
+
+def of_the_machine(text: str) -> Iterator[str]:
+    """Yield a sentence where root may have been refused what would change the whole machine."""
+    text = text[-_MOST_TEXT:]
+    if _NOT_PERMITTED.search(text) and (found := _OF_THE_MACHINE.search(text)):
+        yield (
+            f"rights: {found[0]} is refused (EPERM) where it changes the whole machine, or tells of"
+            " it: a root's test has no capability for that; a shared fixture has, and a test that"
+            ' is not isolated (docs/security.md, "What a root\'s test has not")'
         )
 
 

@@ -110,6 +110,8 @@ def _missed(ended: Finished, text: str) -> Iterator[str]:
     spec, plan, host = ended.spec, ended.plan, ended.test.run.machine.host
     if spec.fs != "host":
         yield from hints.devices(text)
+    if not host.rootless and not spec.strict:
+        yield from hints.of_the_machine(text)
     if host.rootless and spec.fs == "overlay":
         yield from hints.unnamed(text)
     if plan.writable is not None:

@@ -52,6 +52,8 @@ def test_has_the_same_root(tmp_path):
     assert (HERE / "made/public").read_text() == "public"
     assert not (HERE / "secrets/public").exists() and (HERE / ".env").read_text() == ""
     assert names("/.isolate") == []
+    caps = [line.split() for line in open("/proc/self/status") if line.startswith("Cap")]
+    assert [name for name, value in caps if os.getuid() == 0 and int(value, 16) >> 25 & 1] == []
 
 @isolate(fs="readonly", disk="4M")
 def test_is_read_only_and_small(tmp_path):

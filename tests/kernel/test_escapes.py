@@ -320,7 +320,8 @@ def make_devices_on_a_mount(out: Outside):
     os.mknod("/mnt/log", stat.S_IFCHR | 0o600, os.makedev(1, 11))
     if out.partition:
         os.mknod("/mnt/disk", stat.S_IFBLK | 0o600, os.makedev(*out.partition))
-    return each(["/mnt/disk", "/mnt/log"], lambda path: os.open(path, os.O_RDONLY))
+    ways = {"/mnt/disk": os.O_RDONLY, "/mnt/log": os.O_WRONLY}  # nobody keeps root from the second
+    return each(list(ways), lambda path: os.open(path, ways[path]))
 
 
 def own_groups() -> list[str]:

@@ -413,6 +413,24 @@ def test_strict_keeps_the_filter_and_says_what_it_lacks(bare, pytester):
     ]
 
 
+@pytest.mark.parametrize("without", ["", "setpriv --bounding-set=-setpcap"])
+def test_a_root_has_no_right_over_the_machine_there_either(bare, without):
+    """Nor has a program that it starts; also of a root who may not change its bounding set."""
+    gone = sum(1 << number for number in privileges.MACHINE_WIDE)
+    source = f"""
+def rights():
+    said = subprocess.check_output(["cat", "/proc/self/status"], text=True)
+    return {{line.split()[0]: int(line.split()[1], 16) for line in said.splitlines() if "Cap" in line}}
+@isolate(fs="host")
+def test_it():
+    mine = rights()
+    assert mine["CapEff:"] and not (mine["CapEff:"] | mine["CapPrm:"] | mine["CapInh:"]) & {gone}
+    assert {bool(without)} or not mine["CapBnd:"] & {gone}
+"""
+    within = NAMESPACELESS.replace('exec "$@"', f'exec {without} "$@"')
+    bare(source, within=within).assert_outcomes(passed=1, warnings=1)
+
+
 def test_a_kind_that_works_says_nothing_of_another(bare, pytester):
     """A machine that lacks network namespaces alone: a test loses its network and keeps all else,
     also behind one that asked for none.

@@ -560,6 +560,29 @@ def test_a_device_that_only_the_machine_has_is_named_with_what_helps(pytester, i
     assert [line for line in result.outlines if line.startswith("device:")] == [hint]
 
 
+def test_a_root_that_may_not_change_the_machine_reads_why(pytester, isolated):
+    """By Python and by a program; not where something else is refused, nor for a user, who may not
+    do it anywhere.
+    """
+    pytester.makepyfile("""
+        import os, subprocess, time
+        def test_python():
+            with open("/proc/self/status") as file:
+                (rights,) = [int(line.split()[1], 16) for line in file if line.startswith("CapEff")]
+            assert not rights >> 25 & 1
+            time.clock_settime(time.CLOCK_REALTIME, time.time())
+        def test_program():
+            subprocess.run(["unshare", "--time", "--boottime", "1", "true"], check=True)
+        def test_else():
+            os.kill(1, 0)
+            raise PermissionError(1, "Operation not permitted", "/some/file")
+        """)
+    lines = [line for line in isolated("--isolate-all").outlines if line.startswith("rights:")]
+    assert [line.partition(" is refused")[0] for line in lines] == (
+        ["rights: clock_settime", "rights: timens_offsets"] if os.geteuid() == 0 else []
+    )
+
+
 def test_files_mounted_below_etc_are_private_copies(pytester, among_mounts):
     """As Docker mounts them, so that /etc is taken apart: they can be written, the own name
     resolves, the rest is as it was.

@@ -167,13 +167,13 @@ def test_the_shell_has_the_tests_rights(pytester, shell, argument):
             lines = open("/proc/self/status").read().splitlines()
             os.environ["RIGHTS"] = "".join(
                 line.replace("\\t", " ") + "," for line in lines
-                if line.startswith(("Uid", "Gid", "Groups", "CapPrm", "CapEff", "NoNewPrivs"))
+                if line.startswith(("Uid", "Gid", "Groups", "Cap", "NoNewPrivs"))
             )
             assert 0
     """)
     child = shell(argument)
     wanted = asked(child, 'echo "$RIGHTS"').strip()
-    fields = "Uid|Gid|Groups|CapPrm|CapEff|NoNewPrivs"
+    fields = "Uid|Gid|Groups|Cap|NoNewPrivs"
     found = asked(child, f"grep -E '^({fields})' /proc/self/status | tr '\\t\\n' ' ,'")
     assert found == wanted
     child.sendline("exit")

@@ -747,7 +747,7 @@ def test_what_of_proc_is_the_whole_machines_is_protected_from_root():
     itself refuses.
     """
     protected = [step.path for step in steps(a_plan(), Protect)]
-    assert {f"{ROOT}/proc/sys", f"{ROOT}/proc/sysrq-trigger"} <= set(protected)
+    assert {f"{ROOT}/proc/{name}" for name in ("sys", "sysrq-trigger", "mtrr")} <= set(protected)
     assert steps(a_plan(host=a_host(rootless=True)), Protect) == []
 
 
