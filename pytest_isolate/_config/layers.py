@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
+from pytest_isolate._config.paths import barrier
+
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec
 
@@ -307,7 +309,7 @@ def _directory(path: str) -> str:
         raise ValueError(f"{_SENTENCE}; {path!r} does not")
     real = os.path.realpath(os.path.expanduser(path))
     if not os.path.lexists(real):
-        raise ValueError(f"{_SENTENCE}; {path!r} does not")
+        raise ValueError(f"{_SENTENCE}; {barrier(real) or f'{path!r} does not'}")
     if not os.path.isdir(real):
         raise ValueError(f"{_SENTENCE}; {path!r} is no directory")
     if real == "/":

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from pytest_isolate._config.layers import Layer, LayerError, stack
+from pytest_isolate._errors import errno_in_words
 from pytest_isolate._store.store import Held, Store, content_key, memory_directory
 from pytest_isolate._store.trust import StoreError
 
@@ -98,6 +99,13 @@ class Layers:
 
 
 def _look_of(directory: str) -> str:
-    """Tell what is another when a directory of the user's is, or has other names in it."""
-    look = os.stat(directory)
+    """Tell what is another when a directory of the user's is, or has other names in it.
+
+    Raises ``LayerError``.
+    """
+    try:
+        look = os.stat(directory)
+    except OSError as error:
+        why = errno_in_words(error.errno or 0)
+        raise LayerError(f"{directory} cannot be read: {why}") from None
     return f"{directory} {look.st_dev} {look.st_ino} {look.st_mtime_ns}"

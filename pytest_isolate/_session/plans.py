@@ -16,7 +16,7 @@ import pytest
 from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.spec import Spec, check_layers
 from pytest_isolate._config.topology import Topology
-from pytest_isolate._errors import BadValueError, StepFailedError
+from pytest_isolate._errors import BadValueError
 from pytest_isolate._forward.others import NobodyThereError
 from pytest_isolate._forward.place import UNIX
 from pytest_isolate._forward.server import Server
@@ -299,14 +299,18 @@ def with_fixtures(
 
 
 def foreseen(run: Run, item: pytest.Item | None) -> tuple[Spec, Plan] | None:
-    """Tell what the next test will need, as far as this can be known before its turn."""
-    if item is None or not run.is_isolated(item):
-        return None
+    """Tell what the next test will need, as far as this can be known before its turn.
+
+    Whatever is wrong with it is met again when its turn comes, and said there: the present test
+    has nothing to do with it.
+    """
     try:
+        if item is None or not run.is_isolated(item):
+            return None
         spec = with_fixtures(run.defaults.spec_of(item), item)
         if not run.machine.roots.is_ready(spec.rootfs):  # while another test runs, nobody waits
             return None
         plan = plan_for(run, spec, item.session)
-    except (BadValueError, StepFailedError):  # met again, and said, when its turn comes
+    except Exception:  # noqa: BLE001 - as above
         return None
     return None if plan.missing else (spec, plan)

@@ -19,7 +19,7 @@ from pytest_isolate._child import preparation
 from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.layers import Layer, LayerError, stack
 from pytest_isolate._config.spec import Spec
-from pytest_isolate._config.values import plain
+from pytest_isolate._config.values import plain, shown
 from pytest_isolate._errors import StepFailedError
 from pytest_isolate._linux.root import Root
 from pytest_isolate._plan import planning
@@ -35,6 +35,7 @@ from pytest_isolate._session.run import Run, working_directory
 from pytest_isolate._store.trust import StoreError
 
 _KEYWORDS = ("user", "net", "bind", "env", "timeout", "hostname")
+_MOST_SHOWN = 200  # characters of a value that cannot be kept
 _MOST_SAID = 1 << 16  # bytes of what a function returned or raised, or printed before that
 
 
@@ -151,21 +152,44 @@ def _say(layer: Layer, writer: Writer) -> None:
     sys.stdout, sys.stderr = (open(fd, "w", closefd=False) for fd in (1, 2))  # noqa: SIM115
     sys.dont_write_bytecode = True  # or what it imports would be in the layer
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-    said: dict[str, object] = {"kind": "layer", "raised": None, "value": None}
+    said: dict[str, object] = {"kind": "layer", "raised": None, "returned": None, "value": None}
     try:
         value = layer.function(*layer.args, **layer.named)
-        said["value"] = json.loads(text := json.dumps(value, default=os.fspath))
-        if len(text) > _MOST_SAID:
-            size = f"it returned {len(text)} bytes, as JSON has it; {_MOST_SAID} can be kept"
-            said |= {"value": None, "raised": [f"ValueError: {size}", ""]}
     except BaseException as error:  # noqa: BLE001 - told to pytest
-        trace = error.__traceback__ and error.__traceback__.tb_next
-        lines = traceback.format_exception(error.with_traceback(trace))
-        said["raised"] = [lines[-1].strip()[:_MOST_SAID], "".join(lines)[-_MOST_SAID:]]
+        said["raised"] = [each[-_MOST_SAID:] for each in _words_of(error)]
+    else:
+        said |= _returned(value)
     sys.stdout.flush()
     sys.stderr.flush()
     writer.send(said)
     writer.send({"kind": "end"})
+
+
+def _words_of(error: BaseException) -> tuple[str, str]:
+    """Give what was raised, and where, which does not say that again."""
+    trace = error.__traceback__ and error.__traceback__.tb_next
+    text = "".join(traceback.format_exception(error.with_traceback(trace)))
+    last = traceback.format_exception_only(error)
+    what = last[-1] if isinstance(error, SyntaxError) else last[0]
+    return what.strip(), text.removesuffix(what)
+
+
+def _returned(value: object) -> dict[str, object]:
+    """Say what a function returned as JSON has it, or why it has not."""
+
+    def path(each: object) -> str:
+        if isinstance(each, os.PathLike) and isinstance(text := os.fspath(each), str):
+            return text
+        raise TypeError(f"there is a {type(each).__name__} in it")
+
+    try:
+        value = json.loads(text := json.dumps(value, default=path))
+    except Exception as error:  # noqa: BLE001 - of the value's own methods too
+        why = f"{shown(value)[:_MOST_SHOWN]}, which JSON cannot say ({shown(error, str)})"
+        return {"returned": f"{why}: return text, numbers, lists, dicts and paths"}
+    if len(text) > _MOST_SAID:
+        return {"returned": f"{len(text)} bytes, as JSON has it; {_MOST_SAID} can be kept"}
+    return {"value": value}
 
 
 def _judged(layer: Layer, spec: Spec, result: ProcessResult, sandbox: Sandbox) -> object:
@@ -181,6 +205,8 @@ def _judged(layer: Layer, spec: Spec, result: ProcessResult, sandbox: Sandbox) -
     elif isinstance(raised := said.get("raised"), list):
         what, stack_ = (str(each)[-_MOST_SAID:] for each in [*raised, "", ""][:2])
         why = f"its function raised {plain(what)}\n{stack_}"
+    elif isinstance(returned := said.get("returned"), str):
+        why = f"its function returned {plain(returned[:_MOST_SAID])}"
     elif result.left_count:
         who = ", ".join(plain(command) for _, command in result.left_over[:3])
         why = f"its function left processes behind ({who}), who write there still: end them"

@@ -311,15 +311,21 @@ def _fork_into(requested: Requested, ready: Ready, timers: Stopped, *, further: 
 def _look_ahead(requested: Requested, timers: Stopped, *, further: bool = False) -> None:
     """While the test runs, have the next one's child or sandbox made ready, and what earlier ones
     held let go.
+
+    What fails there is nothing of this test: whoever needs it meets it, and says it.
     """
     test, nursery = requested.test, requested.nursery
     item = None if further else test.nextitem
     builder, lacks = test.run.machine.builder, 0
     next_one = foreseen(test.run, item)
-    if nursery is not None:
-        lacks = nursery.look_ahead(item, next_one, timers)
-        test.troubles += nursery.troubles
-        nursery.troubles.clear()
-    if next_one is not None:
-        builder.order_ahead(next_one[1].recipe, 1 + lacks)
+    try:
+        if nursery is not None:
+            lacks = nursery.look_ahead(item, next_one, timers)
+            test.troubles += nursery.troubles
+            nursery.troubles.clear()
+        if next_one is not None:
+            builder.order_ahead(next_one[1].recipe, 1 + lacks)
+    except Exception:  # noqa: BLE001 - as above; then pytest forks the next test itself
+        if nursery is not None:
+            nursery.forget()
     builder.clean_up()

@@ -266,7 +266,12 @@ BAD = {
         "import subprocess; subprocess.Popen(['sleep', '99'])",
     ),
     "yields": ("a layer's function returns when all is written; it cannot yield*", "yield"),
-    "returns": ("its function raised TypeError: *not object", "return object()"),
+    "returns": (
+        "its function returned {'a'}, which JSON cannot say (there is a set in it): return text",
+        "return {'a'}",
+    ),
+    "long": ("its function returned 70002 bytes, as JSON has it; 65536 can", "return 'x' * 70_000"),
+    "syntax": ("its function raised SyntaxError: invalid syntax", "eval('1 1')"),
     "digs": (
         "take a layer out of *File name too long",
         "os.chdir('/var/tmp'); [(os.mkdir('d'), os.chdir('d')) for _ in range(210)]",
@@ -293,6 +298,7 @@ def test_a_failing_function_is_an_error(pytester, outcomes):
         pytest.fail(sentence) if not re.search(
             re.escape(why).replace(r"\*", ".*"), sentence, re.DOTALL
         ) else None
+        assert len(re.findall(r"KeyError:|SyntaxError:", sentence)) <= 1  # once, and then where
     assert builds(pytester) == len(BAD) - 1  # all but the one that is not called
     assert os.listdir(pytester.path / "cache/pytest-isolate/layers") == []
 
