@@ -30,6 +30,7 @@ from pytest_isolate._test import shared, shells
 from pytest_isolate._test.arrival import become_test
 from pytest_isolate._test.build import Ready, build
 from pytest_isolate._test.interrupted import raise_where
+from pytest_isolate._test.request import ENDED
 from pytest_isolate._test.states import (
     Finished,
     IsolatedTest,
@@ -138,6 +139,7 @@ def _go_on_or_from_nursery(requested: Requested) -> Running | Finished | None:
         ) is not None:
             return state
         requested.shared = None
+        requested.anew = ENDED
         if asked.fixtures != "fresh":
             _set_up_shared(requested)
         return None
@@ -292,6 +294,7 @@ def _fork_into(requested: Requested, ready: Ready, timers: Stopped, *, further: 
                     measuring,
                     given.mirrors,
                     warm.threads,
+                    anew=requested.anew,
                 )
                 test.running = Running(requested, spec, group)
         if inside is not None:
