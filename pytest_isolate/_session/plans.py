@@ -26,7 +26,7 @@ from pytest_isolate._plan import bare, planning, shown, strictness
 from pytest_isolate._plan.elsewhere import UnfitRootError
 from pytest_isolate._plan.layering import UnfitError
 from pytest_isolate._plan.planning import Plan, resolve_user
-from pytest_isolate._pytest import directories, fixtures
+from pytest_isolate._pytest import directories, fixtures, terminal
 from pytest_isolate._session import children, roots
 from pytest_isolate._session.roots import Chosen
 from pytest_isolate._session.run import Run, working_directory
@@ -149,7 +149,10 @@ def _chosen(run: Run, spec: Spec, items: Sequence[pytest.Item]) -> Chosen:
     if key not in machine.chosen:
         if not machine.roots.is_ready(spec.rootfs):
             run.changes += 1  # pytest will have loaded what its forks need there
-        machine.chosen[key] = machine.roots.choose(spec, machine.host, _shown_places(run, items))
+        with terminal.meanwhile(run.config) as tell:
+            machine.chosen[key] = machine.roots.choose(
+                spec, machine.host, _shown_places(run, items), tell
+            )
     return machine.chosen[key]
 
 
