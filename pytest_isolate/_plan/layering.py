@@ -83,6 +83,16 @@ class _Search:
             self.visit(only)
         elif entries or self._changes(path):
             self.points.append(path)
+            self._visit_mounts(path)
+
+    def _visit_mounts(self, point: str) -> None:
+        """Find them in what is mounted below a point, which hides there what the point shows."""
+        mounts = [each.path for each in below(self._host.mounts, point) if each.path != point]
+        for path in mounts:
+            is_outer = not any(path.startswith(f"{each}/") for each in mounts)
+            found = self._over.lstat(path) if is_outer else None
+            if found is not None and stat.S_ISDIR(found.st_mode):
+                self.visit(path)
 
     def _entries(self, path: str) -> Iterator[tuple[str, tuple[str, os.stat_result]]]:
         """Give what layers have in a directory, the lowest first: the uppermost is the last."""

@@ -58,15 +58,17 @@ class Layers:
         known = self._held.keys() | self._failed.keys()
         return [each for each in stack(layers) if isinstance(each, Layer) and each not in known]
 
-    def key(self, layer: Layer) -> str:
-        """Make the key of a layer. Raises ``LayerError``."""
+    def key(self, layer: Layer, *root: str) -> str:
+        """Make the key of a layer, which is built on another ``root``, if that is told, than the
+        machine's. Raises ``LayerError``.
+        """
         if layer not in self._keys:
             below = [
-                self.key(each) if isinstance(each, Layer) else _look_of(each)
+                self.key(each) if isinstance(each, Layer) else look_of(each)
                 for each in stack([layer])[:-1]
             ]
             whose = f"{'user' if self._rootless else 'root'} {os.geteuid()}"
-            self._keys[layer] = content_key(whose, *below, "", *layer.parts())
+            self._keys[layer] = content_key(whose, *root, *below, "", *layer.parts())
         return self._keys[layer]
 
     def store(self, layer: Layer) -> Store:
@@ -98,7 +100,7 @@ class Layers:
         return said
 
 
-def _look_of(directory: str) -> str:
+def look_of(directory: str) -> str:
     """Tell what is another when a directory of the user's is, or has other names in it.
 
     Raises ``LayerError``.

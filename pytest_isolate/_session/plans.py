@@ -73,7 +73,7 @@ def plan_for(run: Run, spec: Spec, session: pytest.Session) -> Plan:
     way_out = _way_out(run, spec) if spec.networking.leads_out else None
     no_way, way_out = (way_out, None) if isinstance(way_out, Missing) else (None, way_out)
     hosts += () if way_out is None else way_out.hosts
-    chosen = _chosen(run, spec, session.items)
+    chosen = chosen_root(run, spec, session.items)
     root = root_of(run, spec, chosen.root)
     key = (*spec.recipe_key, root, sockets, hosts)
     if key not in machine.plans or not machine.plans[key].layers.is_current():
@@ -140,7 +140,7 @@ def _planned(
     return plan
 
 
-def _chosen(run: Run, spec: Spec, items: Sequence[pytest.Item]) -> Chosen:
+def chosen_root(run: Run, spec: Spec, items: Sequence[pytest.Item]) -> Chosen:
     """Give the root that a test asks for, once for each directory in which pytest stands."""
     machine = run.machine
     if spec.rootfs is None:
@@ -163,10 +163,11 @@ def root_of(run: Run, spec: Spec, root: Root) -> Root:
     """
     if not spec.layers:
         return root
-    from pytest_isolate._config.layers import LayerError  # noqa: PLC0415 - for those who have some
+    from pytest_isolate._config.layers import LayerError, check_roots  # noqa: PLC0415 - who has some
     from pytest_isolate._session.layers import NotBuiltError  # noqa: PLC0415
 
     try:
+        check_roots(spec.layers, spec.rootfs)
         layers = run.layers.directories(spec.layers)
         return Root((*layers, *root.layers), root.machines)
     except (LayerError, NotBuiltError) as error:

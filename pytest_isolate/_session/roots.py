@@ -59,6 +59,10 @@ class Roots:
         said, self._unsaid = self._unsaid, []
         return said
 
+    def key(self, wanted: RootFs | None) -> str:
+        """Give the key of an image that is unpacked; nothing for what is none."""
+        return self._held[wanted].key if wanted in self._held else ""
+
     def variables(self, wanted: RootFs | None) -> dict[str, str]:
         """Give those that programs of a root expect; its PATH stands behind pytest's."""
         tree = None if wanted is None else self._trees.get(wanted)

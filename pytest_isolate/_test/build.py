@@ -38,7 +38,7 @@ def build(test: IsolatedTest, spec: Spec) -> Ready | Refused:
         if spec.layers:
             from pytest_isolate._test import layers  # noqa: PLC0415 - for those who have some
 
-            layers.build_missing(run, spec)
+            layers.build_missing(run, spec, test.item.session.items)
         refused = [
             _settle(test, spec, missing)
             for missing in plan_for(run, spec, test.item.session).missing

@@ -481,3 +481,33 @@ def test_overlays_that_are_too_deep_for_one_more_are_named_with_what_helps(pytes
         command = ["unshare", "-m", "sh", "-c", DEEP, "-", *python, *more]
         out = subprocess.run(command, capture_output=True, text=True, check=False).stdout
         assert re.search(expected, out), out
+
+
+@pytest.mark.needs("root")
+def test_what_a_layer_has_below_a_mount_is_seen_there_too(pytester):
+    """Beside what it has outside of that: of a directory of both the mount is the upper one."""
+    place = pytester.path / "place"
+    for directory in (place / "mount", pytester.path / f"tree{place}/mount/deep"):
+        directory.mkdir(parents=True)
+    for name in ("beside", "mount/of_layer", "mount/deep/too"):
+        (pytester.path / f"tree{place}" / name).write_text("of the layer")
+    pytester.makepyfile(
+        test_it=f"""
+        import os
+        from pathlib import Path
+        from pytest_isolate import isolate
+        @isolate(layers=[{str(pytester.path / "tree")!r}])
+        def test_it():
+            place = Path({str(place)!r})
+            assert os.path.ismount(place / "mount")
+            assert sorted(os.listdir(place / "mount")) == ["deep", "machines", "of_layer"]
+            assert (place / "mount/deep/too").read_text() == "of the layer"
+            assert (place / "beside").read_text() == "of the layer"
+        """
+    )
+    script = f'mount -t tmpfs it {place}/mount && touch {place}/mount/machines && exec "$@"'
+    ran = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", *PYTEST, "test_it.py"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "1 passed" in ran.stdout, ran.stdout
