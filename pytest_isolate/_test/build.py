@@ -55,7 +55,7 @@ def build(test: IsolatedTest, spec: Spec) -> Ready | Refused:
         # Not what this machine cannot give: no on_missing covers it
         if spec.kind in run.worked or error.errno in PASSING:
             raise
-        reason = explain(error, run.here, layers=bool(spec.layers))
+        reason = explain(error, run.here, layers=bool(spec.layers), rootfs=spec.rootfs is not None)
         without = (
             None
             if spec.on_missing == "warn"

@@ -110,7 +110,10 @@ def _start(requested: Requested) -> Running | Finished | Refused:
         return Refused(test, str(error), "keyword", requested.asked)
     except StepFailedError as error:
         why = test.run.builders_death(died=True) or explain(
-            error, test.run.here, layers=bool(requested.asked.layers)
+            error,
+            test.run.here,
+            layers=bool(requested.asked.layers),
+            rootfs=requested.asked.rootfs is not None,
         )
     except KeyboardInterrupt as error:
         # At any moment since the fork, or since a child was told to go on

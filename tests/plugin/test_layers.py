@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import rooting
 from running import PYTEST, Started
 
 from pytest_isolate._cli import main
@@ -455,7 +456,7 @@ def test_directories_are_layers_of_all_tests_from_the_command_line(pytester, iso
 DEEP = """
 set -e
 mount -t tmpfs none deep; cd deep
-mkdir a one two u1 w1 u2 w2
+cp -a ../a . ; mkdir one two u1 w1 u2 w2
 mount -t overlay none one -o lowerdir=a,upperdir=u1,workdir=w1
 mount -t overlay none two -o lowerdir=one,upperdir=u2,workdir=w2
 export XDG_CACHE_HOME=$PWD/two
@@ -474,7 +475,16 @@ def test_overlays_that_are_too_deep_for_one_more_are_named_with_what_helps(pytes
     """
     pytester.makepyfile(BASE + source.replace("\n    ", "\n"))
     python = [*PYTEST]
+    rooting.debian(pytester.path / "root")
+    (pytester.path / "a").mkdir()
+    os.rename(pytester.path / "root", pytester.path / "a/root")
+    place = pytester.path / "deep"
+    (pytester.path / "test_root.py").write_text(
+        f"from pytest_isolate import isolate\n@isolate(rootfs='{place}/two/root')\n"
+        "def test_it(): pass\n"
+    )
     for more, expected in (
+        (["test_root.py"], r"overlay /proc/root.*\[EINVAL\]; remedy: .* where this root lies is"),
         (["--isolate-doctor"], r"NOTE  layers: overlay .*\[EINVAL\]\n *fix: overlays stack two"),
         ([str(pytester.path)], r"overlay /proc/root.*\[EINVAL\]; remedy: overlays stack two deep"),
     ):
