@@ -36,6 +36,8 @@ def parse(value: object) -> RootFs | None:
     if os.path.isdir(path):
         return _directory(path)
     if os.path.isfile(path):
+        if not may(path, os.R_OK):
+            raise ValueError(f"it is not for this user: {refusal(path, 'r')}")
         return RootFs("archive", path)
     there = "no file" if os.path.lexists(path) else "not there"
     raise ValueError(f"{_ALLOWED}; {barrier(path) or f'{path} is {there}'}")
@@ -45,6 +47,8 @@ def _layout(text: str) -> RootFs:
     directory, _, tag = text.rpartition(":")
     for path, name in ((text, ""), (directory, tag)):
         if path and os.path.isdir(path):
+            if not may(path, os.X_OK):
+                raise ValueError(f"it is not for this user: {refusal(path, 'rx')}")
             return RootFs("oci", os.path.realpath(path), name)
     raise ValueError(f"{_ALLOWED}; {barrier(text) or f'there is no directory {text}'}")
 

@@ -138,14 +138,17 @@ class Roots:
             return self._trees.setdefault(wanted, (wanted.path, ()))
         if wanted not in self._trees:
             from pytest_isolate._images.broken import BrokenImageError  # noqa: PLC0415
-            from pytest_isolate._store.trust import StoreError  # noqa: PLC0415 - for images only
+            from pytest_isolate._store.store import default_directory  # noqa: PLC0415
+            from pytest_isolate._store.trust import StoreError, room  # noqa: PLC0415 - for images
 
             try:
                 self._trees[wanted] = self._unpacked(wanted, tell)
             except (BrokenImageError, StoreError) as error:
                 self._trees[wanted] = str(error)
             except OSError as error:
-                self._trees[wanted] = f"it cannot be unpacked: {error.strerror}"
+                which = f" ({error.filename})" if isinstance(error.filename, str) else ""
+                helps = room(default_directory(), error.errno)
+                self._trees[wanted] = f"it cannot be unpacked: {error.strerror}{which}{helps}"
         return self._trees[wanted]
 
     def _unpacked(

@@ -36,7 +36,7 @@ from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._session.layers import look_of
 from pytest_isolate._session.plans import chosen_root, likely_places
 from pytest_isolate._session.run import Run, working_directory
-from pytest_isolate._store.trust import StoreError
+from pytest_isolate._store.trust import StoreError, room
 
 _KEYWORDS = ("user", "net", "bind", "env", "timeout", "hostname", "rootfs")
 _MOST_SHOWN = 200  # characters of a value that cannot be kept
@@ -112,7 +112,8 @@ def _built(
         try:
             left = harvest.take_out(sandbox.private, plan.written, tree, user=user)
         except StepFailedError as error:  # of what was written, or of where it is kept
-            raise LayerError(f"{layer!r} could not be built: {error}") from None
+            helps = room(run.layers.store(layer).directory, error.errno)
+            raise LayerError(f"{layer!r} could not be built: {error}{helps}") from None
     finally:
         sandbox.close()
     return {"name": layer.name, "value": value, "left": left}

@@ -67,18 +67,25 @@ def test_root(): pass
 def test_image_below(): pass
 @isolate(bind=[HERE / "shut/in"])
 def test_bind_below(): pass
+@isolate(rootfs=f"oci:{HERE}/shut")
+def test_image(): pass
+@isolate(rootfs=HERE / "image.tar")
+def test_archive(): pass
 """
     module = pytester.makepyfile(BAD.format(tests=tests))
     (here / "shut").chmod(0)
     (here / "layer/tmp").chmod(0o300)
+    (here / "image.tar").touch(0)
     try:
         result = isolated(str(module))
     finally:
         (here / "shut").chmod(0o700)
         (here / "layer/tmp").chmod(0o700)
-    result.assert_outcomes(passed=3, errors=6)
+    result.assert_outcomes(passed=3, errors=8)
     said = result.stdout.str()
     assert "itself failed" not in said
+    assert f"rootfs={f'oci:{here}/shut'!r} (by" in said
+    assert f"may not read {here}/image.tar (mode 0000, of uid" in said
     whose = f"of uid {os.geteuid()}): chmod u"
     for name, closed in (("layers", "shut"), ("layers", "layer/tmp"), ("rootfs", "shut")):
         where = f"{here}/{closed}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 from imaging import Layout, entry, layer
-from running import Started
+from running import PYTEST, Started
 from test_terminal import on_a_terminal
 
 pytestmark = [pytest.mark.kernel, pytest.mark.needs("overlay")]
@@ -136,3 +137,39 @@ def test_a_terminal_shows_what_a_large_image_takes_its_time_for(pytester, tmp_pa
     result = pytester.runpytest_subprocess("-p", "isolate", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=2)
     assert "Unpacking" not in result.stdout.str()
+
+
+@pytest.mark.needs("root")
+def test_where_there_is_no_room_nothing_stays_and_what_helps_is_said(pytester, tmp_path):
+    """Of an image, and of what a function writes; what finds room there is kept."""
+    large = Layout(tmp_path / "large")
+    large.add(large.manifest([layer(entry("usr"), entry("data", bytes(9 << 20)))]))
+    store = tmp_path / "cache"
+    store.mkdir()
+    pytester.makepyfile(
+        test_it=f"""
+        from pathlib import Path
+        from pytest_isolate import Layer, isolate
+        @Layer.build(key={str(tmp_path)!r})
+        def large(): Path("/var/tmp/large").write_bytes(b"x" * (9 << 20))
+        @Layer.build(key={str(tmp_path)!r})
+        def small(): Path("/var/tmp/small").write_text("x")
+        @isolate(rootfs="oci:{tmp_path}/large")
+        def test_image(): pass
+        @isolate(layers=[large])
+        def test_layer(): pass
+        @isolate(layers=[small])
+        def test_small(): assert Path("/var/tmp/small").exists()
+        """
+    )
+    script = f'mount -t tmpfs -o size=8M,mode=700 it {store}; "$@"; ls -A {store}/*/layers'
+    ran = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", *PYTEST, "test_it.py"],
+        capture_output=True, text=True, check=False, env={**os.environ, "XDG_CACHE_HOME": store},
+    )  # fmt: skip
+    assert "1 passed, 2 errors" in ran.stdout, ran.stdout
+    full = f"; {store}/pytest-isolate/layers is full: pytest-isolate layers --remove-all makes room"
+    assert f"it cannot be unpacked: No space left on device{full}" in ran.stdout
+    assert f"take a layer out of /: No space left on device [ENOSPC]{full}" in ran.stdout
+    assert len(ran.stdout.splitlines()[-1]) == 32  # the key of the one that is kept
+    assert not ran.stdout.splitlines()[-2].startswith(".")
