@@ -98,6 +98,7 @@ class Group:
     reached: list[Figures] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
     temporary: set[str] = field(default_factory=set)  # what was the ``tmp_path`` of its tests
+    anew: str = ""  # why its tests do not go on with the sandbox of those before, in words
 
     def __post_init__(self) -> None:
         self.sandbox.beside.append(lambda: (self.commands, *self.mirrors.values()))

@@ -1,6 +1,7 @@
 """``pytest-isolate enter``: a shell in the sandbox of a test that runs, from another terminal.
 
-Exit status: that of the shell; 2 where no sandbox could be told, 125 where it could not be entered.
+Exit status: that of the shell, or of the command that was given instead; 2 where no sandbox could
+be told, 125 where it could not be entered.
 """
 
 from __future__ import annotations
@@ -24,7 +25,12 @@ _BAD = 2
 
 def add_command(commands: Commands) -> None:
     """Add ``enter`` to the console script."""
-    command = commands.add_parser("enter", help="open a shell in the sandbox of a test that runs")
+    command = commands.add_parser(
+        "enter", help="open a shell in the sandbox of a test that runs",
+        usage="pytest-isolate enter [TEST|PID] [-- COMMAND [ARGUMENT ...]]",
+        description="Open a shell on this terminal in the sandbox of a test that runs, or run"
+        " COMMAND there.",
+    )  # fmt: skip
     command.add_argument(
         "test", nargs="?", metavar="TEST|PID",
         help="node id or a part of it, pid of pytest or of any process in there; if there are more",
@@ -49,8 +55,9 @@ def run(options: argparse.Namespace) -> int:
     if len(chosen) > 1:
         return _refuse("more than one runs: name it by its pid or by more of its name:", chosen)
     if not all(map(os.isatty, (0, 1))):
-        return _refuse("a shell needs a terminal, and standard input or output is none")
-    _enter(chosen[0])
+        what = "a command in there" if options.line else "a shell"
+        return _refuse(f"{what} needs a terminal, and standard input or output is none")
+    _enter(chosen[0], options.line)
     raise AssertionError("execve(2) came back")
 
 
@@ -79,11 +86,11 @@ def _refuse(why: str, listed: Sequence[Listed] = ()) -> int:
     return _BAD
 
 
-def _enter(listed: Listed) -> None:
+def _enter(listed: Listed, command: Sequence[str]) -> None:
     """Become the process that has the terminal and lets this user in."""
     from pytest_isolate._shell import visit  # noqa: PLC0415 - as above
 
-    door = listed.door.with_variables(visit.of_terminal())
+    door = listed.door.with_variables(visit.of_terminal()).with_command(command)
     if listed.owner[0] != os.geteuid():
         door = door.with_owner(listed.owner)
     fd = visit.packed(door)

@@ -6,6 +6,7 @@ Exit status 2 for arguments and files that cannot be read; what else one means, 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from pytest_isolate._cli import enter, layers
@@ -21,6 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A further command is a module with these two functions
     for module in (compare, enter, layers):
         module.add_command(commands)
-    options = parser.parse_args(arguments)
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+    line: list[str] = []  # a command of the user's own
+    if typed[:1] == ["enter"] and "--" in typed:
+        at = typed.index("--")
+        typed, line = typed[:at], typed[at + 1 :]
+    options = parser.parse_args(typed, argparse.Namespace(line=line))
     status: int = options.run(options)
     return status

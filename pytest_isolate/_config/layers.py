@@ -17,6 +17,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
+from pytest_isolate._config import roots
+from pytest_isolate._config.paths import barrier
+
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec
 
@@ -110,8 +113,8 @@ class Layer:
                 them too.
             where: ``"disk"``, below ``$XDG_CACHE_HOME/pytest-isolate``, or ``"memory"``, below
                 /dev/shm, until the machine is switched off.
-            keywords: ``user``, ``net``, ``bind``, ``env``, ``timeout`` and ``hostname`` of the
-                sandbox that it is built in, as the marker has them.
+            keywords: ``user``, ``net``, ``bind``, ``env``, ``timeout``, ``hostname`` and
+                ``rootfs`` of the sandbox that it is built in, as the marker has them.
 
         What is wrong is one sentence in the error of the tests that use it.
 
@@ -273,6 +276,23 @@ def stack(layers: Sequence[str | Layer]) -> tuple[str | Layer, ...]:
     return tuple(found)
 
 
+def check_roots(layers: Sequence[str | Layer], root: roots.RootFs | None) -> None:
+    """Refuse a layer that is built on another root than that over which it is to lie; one that is
+    built on the machine's may lie over any. Raises ``LayerError``.
+    """
+    for each in stack(layers):
+        if isinstance(each, Layer) and (written := each.keywords.get("rootfs")) is not None:
+            try:
+                own = roots.parse(written)
+            except ValueError as error:
+                raise LayerError(f"{each!r}: rootfs={written!r}: {error}") from None
+            if own is not None and own != root:
+                here = "the machine's own" if root is None else roots.show(root)
+                raise LayerError(
+                    f"{each!r} is built on rootfs={roots.show(own)!r}, and this root is {here}"
+                )
+
+
 _SENTENCE = (
     "it must be a list of directories that exist and pytest_isolate.Layers, the lowest first"
 )
@@ -307,7 +327,7 @@ def _directory(path: str) -> str:
         raise ValueError(f"{_SENTENCE}; {path!r} does not")
     real = os.path.realpath(os.path.expanduser(path))
     if not os.path.lexists(real):
-        raise ValueError(f"{_SENTENCE}; {path!r} does not")
+        raise ValueError(f"{_SENTENCE}; {barrier(real) or f'{path!r} does not'}")
     if not os.path.isdir(real):
         raise ValueError(f"{_SENTENCE}; {path!r} is no directory")
     if real == "/":

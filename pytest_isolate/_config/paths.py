@@ -6,6 +6,7 @@ Each returns the value or raises ``ValueError`` with what is allowed.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -37,6 +38,38 @@ class Bind(NamedTuple):
     read_only: bool = False
 
 
+def barrier(path: str) -> str | None:
+    """Say who may not go to a path through which directory; None where it is only not there."""
+    real = os.path.realpath(path)
+    names = real.split("/")[1:-1]
+    for end in range(len(names) + 1):
+        way = "/" + "/".join(names[:end])
+        if os.path.isdir(way) and not may(way, os.X_OK):
+            return f"{path!r} cannot be reached: {refusal(way, 'x')}"
+    return None
+
+
+def may(path: str, how: int) -> bool:
+    """Whether this process may read a path, or go through it."""
+    return os.access(path, how, effective_ids=os.access in os.supports_effective_ids)
+
+
+def refusal(path: str, right: str) -> str:
+    """Say of a path that exists which right to it is lacking, and what gives it."""
+    look = os.lstat(path)
+    who = os.geteuid()
+    what = {"x": "enter", "r": "read"}.get(right, "enter and read")
+    kind = "u" if look.st_uid == who else "g" if look.st_gid in _groups() else "o"
+    return (
+        f"uid {who} may not {what} {path} (mode {stat.S_IMODE(look.st_mode):04o}, of uid"
+        f" {look.st_uid}): {'' if kind == 'u' else 'sudo '}chmod {kind}+{right} {path}"
+    )
+
+
+def _groups() -> set[int]:
+    return {os.getegid(), *os.getgroups()}
+
+
 def binds(value: object) -> tuple[Bind, ...]:
     """Read paths that exist, and where they are to be. What is relative begins where pytest was
     started.
@@ -60,7 +93,8 @@ def _bind(text: str) -> Bind:
     source, target, read_only = _parts(text)
     real = os.path.realpath(_at_home(source)) if "\0" not in source else ""
     if not real or not os.path.lexists(real):
-        raise ValueError(f"it must be a list of paths that exist; {source!r} does not")
+        why = barrier(_at_home(source)) if real else None
+        raise ValueError(f"it must be a list of paths that exist; {why or f'{source!r} does not'}")
     if real == "/":
         raise ValueError("'/' cannot be bound: fs='host' shares the whole machine")
     if target is None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+from pytest_isolate._config.paths import barrier, may, refusal
+
 _LAYOUT = "oci:"
 _ALLOWED = "it must be a directory, 'oci:DIR[:TAG]' or an archive of `docker save`"
 
@@ -34,25 +36,30 @@ def parse(value: object) -> RootFs | None:
     if os.path.isdir(path):
         return _directory(path)
     if os.path.isfile(path):
+        if not may(path, os.R_OK):
+            raise ValueError(f"it is not for this user: {refusal(path, 'r')}")
         return RootFs("archive", path)
     there = "no file" if os.path.lexists(path) else "not there"
-    raise ValueError(f"{_ALLOWED}; {path} is {there}")
+    raise ValueError(f"{_ALLOWED}; {barrier(path) or f'{path} is {there}'}")
 
 
 def _layout(text: str) -> RootFs:
     directory, _, tag = text.rpartition(":")
     for path, name in ((text, ""), (directory, tag)):
         if path and os.path.isdir(path):
+            if not may(path, os.X_OK):
+                raise ValueError(f"it is not for this user: {refusal(path, 'rx')}")
             return RootFs("oci", os.path.realpath(path), name)
-    raise ValueError(f"{_ALLOWED}; there is no directory {text}")
+    raise ValueError(f"{_ALLOWED}; {barrier(text) or f'there is no directory {text}'}")
 
 
 def _directory(path: str) -> RootFs:
     """Refuse what cannot be meant."""
-    names = set(os.listdir(path)) if os.access(path, os.R_OK) else {"usr"}
-    if {"oci-layout", "index.json"} <= names:
+    if not may(path, os.X_OK):
+        raise ValueError(f"no test can stand on it: {refusal(path, 'rx')}")
+    if all(os.path.lexists(f"{path}/{name}") for name in ("oci-layout", "index.json")):
         raise ValueError(f"it is an OCI image layout, no root: write 'oci:{path}'")
-    if not names & {"usr", "bin"}:
+    if not any(os.path.lexists(f"{path}/{name}") for name in ("usr", "bin")):
         raise ValueError(f"a root has a directory usr or bin, and there is neither in {path}")
     return RootFs("directory", path)
 

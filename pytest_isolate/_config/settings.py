@@ -18,6 +18,10 @@ from pytest_isolate._config.values import Parser
 SCALAR: Any = str | bool | int | float if pytest.version_tuple >= (9, 2) else "string"
 
 
+#: A variable of the pytest that a bundle runs: its container is the sandbox.
+IN_BUNDLE = "PYTEST_ISOLATE_IN_BUNDLE"
+
+
 class Setting:
     """One option, by its name in ``config.option`` and in the ini file.
 
@@ -76,6 +80,7 @@ SETTINGS = (
         "none",
         "keep everything that failed, all or none wrote",
         "WHICH",
+        reports=True,
     ),
     Setting(
         "isolate_artifacts", _word, "isolate-artifacts", "where --isolate-keep keeps it", "DIR"
@@ -93,6 +98,7 @@ SETTINGS = (
         "write tests' sandboxes as bundles for runc and crun (OCI)",
         "DIR",
         is_path=True,
+        reports=True,
     ),
     Setting(
         "isolate_oci_of",

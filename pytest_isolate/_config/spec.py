@@ -17,6 +17,7 @@ from pytest_isolate._config.destinations import Forward
 from pytest_isolate._config.keywords import KEYWORDS, LIMITS, STRICT
 from pytest_isolate._config.networking import Networking
 from pytest_isolate._config.roots import RootFs
+from pytest_isolate._config.values import shown as shown_value
 from pytest_isolate._errors import BadValueError
 
 if TYPE_CHECKING:
@@ -279,7 +280,10 @@ def _checked(name: str, value: object, origin: str) -> object:
     try:
         return keyword.parse(value)
     except ValueError as error:
-        raise BadValueError(f"isolate: {name}={value!r} ({origin}): {error}") from None
+        why: object = error
+    except Exception as error:  # noqa: BLE001 - of a value's own methods
+        why = f"to read it raised {type(error).__name__}: {shown_value(error, str)}"
+    raise BadValueError(f"isolate: {name}={shown_value(value)} ({origin}): {why}")
 
 
 def _derived_classes_first(marks: list[tuple[Node, pytest.Mark]]) -> list[tuple[Node, pytest.Mark]]:

@@ -22,6 +22,14 @@ _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 _HOSTNAME = r"[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?"
 
 
+def shown(value: object, how: Callable[[object], str] = repr) -> str:
+    """Write a value as Python does, also one whose own method for that fails."""
+    try:
+        return how(value)
+    except Exception as error:  # noqa: BLE001 - of somebody else's method
+        return f"<{type(value).__name__}, of which {type(error).__name__} is raised>"
+
+
 def _is_number(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False

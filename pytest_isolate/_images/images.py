@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from pytest_isolate._images import manifests
 from pytest_isolate._images.broken import BrokenImageError
@@ -25,6 +25,17 @@ class OpenImage:
         self.key = image.key
         self.environment = image.environment
         self._layers = image.layers
+
+    @property
+    def size(self) -> int:
+        """How many bytes its layers have, packed as they are: as far as this can be told before
+        they are read.
+        """
+        total = 0
+        for layer in self._layers:
+            with contextlib.suppress(BrokenImageError):  # which is said when it is unpacked
+                total += self._source.open(layer.name)[1] if layer.size is None else layer.size
+        return total
 
     def unpack(self, directory: str) -> list[str]:
         """Make its tree in an empty directory. Gives sentences on what is left out.
@@ -68,7 +79,7 @@ class OpenImage:
             )
 
 
-@contextmanager
+@contextlib.contextmanager
 def opened(kind: str, path: str, tag: str, scratch: str) -> Iterator[OpenImage]:
     """Open an image: ``kind`` is ``"oci"`` for a layout in a directory, ``"archive"`` for a file.
 

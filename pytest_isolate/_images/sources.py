@@ -13,7 +13,7 @@ import tempfile
 from typing import BinaryIO, Protocol
 
 from pytest_isolate._images.broken import BrokenImageError, printable
-from pytest_isolate._images.streams import PIECE, Content, Hashed, Readable
+from pytest_isolate._images.streams import PIECE, Content, Hashed, Readable, entries
 
 _MOST_MEMBERS = 10_000
 _MOST_LINKS = 8
@@ -81,17 +81,11 @@ class Archive:
     def _listed(self) -> dict[str, tarfile.TarInfo]:
         found: dict[str, tarfile.TarInfo] = {}
         bounded = _BoundedReads(self._file)
-        try:
-            archive = tarfile.TarFile(fileobj=bounded)  # type: ignore[arg-type]
-            while (member := archive.next()) is not None:
-                bounded.left = bounded.MOST
-                if member.size < 0 or member.issparse() or len(found) >= _MOST_MEMBERS:
-                    raise BrokenImageError(
-                        f"its member {printable(member.name)} is none of an image's"
-                    )
-                found[posixpath.normpath(member.name)] = member
-        except tarfile.TarError as error:
-            raise BrokenImageError(f"it is no whole tar archive ({error})") from None
+        for member in entries(bounded):
+            bounded.left = bounded.MOST
+            if member.size < 0 or member.issparse() or len(found) >= _MOST_MEMBERS:
+                raise BrokenImageError(f"its member {printable(member.name)} is none of an image's")
+            found[posixpath.normpath(member.name)] = member
         return found
 
     def has(self, name: str) -> bool:

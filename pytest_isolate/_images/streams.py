@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import tarfile
 import zlib
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
 
 from pytest_isolate._images.broken import BrokenImageError
 
+Result = TypeVar("Result")
 PIECE = 1 << 20  # bytes that are read at once
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _GZIP_WINDOW = 31  # zlib's word for a stream with gzip's header
@@ -16,6 +18,30 @@ _ALWAYS = 1 << 30  # bytes that any layer may have, however small it was
 _RATIO = 200  # times its own size that a larger one may have: text comes to 10, zeros to 1,000
 _MOST = 1 << 38  # bytes of any layer
 _HEADER = 1 << 20  # bytes of names and attributes of an entry, which tarfile reads at once
+
+
+def entries(file: object) -> Iterator[tarfile.TarInfo]:
+    """Give those of an archive, of which nothing is remembered.
+
+    Raises ``BrokenImageError`` and ``OSError``.
+    """
+    archive = _read(lambda: tarfile.TarFile(fileobj=file))  # type: ignore[arg-type]
+    while (entry := _read(archive.next)) is not None:
+        archive.members.clear()  # type: ignore[attr-defined]
+        # Of all that follow, and copied for each
+        words = archive.pax_headers.items()
+        if sum(len(name) + len(value) for name, value in words) > _HEADER:
+            raise BrokenImageError(f"its global headers have more than {_HEADER} bytes")
+        yield entry
+
+
+def _read(read: Callable[[], Result]) -> Result:
+    try:
+        return read()
+    except (BrokenImageError, OSError):
+        raise
+    except Exception as error:  # noqa: BLE001 - tarfile raises what int() does, and RecursionError
+        raise BrokenImageError(f"it is no whole tar archive ({error})") from None
 
 
 class Readable(Protocol):

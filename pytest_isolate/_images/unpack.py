@@ -15,9 +15,10 @@ import os
 import stat
 import tarfile
 from dataclasses import dataclass, field
+from typing import Any
 
 from pytest_isolate._images.broken import BrokenImageError, printable
-from pytest_isolate._images.streams import PIECE, Content
+from pytest_isolate._images.streams import PIECE, Content, entries
 from pytest_isolate._images.tree import DEEPEST, Tree, too_deep
 
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
@@ -64,34 +65,30 @@ class Unpacking:
         self.left = Left()
         self._entries = 0
         self._added: set[str] = set()  # paths of this layer, which none of its whiteouts removes
+        self._cleared: set[str] = set()  # directories in which it lets nothing through
         self._times: dict[str, int] = {}  # of directories, which change while files are put there
 
     def add(self, content: Content) -> None:
         """Add a layer."""
         self._added.clear()
         self._times.clear()
-        try:
-            with tarfile.TarFile(fileobj=content, errors="surrogateescape") as archive:  # type: ignore[arg-type]
-                while (entry := archive.next()) is not None:
-                    content.allow()
-                    archive.members.clear()  # type: ignore[attr-defined]  # or it remembers each
-                    self._entries += 1
-                    if self._entries > _MOST_ENTRIES:
-                        raise BrokenImageError(
-                            f"with it there are more than {_MOST_ENTRIES} files: it is taken for "
-                            "a bomb"
-                        )
-                    self._add_said(entry, archive, content)
-        except tarfile.TarError as error:
-            raise BrokenImageError(f"it is no whole tar archive ({error})") from None
+        self._cleared.clear()
+        for entry in entries(content):
+            content.allow()
+            self._entries += 1
+            if self._entries > _MOST_ENTRIES:
+                raise BrokenImageError(
+                    f"with it there are more than {_MOST_ENTRIES} files: it is taken for a bomb"
+                )
+            self._add_said(entry, content)
         while content.piece(PIECE):  # what is behind the archive is hashed too
             pass
         for path, time in self._times.items():
             self._tree.touch(path, time)
 
-    def _add_said(self, entry: tarfile.TarInfo, archive: tarfile.TarFile, content: Content) -> None:
+    def _add_said(self, entry: tarfile.TarInfo, content: Content) -> None:
         try:
-            self._add(entry, archive, content)
+            self._add(entry, content)
         except OSError as error:
             if error.errno in {
                 errno.ENOSPC,
@@ -109,7 +106,7 @@ class Unpacking:
         except ValueError as error:  # a null byte in a name
             raise BrokenImageError(f"{printable(entry.name)} cannot be made: {error}") from None
 
-    def _add(self, entry: tarfile.TarInfo, archive: tarfile.TarFile, content: Content) -> None:
+    def _add(self, entry: tarfile.TarInfo, content: Content) -> None:
         if entry.size < 0:
             raise BrokenImageError(f"{printable(entry.name)} has a size of {entry.size} bytes")
         path = _relative(entry.name, printable(entry.name))
@@ -129,7 +126,7 @@ class Unpacking:
         if entry.isdir():
             self._directory(parent, path, entry)
         elif entry.isreg():
-            self._file(parent, name, entry, archive, content)
+            self._file(parent, name, entry, content)
         elif entry.islnk():
             self._link(parent, name, entry)
         else:
@@ -160,8 +157,11 @@ class Unpacking:
             path = os.path.dirname(path)
 
     def _white_out(self, above: str, name: str) -> None:
-        if name == _OPAQUE:
+        if name == _OPAQUE and above not in self._cleared:
             self._tree.clear(above, self._added)
+            self._cleared.add(above)  # what is there from now on is this layer's
+        elif name == _OPAQUE:
+            return
         elif (hidden := name.removeprefix(_WHITEOUT)) in {"", ".", ".."}:
             raise BrokenImageError(f"{printable(name)} is a whiteout of no name")
         elif not hidden.startswith(_WHITEOUT):  # AUFS's own
@@ -193,23 +193,14 @@ class Unpacking:
         parent: int,
         name: str,
         entry: tarfile.TarInfo,
-        archive: tarfile.TarFile,
         content: Content,
     ) -> None:
         fd = os.open(name, _NEW, 0o600, dir_fd=parent)
         try:
             if entry.issparse():
-                content.allow(entry.size)
-                _copy_sparse(archive, entry, fd)
-                content.allow()
+                _copy_sparse(content, entry, fd)
             else:
-                left = entry.size
-                while left:
-                    piece = content.piece(left)
-                    if not piece:
-                        raise BrokenImageError(f"it ends in the middle of {printable(entry.name)}")
-                    left -= len(piece)
-                    _write(fd, piece)
+                _copy(content, entry, entry.size, fd)
             self._attributes(fd, entry)
         finally:
             os.close(fd)
@@ -300,13 +291,24 @@ def _write(fd: int, data: bytes | memoryview) -> None:
         data = data[os.write(fd, data) :]
 
 
-def _copy_sparse(archive: tarfile.TarFile, entry: tarfile.TarInfo, fd: int) -> None:
-    """Copy a file with its holes; tarfile knows the three ways to write them down."""
-    file = archive.extractfile(entry)
-    assert file is not None
+def _copy(content: Content, entry: tarfile.TarInfo, size: int, fd: int) -> None:
+    while size:
+        piece = content.piece(size)
+        if not piece:
+            raise BrokenImageError(f"it ends in the middle of {printable(entry.name)}")
+        size -= len(piece)
+        _write(fd, piece)
+
+
+def _copy_sparse(content: Content, entry: tarfile.TarInfo, fd: int) -> None:
+    """Copy a file with its holes; tarfile knows the three ways to write them down, but would read
+    zeros for each.
+    """
     os.ftruncate(fd, entry.size)
-    while data := file.read(PIECE):
-        if data.count(0) == len(data):
-            os.lseek(fd, len(data), os.SEEK_CUR)
-        else:
-            _write(fd, data)
+    content.seek(entry.offset_data)
+    data: Any = entry.sparse  # typeshed has it as bytes
+    for offset, size in data:
+        if offset < 0 or size < 0 or offset + size > entry.size:
+            raise BrokenImageError(f"{printable(entry.name)} has holes where no file can have them")
+        os.lseek(fd, offset, os.SEEK_SET)
+        _copy(content, entry, size, fd)

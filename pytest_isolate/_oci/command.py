@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pytest
 
 from pytest_isolate._config.keywords import KEYWORDS
-from pytest_isolate._config.settings import SETTINGS
+from pytest_isolate._config.settings import IN_BUNDLE, SETTINGS
 
 #: The first process of the container, which runs the test as its child: the kernel keeps signals
 #: from a first process, and so a test from its own death. Its first argument is who the child is to
@@ -131,4 +131,5 @@ def environment(
         else:
             left_out.append(name)
     found |= {name: value for name, value in added.items() if value is not None}
+    found[IN_BUNDLE] = "1"
     return found, sorted(left_out)

@@ -10,12 +10,15 @@ if it had been copied up: a *seed*, of which only a directory has an overlay ove
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pytest_isolate._config.paths import may, refusal
 from pytest_isolate._config.values import format_size
+from pytest_isolate._errors import errno_in_words
 from pytest_isolate._linux.host import Host
 from pytest_isolate._linux.root import Root, is_marked, is_whiteout
 from pytest_isolate._plan.layout import REBUILT, below
@@ -45,8 +48,19 @@ def over(root: Root, host: Host) -> Layering:
     if len(root.layers) == 1:
         return Layering()
     search = _Search(root, host)
-    search.visit("/")
+    try:
+        search.visit("/")
+    except OSError as error:
+        raise UnfitError(_unreadable(error)) from None
     return Layering(tuple(sorted(search.points)), tuple(search.seeds), tuple(search.seen.items()))
+
+
+def _unreadable(error: OSError) -> str:
+    path = str(error.filename)
+    if error.errno != errno.EACCES:
+        return f"{path} cannot be read: {errno_in_words(error.errno or 0)}"
+    closed = path if os.path.isdir(path) and not may(path, os.R_OK | os.X_OK) else None
+    return refusal(closed or os.path.dirname(path), "rx")
 
 
 class _Search:
@@ -69,6 +83,16 @@ class _Search:
             self.visit(only)
         elif entries or self._changes(path):
             self.points.append(path)
+            self._visit_mounts(path)
+
+    def _visit_mounts(self, point: str) -> None:
+        """Find them in what is mounted below a point, which hides there what the point shows."""
+        mounts = [each.path for each in below(self._host.mounts, point) if each.path != point]
+        for path in mounts:
+            is_outer = not any(path.startswith(f"{each}/") for each in mounts)
+            found = self._over.lstat(path) if is_outer else None
+            if found is not None and stat.S_ISDIR(found.st_mode):
+                self.visit(path)
 
     def _entries(self, path: str) -> Iterator[tuple[str, tuple[str, os.stat_result]]]:
         """Give what layers have in a directory, the lowest first: the uppermost is the last."""

@@ -54,6 +54,7 @@ class Plan:
     root: Root = field(default_factory=Root)  # what is below what it writes
     layers: Layering = field(default_factory=Layering)  # where layers of it lie
     hidden: frozenset[str] = frozenset()  # what is not there
+    nowhere: tuple[str, ...] = ()  # what was to be hidden, and is not on the machine either
     made: frozenset[str] = frozenset()  # what is there because something is bound there
     is_users: bool = False  # whether it has a user namespace of its own
     way_out: WayOut | None = None
@@ -135,6 +136,7 @@ def plan(
         root=root,
         layers=layers,
         hidden=frozenset(hidden),
+        nowhere=shown.not_there(spec, root),
         made=made,
         is_users=host.rootless,
         way_out=way_out,

@@ -60,6 +60,11 @@ LAYERS = (
     " or its file system carries none: keep layers on a volume or in memory (docker run --tmpfs"
     " /layers, XDG_CACHE_HOME=/layers), and start from a root that is one overlay deep at most"
 )
+ROOT = (
+    "overlays stack two deep, and where this root lies is that deep already, or its file system"
+    " carries none: keep it, or for an image XDG_CACHE_HOME, on a volume or in memory (docker run"
+    " --tmpfs /roots)"
+)
 OVERLAY = (
     "overlays stack two deep, and this root is that deep already, or its file system carries none:"
     " use fs='readonly'"
@@ -90,8 +95,13 @@ _ROOTLESS_OVERLAYS = (5, 11)
 
 def remedy_of_layers(error: StepFailedError, here: Environment) -> str:
     """Tell what helps where a test that stands on layers could not have its root."""
+    return _remedy_of(LAYERS, error, here)
+
+
+def _remedy_of(lower: str, error: StepFailedError, here: Environment) -> str:
+    """Tell what helps; ``lower``: where the kernel takes no such lower directory."""
     if error.step.startswith("overlay") and error.errno in _NO_LOWER_LAYER:
-        return _in_words_of(here, LAYERS)
+        return _in_words_of(here, lower)
     return remedy(error, here) or ""
 
 
@@ -280,9 +290,15 @@ def _shortage(error: StepFailedError) -> str | None:
     return None
 
 
-def explain(error: StepFailedError, here: Environment, *, layers: bool = False) -> str:
-    """Say a failed step in words, with its remedy; ``layers``: of a test that stands on some."""
-    known = (remedy_of_layers if layers else remedy)(error, here) or _shortage(error)
+def explain(
+    error: StepFailedError, here: Environment, *, layers: bool = False, rootfs: bool = False
+) -> str:
+    """Say a failed step in words, with its remedy; ``layers``: of a test that stands on some;
+    ``rootfs``: on another root than the machine's.
+    """
+    lower = LAYERS if layers else ROOT if rootfs else None
+    known = remedy(error, here) if lower is None else _remedy_of(lower, error, here)
+    known = known or _shortage(error)
     return f"{error}; remedy: {known}" if known else str(error)
 
 

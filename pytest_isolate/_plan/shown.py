@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pytest_isolate._config.paths import Bind
+from pytest_isolate._config.paths import Bind, barrier
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._errors import BadValueError
 from pytest_isolate._forward.server import Server
@@ -38,6 +38,18 @@ def hidden(spec: Spec, root: Root) -> tuple[str, ...]:
         found[os.path.join(root.real(parent), name)] = None
         found[root.real(path)] = None
     return tuple(found)
+
+
+def not_there(spec: Spec, root: Root) -> tuple[str, ...]:
+    """Give what is to be hidden and is nowhere, as far as this user sees."""
+    return tuple(
+        path
+        for path in spec.fs_hide
+        if root.lstat(root.real(path)) is None
+        and root.lstat(os.path.join(root.real(os.path.dirname(path)), os.path.basename(path)))
+        is None
+        and barrier(root.place(path)) is None
+    )
 
 
 def check(spec: Spec, root: Root, needed: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -18,6 +19,30 @@ def writer(config: pytest.Config) -> Any:  # noqa: ANN401 - of a class that cann
     ``config.get_terminal_writer`` gives one only of a run that has begun.
     """
     return create_terminal_writer(config)
+
+
+@contextlib.contextmanager
+def meanwhile(config: pytest.Config) -> Iterator[Callable[[str], None]]:
+    """While pytest is busy with something else than tests: give what shows, on a terminal, what
+    that is, until it is over.
+    """
+    # With shells the terminal is somebody's
+    screen = None if config.getoption("isolate_shell") else Screen.of(config)
+    if screen is None:
+        yield lambda _: None
+        return
+    try:
+        yield lambda text: screen.show_below([(_cut(text, screen.width - 1), False)])
+    finally:
+        screen.clear_below()
+
+
+def _cut(text: str, width: int) -> str:
+    """Shorten a line in its middle, where it has the path."""
+    if len(text) <= width:
+        return text
+    begin = width // 2 - len("...")
+    return f"{text[:begin]}...{text[begin + len('...') - width :]}"
 
 
 class Screen:

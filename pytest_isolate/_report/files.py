@@ -40,6 +40,25 @@ def check_writable(option: str, path: str) -> None:
         ) from None
 
 
+def check_directory(option: str, path: str, base: str | Path = "") -> None:
+    """Try the same with a directory that files are to be made in, which need not be there yet.
+
+    Raises ``pytest.UsageError``.
+    """
+    target = _target(os.path.join(base, path))
+    try:
+        if os.path.lexists(target) and not os.path.isdir(target):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        fd, beside = _new_beside(target / "new" if target.is_dir() else _nearest(target))
+        os.close(fd)
+        beside.unlink()
+    except OSError as error:
+        raise pytest.UsageError(
+            f"{option}={path}: nothing can be made in {target}: {error.strerror}; "
+            "name a directory that you may write to; it is made if it is not there"
+        ) from None
+
+
 def check_no_other(option: str, path: str, words: str, sign: bytes) -> None:
     """Refuse to replace what is no earlier one: who forgets the path names the file of tests that
     follows. Raises ``pytest.UsageError``.

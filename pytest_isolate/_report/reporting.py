@@ -5,6 +5,7 @@ said at its end.
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_isolate._config.values import counted, plain
-from pytest_isolate._report.files import check_no_other, check_writable, write_whole
+from pytest_isolate._report.files import (
+    check_directory,
+    check_no_other,
+    check_writable,
+    write_whole,
+)
 from pytest_isolate._report.formats import FORMATS, Format, Json, Told, option_name
 
 if TYPE_CHECKING:
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_isolate._report.budget_file import Budgets
     from pytest_isolate._violations import BudgetExceeded
 
-_VANISHED = "pytest_isolate_vanished"
+_VANISHED, _BUNDLES = "pytest_isolate_vanished", "pytest_isolate_bundles"
 _STRICT = "[XPASS(strict)]"  # pytest's own words for a test that passed against a strict xfail
 
 
@@ -51,7 +57,18 @@ class Reporting:
             check_writable(each.option, path)
             check_no_other(each.option, path, each.words, each.sign)
             each.check(path)
+        if not self._is_worker:
+            self._check_directories()
+        self.bundles: list[str] = []  # that tests have left (--isolate-oci)
         self.budgets = self._read_budgets()
+
+    def _check_directories(self) -> None:
+        config = self._config
+        if (oci := config.getoption("isolate_oci")) is not None:
+            check_directory("--isolate-oci", oci, config.invocation_params.dir)
+        if config.getoption("isolate_keep") != "none":
+            artifacts = config.getoption("isolate_artifacts")
+            check_directory("--isolate-artifacts", artifacts, config.rootpath)
 
     def _read_budgets(self) -> Budgets | None:
         path = self._budget_path
@@ -127,13 +144,14 @@ class Reporting:
 
     def to_controller(self, output: dict[str, object]) -> None:
         """Under xdist: what a worker knows and its controller does not."""
-        output[_VANISHED] = self._gone
+        output[_VANISHED], output[_BUNDLES] = self._gone, self.bundles
 
     def from_worker(self, output: Mapping[str, Any]) -> None:
         """Under xdist, in the controller.
 
-        Workers collect the same tests, so that any one's word is everybody's.
+        Workers collect the same tests, so that any one's word of these is everybody's.
         """
+        self.bundles += output.get(_BUNDLES, [])
         self._gone = list(output.get(_VANISHED, self._gone))
 
     def write(self, entries: list[Json], capabilities: Callable[[], Json]) -> bool:
@@ -181,6 +199,10 @@ class Reporting:
         if self._config.get_verbosity() >= 0:  # as pytest says of --junitxml
             for each in self._files:
                 reporter.write_sep("-", plain(each))
+            if self.bundles:
+                first, count = self.bundles[0], counted(len(self.bundles), "bundle")
+                reporter.write_sep("-", plain(f"generated {count}: {os.path.dirname(first)}"))
+                reporter.write_line(plain(f"to run the first one: {command(first)} (or runc)"))
         if not entries and self.budgets is None and not self._unwritten:
             return  # a run without isolated tests pays for nothing
         from pytest_isolate._report import github, terminal  # noqa: PLC0415
@@ -200,6 +222,11 @@ class Reporting:
         terminal.show(reporter, self._config, [*unwritten, *said])
         if os.environ.get("GITHUB_ACTIONS") == "true":
             github.tell(reporter, entries, self._config.rootpath)
+
+
+def command(bundle: str) -> str:
+    """Give what a person types to run a bundle; the last word is the container's name, any."""
+    return f"crun run -b {shlex.quote(bundle)} isolated"
 
 
 def _durations(config: pytest.Config) -> tuple[int, float] | None:

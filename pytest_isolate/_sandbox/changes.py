@@ -107,7 +107,7 @@ def read(private: int, written: Written, look: Look = _AS_EVER) -> Changes:
     if (
         hosts is not None
         and hosts.place in changes.created + changes.modified
-        and _is_our_hosts(private, written, hosts)
+        and is_our_hosts(private, written, hosts)
     ):
         for paths in (changes.created, changes.modified):
             paths[:] = [path for path in paths if path != hosts.place]
@@ -116,7 +116,7 @@ def read(private: int, written: Written, look: Look = _AS_EVER) -> Changes:
     return changes
 
 
-def _is_our_hosts(private: int, written: Written, hosts: Hosts) -> bool:
+def is_our_hosts(private: int, written: Written, hosts: Hosts) -> bool:
     """Whether an /etc/hosts is as we wrote it."""
     relative = written.find(private, hosts.place) or ""
     if (fd := open_file(private, relative)) is None:  # gone, or a link by now

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from pytest_isolate._config.layers import Layer, LayerError, stack
+from pytest_isolate._errors import errno_in_words
 from pytest_isolate._store.store import Held, Store, content_key, memory_directory
 from pytest_isolate._store.trust import StoreError
 
@@ -57,15 +58,17 @@ class Layers:
         known = self._held.keys() | self._failed.keys()
         return [each for each in stack(layers) if isinstance(each, Layer) and each not in known]
 
-    def key(self, layer: Layer) -> str:
-        """Make the key of a layer. Raises ``LayerError``."""
+    def key(self, layer: Layer, *root: str) -> str:
+        """Make the key of a layer, which is built on another ``root``, if that is told, than the
+        machine's. Raises ``LayerError``.
+        """
         if layer not in self._keys:
             below = [
-                self.key(each) if isinstance(each, Layer) else _look_of(each)
+                self.key(each) if isinstance(each, Layer) else look_of(each)
                 for each in stack([layer])[:-1]
             ]
             whose = f"{'user' if self._rootless else 'root'} {os.geteuid()}"
-            self._keys[layer] = content_key(whose, *below, "", *layer.parts())
+            self._keys[layer] = content_key(whose, *root, *below, "", *layer.parts())
         return self._keys[layer]
 
     def store(self, layer: Layer) -> Store:
@@ -97,7 +100,14 @@ class Layers:
         return said
 
 
-def _look_of(directory: str) -> str:
-    """Tell what is another when a directory of the user's is, or has other names in it."""
-    look = os.stat(directory)
+def look_of(directory: str) -> str:
+    """Tell what is another when a directory of the user's is, or has other names in it.
+
+    Raises ``LayerError``.
+    """
+    try:
+        look = os.stat(directory)
+    except OSError as error:
+        why = errno_in_words(error.errno or 0)
+        raise LayerError(f"{directory} cannot be read: {why}") from None
     return f"{directory} {look.st_dev} {look.st_ino} {look.st_mtime_ns}"

@@ -16,7 +16,7 @@ import pytest
 from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.spec import Spec, check_layers
 from pytest_isolate._config.topology import Topology
-from pytest_isolate._errors import BadValueError, StepFailedError
+from pytest_isolate._errors import BadValueError
 from pytest_isolate._forward.others import NobodyThereError
 from pytest_isolate._forward.place import UNIX
 from pytest_isolate._forward.server import Server
@@ -26,7 +26,7 @@ from pytest_isolate._plan import bare, planning, shown, strictness
 from pytest_isolate._plan.elsewhere import UnfitRootError
 from pytest_isolate._plan.layering import UnfitError
 from pytest_isolate._plan.planning import Plan, resolve_user
-from pytest_isolate._pytest import directories, fixtures
+from pytest_isolate._pytest import directories, fixtures, terminal
 from pytest_isolate._session import children, roots
 from pytest_isolate._session.roots import Chosen
 from pytest_isolate._session.run import Run, working_directory
@@ -73,7 +73,7 @@ def plan_for(run: Run, spec: Spec, session: pytest.Session) -> Plan:
     way_out = _way_out(run, spec) if spec.networking.leads_out else None
     no_way, way_out = (way_out, None) if isinstance(way_out, Missing) else (None, way_out)
     hosts += () if way_out is None else way_out.hosts
-    chosen = _chosen(run, spec, session.items)
+    chosen = chosen_root(run, spec, session.items)
     root = root_of(run, spec, chosen.root)
     key = (*spec.recipe_key, root, sockets, hosts)
     if key not in machine.plans or not machine.plans[key].layers.is_current():
@@ -140,7 +140,7 @@ def _planned(
     return plan
 
 
-def _chosen(run: Run, spec: Spec, items: Sequence[pytest.Item]) -> Chosen:
+def chosen_root(run: Run, spec: Spec, items: Sequence[pytest.Item]) -> Chosen:
     """Give the root that a test asks for, once for each directory in which pytest stands."""
     machine = run.machine
     if spec.rootfs is None:
@@ -149,7 +149,10 @@ def _chosen(run: Run, spec: Spec, items: Sequence[pytest.Item]) -> Chosen:
     if key not in machine.chosen:
         if not machine.roots.is_ready(spec.rootfs):
             run.changes += 1  # pytest will have loaded what its forks need there
-        machine.chosen[key] = machine.roots.choose(spec, machine.host, _shown_places(run, items))
+        with terminal.meanwhile(run.config) as tell:
+            machine.chosen[key] = machine.roots.choose(
+                spec, machine.host, _shown_places(run, items), tell
+            )
     return machine.chosen[key]
 
 
@@ -160,10 +163,11 @@ def root_of(run: Run, spec: Spec, root: Root) -> Root:
     """
     if not spec.layers:
         return root
-    from pytest_isolate._config.layers import LayerError  # noqa: PLC0415 - for those who have some
+    from pytest_isolate._config.layers import LayerError, check_roots  # noqa: PLC0415 - who has some
     from pytest_isolate._session.layers import NotBuiltError  # noqa: PLC0415
 
     try:
+        check_roots(spec.layers, spec.rootfs)
         layers = run.layers.directories(spec.layers)
         return Root((*layers, *root.layers), root.machines)
     except (LayerError, NotBuiltError) as error:
@@ -299,14 +303,18 @@ def with_fixtures(
 
 
 def foreseen(run: Run, item: pytest.Item | None) -> tuple[Spec, Plan] | None:
-    """Tell what the next test will need, as far as this can be known before its turn."""
-    if item is None or not run.is_isolated(item):
-        return None
+    """Tell what the next test will need, as far as this can be known before its turn.
+
+    Whatever is wrong with it is met again when its turn comes, and said there: the present test
+    has nothing to do with it.
+    """
     try:
+        if item is None or not run.is_isolated(item):
+            return None
         spec = with_fixtures(run.defaults.spec_of(item), item)
         if not run.machine.roots.is_ready(spec.rootfs):  # while another test runs, nobody waits
             return None
         plan = plan_for(run, spec, item.session)
-    except (BadValueError, StepFailedError):  # met again, and said, when its turn comes
+    except Exception:  # noqa: BLE001 - as above
         return None
     return None if plan.missing else (spec, plan)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pytest_isolate._config.roots import RootFs, show
 from pytest_isolate._config.spec import Spec
+from pytest_isolate._config.values import format_size
 from pytest_isolate._errors import BadValueError
 from pytest_isolate._linux import own_python
 from pytest_isolate._linux.host import Host
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_isolate._images.images import OpenImage
     from pytest_isolate._store.store import About, Held
 
+_LARGE = 32 << 20  # bytes of an image whose unpacking takes long enough to be shown
 _FORM = "root 1"  # of what is made of an image: a change of it is another key
 
 
@@ -57,6 +59,10 @@ class Roots:
         said, self._unsaid = self._unsaid, []
         return said
 
+    def key(self, wanted: RootFs | None) -> str:
+        """Give the key of an image that is unpacked; nothing for what is none."""
+        return self._held[wanted].key if wanted in self._held else ""
+
     def variables(self, wanted: RootFs | None) -> dict[str, str]:
         """Give those that programs of a root expect; its PATH stands behind pytest's."""
         tree = None if wanted is None else self._trees.get(wanted)
@@ -74,13 +80,20 @@ class Roots:
             held.close()
         self._held.clear()
 
-    def choose(self, spec: Spec, host: Host, places: Sequence[str]) -> Chosen:
-        """Give what a test stands on; ``places`` are to be there as on the machine.
+    def choose(
+        self,
+        spec: Spec,
+        host: Host,
+        places: Sequence[str],
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> Chosen:
+        """Give what a test stands on; ``places`` are to be there as on the machine. ``tell`` shows
+        what takes its time.
 
         Raises ``BadValueError``.
         """
         assert spec.rootfs is not None
-        tree = self._tree(spec.rootfs)
+        tree = self._tree(spec.rootfs, tell)
         if isinstance(tree, str):
             raise refusal(spec, tree)
         path, _ = tree
@@ -117,34 +130,48 @@ class Roots:
                 self._said.add(said)
                 self._unsaid.append(said)
 
-    def _tree(self, wanted: RootFs) -> tuple[str, tuple[tuple[str, str], ...]] | str:
+    def _tree(
+        self, wanted: RootFs, tell: Callable[[str], None]
+    ) -> tuple[str, tuple[tuple[str, str], ...]] | str:
         """Give the directory of a root, unpacked if need be, or what is wrong with it."""
         if wanted.kind == "directory":
             return self._trees.setdefault(wanted, (wanted.path, ()))
         if wanted not in self._trees:
             from pytest_isolate._images.broken import BrokenImageError  # noqa: PLC0415
-            from pytest_isolate._store.trust import StoreError  # noqa: PLC0415 - for images only
+            from pytest_isolate._store.store import default_directory  # noqa: PLC0415
+            from pytest_isolate._store.trust import StoreError, room  # noqa: PLC0415 - for images
 
             try:
-                self._trees[wanted] = self._unpacked(wanted)
+                self._trees[wanted] = self._unpacked(wanted, tell)
             except (BrokenImageError, StoreError) as error:
                 self._trees[wanted] = str(error)
             except OSError as error:
-                self._trees[wanted] = f"it cannot be unpacked: {error.strerror}"
+                which = f" ({error.filename})" if isinstance(error.filename, str) else ""
+                helps = room(default_directory(), error.errno)
+                self._trees[wanted] = f"it cannot be unpacked: {error.strerror}{which}{helps}"
         return self._trees[wanted]
 
-    def _unpacked(self, wanted: RootFs) -> tuple[str, tuple[tuple[str, str], ...]]:
+    def _unpacked(
+        self, wanted: RootFs, tell: Callable[[str], None]
+    ) -> tuple[str, tuple[tuple[str, str], ...]]:
         from pytest_isolate._images import images  # noqa: PLC0415
         from pytest_isolate._store.store import Store, content_key  # noqa: PLC0415
 
         scratch = "/var/tmp" if os.access("/var/tmp", os.W_OK) else tempfile.gettempdir()
+        if wanted.kind == "archive" and (size := os.path.getsize(wanted.path)) >= _LARGE:
+            tell(f"Reading {show(wanted)} ({format_size(size)})...")  # it may be compressed
         with images.opened(wanted.kind, wanted.path, wanted.tag, scratch) as image:
             key = content_key(_FORM, image.key, str(os.geteuid()))
-            build = functools.partial(self._build, image, wanted)
-            held = self._held[wanted] = Store().get(key, build)
+            build = functools.partial(self._build, image, wanted, tell)
+            waiting = f"Waiting for another run, which unpacks {show(wanted)}..."
+            held = self._held[wanted] = Store().get(key, build, waiting=lambda: tell(waiting))
             return held.path, image.environment
 
-    def _build(self, image: OpenImage, wanted: RootFs, directory: str) -> About:
+    def _build(
+        self, image: OpenImage, wanted: RootFs, tell: Callable[[str], None], directory: str
+    ) -> About:
+        if image.size >= _LARGE:
+            tell(f"Unpacking {show(wanted)} ({format_size(image.size)})...")
         said = image.unpack(directory)
         self._say(wanted, said)
         return {"name": f"rootfs {show(wanted)}"}

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from pytest_isolate._shell.roster import Roster
 
 
+_NOTHING = (None, False, "none")  # values of options by which nothing is written or read
+
+
 class Started(NamedTuple):
     """Threads that a shared fixture started, and whether it opened sockets as a server does."""
 
@@ -66,7 +69,7 @@ class Run:
             self.defaults.check()
         self._reporting: Reporting | None = None
         # What cannot be read or written is said at the start
-        if any(config.getoption(name) for name in options.REPORTING):
+        if any(config.getoption(name) not in _NOTHING for name in options.REPORTING):
             self._reporting = self.reporting
         self.entries = Entries(config)
         self._inherited: Inherited | None = None
@@ -98,6 +101,7 @@ class Run:
         self.shell: Shell | None = None  # that has the terminal
         self._roster: Roster | None = None
         self.said_of_plugins: set[str] = set()
+        self.said_of_hidden: set[str] = set()  # that nothing is there to hide
         self.said_of_copies = False  # what sandboxes lack of shared memory
         self.said_of_bundles: set[str] = set()  # why tests have none
         self.said_of_output = False  # that pytest's own cannot be written to

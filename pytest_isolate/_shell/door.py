@@ -37,6 +37,7 @@ class Door:
     goes_on: bool = False  # whether a run waits until one has left
     # Uid, gid and groups to be had before anything of it is believed, where a root enters
     owner: Sequence[Any] | None = None
+    command: Sequence[str] = ()  # instead of a shell
 
     def pack(self) -> bytes:
         """Give it as one line."""
@@ -81,6 +82,10 @@ class Door:
     def with_variables(self, variables: Mapping[str, str]) -> Door:
         """Give the same with further variables, which come before the test's own."""
         return replace(self, environment={**self.environment, **variables})
+
+    def with_command(self, command: Sequence[str]) -> Door:
+        """Give the same for who wants one command run in there, and no shell."""
+        return replace(self, command=tuple(command))
 
     def with_owner(self, owner: tuple[int, int, tuple[int, ...]]) -> Door:
         """Give the same for a root, who is to enter as whoever started the run."""

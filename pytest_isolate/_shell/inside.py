@@ -153,7 +153,7 @@ def _be_shell(door: Door, slave: int) -> NoReturn:
         entry_module.take_rights(door.identity, door.confinement, door.namespaces)
         _execute(door)
     except OSError as error:
-        os.write(2, f"isolate: no shell: {error}\r\n".encode("utf-8", "replace"))
+        os.write(2, f"isolate: {error.strerror}\r\n".encode("utf-8", "replace"))
     finally:
         os._exit(_NO_SHELL)
 
@@ -167,8 +167,16 @@ def _stand_where_the_test_does(door: Door) -> None:
 
 
 def _execute(door: Door) -> NoReturn:
-    """Become $SHELL, or /bin/sh where that is not in the sandbox. Raises ``OSError``."""
+    """Become the command that was asked for, or $SHELL, or /bin/sh where that is not in the
+    sandbox. Raises ``OSError``.
+    """
     environment = dict(door.environment)
+    if door.command:
+        try:
+            os.execvpe(door.command[0], list(door.command), environment)
+        except OSError as error:
+            what = f"{door.command[0]} cannot be run in this sandbox: {error.strerror}"
+            raise OSError(error.errno, what) from error
     wanted = environment.get("SHELL", "")
     if os.path.isabs(wanted):
         with contextlib.suppress(OSError):

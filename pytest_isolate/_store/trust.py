@@ -4,11 +4,22 @@ what they like in this user's tests.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
 #: What helps.
 ELSEWHERE = "XDG_CACHE_HOME names another place"
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def room(directory: str, code: int | None) -> str:
+    """Say what helps where something could not be put into a directory of what is kept."""
+    if code not in _FULL:
+        return ""
+    return f"; {directory} is full: pytest-isolate layers --remove-all makes room, {ELSEWHERE}"
 
 
 class StoreError(Exception):

@@ -7,6 +7,7 @@ capped, never through a link (``_sandbox.salvage``), texts are checked to be tex
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -17,10 +18,11 @@ from pytest_isolate._config.values import format_size, plain
 from pytest_isolate._messages.mend import xml_text
 from pytest_isolate._pytest import directories, junit
 from pytest_isolate._pytest.lasting import places
-from pytest_isolate._sandbox.changes import Changes, read
+from pytest_isolate._sandbox.changes import Changes, is_our_hosts, read
 from pytest_isolate._sandbox.copies import LARGEST, MOST
 from pytest_isolate._sandbox.merging import merge_out
 from pytest_isolate._sandbox.salvage import copy_out
+from pytest_isolate._sandbox.written import Written
 from pytest_isolate._test.states import Finished, Refused, reader_of
 
 _MOST_PROPERTIES = 10_000
@@ -128,13 +130,39 @@ def keep_all(ended: Finished, *, failed: bool) -> str | None:
                 target,
                 path.lstrip("/"),
                 among=True,
-                without=unwritten,
+                without=unwritten | _of_ours(plan.written, sandbox.private, path),
                 reader=reader,
             )
             whole = whole and not (budget is not None and budget.spent)
+        is_empty = _remove_empty(target, plan.written)
     except OSError as error:
         return f"what the test wrote could not be kept in {target}: {error.strerror}"
+    if is_empty and whole:
+        return "the test wrote no file: nothing is kept"
     return f"what the test wrote is kept in {target}" + ("" if whole else _NOT_ALL)
+
+
+def _of_ours(written: Written, private: int, path: str) -> frozenset[str]:
+    """Give what of a private directory is an /etc/hosts of ours, relative to it."""
+    if (hosts := written.hosts) is None or not is_our_hosts(private, written, hosts):
+        return frozenset()
+    return frozenset({os.path.relpath(hosts.place, path)})
+
+
+def _remove_empty(target: Path, written: Written) -> bool:
+    """Remove directories that were there before the test began, and in which it wrote nothing.
+    Whether nothing is left then.
+    """
+    for folder, below, _, fd in os.fwalk(target, topdown=False):
+        inside = os.path.normpath(os.path.join("/", os.path.relpath(folder, target)))
+        for name in below:
+            path = os.path.join(inside, name)
+            if path in written.made or written.root.kind(path) == "directory":
+                with contextlib.suppress(OSError):  # something is in it, or it is a link
+                    os.rmdir(name, dir_fd=fd)
+    with contextlib.suppress(OSError):
+        target.rmdir()
+    return not target.exists()
 
 
 def keep_capture(ended: Finished, *, failed: bool) -> str | None:
@@ -194,6 +222,11 @@ def lost_files(ended: Finished) -> Iterator[str]:
     if (entered := ended.first("entered")) is not None:
         lost: Any = entered.get("lost") or ()
         yield from run.inherited.troubles([(path, why) for path, why in lost])
+    for path in ended.plan.nowhere:
+        if path not in run.said_of_hidden:
+            run.said_of_hidden.add(path)
+            origin = ended.spec.origin("fs_hide")
+            yield f"isolate: fs_hide={path!r} ({origin}): nothing is there to hide"
     if not run.said_of_copies and (left_out := ended.plan.written.left_out(ended.sandbox.private)):
         run.said_of_copies = True
         yield _left_out(left_out)

@@ -38,7 +38,7 @@ def build(test: IsolatedTest, spec: Spec) -> Ready | Refused:
         if spec.layers:
             from pytest_isolate._test import layers  # noqa: PLC0415 - for those who have some
 
-            layers.build_missing(run, spec)
+            layers.build_missing(run, spec, test.item.session.items)
         refused = [
             _settle(test, spec, missing)
             for missing in plan_for(run, spec, test.item.session).missing
@@ -55,7 +55,7 @@ def build(test: IsolatedTest, spec: Spec) -> Ready | Refused:
         # Not what this machine cannot give: no on_missing covers it
         if spec.kind in run.worked or error.errno in PASSING:
             raise
-        reason = explain(error, run.here, layers=bool(spec.layers))
+        reason = explain(error, run.here, layers=bool(spec.layers), rootfs=spec.rootfs is not None)
         without = (
             None
             if spec.on_missing == "warn"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pytest_isolate._report import reporting
 from pytest_isolate._session.run import working_directory
 from pytest_isolate._test.artifacts import file_name, free
 from pytest_isolate._test.states import Finished
@@ -29,7 +30,5 @@ def keep_bundle(ended: Finished, *, failed: bool) -> str | None:
             test.run.said_of_bundles.add(line)
             test.troubles.append(f"isolate: {test.name}: {line}")
         return line
-    return f"bundle: crun run -b {target} {_ID}"
-
-
-_ID = "isolated"  # of the container, which whoever runs it chooses
+    test.run.reporting.bundles.append(str(target))
+    return f"bundle: {reporting.command(str(target))}"

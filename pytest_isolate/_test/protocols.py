@@ -21,7 +21,7 @@ from pytest_isolate._session.run import Run
 
 if TYPE_CHECKING:
     from pytest_isolate._child.departure import Arrival
-    from pytest_isolate._child.group import Group
+    from pytest_isolate._child.group import Group, Key
     from pytest_isolate._test.nursery import Nursery
     from pytest_isolate._test.scheduler import Scheduler
     from pytest_isolate._test.states import (
@@ -44,6 +44,8 @@ class Protocols:
         self.state: Requested | Skipped | Finished | Refused | Judged | None = None
         # The sandbox of the test before, if it goes on with the next
         self._shared: Group | None = None
+        # Of which tests it has ended before its time, and why
+        self._lost: tuple[Key, str] | None = None
         self._scheduler: Scheduler | None = None  # with --isolate-jobs
         self._nursery: Nursery | None = None  # from the first isolated test on
         self._jobs = 1
@@ -153,7 +155,7 @@ class Protocols:
         else:
             warn.warn_of_plugins(self._run, item)
             before, self._shared = self._shared, None
-            state = request.request(test, self._hooks, before)
+            state = request.request(test, self._hooks, before, self._lost)
             if isinstance(state, Requested):
                 state.nursery = self._nursery_of(item.session)
         if after is not None:
@@ -198,8 +200,8 @@ class Protocols:
         self, ended: Requested | Finished | Refused, raised: BaseException | None = None
     ) -> None:
         """Report a test, or raise what was raised in pytest on its way to an end."""
-        from pytest_isolate._test import judge, report  # noqa: PLC0415 - as above
-        from pytest_isolate._test.states import Requested  # noqa: PLC0415 - as above
+        from pytest_isolate._test import judge, report, request  # noqa: PLC0415 - as above
+        from pytest_isolate._test.states import Judged, Requested  # noqa: PLC0415 - as above
 
         test, again = ended.test, False
         state: Requested | Finished | Refused | Judged = ended
@@ -215,6 +217,8 @@ class Protocols:
             self.state = None
             self._add_entry(state)
             self._shared = state.close()
+            if self._shared is None and isinstance(state, Judged):
+                self._lost = request.lost(state)
         if again:
             self._begin_again_later(test)
 

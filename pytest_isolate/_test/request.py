@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from pytest_isolate._child.group import Group, key_of
+from pytest_isolate._child.group import Group, Key, goes_on, key_of
 from pytest_isolate._errors import BadValueError
 from pytest_isolate._pytest import fixtures, plugins, setup_state
 from pytest_isolate._test import shared
-from pytest_isolate._test.states import Hooks, IsolatedTest, Refused, Requested, Skipped
+from pytest_isolate._test.states import (
+    Finished,
+    Hooks,
+    IsolatedTest,
+    Judged,
+    Refused,
+    Requested,
+    Skipped,
+)
+
+#: Why a test has another sandbox than those before that would have shared one with it.
+ENDED = "that has ended since the test before"
 
 
 def skip(test: IsolatedTest) -> Skipped:
@@ -19,13 +30,37 @@ def skip(test: IsolatedTest) -> Skipped:
         return Skipped(test, None)
 
 
-def request(test: IsolatedTest, hooks: Hooks, before: Group | None) -> Requested | Refused:
+def lost(judged: Judged) -> tuple[Key, str] | None:
+    """Tell which tests go on without the sandbox that they shared so far, and why in words; None
+    where nothing but their number ended it.
+    """
+    test, ended = judged.test, judged.ended
+    key = ended.requested.key if isinstance(ended, Finished) else None
+    if key is None:
+        return None
+    if (verdict := judged.verdict.kind) != "ok":
+        return key, f"that ended with {test.name} ({verdict.replace('_', ' ')})"
+    return (key, ENDED) if goes_on(test.run, key, test.nextitem) else None
+
+
+def _go_on_with(requested: Requested, before: Group) -> None:
+    if before.key == requested.key and before.supervisor.alive:
+        requested.shared = before
+        return
+    if before.key == requested.key:
+        requested.anew = ENDED
+    before.close()
+
+
+def request(
+    test: IsolatedTest, hooks: Hooks, before: Group | None, lost: tuple[Key, str] | None = None
+) -> Requested | Refused:
     """Resolve a test's marker.
 
     What is wrong with it is said when the test's turn to be reported comes.
 
     ``before`` is the sandbox of the test before, if that goes on; it ends here when this test is
-    not one of its own.
+    not one of its own. ``lost``: that of which tests has ended before its time, and why.
     """
     try:
         spec = test.run.defaults.spec_of(test.item)
@@ -34,11 +69,10 @@ def request(test: IsolatedTest, hooks: Hooks, before: Group | None) -> Requested
             before.close()
         return Refused(test, str(error), "keyword")
     requested = Requested(test, hooks, spec, key_of(spec, test.item))
+    if lost is not None and lost[0] == requested.key:
+        requested.anew = lost[1]
     if before is not None:
-        if before.key == requested.key and before.supervisor.alive:
-            requested.shared = before
-        else:
-            before.close()
+        _go_on_with(requested, before)
     for name in spec.named_fresh:
         if not fixtures.knows_fixture(test.item, name):
             requested.close()

@@ -30,7 +30,7 @@ def section(
 ) -> str:
     """Its lines, the last of them those that say what is ``kept`` of the test."""
     evidence = ended.evidence
-    lines = [asked(ended), _used(verdict)]
+    lines = [asked(ended), _anew(ended), _used(verdict)]
     if evidence.process.left_over:
         lines.append(rules.leak_sentence(ended.spec, evidence.process))
     if evidence.kill is not None:
@@ -47,6 +47,12 @@ def section(
     text = "\n".join([*(text for _, text in report.sections), report.longreprtext])
     lines += [_left(ended, text), *_missed(ended, text), _links(ended), _changed(ended), *kept]
     return "\n".join(line for line in lines if line)
+
+
+def _anew(ended: Finished) -> str:
+    """Say that what earlier tests of the same class or module had left is gone."""
+    scope, why = ended.spec.scope, ended.group.anew
+    return f"sandbox: another than that of earlier tests of this {scope}: {why}" if why else ""
 
 
 def links_of(ended: Finished) -> tuple[Carried, ...]:

@@ -30,6 +30,7 @@ from pytest_isolate._test import shared, shells
 from pytest_isolate._test.arrival import become_test
 from pytest_isolate._test.build import Ready, build
 from pytest_isolate._test.interrupted import raise_where
+from pytest_isolate._test.request import ENDED
 from pytest_isolate._test.states import (
     Finished,
     IsolatedTest,
@@ -109,7 +110,10 @@ def _start(requested: Requested) -> Running | Finished | Refused:
         return Refused(test, str(error), "keyword", requested.asked)
     except StepFailedError as error:
         why = test.run.builders_death(died=True) or explain(
-            error, test.run.here, layers=bool(requested.asked.layers)
+            error,
+            test.run.here,
+            layers=bool(requested.asked.layers),
+            rootfs=requested.asked.rootfs is not None,
         )
     except KeyboardInterrupt as error:
         # At any moment since the fork, or since a child was told to go on
@@ -138,6 +142,7 @@ def _go_on_or_from_nursery(requested: Requested) -> Running | Finished | None:
         ) is not None:
             return state
         requested.shared = None
+        requested.anew = ENDED
         if asked.fixtures != "fresh":
             _set_up_shared(requested)
         return None
@@ -292,6 +297,7 @@ def _fork_into(requested: Requested, ready: Ready, timers: Stopped, *, further: 
                     measuring,
                     given.mirrors,
                     warm.threads,
+                    anew=requested.anew,
                 )
                 test.running = Running(requested, spec, group)
         if inside is not None:
@@ -311,15 +317,21 @@ def _fork_into(requested: Requested, ready: Ready, timers: Stopped, *, further: 
 def _look_ahead(requested: Requested, timers: Stopped, *, further: bool = False) -> None:
     """While the test runs, have the next one's child or sandbox made ready, and what earlier ones
     held let go.
+
+    What fails there is nothing of this test: whoever needs it meets it, and says it.
     """
     test, nursery = requested.test, requested.nursery
     item = None if further else test.nextitem
     builder, lacks = test.run.machine.builder, 0
     next_one = foreseen(test.run, item)
-    if nursery is not None:
-        lacks = nursery.look_ahead(item, next_one, timers)
-        test.troubles += nursery.troubles
-        nursery.troubles.clear()
-    if next_one is not None:
-        builder.order_ahead(next_one[1].recipe, 1 + lacks)
+    try:
+        if nursery is not None:
+            lacks = nursery.look_ahead(item, next_one, timers)
+            test.troubles += nursery.troubles
+            nursery.troubles.clear()
+        if next_one is not None:
+            builder.order_ahead(next_one[1].recipe, 1 + lacks)
+    except Exception:  # noqa: BLE001 - as above; then pytest forks the next test itself
+        if nursery is not None:
+            nursery.forget()
     builder.clean_up()

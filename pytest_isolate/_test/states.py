@@ -122,6 +122,7 @@ class Requested:
     key: Key | None  # what it has in common with the tests that share its sandbox
     shared: Group | None = None  # that sandbox, if the test before has left it for this one
     nursery: Nursery | None = None  # where its child may be forked
+    anew: str = ""  # why it does not go on with the sandbox of the tests before, in words
     # Names of wider fixtures that are set up inside, though others are shared
     fresh: frozenset[str] = frozenset()
     # It runs up to the first wider fixture that is not there, if it comes to one, and tells

@@ -14,6 +14,7 @@ import pytest
 
 from pytest_isolate._config import settings
 from pytest_isolate._config.keywords import KEYWORDS
+from pytest_isolate._config.settings import IN_BUNDLE
 from pytest_isolate._session.run import Run
 
 _SILENT = -2  # -qq
@@ -28,6 +29,7 @@ class Off:
     """Marked tests run as plain tests: said first and last, also with -q."""
 
     def __init__(self, config: pytest.Config) -> None:
+        self._in_bundle = IN_BUNDLE in os.environ
         self._why = (
             "--isolate-off"
             if "--isolate-off" in settings.typed(config)
@@ -36,6 +38,8 @@ class Off:
 
     def pytest_report_header(self) -> str:
         """In the header."""
+        if self._in_bundle:
+            return "isolate: in a bundle, where the container is the test's sandbox"
         return f"isolate: off ({self._why}), marked tests run as plain tests"
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -45,7 +49,8 @@ class Off:
         reporter: pytest.TerminalReporter | None = session.config.pluginmanager.get_plugin(
             "terminalreporter"
         )
-        if reporter is not None and not session.config.option.collectonly:
+        tells = not (self._in_bundle or session.config.option.collectonly)
+        if reporter is not None and tells:
             reporter.write_line(f"isolate: off ({self._why}), nothing was isolated", yellow=True)
         return result
 

@@ -6,6 +6,7 @@ import ctypes
 import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -211,6 +212,30 @@ def test_a_bundle_has_the_limits_of_control_groups(bundles, runtime):
     written = json.loads((found["test_has_little_memory"] / "config.json").read_text())
     assert written["annotations"]["org.pytest-isolate.memory"].startswith("48 MiB, and ")
     assert 48 << 20 < written["linux"]["resources"]["memory"]["limit"] < 200 << 20
+
+
+@RUNTIMES
+def test_a_run_says_where_its_bundles_are_and_how_to_run_one(pytester, monkeypatch, runtime):
+    """As typed, it runs; what is in there does not call itself without isolation."""
+    pytest.importorskip("xdist")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(pytester.path))
+    pytester.path.chmod(0o755)
+    pytester.makepyfile(test_it="def test_one(): pass\ndef test_two(): pass")
+    result = pytester.runpytest_subprocess(
+        "-p", "isolate", "-p", "no:cacheprovider", "-p", "xdist", "-n2", "--isolate-all",
+        "--isolate-oci=out",
+    )  # fmt: skip
+    result.stdout.fnmatch_lines(
+        [
+            f"*- generated 2 bundles: {pytester.path}/out -*",
+            f"to run the first one: crun run -b {pytester.path}/out/* isolated (or runc)",
+        ]
+    )
+    (command,) = re.findall("crun run -b (.*) isolated", result.stdout.str())
+    ran = run(runtime, command)
+    assert ran.returncode == 0, ran
+    said = [line for line in ran.stdout.splitlines() if line.startswith("isolate")]
+    assert said == ["isolate: in a bundle, where the container is the test's sandbox"]
 
 
 @pytest.mark.dear

@@ -257,6 +257,14 @@ def test_a_byte_order_mark_is_no_part_of_the_file(pytester, isolated, budgets):
             ("-n1", "--isolate-report=test_it.py/r.json"),
             "--isolate-report=test_it.py/r.json: */r.json cannot be written: *",
         ),
+        (
+            ("--isolate-oci=/proc/foo",),
+            "--isolate-oci=/proc/foo: nothing can be made in /proc/foo: No such file*",
+        ),
+        (
+            ("--isolate-keep=all", "--isolate-artifacts=test_it.py"),
+            "--isolate-artifacts=test_it.py: nothing can be made in */test_it.py: Not a directory*",
+        ),
         (("--isolate-top=none",), "--isolate-top=none: it must be a whole number, at least 1*"),
     ],
 )

@@ -112,6 +112,23 @@ def test_a_test_that_hangs_is_entered_and_knows_nothing_of_it(hanging):
     assert "1 passed in " in run.end()  # and no error
 
 
+def test_a_command_runs_there_instead_of_a_shell(hanging):
+    """On the same terminal, with its arguments as they are; or it says why it does not."""
+    run = hanging("one")
+    for line, said, status in (
+        (["sh", "-c", 'hostname; cat note; tty; echo "$1"; exit 3', "sh", "a  b"],
+         "within\r\nof the test/dev/pts/0\r\na  b\r\n", 3),
+        (["no-such-program"], "isolate: no-such-program cannot be run in this sandbox: No such", 127),
+    ):  # fmt: skip
+        arguments = [*ENTER[1:], "enter", str(run.process.pid), "--", *line]
+        child = pexpect.spawn(ENTER[0], arguments, timeout=30)
+        child.expect(pexpect.EOF)
+        child.close()
+        assert said in child.before.decode()
+        assert child.exitstatus == status
+    assert "a command in there needs a terminal" in refusal(str(run.process.pid), "--", "true")
+
+
 def test_more_than_one_are_told_apart(hanging):
     """By a process, or by as much of a name as it takes; what is none is refused with the list."""
     first, second = hanging("one"), hanging("two")

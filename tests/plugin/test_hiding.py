@@ -68,10 +68,14 @@ def test_what_is_hidden_is_not_there(pytester, isolated, project):
     (project / ".env").symlink_to("real")
     (project / "link").symlink_to("secrets")
     pytester.makepyfile(HEAD + HIDES)
-    isolated(
+    result = isolated(
         "--isolate-all", "--isolate-fs-hide=.env", "--isolate-fs-hide=~/no/such",
-        f"--isolate-fs-hide={project}/link",
-    ).assert_outcomes(passed=4)  # fmt: skip
+        f"--isolate-fs-hide={project}/link", "-W", "error",
+    )  # fmt: skip
+    result.assert_outcomes(passed=4, warnings=1)
+    nowhere = os.path.expanduser("~/no/such")
+    said = f"isolate: fs_hide={nowhere!r} (on the command line as --isolate-fs-hide): nothing is"
+    result.stdout.fnmatch_lines(f"*{said} there to hide")
     assert (project / "secrets/public").read_text() == "written"
     assert (project / "real").read_text() == "TOKEN=1"
     assert sorted(os.listdir(project / "secrets")) == ["key", "public"]

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import rooting
 from running import PYTEST, Started
 
 from pytest_isolate._cli import main
@@ -266,7 +267,12 @@ BAD = {
         "import subprocess; subprocess.Popen(['sleep', '99'])",
     ),
     "yields": ("a layer's function returns when all is written; it cannot yield*", "yield"),
-    "returns": ("its function raised TypeError: *not object", "return object()"),
+    "returns": (
+        "its function returned {'a'}, which JSON cannot say (there is a set in it): return text",
+        "return {'a'}",
+    ),
+    "long": ("its function returned 70002 bytes, as JSON has it; 65536 can", "return 'x' * 70_000"),
+    "syntax": ("its function raised SyntaxError: invalid syntax", "eval('1 1')"),
     "digs": (
         "take a layer out of *File name too long",
         "os.chdir('/var/tmp'); [(os.mkdir('d'), os.chdir('d')) for _ in range(210)]",
@@ -293,6 +299,7 @@ def test_a_failing_function_is_an_error(pytester, outcomes):
         pytest.fail(sentence) if not re.search(
             re.escape(why).replace(r"\*", ".*"), sentence, re.DOTALL
         ) else None
+        assert len(re.findall(r"KeyError:|SyntaxError:", sentence)) <= 1  # once, and then where
     assert builds(pytester) == len(BAD) - 1  # all but the one that is not called
     assert os.listdir(pytester.path / "cache/pytest-isolate/layers") == []
 
@@ -449,7 +456,7 @@ def test_directories_are_layers_of_all_tests_from_the_command_line(pytester, iso
 DEEP = """
 set -e
 mount -t tmpfs none deep; cd deep
-mkdir a one two u1 w1 u2 w2
+cp -a ../a . ; mkdir one two u1 w1 u2 w2
 mount -t overlay none one -o lowerdir=a,upperdir=u1,workdir=w1
 mount -t overlay none two -o lowerdir=one,upperdir=u2,workdir=w2
 export XDG_CACHE_HOME=$PWD/two
@@ -468,10 +475,49 @@ def test_overlays_that_are_too_deep_for_one_more_are_named_with_what_helps(pytes
     """
     pytester.makepyfile(BASE + source.replace("\n    ", "\n"))
     python = [*PYTEST]
+    rooting.debian(pytester.path / "root")
+    (pytester.path / "a").mkdir()
+    os.rename(pytester.path / "root", pytester.path / "a/root")
+    place = pytester.path / "deep"
+    (pytester.path / "test_root.py").write_text(
+        f"from pytest_isolate import isolate\n@isolate(rootfs='{place}/two/root')\n"
+        "def test_it(): pass\n"
+    )
     for more, expected in (
+        (["test_root.py"], r"overlay /proc/root.*\[EINVAL\]; remedy: .* where this root lies is"),
         (["--isolate-doctor"], r"NOTE  layers: overlay .*\[EINVAL\]\n *fix: overlays stack two"),
         ([str(pytester.path)], r"overlay /proc/root.*\[EINVAL\]; remedy: overlays stack two deep"),
     ):
         command = ["unshare", "-m", "sh", "-c", DEEP, "-", *python, *more]
         out = subprocess.run(command, capture_output=True, text=True, check=False).stdout
         assert re.search(expected, out), out
+
+
+@pytest.mark.needs("root")
+def test_what_a_layer_has_below_a_mount_is_seen_there_too(pytester):
+    """Beside what it has outside of that: of a directory of both the mount is the upper one."""
+    place = pytester.path / "place"
+    for directory in (place / "mount", pytester.path / f"tree{place}/mount/deep"):
+        directory.mkdir(parents=True)
+    for name in ("beside", "mount/of_layer", "mount/deep/too"):
+        (pytester.path / f"tree{place}" / name).write_text("of the layer")
+    pytester.makepyfile(
+        test_it=f"""
+        import os
+        from pathlib import Path
+        from pytest_isolate import isolate
+        @isolate(layers=[{str(pytester.path / "tree")!r}])
+        def test_it():
+            place = Path({str(place)!r})
+            assert os.path.ismount(place / "mount")
+            assert sorted(os.listdir(place / "mount")) == ["deep", "machines", "of_layer"]
+            assert (place / "mount/deep/too").read_text() == "of the layer"
+            assert (place / "beside").read_text() == "of the layer"
+        """
+    )
+    script = f'mount -t tmpfs it {place}/mount && touch {place}/mount/machines && exec "$@"'
+    ran = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", *PYTEST, "test_it.py"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "1 passed" in ran.stdout, ran.stdout

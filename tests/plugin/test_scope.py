@@ -114,8 +114,43 @@ def test_a_sandbox_that_dies_between_two_tests_does_not_fail_the_second(pytester
         state = []
         def test_first(): state.append(1)
         def test_second(): assert not state
+        def test_third(): assert state
     """)
-    isolated().assert_outcomes(passed=2)
+    result = isolated()
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(
+        "sandbox: another than that of earlier tests of this module: that has ended since the test*"
+    )
+
+
+def test_a_test_in_a_new_sandbox_says_what_ended_that_of_the_others(pytester, isolated):
+    """Each that fails there: what those before had left is gone, which may be why."""
+    pytester.makepyfile(
+        test_it="""
+        import os
+        from pytest_isolate import isolate
+        @isolate(scope="class")
+        class TestOne:
+            state = []
+            def test_first(self): self.state.append(1); assert 0
+            def test_dies(self): os._exit(0)
+            def test_after(self): assert self.state
+            def test_last(self): assert self.state
+        @isolate(scope="class")
+        class TestTwo:
+            def test_other(self): assert 0
+        """
+    )
+    result = isolated()
+    result.assert_outcomes(failed=5)
+    lines, at, said = result.outlines, "", {}
+    for line in lines:
+        at = line.strip("_ ") if line.startswith("____") else at
+        if line.startswith("sandbox:"):
+            said[at] = line
+    why = "that ended with test_it.py::TestOne::test_dies (crash)"
+    expected = f"sandbox: another than that of earlier tests of this class: {why}"
+    assert said == {"TestOne.test_after": expected, "TestOne.test_last": expected}
 
 
 @pytest.mark.parametrize("comes_back", ["return", "assert 0", "raise KeyboardInterrupt"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,42 @@ def test_what_was_written_is_kept_on_demand(pytester, isolated, machine, keep, f
     found = sorted((pytester.path / "out").rglob(f"*/{str(machine).lstrip('/')}/new"))
     assert len(found) == 2 * kept
     assert all(path.read_text() == "n" for path in found)
+
+
+@pytest.mark.needs("overlay", "user_xattr")
+def test_nothing_else_is_kept(pytester, isolated, machine):
+    """Not the sandbox's own files, nor directories that were there; of who wrote nothing, nothing."""
+    pytester.makepyfile(
+        test_it=f"""
+        import os, shutil
+        from pathlib import Path
+        def test_writes(): Path({str(machine)!r}, "new").mkdir()
+        def test_hosts():
+            if os.geteuid() == 0: Path("/etc/hosts").write_text("mine")
+        def test_link():
+            shutil.rmtree({str(machine)!r})
+            os.symlink("/etc", {str(machine)!r})
+        def test_nothing(): pass
+        """
+    )
+    hosts = Path("/etc/hosts").read_text()
+    isolated("--isolate-all", "--isolate-keep=all", "--isolate-artifacts=out")
+    out, here = pytester.path / "out", str(machine).lstrip("/")
+    kept = {
+        name: {
+            str(each.relative_to(out / f"test_it.py_test_{name}"))
+            for each in (out / f"test_it.py_test_{name}").rglob("*")
+            if each.is_symlink() or each.is_file() or not os.listdir(each)
+        }
+        for name in ("writes", "hosts", "link", "nothing")
+    }
+    link = kept.pop("link")
+    assert here in link
+    assert not any(each.startswith("etc") for each in link)
+    mine = {"etc/hosts"} if os.geteuid() == 0 else set()
+    assert kept == {"writes": {f"{here}/new"}, "hosts": mine, "nothing": set()}
+    assert not (out / "test_it.py_test_nothing").exists()
+    assert Path("/etc/hosts").read_text() == hosts
 
 
 def test_tests_of_a_group_have_their_own_lists(pytester, isolated):

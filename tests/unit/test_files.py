@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from pytest_isolate._report.files import check_writable, write_whole
+from pytest_isolate._report.files import check_directory, check_writable, write_whole
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,30 @@ def test_what_cannot_be_written_is_refused_with_the_reason(tmp_path, monkeypatch
     assert said.startswith(f"--isolate-report={path}: ")
     assert f" cannot be written: {why}; name a file in a directory that you may write to" in said
     assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("file", "Not a directory"),
+        ("file/in/it", "Not a directory"),
+        ("n" * 260, "File name too long"),
+        ("/proc/foo", "No such file or directory"),
+        ("/proc", "No such file or directory"),
+    ],
+)
+def test_a_directory_in_which_nothing_can_be_made_is_refused(tmp_path, monkeypatch, path, why):
+    """By trying it, in the nearest directory that is there; nothing stays."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(pytest.UsageError) as raised:
+        check_directory("--isolate-oci", path)
+    said = str(raised.value)
+    assert said.startswith(f"--isolate-oci={path}: nothing can be made in /")
+    assert f": {why}; name a directory that you may write to" in said
+    for fine in (".", "new", "new/and/new"):
+        check_directory("--isolate-oci", fine)
+    assert os.listdir() == ["file"]
 
 
 @pytest.mark.parametrize("path", ["out/r.json", "out/json/of today/r.json", "dangling/r.json"])

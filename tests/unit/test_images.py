@@ -327,6 +327,69 @@ def test_a_header_cannot_fill_the_memory(of_layers):
     assert "a header of more than 1048576 bytes" in refusal(of_layers, header)
 
 
+def test_global_headers_cannot_fill_the_memory(of_layers):
+    """Each is one of all entries behind it: of such, thousands were kept."""
+
+    def globals_of(*numbers: int) -> bytes:
+        words = ({f"word{number}": "x" * 600_000} for number in numbers)
+        return b"".join(map(tarfile.TarInfo.create_pax_global_header, words))
+
+    end = layer(entry("x"))
+    assert of_layers(globals_of(1) + end).names() == ["x"]
+    between = layer(entry("first"))[:512]  # no end of the archive
+    bad = globals_of(1) + between + globals_of(2) + end
+    assert "its global headers have more than 1048576 bytes" in refusal(of_layers, bad)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"GNU.sparse.map": "a,b", "GNU.sparse.size": "1"}, "it is no whole tar archive ("),
+        ({"GNU.sparse.size": "x"}, "it is no whole tar archive ("),
+        ({"GNU.sparse.map": "-5,1", "GNU.sparse.size": "9"}, "has holes where no file can have"),
+        ({"GNU.sparse.map": "8,9", "GNU.sparse.size": "9"}, "has holes where no file can have"),
+        (None, "it is no whole tar archive ("),
+    ],
+)
+def test_what_tarfile_stumbles_over_is_refused(tmp_path, unpacked, of_layers, words, said):
+    """Whatever it raises, also of the first entry, and of the archive that has the layers."""
+    info, _ = entry("x", b"")
+    info.pax_headers = words or {"word": "x"}
+    header = info.tobuf(tarfile.PAX_FORMAT)
+    data = header if words else header[:1024] * 900 + header
+    assert said in refusal(of_layers, data + bytes(1024))
+    assert said in refusal(of_layers, layer(entry("first"))[:512] + data + bytes(1024))
+    if "holes" not in said:
+        shutil.rmtree(tmp_path / "image")
+        (tmp_path / "archive.tar").write_bytes(data + bytes(1024))
+        assert said in refusal(unpacked, tmp_path / "archive.tar")
+
+
+@pytest.mark.parametrize("form", ["gnu", "posix-0.0", "posix-0.1", "posix-1.0"])
+def test_a_file_with_holes_is_unpacked_by_what_is_in_it(tmp_path, of_layers, form):
+    """As GNU tar writes it: a hole of terabytes takes no time, for no zeros are read."""
+    with open(tmp_path / "file", "wb") as file:
+        for at in (5 << 20, 1 << 39):
+            file.seek(at)
+            file.write(b"data")
+        file.truncate(1 << 40)
+    name, _, version = form.partition("-")
+    versions = [f"--sparse-version={version}"] if version else []
+    packed = subprocess.run(
+        ["tar", "--sparse", f"--format={name}", *versions, "-C", tmp_path, "-cf", "-", "file"],
+        check=True, capture_output=True,
+    ).stdout  # fmt: skip
+    (tmp_path / "file").unlink()
+    found = of_layers(packed).path / "file"
+    look = found.stat()
+    assert look.st_size == 1 << 40
+    assert look.st_blocks < 1000
+    with open(found, "rb") as file:
+        for at in (5 << 20, 1 << 39):
+            file.seek(at - 2)
+            assert file.read(8) == b"\0\0data\0\0"
+
+
 def test_a_layer_may_be_compressed_by_zstd(tmp_path, unpacked, monkeypatch):
     """By the standard library of 3.14, or the same module for those before; in pieces."""
     zstd = pytest.importorskip(
