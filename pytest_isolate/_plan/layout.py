@@ -193,7 +193,7 @@ class Layout:
         """
         name = f"{len(self.uppers)}.file"
         target = inside(path) if self.host.rootless else f"{PRIVATE}/{name}"
-        self.steps.append(steps.Copy(path, target, self.host.rootless))
+        self.steps.append(steps.Copy(self.root.place(path), target, self.host.rootless))
         if self.hosts is not None and self.hosts.place == path:
             self.steps.append(OwnName(target, self.hosts))
         if not self.host.rootless:

@@ -43,6 +43,9 @@ def take_out(private: int, written: Written, target: str, *, user: bool) -> list
     for path, relative, known in written.layers(private):
         if path in _REBUILT or path.startswith(tuple(f"{each}/" for each in _REBUILT)):
             continue
+        with Step("take a layer out of", path):
+            if harvest.has_taken_file(private, relative, path):
+                continue
         with Step("take a layer out of", path), _opened(private, relative, path) as fd:
             harvest.without = frozenset()
             if known is not None:
@@ -97,6 +100,19 @@ class _Harvest:
                 self._take_removals(fd, to, known)
         finally:
             os.close(to)
+
+    def has_taken_file(self, private: int, relative: str, path: str) -> bool:
+        """Take what is no directory but a mount of its own, of which a sandbox has a copy."""
+        look = os.stat(relative, dir_fd=private, follow_symlinks=False)
+        if stat.S_ISDIR(look.st_mode):
+            return False
+        if stat.S_ISREG(look.st_mode):
+            to = self._make_way(os.path.dirname(path))
+            try:
+                self._take_file(private, relative, to, path, look)
+            finally:
+                os.close(to)
+        return True
 
     def _make_way(self, path: str) -> int:
         """Open the place of a directory; those on the way to it are as they are below."""
@@ -168,7 +184,7 @@ class _Harvest:
         elif stat.S_ISDIR(look.st_mode):
             self._take_below(fd, to, path, relative, look)
         elif stat.S_ISREG(look.st_mode):
-            self._take_file(fd, to, path, look)
+            self._take_file(fd, name, to, path, look)
         elif stat.S_ISLNK(look.st_mode):
             link, below = os.readlink(name, dir_fd=fd), self.written.root.place(path)
             if not (os.path.islink(below) and os.readlink(below) == link):
@@ -197,11 +213,13 @@ class _Harvest:
         self.directories[path] = look
         self.ways.discard(path)
 
-    def _take_file(self, fd: int, to: int, path: str, look: os.stat_result) -> None:
+    def _take_file(
+        self, fd: int, source_name: str, to: int, path: str, look: os.stat_result
+    ) -> None:
         name = os.path.basename(path)
-        if (source := open_file(fd, name)) is None:
-            _give_us_rights(fd, name, stat.S_IRUSR)
-            source = open_file(fd, name)
+        if (source := open_file(fd, source_name)) is None:
+            _give_us_rights(fd, source_name, stat.S_IRUSR)
+            source = open_file(fd, source_name)
         if source is None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
         try:

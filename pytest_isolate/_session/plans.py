@@ -70,7 +70,7 @@ def plan_for(run: Run, spec: Spec, session: pytest.Session) -> Plan:
     if (topology := spec.networking.topology) is not None:
         hosts += topology.names
         _check_mover(run, spec)
-    way_out = _way_out(run, spec) if spec.networking.leads_out else None
+    way_out = way_out_of(run, spec)
     no_way, way_out = (way_out, None) if isinstance(way_out, Missing) else (None, way_out)
     hosts += () if way_out is None else way_out.hosts
     chosen = chosen_root(run, spec, session.items)
@@ -191,11 +191,13 @@ def _check_mover(run: Run, spec: Spec) -> None:
         )
 
 
-def _way_out(run: Run, spec: Spec) -> WayOut | Missing:
-    """Find it, or what this machine lacks for it, once a run.
+def way_out_of(run: Run, spec: Spec) -> WayOut | Missing | None:
+    """Find what leads out, if that is asked for, or what this machine lacks for it, once a run.
 
     Raises ``StepFailedError``, and ``BadValueError`` for a name that nobody knows.
     """
+    if not spec.networking.leads_out:
+        return None
     found = run.machine.ways_out
     if spec.net not in found:
         from pytest_isolate._network import way_out  # noqa: PLC0415 - for those who want one

@@ -13,7 +13,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,6 +24,7 @@ from pytest_isolate._config.spec import Spec
 from pytest_isolate._config.values import plain, shown
 from pytest_isolate._errors import BadValueError, StepFailedError
 from pytest_isolate._linux.root import Root
+from pytest_isolate._model import Missing
 from pytest_isolate._plan import planning
 from pytest_isolate._plan.elsewhere import UnfitRootError
 from pytest_isolate._plan.layering import UnfitError
@@ -34,9 +35,12 @@ from pytest_isolate._sandbox.pipes import Ends
 from pytest_isolate._sandbox.result import ProcessResult
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._session.layers import look_of
-from pytest_isolate._session.plans import chosen_root, likely_places
+from pytest_isolate._session.plans import chosen_root, likely_places, way_out_of
 from pytest_isolate._session.run import Run, working_directory
 from pytest_isolate._store.trust import StoreError, room
+
+if TYPE_CHECKING:
+    from pytest_isolate._network.way_out import WayOut
 
 _KEYWORDS = ("user", "net", "bind", "env", "timeout", "hostname", "rootfs")
 _MOST_SHOWN = 200  # characters of a value that cannot be kept
@@ -66,7 +70,7 @@ def _get(run: Run, layer: Layer, items: Sequence[pytest.Item]) -> None:
     run.machine.revive()
     run.machine.look_again()
     check_roots(below, spec.rootfs)
-    own = () if spec.rootfs is None else (_ready(run, layer, spec, items),)
+    own = () if spec.rootfs is None else (_ready(run, spec, items),)
     key, store, built = run.layers.key(layer, *own), run.layers.store(layer), False
 
     def build(tree: str) -> Mapping[str, object]:
@@ -79,13 +83,12 @@ def _get(run: Run, layer: Layer, items: Sequence[pytest.Item]) -> None:
     run.layers.hold(layer, store.get(key, build), built=built)
 
 
-def _ready(run: Run, layer: Layer, spec: Spec, items: Sequence[pytest.Item]) -> str:
+def _ready(run: Run, spec: Spec, items: Sequence[pytest.Item]) -> str:
     """Have the root unpacked on which a layer is built. Gives what tells it from any other."""
     try:
         chosen = chosen_root(run, spec, items)
     except BadValueError as error:
-        said = str(error).removeprefix("isolate: ")
-        raise LayerError(f"{layer!r}: {said}") from None
+        raise LayerError(str(error).removeprefix("isolate: ")) from None
     return run.machine.roots.key(spec.rootfs) or look_of(chosen.root.layers[-1])
 
 
@@ -96,10 +99,11 @@ def _built(
     chosen = chosen_root(run, spec, items)
     below = run.layers.directories(stack([layer])[:-1])
     root = Root((*below, *chosen.root.layers), chosen.root.machines)
+    way_out = _way_out(run, layer, spec)
     try:
         plan = planning.plan(
             spec, machine.host, root, likely_places(run, items), makes_layer=True,
-            given=chosen.given,
+            given=chosen.given, hosts=() if way_out is None else way_out.hosts, way_out=way_out,
         )  # fmt: skip
     except (UnfitError, UnfitRootError) as error:
         raise LayerError(f"{layer!r}: {error}") from None
@@ -119,6 +123,16 @@ def _built(
     return {"name": layer.name, "value": value, "left": left}
 
 
+def _way_out(run: Run, layer: Layer, spec: Spec) -> WayOut | None:
+    try:
+        found = way_out_of(run, spec)
+    except BadValueError as error:
+        raise LayerError(str(error).removeprefix("isolate: ")) from None
+    if isinstance(found, Missing):
+        raise LayerError(f"{layer!r}: net={spec.net!r}: {found.reason}; remedy: {found.remedy}")
+    return found
+
+
 def _spec(layer: Layer) -> Spec:
     values: dict[str, Any] = {name: keyword.default for name, keyword in KEYWORDS.items()}
     for name, value in layer.keywords.items():
@@ -133,7 +147,7 @@ def _spec(layer: Layer) -> Spec:
             values[name] = KEYWORDS[name].parse(value)
         except ValueError as error:
             raise LayerError(f"{layer!r}: {name}={value!r}: {error}") from None
-    spec = Spec(**values, origins={"rootfs": f"by {layer!r}"})
+    spec = Spec(**values, origins={"rootfs": f"by {layer!r}", "net": f"by {layer!r}"})
     if spec.networking.topology is not None:
         raise LayerError(f"{layer!r}: net={spec.net!r}: no layer is built in a network of hosts")
     return spec
@@ -184,6 +198,8 @@ def _say(layer: Layer, writer: Writer) -> None:
     said: dict[str, object] = {"kind": "layer", "raised": None, "returned": None, "value": None}
     try:
         value = layer.function(*layer.args, **layer.named)
+    except pytest.skip.Exception as error:
+        said["skipped"] = str(error)
     except BaseException as error:  # noqa: BLE001 - told to pytest
         said["raised"] = [each[-_MOST_SAID:] for each in _words_of(error)]
     else:
@@ -234,6 +250,11 @@ def _judged(layer: Layer, spec: Spec, result: ProcessResult, sandbox: Sandbox) -
     elif isinstance(raised := said.get("raised"), list):
         what, stack_ = (str(each)[-_MOST_SAID:] for each in [*raised, "", ""][:2])
         why = f"its function raised {plain(what)}\n{stack_}"
+    elif isinstance(skipped := said.get("skipped"), str):
+        why = (
+            f"its function skipped ({plain(skipped[:_MOST_SHOWN])}), which only a test or fixture"
+            " can: let a fixture skip that its tests ask for, or mark them with skipif"
+        )
     elif isinstance(returned := said.get("returned"), str):
         why = f"its function returned {plain(returned[:_MOST_SAID])}"
     elif result.left_count:

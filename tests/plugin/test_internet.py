@@ -117,13 +117,43 @@ def test_unknown(): pass
 @isolate(net=Internet(allow=["127.0.0.1:80"]))
 def test_loopback(): pass
 
+from pytest_isolate import Layer
+
+@Layer.build(net="internet")
+def fetched():
+    with open("/etc/resolv.conf") as file: asks = file.read()
+    with open("/tmp/fetched", "wb") as file: file.write(said("outside.example"))
+    return asks
+
+@Layer.build(net=SOME)
+def fetched_from_some():
+    assert refusal(OTHER, 8080) == errno.ENETUNREACH
+    with open("/tmp/fetched", "wb") as file: file.write(said("outside.example"))
+
+@isolate(layers=[fetched])
+def test_a_layer_was_fetched():
+    assert fetched.value.startswith("nameserver 10.249.7.3")
+    with open("/tmp/fetched") as file: assert file.read() == "hello from outside"
+    with open("/etc/resolv.conf") as file: assert file.read() != fetched.value
+
+@isolate(layers=[fetched_from_some])
+def test_a_layer_was_fetched_from_some():
+    with open("/tmp/fetched") as file: assert file.read() == "hello from outside"
+    with open("/etc/hosts") as file: assert "outside.example" not in file.read()
+
+@Layer.build(net=Internet(allow=["nobody.example"]))
+def fetched_from_nobody(): pass
+
+@isolate(layers=[fetched_from_nobody])
+def test_unknown_to_a_layer(): pass
+
 def test_nothing_is_left_beside():
     assert socket.if_nameindex()
     assert all(name != "tap0" for _, name in socket.if_nameindex())
 """
 _FAIL = {
     "test_denied_and_fails", "test_denied_to_a_sub_process", "test_the_machine_is_an_attempt",
-    "test_unknown", "test_loopback",
+    "test_unknown", "test_loopback", "test_unknown_to_a_layer",
 }  # fmt: skip
 
 
@@ -192,6 +222,11 @@ def test_what_cannot_be_is_said(seen):
     assert (
         "isolate: net=Internet(allow=['nobody.example']) (by @isolate on function"
         " test_it.py::test_unknown): this machine knows no host 'nobody.example': " in seen.output
+    )
+    assert (
+        "(by @isolate on function test_it.py::test_unknown_to_a_layer): net=Internet(allow=["
+        "'nobody.example']) (by <Layer fetched_from_nobody>): this machine knows no host"
+        in seen.output
     )
     assert "'127.0.0.1:80' is the sandbox's own loopback; forward= reaches" in seen.output
 

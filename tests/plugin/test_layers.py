@@ -256,6 +256,50 @@ def test_what_a_function_removes_is_not_there(pytester, isolated):
     isolated().assert_outcomes(passed=1)
 
 
+@pytest.mark.needs("root")
+def test_files_that_are_mounts_are_part_of_a_layer(pytester, isolated):
+    """As /etc/resolv.conf and /etc/hostname are in every container: what is changed of them, and
+    nothing of what is not.
+    """
+    for name in ("one", "two"):
+        (pytester.path / name).write_text("machine's")
+        (pytester.path / "m").mkdir(exist_ok=True)
+        (pytester.path / "m" / name).touch()
+    source = """
+    @Layer.build
+    def changed():
+        (HERE / "m/one").write_text("layer's")
+        (HERE / "m/new").touch()
+    @Layer.build(below=[changed])
+    def above():
+        assert (HERE / "m/one").read_text() == "layer's"
+    @isolate(layers=[above])
+    def test_it():
+        assert (HERE / "m/one").read_text() == "layer's"
+        assert (HERE / "m/two").read_text() == "machine's"
+    @isolate(layers=[above])
+    def test_fresh():
+        (HERE / "m/one").write_text("test's")
+        (HERE / "m/two").write_text("test's")
+    @isolate(layers=[above])
+    def test_fresh_again(): test_it()
+    """
+    pytester.makepyfile(test_it=BASE + source.replace("\n    ", "\n"))
+    mounts = "mount --bind one m/one && mount --bind two m/two"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh", *PYTEST],
+        check=False, capture_output=True, text=True, cwd=pytester.path,
+    )  # fmt: skip
+    assert "3 passed" in done.stdout, done.stdout
+    found = [
+        path
+        for folder in ("one", "two", "new")
+        for path in (pytester.path / "cache").rglob(f"m/{folder}")
+    ]
+    assert sorted(path.name for path in found) == ["new", "one"]
+    assert (pytester.path / "one").read_text() == "machine's"
+
+
 BAD = {
     "raises": (
         "its function raised KeyError: 'no'",
@@ -276,6 +320,10 @@ BAD = {
     "digs": (
         "take a layer out of *File name too long",
         "os.chdir('/var/tmp'); [(os.mkdir('d'), os.chdir('d')) for _ in range(210)]",
+    ),
+    "skips": (
+        "its function skipped (not here), which only a test or fixture can",
+        "import pytest; pytest.skip('not here')",
     ),
     "slow": ("it took longer than timeout=100 ms", "import time; time.sleep(60)"),
 }
