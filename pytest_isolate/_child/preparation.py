@@ -327,8 +327,10 @@ def identity(run: Run, item: pytest.Item | None, spec: Spec) -> Identity:
     given: tuple[str, ...] = ()
     closed: tuple[str, ...] = ()
     fixtures = getattr(item, "fixturenames", ())
+    base = None
     if item is not None and uid != host.uid and "tmp_path_factory" in fixtures:
         base = directories.temporary_base(item.config)
+    if base is not None:
         given = (str(base.parent), str(base))
         closed = tuple(str(path) for path in base.parents if not path.stat().st_mode & stat.S_IXOTH)
     return Identity(uid, gid, groups, given=given, opened=closed)

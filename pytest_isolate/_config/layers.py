@@ -18,7 +18,7 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from pytest_isolate._config import roots
-from pytest_isolate._config.paths import barrier
+from pytest_isolate._config.paths import nowhere
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec
@@ -325,9 +325,9 @@ def parse(value: object) -> tuple[str | Layer, ...]:
 def _directory(path: str) -> str:
     if "\0" in path or not path:
         raise ValueError(f"{_SENTENCE}; {path!r} does not")
-    real = os.path.realpath(os.path.expanduser(path))
+    real = os.path.realpath(at := os.path.expanduser(path))
     if not os.path.lexists(real):
-        raise ValueError(f"{_SENTENCE}; {barrier(real) or f'{path!r} does not'}")
+        raise ValueError(f"{_SENTENCE}; {nowhere(at)}")
     if not os.path.isdir(real):
         raise ValueError(f"{_SENTENCE}; {path!r} is no directory")
     if real == "/":

@@ -38,6 +38,14 @@ class Bind(NamedTuple):
     read_only: bool = False
 
 
+def nowhere(path: str) -> str:
+    """Say of a path that nothing is there: what bars the way, or where it was looked for."""
+    if (why := barrier(path)) is not None:
+        return why
+    begins = "" if os.path.isabs(path) else f", from {os.getcwd()}"
+    return f"{path!r} does not{begins}"
+
+
 def barrier(path: str) -> str | None:
     """Say who may not go to a path through which directory; None where it is only not there."""
     real = os.path.realpath(path)
@@ -93,8 +101,8 @@ def _bind(text: str) -> Bind:
     source, target, read_only = _parts(text)
     real = os.path.realpath(_at_home(source)) if "\0" not in source else ""
     if not real or not os.path.lexists(real):
-        why = barrier(_at_home(source)) if real else None
-        raise ValueError(f"it must be a list of paths that exist; {why or f'{source!r} does not'}")
+        why = nowhere(_at_home(source)) if real else f"{source!r} does not"
+        raise ValueError(f"it must be a list of paths that exist; {why}")
     if real == "/":
         raise ValueError("'/' cannot be bound: fs='host' shares the whole machine")
     if target is None:

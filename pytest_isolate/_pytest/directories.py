@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 
-def temporary_base(config: pytest.Config) -> Path:
+def temporary_base(config: pytest.Config) -> Path | None:
     """Return the base of all ``tmp_path``, made by the parent so that forty children do not make
-    forty of them.
+    forty of them; None with ``-p no:tmpdir``.
     """
-    factory: pytest.TempPathFactory = config._tmp_path_factory  # type: ignore[attr-defined]
-    return factory.getbasetemp()
+    factory: pytest.TempPathFactory | None = getattr(config, "_tmp_path_factory", None)
+    return None if factory is None else factory.getbasetemp()
 
 
 def known_temporary_base(config: pytest.Config) -> Path | None:

@@ -51,7 +51,8 @@ def changed(
     for frame in result.frames:
         if frame["kind"] == "tmp_path":
             inside = Path(str(frame["path"]))
-            if is_base(inside.parent, directories.temporary_base(config)):
+            base = directories.temporary_base(config)
+            if base is not None and is_base(inside.parent, base):
                 group.temporary.add(str(inside))
     base = directories.known_temporary_base(config)
     bases = {*map(os.path.dirname, group.temporary), *([] if base is None else [str(base)])}

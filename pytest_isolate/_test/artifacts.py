@@ -286,10 +286,10 @@ def keep_tmp_path(ended: Finished) -> str | None:
     """
     sandbox, plan, config = ended.sandbox, ended.plan, ended.test.item.config
     frame = ended.first("tmp_path")
-    if frame is None or not directories.keeps_failed_temporary(config):
+    base = None if frame is None else directories.temporary_base(config)
+    if frame is None or base is None or not directories.keeps_failed_temporary(config):
         return None
     inside = Path(str(frame["path"]))
-    base = directories.temporary_base(config)
     if (
         not is_base(inside.parent, base)
         or inside.name in {"", ".", ".."}

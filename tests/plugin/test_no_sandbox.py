@@ -98,3 +98,35 @@ def test_a_limit_on_the_size_of_files_is_named(pytester):
     result.stdout.fnmatch_lines(
         ["4 tests had no sandbox: *[[]EFBIG]; remedy: *ulimit -f unlimited*"]
     )
+
+
+def test_a_project_with_its_own_tmp_path_factory(pytester, isolated):
+    """Without pytest's: nothing of ours asks for that."""
+    pytester.makepyfile("""
+        import pytest
+        @pytest.fixture(scope="session")
+        def tmp_path_factory(): return "ours"
+        @pytest.mark.isolate(fs_allow=["built"])
+        def test_fails(tmp_path_factory):
+            assert tmp_path_factory == "ours"
+            open("built", "w").close()
+            assert 0
+        @pytest.mark.isolate
+        def test_passes(tmp_path_factory): pass
+    """)
+    result = isolated("-p", "no:tmpdir")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.no_fnmatch_line("*isolate itself failed*")
+
+
+def test_a_relative_path_is_looked_for_where_pytest_was_started(pytester, isolated):
+    pytester.makepyfile("""
+        import pytest
+        @pytest.mark.isolate(layers=["layer"])
+        def test_layers(): pass
+        @pytest.mark.isolate(bind=["data"])
+        def test_bind(): pass
+    """)
+    result = isolated()
+    for name in ("layer", "data"):
+        result.stdout.fnmatch_lines([f"*'{name}' does not, from {pytester.path}"])
