@@ -28,7 +28,8 @@ from pytest_isolate._linux.mounts import MountTable
 from pytest_isolate._sandbox.entry import Identity
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-SYS_TIME = 25
+SYS_TIME, AUDIT_CONTROL = 25, 30
+AUDIT_GET, NLM_F_REQUEST, NLM_F_ACK = 1000, 1, 4
 SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 GONE = sum(1 << number for number in privileges.MACHINE_WIDE)
 NOBODY = 65534
@@ -105,6 +106,18 @@ def hear_the_machines_audit() -> None:
         heard.bind((0, 1))
 
 
+def ask_the_machines_audit() -> None:
+    """For its state, which takes what its rules take; CAP_AUDIT_CONTROL is there, the first pid
+    namespace is not.
+    """
+    assert own()["CapEff"] >> AUDIT_CONTROL & 1
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_AUDIT) as asked:
+        asked.send(struct.pack("=IHHII", 16, AUDIT_GET, NLM_F_REQUEST | NLM_F_ACK, 1, 0))
+        code = -struct.unpack_from("=i", asked.recv(8192), 16)[0]
+    if code:
+        raise OSError(code, "AUDIT_GET")
+
+
 #: What only such a right lets pass. Where the right is there (a look at the test's own process
 #: comes before), the arguments are for nothing, or for the test's own process.
 ATTEMPTS = {
@@ -116,8 +129,9 @@ ATTEMPTS = {
     "alarm": lambda: call("timerfd_create", BOOTTIME_ALARM, 0),
     "reboot": lambda: call("reboot", 1),  # no command of this number
     "audit": hear_the_machines_audit,
+    "audit's rules": ask_the_machines_audit,
 }
-ON_SOME = ("module", "ports", "kmsg", "audit")  # kernels, not on all
+ON_SOME = ("module", "ports", "kmsg", "audit", "audit's rules")  # kernels, not on all
 # Of these, kernels of before 2024 take CAP_SYS_ADMIN for CAP_SYSLOG
 LOG = ("log", "kmsg")
 
