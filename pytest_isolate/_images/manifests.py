@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import re
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pytest_isolate._images.broken import BrokenImageError, printable
 from pytest_isolate._images.sources import Source
 
 _LARGEST_DOCUMENT = 4 << 20  # bytes, as registries have it
+_LARGEST_VARIABLE = 1 << 17  # bytes, MAX_ARG_STRLEN
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _MOST_LAYERS = 500
 _DEEPEST = 4  # indexes, one in the other
@@ -140,8 +142,11 @@ def of_archive(source: Source) -> Image:
     ):
         raise BrokenImageError("manifest.json is no list of images")
     if len(images) > 1:
+        named = (each.get("RepoTags") for each in images)
         tags = [
-            str(tag) for each in images for tag in each.get("RepoTags") or ["one without a name"]
+            str(tag)
+            for each in named
+            for tag in (each if isinstance(each, list) and each else ["one without a name"])
         ]
         raise BrokenImageError(
             f"it has several images, save one: {', '.join(map(printable, tags[:10]))}"
@@ -191,10 +196,18 @@ def _check_platform(config: dict[str, Any]) -> None:
 def _variables(config: dict[str, Any]) -> list[tuple[str, str]]:
     inner = config.get("config")
     given = inner.get("Env") if isinstance(inner, dict) else None
-    pairs = [
-        each.partition("=") for each in given or () if isinstance(each, str) and "\0" not in each
-    ]
+    texts = given if isinstance(given, list) else []
+    pairs = [each.partition("=") for each in texts if isinstance(each, str) and _is_variable(each)]
     return [(name, value) for name, separator, value in pairs if separator and name]
+
+
+def _is_variable(text: str) -> bool:
+    """Whether the kernel would give it to a program."""
+    try:
+        data = os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return b"\0" not in data and len(data) < _LARGEST_VARIABLE
 
 
 def _here() -> tuple[str, str]:

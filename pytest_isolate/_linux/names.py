@@ -60,9 +60,12 @@ def read(path: str) -> str:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (FileNotFoundError, PermissionError, NotADirectoryError):
         return ""
+    look = os.fstat(fd)
+    if not stat.S_ISREG(look.st_mode) or look.st_size > _LARGEST:
+        os.close(fd)
+        return ""
     with open(fd, encoding="utf-8", errors="surrogateescape", newline="") as file:
-        look = os.fstat(fd)
-        return file.read() if stat.S_ISREG(look.st_mode) and look.st_size <= _LARGEST else ""
+        return file.read()
 
 
 def seen() -> tuple[int, ...]:

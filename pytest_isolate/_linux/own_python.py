@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import stat
 import struct
 import sys
 import sysconfig
@@ -30,6 +31,7 @@ SYSTEM = frozenset(
 _DATA = ("/usr/share/zoneinfo", "/usr/lib/locale")  # that time zones and locales are read from
 _ALSO = ("libgcc_s.so.1", "libstdc++.so.6", "libz.so.1")  # which wheels expect on every machine
 _MAPPED = re.compile(r"^[0-9a-f]+-[0-9a-f]+ r-xp [0-9a-f]+ \S+ [1-9]\d* +(/.*)$", re.MULTILINE)
+_LARGEST = 256 << 20  # bytes of a library that is read
 _GLIBC = re.compile(rb"GLIBC_(2(?:\.\d{1,3}){1,2})\0")
 _PT_INTERP = 3
 _MODULES = ("stdlib", "platstdlib", "purelib", "platlib")  # of sysconfig's paths
@@ -180,9 +182,15 @@ def _interpreter(program: str) -> str:
 
 @functools.lru_cache(maxsize=1000)
 def most_of_glibc(path: str) -> tuple[int, ...]:
-    """Give the newest of glibc's versions that a file names: it asks for them, or it has them."""
+    """Give the newest of glibc's versions that a file names: it asks for them, or it has them.
+    What is no library, by what it is or by its size, has none.
+    """
     try:
-        with open(path, "rb") as file:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(fd, "rb") as file:
+            look = os.fstat(fd)
+            if not stat.S_ISREG(look.st_mode) or look.st_size > _LARGEST:
+                return ()
             found = _GLIBC.findall(file.read())
     except OSError:
         return ()

@@ -105,15 +105,16 @@ class Root:
         """Give a path without symbolic links."""
         if self.layers == ("/",):
             return os.path.realpath(path)
+        asked = path
         for _ in range(_MOST_LINKS):
             parts = path.strip("/").split("/")
             heads = ["/" + "/".join(parts[:end]) for end in range(1, len(parts) + 1)]
             link = next((head for head in heads if self.kind(head) == "symlink"), None)
             if link is None:
-                break
+                return path
             target = os.path.join(os.path.dirname(link), os.readlink(self.place(link)))
             path = os.path.normpath(target + path[len(link) :])
-        return path
+        return asked  # it leads nowhere
 
     def text(self, path: str) -> str:
         """Tell what is in a small file; nothing where there is none."""

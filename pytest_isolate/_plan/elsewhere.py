@@ -10,6 +10,7 @@ nothing.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -169,10 +170,11 @@ def libraries(root: Root, needed: Libraries) -> Given:
     has = most_of_glibc(own.place(own.real(f"{place}/{needed.libc}")))
     given = _linked(own, needed, place, has_libc=True, newest=has)
     if has < needed.glibc:
+        most = f"none above GLIBC_{_dotted(has)}" if has else "none of glibc's versions"
         said = (
             f"{needed.program} cannot run there as a program (sys.executable): it needs "
-            f"GLIBC_{_dotted(needed.glibc)}, and the root's {place}/{needed.libc} has none above "
-            f"GLIBC_{_dotted(has)}; the test itself is a fork, which needs none of it"
+            f"GLIBC_{_dotted(needed.glibc)}, and the root's {place}/{needed.libc} has {most}; the "
+            "test itself is a fork, which needs none of it"
         )
         given = replace(given, said=(said,))
     return given
@@ -216,7 +218,8 @@ def _linked(
 
 
 def _is_file(root: Root, path: str) -> bool:
-    return root.kind(root.real(path)) in {"small", "other"}
+    look = root.lstat(root.real(path))
+    return look is not None and stat.S_ISREG(look.st_mode)
 
 
 def _dotted(version: tuple[int, ...]) -> str:

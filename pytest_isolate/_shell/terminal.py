@@ -78,7 +78,8 @@ def attend(door: Door, terminal: int, parent: int) -> int:
     status = _KILLED
     try:
         master = _receive_master(ours)
-        _write(terminal, f"\r\n{_sentence(door)}\r\n".encode("utf-8", "replace"))
+        if not door.command:
+            _write(terminal, f"\r\n{_sentence(door)}\r\n".encode("utf-8", "replace"))
         with _raw(terminal):
             status = Relay(terminal, master, ours, waiting).run()
             if status >= _KILLED:
@@ -225,10 +226,12 @@ class Relay:
         for _ in range(_LAST_WORDS):  # what it left behind may talk for ever
             if not self._show():
                 break
-        if not said.startswith(inside.ENDED):
-            raise _LeftError(_KILLED)
-        code = os.waitstatus_to_exitcode(int(said.removeprefix(inside.ENDED)))
-        raise _LeftError(code if code >= 0 else 128 - code)
+        code = None
+        if said.startswith(inside.ENDED):
+            # Else a test that is root in there has had its hands on who says it
+            with contextlib.suppress(ValueError, OverflowError):
+                code = os.waitstatus_to_exitcode(int(said.removeprefix(inside.ENDED)))
+        raise _LeftError(_KILLED if code is None else code if code >= 0 else 128 - code)
 
 
 def _write(fd: int, data: bytes) -> None:

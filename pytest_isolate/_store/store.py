@@ -127,6 +127,7 @@ class Store:
             with self._said():
                 if (found := self._held(key, waits=True)) is not None:
                     return found
+                self._remove(key)  # what nothing can be read of: the machine lost its power
                 part = self._part(key)
                 os.mkdir(part, 0o700)
             try:
@@ -218,7 +219,11 @@ class Store:
                 about = _about(path)
                 os.utime(fd)
                 return Held(key, os.path.join(path, _TREE), about, fd)
-        except (BlockingIOError, FileNotFoundError):  # somebody removes it
+        except (
+            BlockingIOError,
+            FileNotFoundError,
+            ValueError,
+        ):  # somebody removes it, or it is none
             pass
         except BaseException:
             os.close(fd)
@@ -230,10 +235,13 @@ class Store:
         path = os.path.join(self.directory, key)
         if (fd := _opened(path)) is None:
             return None
+        about: About = {}  # of what nothing can be read of, it is removed when it is asked for
         try:
-            return Kept(key, _about(path), os.fstat(fd).st_mtime, not _takes(fd))
-        except FileNotFoundError:  # it went meanwhile
-            return None
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                about = _about(path)
+            look = os.fstat(fd)
+            is_there = os.path.isdir(path)  # or it went meanwhile
+            return Kept(key, about, look.st_mtime, not _takes(fd)) if is_there else None
         finally:
             os.close(fd)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,36 @@ def test_what_is_not_as_it_was_is_said_once(project, isolated, tmp_path):
             "* the root's */libc.so.6 has none above GLIBC_2.17; the test itself is a fork, which *",
             f"*rootfs='{root}': pytest's Python lies where the root has its own, and hides *",
             "*: programs of the root see pytest's there",
+        ]
+    )
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="by the path of another loader")
+def test_nothing_that_stands_where_pytest_looks_holds_it_up(project, isolated, tmp_path):
+    """A FIFO, a device without an end or terabytes of zeros as C library; hosts as a directory; a
+    link that leads to itself.
+    """
+    source, roots = "from pytest_isolate import isolate\n", {}
+    for name in ("fifo", "large", "hosts", "loop", *(["zero"] if os.geteuid() == 0 else [])):
+        root = roots[name] = rooting.alpine(tmp_path / name)
+        (root / "lib64").mkdir()
+        (root / "lib64/ld-linux-x86-64.so.2").write_text("a loader")
+        source += f"@isolate(rootfs={str(root)!r})\ndef test_{name}(): pass\n"
+    os.mkfifo(roots["fifo"] / "lib64/libc.so.6")
+    with open(roots["large"] / "lib64/libc.so.6", "wb") as file:
+        file.truncate(1 << 40)
+    (roots["hosts"] / "etc/hosts").mkdir()
+    shutil.rmtree(roots["loop"] / "lib64")
+    (roots["loop"] / "lib64").symlink_to("lib64/lib64")
+    if "zero" in roots:
+        os.mknod(roots["zero"] / "lib64/libc.so.6", stat.S_IFCHR | 0o666, os.makedev(1, 5))
+    (project / "test_it.py").write_text(source)
+    result = isolated("test_it.py")
+    result.assert_outcomes(passed=len(roots) - 1, errors=1, warnings=1)
+    result.stdout.fnmatch_lines_random(
+        [
+            "isolate: rootfs='*/loop' *: its /lib64 is a symbolic link, where /lib64/ld-linux-*.so.2 *",
+            "*, and the root's /lib64/libc.so.6 has none of glibc's versions; the test itself is *",
         ]
     )
 

@@ -79,11 +79,15 @@ def refusal(run, *args) -> str:
     return str(caught.value)
 
 
+#: Variables of which one can be had.
+ODD = ["LANG=C", "broken", "=x", "A=\0", "B=\ud800", "C=" + "x" * (1 << 17), 5, None, ["D=x"]]
+
+
 @pytest.mark.parametrize("pack", [gzip.compress, bytes], ids=["gzip", "plain"])
 def test_a_layout_and_an_archive_of_docker_are_one_image(tmp_path, unpacked, pack):
     """Compressed or not, whole or in an archive that is compressed: the same tree by the same key."""
     layout = Layout(tmp_path / "image")
-    layout.add(layout.manifest([PLAIN], pack, config={"Env": ["LANG=C", "broken"]}), "latest")
+    layout.add(layout.manifest([PLAIN], pack, config={"Env": ODD}), "latest")
     found = unpacked(layout.directory, "latest")
     assert found.names() == ["bin", "etc", "etc/hello"]
     assert found.environment == {"LANG": "C"}
@@ -293,6 +297,10 @@ def test_what_is_no_image_is_refused(tmp_path, unpacked):
     shutil.rmtree(tmp_path / "image")
     (tmp_path / "image").write_bytes(PLAIN)
     assert "neither a manifest.json nor an index.json" in refusal(unpacked, tmp_path / "image")
+    several = b'[{"RepoTags": 5}, {"RepoTags": ["a", 5]}, {}]'
+    (tmp_path / "image").write_bytes(layer(entry("manifest.json", several)))
+    tags = "'one without a name', 'a', '5', 'one without a name'"
+    assert f"several images, save one: {tags}" in refusal(unpacked, tmp_path / "image")
 
 
 def test_several_images_ask_for_a_choice(tmp_path, unpacked):

@@ -219,6 +219,25 @@ def test_closed_directories_go_too(store):
     assert names(store) == []
 
 
+@pytest.mark.parametrize("about", [None, "", "[", "\0\0"])
+def test_one_of_which_nothing_can_be_read_is_none(store, about):
+    """As a machine that lost its power may leave it: listed, removed, and built anew."""
+    for _ in range(2):
+        store.get(KEY, fill).close()
+        path = os.path.join(store.directory, KEY)
+        os.unlink(os.path.join(path, "about.json"))
+        if about is not None:
+            Path(path, "about.json").write_text(about)
+        assert store.find(KEY) is None
+        assert [(each.key, each.about) for each in store.kept()] == [(KEY, {})]
+    with_it = store.get(KEY, lambda tree: fill(tree, "new"))
+    assert with_it.about["name"] == "new"
+    with_it.close()
+    Path(path, "about.json").write_text("")
+    assert store.remove(KEY)
+    assert names(store) == []
+
+
 def test_a_directory_that_others_may_enter_is_refused(store):
     """Who put there what is in it, nobody knows."""
     os.makedirs(store.directory)
