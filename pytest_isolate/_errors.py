@@ -92,6 +92,18 @@ def errno_in_words(code: int, step: str = "") -> str:
     return f"{limit or _WORDS.get(code) or os.strerror(code)} [{name}]"
 
 
+# Behind a sentence of which the rest may be the same for all tests of a run
+_HELP_BEGINS = ("; remedy: ", "; see also ")
+
+
+def without_help(message: str) -> tuple[str, str]:
+    """Split what happened from what helps, which may be empty."""
+    at = min(
+        (at for each in _HELP_BEGINS if (at := message.find(each)) >= 0), default=message.find("\n")
+    )
+    return (message, "") if at < 0 else (message[:at], message[at:])
+
+
 class BadValueError(Exception):
     """A keyword that cannot be obeyed: one sentence with keyword, value, origin and what is
     allowed.

@@ -8,7 +8,7 @@ import shlex
 import tempfile
 from typing import TYPE_CHECKING
 
-from pytest_isolate._errors import StepFailedError
+from pytest_isolate._errors import StepFailedError, without_help
 from pytest_isolate._linux.cgroup.hierarchy import V2, Hierarchy
 from pytest_isolate._linux.cgroup.locate import READ_ONLY
 from pytest_isolate._linux.environment import SANDBOX, Environment
@@ -286,20 +286,14 @@ def explain(error: StepFailedError, here: Environment, *, layers: bool = False) 
     return f"{error}; remedy: {known}" if known else str(error)
 
 
-# In a sentence of which the rest may be the same for all tests of a run
-_HELP_BEGINS = ("; remedy: ", "; see also ")
-
-
 def said_once(said: dict[str, str], message: str, nodeid: str) -> str:
     """Say a sentence about a test without a sandbox: the first time as it is, later without what
     helps, which the first test's error has.
 
     ``said`` is the run's: from what was said to the first test.
     """
-    at = min(
-        (at for each in _HELP_BEGINS if (at := message.find(each)) >= 0), default=message.find("\n")
-    )
-    if at < 0:
+    happened, helps = without_help(message)
+    if not helps:
         return message
-    first = said.setdefault(message[at:], nodeid)
-    return message if first == nodeid else f"{message[:at]} (what helps: see {first})"
+    first = said.setdefault(helps, nodeid)
+    return message if first == nodeid else f"{happened} (what helps: see {first})"

@@ -1,6 +1,7 @@
-"""The terminal's section "isolate": no sandboxes, violations, budgets, the heaviest tests.
+"""The terminal's section "isolate": what tests have in common of why they had no sandbox, budgets,
+the heaviest tests.
 
-Quiet when there is nothing to say.
+Quiet when there is nothing to say: what one test overstepped stands where pytest shows its failure.
 """
 
 from __future__ import annotations
@@ -56,10 +57,6 @@ def lines(
 ) -> list[Text]:  # fmt: skip
     """Write the section's lines, none when there is nothing to say."""
     found = [*_unbuilt(entries), *_bare(entries)]
-    found += [
-        Text(f"{entry['nodeid']}: {violation['message']}", {"red": True})
-        for entry, violation in violations(entries)
-    ]
     if comparison is not None:
         found += _budgets(comparison)
     if written is not None:
@@ -72,9 +69,11 @@ def lines(
 
 
 def _unbuilt(entries: Sequence[dict[str, Any]]) -> Iterator[Text]:
+    """Say what several tests have in common; pytest shows each one's error as well."""
     for each in unbuilt(entries):
-        yield Text(each.heading, {"red": True, "bold": True})
-        yield from _cut([str(entry["nodeid"]) for entry in each.entries])
+        if len(each.entries) > 1:
+            yield Text(each.brief, {"red": True, "bold": True})
+            yield from _cut([str(entry["nodeid"]) for entry in each.entries])
 
 
 def _bare(entries: Sequence[dict[str, Any]]) -> Iterator[Text]:

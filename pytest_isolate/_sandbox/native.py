@@ -31,6 +31,7 @@ _TOOLS = {
 _THREAD = re.compile(r"TID (\d+):|Thread \d+ \(.*?\(?LWP (\d+)\)?.*")
 _FRAME = re.compile(r"#\d+\s+(?:0x[0-9a-f]+\s+)?(?:in\s+)?(.*)")
 _ARGUMENTS = re.compile(r" \(.*\)(?= at | from |$)")
+_IN_PYTHON = "  (Python)"
 _INTERPRETER = ("_PyEval_EvalFrame", "_PyEval_Vector", "PyEval_EvalCode")
 
 
@@ -51,13 +52,20 @@ def stacks(pid: int) -> str:
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"none: {tool}: {error}"
-    shown = "\n".join(readable(done.stdout))
+    threads = list(readable(done.stdout))
+    shown = "\n".join(threads)
     said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    if threads and not any(map(_tells, threads)):
+        return ""  # all stand in Python, and Python's own stacks say where
     return (
         f"by {tool}, down to Python's interpreter:\n{shown}"
         if shown
         else f"none: {said if said.startswith(tool) else f'{tool}: {said}'}"
     )
+
+
+def _tells(line: str) -> bool:
+    return line.startswith("  ") and line != _IN_PYTHON
 
 
 def readable(text: str) -> Iterator[str]:
@@ -77,6 +85,6 @@ def readable(text: str) -> Iterator[str]:
                 each if each.isprintable() else "?" for each in _ARGUMENTS.sub("", frame[1])
             )
             frames = _MOST_FRAMES if name.startswith(_INTERPRETER) else frames + 1
-            yield f"  {name}" if frames < _MOST_FRAMES else "  (Python)"
+            yield f"  {name}" if frames < _MOST_FRAMES else _IN_PYTHON
     if threads > _MOST_THREADS:
         yield f"and {threads - _MOST_THREADS} more threads"

@@ -20,6 +20,7 @@ from pytest_isolate._test.artifacts import changes_of
 from pytest_isolate._test.states import Finished, Refused
 from pytest_isolate._verdict import allocations, judging, network_attempts, rules
 from pytest_isolate._verdict.judging import Verdict
+from pytest_isolate._violations import ProcessesLeaked
 
 _MOST_LINKS = 12  # ends that are shown
 _MOST_PATHS = 5  # of each kind, shown to people
@@ -31,8 +32,10 @@ def section(
     """Its lines, the last of them those that say what is ``kept`` of the test."""
     evidence = ended.evidence
     lines = [asked(ended), _used(verdict)]
-    if evidence.process.left_over:
-        lines.append(rules.leak_sentence(ended.spec, evidence.process))
+    if evidence.process.left_over and not any(
+        isinstance(each, ProcessesLeaked) for each in verdict.violations
+    ):
+        lines.append(f"the test {rules.leak_sentence(ended.spec, evidence.process)}")
     if evidence.kill is not None:
         lines.append(rules.held(evidence.kill))
     elif evidence.process.largest is not None and any(
@@ -42,11 +45,23 @@ def section(
         lines.append(f"memory held when it was highest: {format_size(held)} by {command!r}")
     if evidence.counters.oom_kills and (frame := evidence.process.last("allocations")) is not None:
         lines.append(allocations.sentence(frame.get("lines")))
+    lines.append(_printed(verdict, report))
     if (missing := judging.missing_threads(evidence)) is not None:
         lines.append(missing)
     text = "\n".join([*(text for _, text in report.sections), report.longreprtext])
     lines += [_left(ended, text), *_missed(ended, text), _links(ended), _changed(ended), *kept]
     return "\n".join(line for line in lines if line)
+
+
+def _printed(verdict: Verdict, report: pytest.TestReport) -> str:
+    """Say how much of a full disk is what pytest captured."""
+    printed = sum(len(text) for name, text in report.sections if name.startswith("Captured std"))
+    if not printed or not any(each.resource == "disk" for each in verdict.violations):
+        return ""
+    return (
+        f"disk: {format_size(printed)} of it are what the test printed, which pytest keeps there"
+        " until its end"
+    )
 
 
 def links_of(ended: Finished) -> tuple[Carried, ...]:
@@ -96,7 +111,7 @@ def _left(ended: Finished, text: str) -> str:
             helps = f"net={spec.net!r} leads to nobody else"
         elif spec.networking.leads_out:
             helps = "net='internet' does not lead to this machine itself, which forward= does"
-        shown.append(f"network: {network_attempts.sentence(evidence.attempts)}; {helps}")
+        shown.append(f"network: the test {network_attempts.sentence(evidence.attempts)}; {helps}")
     if spec.networking.is_own:
         shown += missed_servers.sentences(ended.test.run, evidence, text)
     shown += [

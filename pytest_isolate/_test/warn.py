@@ -53,7 +53,7 @@ def replay_warnings(ended: Finished) -> None:
             item, str(frame.get("message")), _category(frame), (filename, frame.get("lineno"), line)
         )
     if ended.evidence.process.left_over and ended.spec.leaks == "warn":
-        warn(item, rules.leak_sentence(ended.spec, ended.evidence.process))
+        warn(item, f"isolate: the test {rules.leak_sentence(ended.spec, ended.evidence.process)}")
 
 
 def _category(frame: Frame) -> type[Warning]:

@@ -180,9 +180,15 @@ def test_a_denied_destination_is_told(seen):
     assert told == {(OUTSIDE, 8081), (OTHER, 8080), ("other.example", 8080)}
     (one,) = seen.tests["test_denied_and_fails"]["network"]["attempts"]
     assert (one["address"], one["port"], one["count"]) == (OTHER, 8080, 1)
-    assert f"network: 1 attempt to leave was made: {OTHER}:8080 at test_it.py:" in seen.output
+    assert (
+        f"network: the test made 1 attempt to leave its network: {OTHER}:8080 at test_it.py:"
+        in seen.output
+    )
     assert "; net=Internet(allow=['outside.example:8080', " in seen.output
-    assert "1 attempt to leave was made: 1 by sub-processes or C code; net=Internet(" in seen.output
+    assert (
+        "made 1 attempt to leave its network: 1 by sub-processes or C code; net=Internet("
+        in seen.output
+    )
     assert f"{MACHINE}:9000 at test_it.py:" in seen.output
     assert seen.tests["test_allowed"]["network"]["attempts"] == []
     assert seen.tests["test_ipv6"]["network"]["attempts"] == []

@@ -164,7 +164,7 @@ def test_a_rule_of_the_project_isolates_a_directory(run, pytester):
     assert run("-q", source="def test_plain(): pass\n")[-1] == "isolate: 1 of 2 tests isolated"
     run.result.assert_outcomes(passed=1, failed=1)
     run.result.stdout.fnmatch_lines(
-        ["*disk: limit 128 KiB, set by rule 1 of pyproject.toml (sub);*"]
+        ["*wrote 128 KiB of 128 KiB *(disk=128 KiB, set by rule 1 of pyproject.toml (sub))"]
     )
 
 

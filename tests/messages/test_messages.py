@@ -1,0 +1,114 @@
+"""What people read of the program, whole: each project of ``projects`` is run, and what it says is
+held against its file in ``said``.
+
+``UPDATE_MESSAGES=1 pytest tests/messages`` writes the files: read what changed, as its readers will.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import warm
+from projects import BAD, PROJECTS
+
+from pytest_isolate._config.keywords import KEYWORDS
+
+pytestmark = [
+    pytest.mark.skipif(
+        pytest.version_tuple < (9, 2), reason="what pytest says around it is another version's"
+    ),
+]
+SAID = Path(__file__).parent / "said"
+_SIZE = r"[\d.]+ (?:[KMGT]i)?B\b"
+_TIME = r"[\d.]+ m?s\b"
+#: What differs from run to run and from machine to machine, and what stands for it.
+VARIES = (
+    (r"\n(?:platform|cachedir|rootdir|configfile|plugins|collected|collecting)\b.*", ""),
+    (r"\bpid \d+", "pid N"),
+    (rf"\bused {_SIZE} of", "used N of"),
+    (rf"\bused {_TIME} of", "used N of"),
+    (rf"(still in \w+ after) {_TIME}", r"\1 N"),
+    (rf"\bwall {_TIME}, cpu {_TIME}, memory {_SIZE} at most, pids \d+", "wall N, cpu N, memory N at most, pids N"),
+    (rf", disk {_SIZE}\n", ", disk N\n"),
+    (rf"(\(pid N\)) {_SIZE}", r"\1 N"),
+    (rf"(of \w+:) {_SIZE} \(\d+%\)", r"\1 N (N%)"),
+    (rf"\bdisk: {_SIZE}", "disk: N"),
+    (r"0x[0-9a-f]{6,}", "0xN"),
+    (r"(in) [\d.]+s\b", r"\1 Ns"),
+    (rf"(?m)^ *{_SIZE} +{_TIME} +{_TIME} ", "         N           N           N "),
+    (r"(?m)^[\d.]+s (setup|call|teardown) ", r"Ns \1 "),
+    (r"; Linux [\d.]+, [^;\n]*", "; MACHINE"),
+    (r"=========+", "========="),
+    (r"(?<!_)_____+|_____+(?!_)", "___"),
+    (r"-----+", "-----"),
+    (r"\nExtension modules: .*", ""),
+    (r"(?s)\n----- isolate: native stacks -----\n.*?(?=\n(?:-----|___|=====))", ""),
+    (r"\n[ ^~]+(?=\n)", ""),
+    (r"pytest-of-\w+/pytest-\d+", "pytest-of-USER/pytest-N"),
+    (r"(?m)^(x{100})x+$", r"\1..."),
+    (r"(?m)(^x{100}\.\.\.\n)+", r"\1"),
+    (r"\[Errno \d+\]", "[Errno N]"),
+)  # fmt: skip
+
+
+def said(name: str, directory: Path) -> str:
+    """Run a project, and tell all that it says."""
+    project, told = PROJECTS[name], []
+    for path, text in project.files.items():
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / path).write_text(text)
+    environment = {
+        key: value for key, value in os.environ.items() if key not in {"PYTEST_ADDOPTS", "CI", "GITHUB_ACTIONS"}
+    } | {"COLUMNS": "100", "PYTHONDONTWRITEBYTECODE": "1", **project.environment}  # fmt: skip
+    for arguments in project.runs:
+        ini = (
+            []
+            if "-c " in arguments or "pyproject.toml" in project.files
+            else ["-c", "/dev/null", "--rootdir=."]
+        )
+        command = ["-p", "isolate", "-p", "no:cacheprovider", *ini, *arguments.split()]
+        _, output, errors = warm.run(command, str(directory), environment, timeout=60)
+        text = normalised((output + errors).decode(), directory)
+        if project.only:
+            lines = [
+                line for line in text.splitlines() if any(each in line for each in project.only)
+            ]
+            text = "\n".join(
+                line for line in lines if not line.startswith(("ERROR test_", "FAILED "))
+            )
+        told.append(f"$ pytest {arguments}\n{text.strip()}\n" if arguments else f"{text.strip()}\n")
+    return "\n".join(told)
+
+
+def normalised(text: str, directory: Path) -> str:
+    """Put words in the place of what varies."""
+    for path in dict.fromkeys((os.path.realpath(directory), str(directory))):
+        text = text.replace(path, "/project")
+    text = text.replace(sys.executable, "/usr/bin/python").replace(
+        os.path.realpath(sys.executable), "/usr/bin/python"
+    )
+    for pattern, words in VARIES:
+        text = re.sub(pattern, words, text)
+    return text
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_what_is_said_is_what_was_read(name, tmp_path, host):
+    """Every sentence of these runs, as people see it."""
+    if PROJECTS[name].limits and (os.geteuid() != 0 or host.obstacles):
+        pytest.skip("what is said elsewhere is another sentence")
+    found, golden = said(name, tmp_path), SAID / f"{name}.txt"
+    if os.environ.get("UPDATE_MESSAGES"):
+        golden.write_text(found)
+    assert found.splitlines() == golden.read_text().splitlines(), (
+        "read what changed, and write it with UPDATE_MESSAGES=1"
+    )
+
+
+def test_each_keyword_has_a_bad_value():
+    """A new one is not forgotten."""
+    assert set(KEYWORDS) <= set(re.findall(r"dict\((\w+)=", BAD))
