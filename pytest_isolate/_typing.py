@@ -58,8 +58,8 @@ class IsolateMark(pytest.MarkDecorator):
         """Run the test in namespaces, limits and an overlay of its own.
 
         Args:
-            net: own network, loopback only; host: the machine's; deny: attempts to leave fail;
-                internet: a way out; Network: hosts
+            net: own network, loopback only; host or False: the machine's; deny: attempts to leave
+                fail; internet: a way out; Network: hosts
             forward: servers reached at their address: fixtures', others too, or none
             memory: bytes: what the process tree may use, swap included, such as 64M
             cpu: cores: bandwidth quota of the process tree, such as 0.5

@@ -97,7 +97,8 @@ KEYWORDS = {
     for keyword in (
         Keyword(
             "net", networking.parse, True,
-            "own network, loopback only; host: the machine's; deny: attempts to leave fail; "
+            "own network, loopback only; host or False: the machine's; deny: attempts to leave "
+            "fail; "
             "internet: a way out; Network: hosts",
             type='bool | Network | Internet | Literal["host", "deny", "internet"]',
             show=networking.show, recipe=networking.in_recipe,

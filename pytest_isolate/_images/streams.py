@@ -173,6 +173,6 @@ def _zstd() -> Any:  # noqa: ANN401 - a module
         except ImportError:
             raise BrokenImageError(
                 "it is compressed by zstd, which this Python cannot read: "
-                "pip install 'pytest-isolate-ns[zstd]'"
+                "python -m pip install backports.zstd"
             ) from None
     return zstd

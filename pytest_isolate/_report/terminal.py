@@ -104,7 +104,8 @@ def _budgets(comparison: Comparison) -> Iterator[Text]:
         )
     if comparison.new:
         yield Text(
-            f"new, without a budget: {len(comparison.new)}; to give them one: {update}",
+            f"{counted(len(comparison.new), 'test')} without a budget; to write one for each:"
+            f" {update}",
             {"yellow": True},
         )
         named = (
@@ -114,12 +115,15 @@ def _budgets(comparison: Comparison) -> Iterator[Text]:
         yield from _cut(list(named))
     if comparison.vanished:
         yield Text(
-            f"vanished, with a budget still in {comparison.path}: {len(comparison.vanished)}",
+            f"{counted(len(comparison.vanished), 'budget')} of tests that are gone, still in"
+            f" {comparison.path}",
             {"yellow": True},
         )
         yield from _cut(comparison.vanished)
     if comparison.room:
-        yield Text(f"room to tighten: {len(comparison.room)}", {"green": True})
+        yield Text(
+            f"{counted(len(comparison.room), 'budget')} with room to tighten", {"green": True}
+        )
         yield from _cut(comparison.room)
 
 

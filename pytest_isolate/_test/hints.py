@@ -29,6 +29,13 @@ _MISSED = re.compile(
 _NO_NAME = os.strerror(errno.EOVERFLOW)
 _QUOTED = re.compile(r"""['"]([^'"]{1,4096})['"]""")
 _NO_PERMISSION = re.compile(r"Permission denied|EACCES", re.IGNORECASE)
+_INVALID = re.compile(r"Invalid argument|EINVAL", re.IGNORECASE)
+_CHOWN = re.compile(r"chown", re.IGNORECASE)
+_NO_CONNECTION = re.compile(
+    r"timed out|unreachable|Temporary failure in name resolution|Connection refused|"
+    r"Name or service not known|Could not resolve",
+    re.IGNORECASE,
+)
 _READ_ONLY = re.compile(r"read-?only (?:file ?system|database)|EROFS", re.IGNORECASE)
 
 
@@ -84,6 +91,26 @@ def refused(text: str, writable: Sequence[str]) -> Iterator[str]:
             f"files: a test without namespaces writes to {', '.join(writable)} only: anywhere else"
             " it would be real, and Landlock refuses it (EACCES); bind= names further places where"
             " it may be"
+        )
+
+
+def other_owners(text: str) -> Iterator[str]:
+    """Yield a sentence where ``user="root"`` is not the machine's root, and met its bounds."""
+    found = text[-_MOST_TEXT:]
+    if _NO_PERMISSION.search(found) or (_INVALID.search(found) and _CHOWN.search(found)):
+        yield (
+            "user: user='root' without the machine's root is the caller under another name: files"
+            " of others stay closed (EACCES), and there is nobody else to give one to (EINVAL); run"
+            " pytest as root for more"
+        )
+
+
+def no_way_out(text: str) -> Iterator[str]:
+    """Yield a sentence where a connection may have failed for the machine's own network."""
+    if _NO_CONNECTION.search(text[-_MOST_TEXT:]):
+        yield (
+            "network: net='internet' leads as far as this machine's own connections do: see whether"
+            " it gets there itself, with --isolate-off say"
         )
 
 

@@ -127,6 +127,10 @@ def _missed(ended: Finished, text: str) -> Iterator[str]:
         yield from hints.devices(text)
     if host.rootless and spec.fs == "overlay":
         yield from hints.unnamed(text)
+    if host.rootless and spec.user == "root":
+        yield from hints.other_owners(text)
+    if spec.networking.leads_out:
+        yield from hints.no_way_out(text)
     if plan.writable is not None:
         yield from hints.refused(text, plan.writable)
     if plan.apart:

@@ -155,9 +155,11 @@ def test_of_a_class_of_its_own():
     warnings.warn("said by a test", NestedWarning)
 @pytest.fixture(scope="module")
 def worker():
-    thread = threading.Thread(target=time.sleep, args=(0.3,))
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait, name="worker")
     thread.start()
     yield
+    over.set()
     thread.join()
 @isolate
 def test_with_a_thread(worker): pass
@@ -165,9 +167,9 @@ def test_with_a_thread(worker): pass
 
 HINTS = """
 @isolate
-def test_network(): socket.create_connection(("192.0.2.1", 80), timeout=1)
+def test_network(): socket.socket().connect(("192.0.2.1", 80))
 @isolate
-def test_port(): socket.create_connection(("127.0.0.1", 1), timeout=1)
+def test_port(): socket.socket().connect(("127.0.0.1", 1))
 @isolate(files=64, memory="64M")
 def test_file(): open("/etc/made-by-a-test", "w"); assert 0
 @isolate

@@ -130,12 +130,7 @@ def test_the_other_words_mean_what_they_meant(bare, on_missing, expected):
     result = bare("@isolate\ndef test_it(): pass\n", f"--isolate-on-missing={on_missing}", "-rs")
     result.assert_outcomes(**expected)
     result.stdout.fnmatch_lines(
-        [
-            (
-                "*this machine cannot isolate sandbox (asked by default): clone into new namespaces:"
-                " *remedy: *"
-            )
-        ]
+        [("*this machine cannot give the test a sandbox: clone into new namespaces: *remedy: *")]
     )
 
 

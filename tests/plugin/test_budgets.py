@@ -168,14 +168,14 @@ def test_new_renamed_vanished_and_roomy_budgets_are_listed(pytester, isolated, b
     result.stdout.fnmatch_lines_random(
         [
             (
-                "new, without a budget: 2; to give them one: pytest --isolate-budgets=budgets.toml"
+                "2 tests without a budget; to write one for each: pytest --isolate-budgets=budgets.toml"
                 " --isolate-update-budgets"
             ),
             "  test_it.py::test_small[[]a[]] (renamed? old.py::test_small[[]a[]])",
-            "vanished, with a budget still in budgets.toml: 2",
+            "2 budgets of tests that are gone, still in budgets.toml",
             "  old.py::test_small[[]a[]]",
             "  test_it.py::gone",
-            "room to tighten: 1",
+            "1 budget with room to tighten",
             "  test_it.py::test_block: wall 18000 s could be * (budgets.toml:3)",
         ]
     )

@@ -219,7 +219,7 @@ def test_what_is_missing_is_a_matter_of_on_missing(pytester, isolated, monkeypat
     """)
     result = isolated("-rs")
     result.assert_outcomes(errors=1, skipped=1, passed=1, warnings=1)
-    said = "this machine cannot isolate net (*): slirp4netns is not installed; remedy: apt-get *"
+    said = "this machine cannot give net=* (*): slirp4netns is not installed; remedy: apt-get *"
     result.stdout.fnmatch_lines([f"isolate: *{said}", f"*{said}: the test runs without it"])
 
 
@@ -274,3 +274,17 @@ def _below(pid: int) -> dict[int, str]:
             name = Path(f"/proc/{child}/comm").read_text().strip()
             found |= {int(child): name, **_below(int(child))}
     return found
+
+
+@pytest.mark.needs("internet")
+def test_a_connection_that_fails_leads_to_the_machines_own(pytester, isolated):
+    """The way out may be there and lead nowhere: behind a proxy, say."""
+    pytester.makepyfile("""
+        import socket
+        from pytest_isolate import isolate
+        @isolate(net="internet")
+        def test_out(): socket.create_connection(("192.0.2.1", 9), timeout=0.2)
+        """)
+    result = isolated()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["network: net='internet' leads as far as this machine's own *"])

@@ -50,7 +50,9 @@ def test_a_run_without_sandboxes_says_so_first_and_why(pytester, without_namespa
     # pytest's summary, which is whole in CI
     lines = [line for line in result.outlines if not line.startswith("ERROR ")]
     section = next(number for number, line in enumerate(lines) if line.strip("= ") == "isolate")
-    assert lines[section + 1].startswith("4 tests had no sandbox: this machine cannot isolate ")
+    assert lines[section + 1].startswith(
+        "4 tests had no sandbox: this machine cannot give the test a sandbox: "
+    )
     assert sorted(lines[section + 2 : section + 6]) == [
         f"  test_it.py::test_it[{number}]" for number in range(4)
     ]

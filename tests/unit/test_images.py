@@ -342,7 +342,7 @@ def test_a_layer_may_be_compressed_by_zstd(tmp_path, unpacked, monkeypatch):
     monkeypatch.setitem(sys.modules, "backports", None)
     assert refusal(unpacked, layout.directory, "cut").endswith(
         "it is compressed by zstd, which this Python cannot read: "
-        "pip install 'pytest-isolate-ns[zstd]'"
+        "python -m pip install backports.zstd"
     )
 
 
