@@ -71,8 +71,7 @@ class IsolateMark(pytest.MarkDecorator):
             io_read: bytes a second: what the process tree may read from block devices, such as 64M
             io_write: bytes a second: what the process tree may write to block devices, such as 64M
             fs: what / is: overlay, readonly or host
-            rootfs: another root to stand on: a directory, oci:DIR[:TAG], or an archive of docker
-                save
+            rootfs: another root directory: a directory, oci:DIR[:TAG], or an archive of docker save
             layers: read-only layers over /, the lowest first
             fs_allow: all that a test may change: patterns such as build/**, and tmp_path
             fs_hide: paths that are not there, such as ~/.ssh or .env

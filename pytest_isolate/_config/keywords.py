@@ -145,7 +145,7 @@ KEYWORDS = {
         ),
         Keyword(
             "rootfs", roots.parse, None,
-            "another root to stand on: a directory, oci:DIR[:TAG], or an archive of docker save",
+            "another root directory: a directory, oci:DIR[:TAG], or an archive of docker save",
             type="str | os.PathLike[str]", show=roots.show, recipe=_itself,
         ),
         Keyword(

@@ -58,7 +58,7 @@ SETTINGS = (
         "isolate_jobs",
         _word,
         "1",
-        "how many sandboxes may be in flight at once: a number, or auto",
+        "how many isolated tests may run at once: a number, or auto",
         "N",
     ),
     Setting(
@@ -74,7 +74,7 @@ SETTINGS = (
         "isolate_keep",
         values.choice("failed", "all", "none"),
         "none",
-        "keep everything that failed, all or none wrote",
+        "keep all that tests wrote: of failed ones, of all, or of none",
         "WHICH",
     ),
     Setting(
@@ -114,7 +114,7 @@ SETTINGS = (
         "isolate_trace",
         _word,
         None,
-        "write when what ran as a trace that Perfetto and Chrome open",
+        "write when each test ran, as a trace for Perfetto and Chrome",
         "PATH",
         is_path=True,
         reports=True,

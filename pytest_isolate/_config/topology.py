@@ -168,7 +168,7 @@ def _links(
             )
     for name, count in counts.items():
         if not count and kinds[name] != BRIDGE:
-            raise ValueError(f"the {kinds[name]} {name!r} is linked to nobody")
+            raise ValueError(f"the {kinds[name]} {name!r} has no link")
     return made
 
 
@@ -211,7 +211,7 @@ def _cable(
         if name not in ends:
             raise ValueError(f"{link!r}: addresses: {name!r} is none of its ends")
         if kinds[name] == BRIDGE:
-            raise ValueError(f"{link!r}: addresses: {name!r} is a bridge, which has none")
+            raise ValueError(f"{link!r}: addresses: {name!r} is a bridge, which has no addresses")
     made = []
     for side, name in enumerate(ends):
         bridge = kinds[name] == BRIDGE

@@ -114,7 +114,7 @@ class Content:
         if self._size > most:
             raise BrokenImageError(
                 f"its first {self._packed.size} bytes hold more than {most}, which no layer of "
-                "files does: it is taken for a bomb"
+                "files does: it is refused as a bomb"
             )
 
 

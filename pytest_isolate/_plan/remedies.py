@@ -57,11 +57,11 @@ HIDDEN = "a seccomp filter hides it: update the container's runtime and libsecco
 NO_PROC = "sudo mount -t proc proc /proc: nothing here can be known without it"
 LAYERS = (
     "overlays stack two deep, and where layers are kept or what they lie over is that deep already,"
-    " or its file system carries none: keep layers on a volume or in memory (docker run --tmpfs"
+    " or its file system supports none: keep layers on a volume or in memory (docker run --tmpfs"
     " /layers, XDG_CACHE_HOME=/layers), and start from a root that is one overlay deep at most"
 )
 OVERLAY = (
-    "overlays stack two deep, and this root is that deep already, or its file system carries none:"
+    "overlays stack two deep, and this root is that deep already, or its file system supports none:"
     " use fs='readonly'"
 )
 OVERLAY_OF_TMP = (

@@ -213,8 +213,8 @@ def _machine() -> Iterator[str]:
     """
     if sys.platform != "linux":
         yield (
-            f"{sys.platform} has nothing to isolate with, for all of it is Linux's: they are"
-            " skipped, or errors with on_missing='error' and 'warn'; --isolate-off runs them plain"
+            f"isolated tests need Linux, and this is {sys.platform}: they are skipped, or errors"
+            " with on_missing='error' and 'warn'; --isolate-off runs them plain"
         )
         return
     from pytest_isolate._linux import host  # noqa: PLC0415 - knows the kernel

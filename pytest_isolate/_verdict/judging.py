@@ -74,12 +74,12 @@ def _broken(evidence: Evidence) -> str | None:
         return explain(error, evidence.here)
     if evidence.process.first("entered") is None and evidence.process.timed_out:
         return (
-            f"the forked process did not get inside within {format_duration(ENTERING_LONGEST)} and"
-            f" was killed{_threads(evidence)}"
+            "the test's process did not enter its sandbox within"
+            f" {format_duration(ENTERING_LONGEST)} and was killed{_threads(evidence)}"
         )
     if evidence.process.first("entered") is None:
         return (
-            f"the forked process {_ending(evidence.process.status)} before the test's own code ran"
+            f"the test's process {_ending(evidence.process.status)} before the test's own code ran"
         )
     return None
 

@@ -347,4 +347,31 @@ PROJECTS = {
         ),
         limits=True,
     ),
+    "markers": Project(_ONE, ("--markers",), only=("isolate(", "    ")),
 }  # fmt: skip
+
+#: What is typed after ``pytest-isolate``, where there are these files.
+COMMANDS = (
+    "compare report.json none.json", "compare report.json bad.json", "compare report.json list.json",
+    "compare report.json entry.json", "compare report.json figure.json",
+    "compare report.json report.json", "compare report.json head.json",
+    "compare report.json head.json --format=markdown",
+    "compare report.json report.json --tolerance=ram=1",
+    "compare report.json report.json --tolerance=cpu=x", "layers --remove abc",
+    "layers --unused-for x",
+)  # fmt: skip
+_USAGE = '"usage": {"memory_peak_bytes": %d, "cpu_seconds": 1}'
+REPORTS = {
+    "bad.json": "{",
+    "list.json": "[]",
+    "entry.json": '{"schema": 1, "tests": [3]}',
+    "figure.json": '{"schema": 1, "tests": [{"nodeid": "a", "usage": {"cpu_seconds": -1}}]}',
+    "report.json": '{"schema": 1, "tests": ['
+    f'{{"nodeid": "a", "outcome": "passed", {_USAGE % (1 << 24)}}},'
+    f'{{"nodeid": "b", "outcome": "passed", {_USAGE % (1 << 24)}}},'
+    f'{{"nodeid": "gone", "outcome": "passed", {_USAGE % (1 << 24)}}}]}}',
+    "head.json": '{"schema": 1, "tests": ['
+    f'{{"nodeid": "a", "outcome": "passed", {_USAGE % (1 << 26)}}},'
+    f'{{"nodeid": "b", "outcome": "failed", {_USAGE % (1 << 24)}}},'
+    f'{{"nodeid": "new", "outcome": "passed", {_USAGE % (1 << 24)}}}]}}',
+}

@@ -467,7 +467,7 @@ def test_a_process_that_never_entered_is_a_broken_sandbox(status, ending):
         evidence(entered=False, ended=False, status=status, counters=Counters(oom_kills=1)),
     )
     assert (verdict.kind, verdict.violations) == ("sandbox_error", ())
-    assert verdict.broken == f"the forked process {ending} before the test's own code ran"
+    assert verdict.broken == f"the test's process {ending} before the test's own code ran"
 
 
 def test_what_is_not_measured_is_none():
