@@ -150,6 +150,11 @@ def _links(
     seen: set[frozenset[str]] = set()
     for number, each in enumerate(given):
         link, ends = _checked(each, kinds)
+        if link.unnamed:
+            raise ValueError(
+                f"{link!r}: a link has two ends, and what else it has needs its name, such as"
+                f" delay={link.unnamed[0]!r}"
+            )
         if link.left == link.right:
             raise ValueError(f"{link!r}: a link has two ends")
         if frozenset(ends) in seen:

@@ -286,6 +286,10 @@ def explain(error: StepFailedError, here: Environment, *, layers: bool = False) 
     return f"{error}; remedy: {known}" if known else str(error)
 
 
+#: How a sentence begins on what a machine lacks.
+CANNOT = "this machine cannot give "
+
+
 def said_once(said: dict[str, str], message: str, nodeid: str) -> str:
     """Say a sentence about a test without a sandbox: the first time as it is, later without what
     helps, which the first test's error has.

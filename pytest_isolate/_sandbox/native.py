@@ -52,20 +52,21 @@ def stacks(pid: int) -> str:
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"none: {tool}: {error}"
-    threads = list(readable(done.stdout))
-    shown = "\n".join(threads)
+    if done.stdout and (shown := telling(done.stdout)) is not None:
+        return f"by {tool}, down to Python's interpreter:\n{shown}" if shown else ""
     said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-    if threads and not any(map(_tells, threads)):
-        return ""  # all stand in Python, and Python's own stacks say where
-    return (
-        f"by {tool}, down to Python's interpreter:\n{shown}"
-        if shown
-        else f"none: {said if said.startswith(tool) else f'{tool}: {said}'}"
-    )
+    return f"none: {said if said.startswith(tool) else f'{tool}: {said}'}"
 
 
-def _tells(line: str) -> bool:
-    return line.startswith("  ") and line != _IN_PYTHON
+def telling(text: str) -> str | None:
+    """Make the tool's output readable; nothing where all threads stand in Python, whose own stacks
+    say where, and None where there are no threads.
+    """
+    lines = list(readable(text))
+    if not lines:
+        return None
+    is_more = any(line.startswith("  ") and line != _IN_PYTHON for line in lines)
+    return "\n".join(lines) if is_more else ""
 
 
 def readable(text: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ from pytest_isolate._errors import PASSING, BadValueError, StepFailedError
 from pytest_isolate._model import Missing
 from pytest_isolate._plan import bare
 from pytest_isolate._plan.planning import Plan
-from pytest_isolate._plan.remedies import explain, said_once
+from pytest_isolate._plan.remedies import CANNOT, explain, said_once
 from pytest_isolate._pytest import directories
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._session.plans import bare_plan_for, plan_for
@@ -144,10 +144,7 @@ def _settle(test: IsolatedTest, spec: Spec, missing: Missing) -> Refused | None:
     if keyword is not None:
         value = keyword.show(getattr(spec, keyword.name))
         what = f"{keyword.name}={value} ({spec.origin(keyword.name)})"
-    sentence = (
-        f"this machine cannot give {what}: {missing.reason}; {helps} pytest --isolate-doctor and"
-        " on_missing="
-    )
+    sentence = f"{CANNOT}{what}: {missing.reason}; {helps} pytest --isolate-doctor and on_missing="
     if spec.on_missing == "warn":
         test.troubles.append(f"{sentence}: the test runs without it")
         return None

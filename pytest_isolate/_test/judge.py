@@ -16,7 +16,7 @@ import pytest
 from pytest_isolate._messages import carried, coverage, mend, reading
 from pytest_isolate._messages.reruns import last_attempt, note_last_attempt, unsaid_of
 from pytest_isolate._model import Usage
-from pytest_isolate._plan.remedies import said_once
+from pytest_isolate._plan.remedies import CANNOT, said_once
 from pytest_isolate._pytest import capture, failures, hook_calls, marks
 from pytest_isolate._sandbox.frames import GarbledError
 from pytest_isolate._test import shells
@@ -42,9 +42,8 @@ def judge(ended: Finished | Refused) -> Judged:
         return Judged(
             ended, Verdict("ok", (), Usage()), [made_here(ended.test, behind, skip)], behind
         )
-    message = (
-        ended.why if ended.kind == "keyword" else f"the sandbox could not be built: {ended.why}"
-    )
+    whole = ended.kind == "keyword" or ended.why.startswith(CANNOT)
+    message = ended.why if whole else f"the sandbox could not be built: {ended.why}"
     verdict = Verdict("sandbox_error", (), Usage(), broken=message)
     return Judged(ended, verdict, [_error_report(ended, behind, verdict, message)], behind)
 

@@ -19,6 +19,7 @@ class Project:
     # From what is shown: only lines in which one of these stands, where the rest is pytest's
     only: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    within: tuple[str, ...] = ()  # what its runs are started by, where it is not this process
 
 
 _HEAD = """
@@ -186,6 +187,7 @@ BAD = [
     dict(net=Network()), dict(net=Network("a b")), dict(net=Network("a", "a")), dict(net=Network(3)),
     dict(net=Network("a", links=[("a", "b")])), dict(net=Network("a", links=[("a", "a")])),
     dict(net=Network("a", links=["a"])), dict(net=Network("a", "b", links=[Link("a", "b", nat="a")])),
+    dict(net=Network("a", "b", links=[Link("a", "b", "20ms")])), dict(net=Network(["a", "b"])),
     dict(net=Network("a", "b", delay="fast")), dict(net=Network("a", "b", delay=300)),
     dict(net=Network("a", "b", delay=-1)), dict(net=Network("a", "b", loss=2)),
     dict(net=Network("a", "b", loss="x")), dict(net=Network("a", "b", rate="1mb")),
@@ -286,6 +288,14 @@ def test_new(): pass
 """)
 
 
+_BUDGET_FILES = (
+    "x = 3", "[tests]\n'a' = 3", "[tests]\n'a' = { memroy = '1M' }", "[tests]\n'a' = { memory = '1MB' }",
+    "[tests]\n'a' = { memory = -1 }", "[tests]\n'a' = { cpu = 'x' }", "[tests]\n'a' = { pids = 1.5 }",
+    "[tests]\n'a' = { memory = 1 }\n'a' = { memory = 2 }", "[tolerance]\nmemory = 'x'",
+    "[tolerance]\nram = '1%'", "[tolerance]\nmemory = 3",
+)  # fmt: skip
+
+
 PROJECTS = {
     "violations": Project(_tests(VIOLATIONS), limits=True),
     "warnings": Project(_tests(WARNINGS), limits=True),
@@ -346,6 +356,24 @@ PROJECTS = {
             "--isolate-shell test_it.py", "--isolate-memory=1000T test_it.py", "--isolate-net=0 -v test_it.py",
         ),
         limits=True,
+    ),
+    "budget files": Project(
+        _ONE | {f"{n}.toml": text for n, text in enumerate(_BUDGET_FILES)},
+        tuple(f"--isolate-budgets={n}.toml" for n in range(len(_BUDGET_FILES))),
+        only=("isolate",),
+    ),
+    "without namespaces": Project(
+        _tests("""
+            @pytest.mark.parametrize("n", range(3))
+            @isolate
+            def test_it(n): pass
+        """),
+        ("", "--isolate-on-missing=skip -rs", "--isolate-on-missing=warn"),
+        limits=True,
+        within=(
+            "unshare", "--user", "--map-root-user", "sh", "-c",
+            'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"', "sh",
+        ),
     ),
     "markers": Project(_ONE, ("--markers",), only=("isolate(", "    ")),
 }  # fmt: skip

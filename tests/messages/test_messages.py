@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -96,7 +97,12 @@ def said(name: str, directory: Path) -> str:
             else ["-c", "/dev/null", "--rootdir=."]
         )
         command = ["-p", "isolate", "-p", "no:cacheprovider", *ini, *arguments.split()]
-        _, output, errors = warm.run(command, str(directory), environment, timeout=60)
+        if project.within:
+            line = [*project.within, sys.executable, "-m", "pytest", *command]
+            done = subprocess.run(line, cwd=directory, env=environment, capture_output=True, timeout=60, check=False)  # fmt: skip
+            output, errors = done.stdout, done.stderr
+        else:
+            _, output, errors = warm.run(command, str(directory), environment, timeout=60)
         text = normalised((output + errors).decode(), directory)
         if project.only:
             lines = [

@@ -264,8 +264,8 @@ def test_a_sandbox_that_cannot_be_built_is_an_error_with_its_step(pytester, no_n
     result.stdout.fnmatch_lines(
         [
             (
-                "isolate: the sandbox could not be built: *clone into new namespaces: limit"
-                " exceeded*ENOSPC*remedy: *"
+                "isolate: this machine cannot give the test a sandbox: clone into new namespaces:"
+                " limit exceeded*ENOSPC*remedy: *"
             )
         ]
     )

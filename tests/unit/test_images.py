@@ -283,7 +283,10 @@ def test_what_is_no_image_is_refused(tmp_path, unpacked):
         ("[]", "index.json is no JSON object"),
         ("{}", "index.json has no list 'manifests'"),
         ('{"manifests": [1]}', "a descriptor that is no object"),
-        ('{"manifests": [{"size": 1, "digest": "sha256:../../outside"}]}', "a digest that is none"),
+        (
+            '{"manifests": [{"size": 1, "digest": "sha256:../../outside"}]}',
+            "a digest that is not valid",
+        ),
         ('{"manifests": [{"size": true}]}', "a descriptor without a size"),
         ("[" * 100_000, "index.json is no JSON"),
         (" " * (4 << 20) + "{}", "where 4194304 are the most"),
