@@ -35,8 +35,8 @@ def entry(number: int) -> json_report.Entry:
     """
     failed = number % 100 == 0
     message = (
-        f"memory: limit 64 MiB, set by @isolate on function test_{number}; used 64 MiB and wanted"
-        " more: the kernel killed python"
+        "used 64 MiB of 64 MiB and wanted more, so the kernel killed python"
+        f" (memory=64 MiB, set by @isolate on function test_{number})"
     )
     return json_report.Entry(
         nodeid=f"tests/unit/test_module_{number // 50}.py::TestSomething::test_case[{number}]",

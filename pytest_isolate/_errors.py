@@ -19,10 +19,7 @@ PASSING = frozenset(
 _WORDS = {
     _errno.EPERM: "not permitted",
     _errno.EACCES: "permission denied",
-    _errno.EINVAL: (
-        "refused by the kernel as invalid (for an overlay: stacked too deep, or locked mounts"
-        " below)"
-    ),
+    _errno.EINVAL: "refused by the kernel as invalid",
     _errno.ELOOP: (
         "it leads through a symbolic link, which something made since this run looked: an earlier"
         " test may have"
@@ -89,7 +86,22 @@ def errno_in_words(code: int, step: str = "") -> str:
         if code == _errno.ENOSPC
         else None
     )
-    return f"{limit or _WORDS.get(code) or os.strerror(code)} [{name}]"
+    said = limit or _WORDS.get(code) or os.strerror(code)
+    if code == _errno.EINVAL and step.startswith(("overlay", "mount", "layer")):
+        said += " (an overlay: stacked too deep, or locked mounts below)"
+    return f"{said} [{name}]"
+
+
+# Behind a sentence of which the rest may be the same for all tests of a run
+_HELP_BEGINS = ("; remedy: ", "; see also ")
+
+
+def without_help(message: str) -> tuple[str, str]:
+    """Split what happened from what helps, which may be empty."""
+    at = min(
+        (at for each in _HELP_BEGINS if (at := message.find(each)) >= 0), default=message.find("\n")
+    )
+    return (message, "") if at < 0 else (message[:at], message[at:])
 
 
 class BadValueError(Exception):

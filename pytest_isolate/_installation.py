@@ -10,6 +10,11 @@ import sys
 import pytest
 
 _OTHER = "pytest-isolate"
+# What it was installed from (an index, a file, a clone) is not known here
+_AGAIN = (
+    "install pytest-isolate-ns again from where you had it: python -m pip install --force-reinstall"
+    " --no-deps NAME-PATH-OR-URL"
+)
 
 
 def check() -> None:
@@ -23,11 +28,10 @@ def check() -> None:
             return
         raise pytest.UsageError(
             "the package pytest_isolate is not whole, its __init__.py is not that of"
-            f" pytest-isolate-ns (`pip uninstall {_OTHER}` takes it away): python -m pip install"
-            " --force-reinstall --no-deps pytest-isolate-ns"
+            f" pytest-isolate-ns (`pip uninstall {_OTHER}` takes it away): {_AGAIN}"
         ) from None
     raise pytest.UsageError(
         f"the other project {_OTHER} {version} is installed beside pytest-isolate-ns, and both"
         f" install the package pytest_isolate: python -m pip uninstall -y {_OTHER}"
-        " pytest-isolate-ns && python -m pip install pytest-isolate-ns"
+        f" pytest-isolate-ns, and {_AGAIN}"
     )

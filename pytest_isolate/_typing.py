@@ -58,8 +58,8 @@ class IsolateMark(pytest.MarkDecorator):
         """Run the test in namespaces, limits and an overlay of its own.
 
         Args:
-            net: own network, loopback only; host: the machine's; deny: attempts to leave fail;
-                internet: a way out; Network: hosts
+            net: own network, loopback only; host or False: the machine's; deny: attempts to leave
+                fail; internet: a way out; Network: hosts
             forward: servers reached at their address: fixtures', others too, or none
             memory: bytes: what the process tree may use, swap included, such as 64M
             cpu: cores: bandwidth quota of the process tree, such as 0.5
@@ -71,8 +71,7 @@ class IsolateMark(pytest.MarkDecorator):
             io_read: bytes a second: what the process tree may read from block devices, such as 64M
             io_write: bytes a second: what the process tree may write to block devices, such as 64M
             fs: what / is: overlay, readonly or host
-            rootfs: another root to stand on: a directory, oci:DIR[:TAG], or an archive of docker
-                save
+            rootfs: another root directory: a directory, oci:DIR[:TAG], or an archive of docker save
             layers: read-only layers over /, the lowest first
             fs_allow: all that a test may change: patterns such as build/**, and tmp_path
             fs_hide: paths that are not there, such as ~/.ssh or .env

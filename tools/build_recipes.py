@@ -36,7 +36,7 @@ _VARIES = (
     (re.compile(r"0x[0-9a-f]+"), "0xN"),
     (re.compile(r"\(pid \d+"), "(pid N"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:N"),
-    (re.compile(r"\b\d+ (ran at once|more|blocks)\b"), r"N \1"),
+    (re.compile(r"\b\d+ (more than|more|blocks)\b"), r"N \1"),
     (re.compile(r"=+"), "="),
     (re.compile(r"-{3,}"), "-"),
 )

@@ -33,7 +33,7 @@ def add_command(commands: Commands) -> None:
     )  # fmt: skip
     command.add_argument(
         "test", nargs="?", metavar="TEST|PID",
-        help="node id or a part of it, pid of pytest or of any process in there; if there are more",
+        help="which, if several run: its node id or a part of it, or the pid of a process in it",
     )  # fmt: skip
     command.set_defaults(run=run)
 
@@ -51,9 +51,11 @@ def run(options: argparse.Namespace) -> int:
         return _refuse(f"no isolated test{whose} has been running for a second")
     chosen = _chosen(found, wanted)
     if not chosen:
-        return _refuse(f"{wanted!r} is no test that runs, and no process of one:", found)
+        return _refuse(
+            f"{wanted!r} is neither a running test nor a process of one; these run:", found
+        )
     if len(chosen) > 1:
-        return _refuse("more than one runs: name it by its pid or by more of its name:", chosen)
+        return _refuse("more than one runs; name it by its pid or by more of its name:", chosen)
     if not all(map(os.isatty, (0, 1))):
         what = "a command in there" if options.line else "a shell"
         return _refuse(f"{what} needs a terminal, and standard input or output is none")

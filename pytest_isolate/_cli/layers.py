@@ -31,9 +31,12 @@ def add_command(commands: Commands) -> None:
         "--remove", metavar="KEY", nargs="+", default=[],
         help="remove these, by the first digits of their keys, unless a run uses them",
     )  # fmt: skip
-    command.add_argument("--remove-all", action="store_true", help="all that no run uses")
+    command.add_argument("--remove-all", action="store_true", help="remove all that no run uses")
     command.add_argument(
-        "--unused-for", metavar="DAYS", type=float, help="those that no run used for so long"
+        "--unused-for",
+        metavar="DAYS",
+        type=float,
+        help="remove those that no run has used for so many days",
     )
     command.set_defaults(run=run)
 

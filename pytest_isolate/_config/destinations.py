@@ -90,7 +90,7 @@ def _destination(value: object) -> Destination:
         raise ValueError(f"{_TEXT}; {value!r} is none of these")
     port = int(match["port"])
     if not 0 < port <= _LARGEST:
-        raise ValueError(f"a port is a number from 1 to {_LARGEST}; {value!r} has none")
+        raise ValueError(f"a port is a number from 1 to {_LARGEST}; {value!r} is not")
     return Destination(
         "udp" if match["udp"] == "/udp" else "tcp", (match["host"] or "").strip("[]"), port
     )

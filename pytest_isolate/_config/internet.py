@@ -36,9 +36,11 @@ class Allowed(NamedTuple):
 
 class Internet:
     """A way out of the machine, as a value of the marker's ``net``: ``Internet()`` is what
-    ``"internet"`` says, ``Internet(allow=[...])`` leads to these destinations and to nobody else.
+    ``"internet"`` says, ``Internet("pypi.org:443")`` and ``Internet(allow=["pypi.org:443"])`` lead
+    to these destinations and to nobody else.
 
     Args:
+        destinations: As ``allow``, one by one.
         allow: A list of names, addresses and networks, each alone or with a port of TCP and UDP,
             or of one of these: ``"pypi.org:443"``, ``"10.0.0.0/8"``, ``"[2001:db8::1]:443"``,
             ``"192.0.2.53:53/udp"``. Names are looked up by pytest, once a run, and are in the
@@ -49,8 +51,16 @@ class Internet:
 
     """
 
-    def __init__(self, *, allow: Sequence[str] | None = None) -> None:
-        self.allow = allow
+    def __init__(
+        self, *destinations: str | Sequence[str], allow: Sequence[str] | None = None
+    ) -> None:
+        named = [
+            name
+            for each in destinations
+            for name in (each if isinstance(each, list | tuple) else [each])
+        ]
+        both = isinstance(allow, Sequence) and not isinstance(allow, str)
+        self.allow = [*named, *(allow or ())] if named and (both or allow is None) else allow
         self._allowed: tuple[Allowed, ...] | None = None
 
     @property

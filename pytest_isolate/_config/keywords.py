@@ -97,7 +97,8 @@ KEYWORDS = {
     for keyword in (
         Keyword(
             "net", networking.parse, True,
-            "own network, loopback only; host: the machine's; deny: attempts to leave fail; "
+            "own network, loopback only; host or False: the machine's; deny: attempts to leave "
+            "fail; "
             "internet: a way out; Network: hosts",
             type='bool | Network | Internet | Literal["host", "deny", "internet"]',
             show=networking.show, recipe=networking.in_recipe,
@@ -144,7 +145,7 @@ KEYWORDS = {
         ),
         Keyword(
             "rootfs", roots.parse, None,
-            "another root to stand on: a directory, oci:DIR[:TAG], or an archive of docker save",
+            "another root directory: a directory, oci:DIR[:TAG], or an archive of docker save",
             type="str | os.PathLike[str]", show=roots.show, recipe=_itself,
         ),
         Keyword(

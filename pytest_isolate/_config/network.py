@@ -7,7 +7,7 @@ test's error, and the others still run.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pytest_isolate._config.conditions import given
 
@@ -31,6 +31,7 @@ class Link:
     Args:
         left: The name of one end.
         right: The name of the other.
+        unnamed: Nothing: what else a link has is written with its name.
         addresses: Chosen ones by the name of the end, with prefix: ``{"a": "192.0.2.1/24", "b":
             ["192.0.2.2/24", "2001:db8::2/64"]}``. Who is not named, and a family that is not, gets
             addresses of the same network, or of one in 10.0.0.0/8 and fd00::/48.
@@ -54,7 +55,7 @@ class Link:
         self,
         left: str,
         right: str,
-        *,
+        *unnamed: NoReturn,
         addresses: Addresses | None = None,
         nat: str | None = None,
         delay: Duration | None = None,
@@ -67,6 +68,9 @@ class Link:
         mtu: int | None = None,
     ) -> None:
         self.left, self.right, self.nat = left, right, nat
+        self.unnamed: tuple[object, ...] = (
+            unnamed  # what is not there, said as all else that cannot be
+        )
         self.addresses = addresses
         self.conditions = given(
             delay=delay, jitter=jitter, loss=loss, duplicate=duplicate, reorder=reorder,
@@ -74,7 +78,8 @@ class Link:
         )  # fmt: skip
 
     def __repr__(self) -> str:
-        return f"Link({self.left!r}, {self.right!r})"
+        more = "".join(f", {each!r}" for each in self.unnamed)
+        return f"Link({self.left!r}, {self.right!r}{more})"
 
 
 class Network:

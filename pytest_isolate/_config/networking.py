@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _SENTENCE = (
     "it must be True (a network of its own, with loopback only), 'deny' (the same, and an attempt"
     " to leave fails the test), 'internet' or a pytest_isolate.Internet (the same, and a way out to"
-    " everybody or to a few), 'host' (the machine's network) or a pytest_isolate.Network (hosts of"
-    " its own)"
+    " everybody or to a few), 'host' or False (the machine's own network) or a"
+    " pytest_isolate.Network (hosts of its own)"
 )
 
 

@@ -119,7 +119,9 @@ def _parts(text: str) -> tuple[str, str | None, bool]:
     source, colon, target = path.partition(":")
     is_path = not colon or ("\0" not in path and os.path.lexists(path))
     if is_path and colon and os.path.lexists(source):
-        raise ValueError(f"{text!r} has two readings, for {path!r} and {source!r} both exist")
+        raise ValueError(
+            f"{text!r} can be read in two ways, for {path!r} and {source!r} both exist"
+        )
     if not is_path and (not source or not target or ":" in target):
         raise ValueError(
             f"{_BINDS}; {text!r} is none of them (a path with a colon in its name is bound to its"

@@ -30,13 +30,13 @@ def check(path: Path) -> None:
     tool = _tool(path)
     if "pytest-isolate" in tool:
         raise ValueError(
-            f"{path}: nobody reads [tool.pytest-isolate]: the table is [tool.pytest_isolate]"
+            f"{path}: [tool.pytest-isolate] is not read: the table is [tool.pytest_isolate]"
         )
     found = tool.get("pytest_isolate", {})
     for key in found if isinstance(found, dict) else ():
         if key not in _TABLES:
             raise ValueError(
-                f"{path}: nobody reads [tool.pytest_isolate] {key}: there are"
+                f"{path}: {key!r} of [tool.pytest_isolate] is not read: there are"
                 " [[tool.pytest_isolate.rules]] and [tool.pytest_isolate.profiles.NAME]; values"
                 " for all isolated tests are ini values of pytest, such as isolate_memory"
             )

@@ -62,7 +62,7 @@ SETTINGS = (
         "isolate_jobs",
         _word,
         "1",
-        "how many sandboxes may be in flight at once: a number, or auto",
+        "how many isolated tests may run at once: a number, or auto",
         "N",
     ),
     Setting(
@@ -78,7 +78,7 @@ SETTINGS = (
         "isolate_keep",
         values.choice("failed", "all", "none"),
         "none",
-        "keep everything that failed, all or none wrote",
+        "keep all that tests wrote: of failed ones, of all, or of none",
         "WHICH",
         reports=True,
     ),
@@ -111,7 +111,7 @@ SETTINGS = (
         "isolate_html",
         _word,
         None,
-        "write one self-contained page; needs pytest-isolate-ns[html]",
+        "write one self-contained page; needs the packages jinja2 and bokeh",
         "PATH",
         is_path=True,
         reports=True,
@@ -120,7 +120,7 @@ SETTINGS = (
         "isolate_trace",
         _word,
         None,
-        "write when what ran as a trace that Perfetto and Chrome open",
+        "write when each test ran, as a trace for Perfetto and Chrome",
         "PATH",
         is_path=True,
         reports=True,
@@ -152,6 +152,9 @@ SETTINGS = (
 )
 
 
+_FROM_INI = pytest.StashKey[set[str]]()  # names of what the ini file says
+
+
 def add(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
     """Register them. No default hides what the ini file says."""
     for each in SETTINGS:
@@ -177,21 +180,30 @@ def place(config: pytest.Config) -> str:
     return config.inipath.name if config.inipath else "the ini file"
 
 
+def written(config: pytest.Config, name: str) -> str:
+    """Name an option as it was written: on the command line, or in the ini file."""
+    if name in config.stash.get(_FROM_INI, ()):
+        return f"{place(config)}: {name}"
+    return "--" + name.replace("_", "-")
+
+
 def settle(config: pytest.Config) -> None:
     """Give every option its value: that of the command line, the ini file, or its default.
 
     Raises ``pytest.UsageError``.
     """
     typed = {each.name for each in SETTINGS if getattr(config.option, each.name) is not None}
+    from_ini = config.stash[_FROM_INI] = set[str]()
     for each in SETTINGS:
         if each.name in typed:
             # Who reads the others says what is wrong with them
             if each.name in {"isolate_keep", "isolate_oci_of"}:
-                _check(each, getattr(config.option, each.name), each.option)
+                _check(config, each, getattr(config.option, each.name))
             continue
         value = ini(config, each.name)
         if value is not None:
-            value = _check(each, value, f"{each.name} in {place(config)}")
+            from_ini.add(each.name)
+            value = _check(config, each, value)
             if each.is_path:  # what the ini file says does not depend on where pytest was started
                 value = os.path.join(
                     config.inipath.parent if config.inipath else config.rootpath, str(value)
@@ -205,13 +217,31 @@ def settle(config: pytest.Config) -> None:
                 f"isolate: isolate_all and isolate_off in {place(config)} contradict each other:"
                 " leave one out"
             )
+    _check_directories(config)
 
 
-def _check(setting: Setting, value: object, origin: str) -> object:
+def _check(config: pytest.Config, setting: Setting, value: object) -> object:
     try:
         return setting.parse(value)
     except ValueError as error:
-        raise pytest.UsageError(f"isolate: {origin}: {value!r}: {error}") from None
+        origin = written(config, setting.name)
+        raise pytest.UsageError(f"isolate: {origin}={value!r}: {error}") from None
+
+
+def _check_directories(config: pytest.Config) -> None:
+    """Refuse a file in the place of a directory. Raises ``pytest.UsageError``."""
+    wanted = {
+        "isolate_artifacts": config.option.isolate_keep != "none",
+        "isolate_oci": config.option.isolate_oci is not None,
+    }
+    for name in (name for name, is_wanted in wanted.items() if is_wanted):
+        path = getattr(config.option, name)
+        there = os.path.join(config.rootpath if name == "isolate_artifacts" else "", path)
+        if os.path.lexists(there) and not os.path.isdir(there):
+            raise pytest.UsageError(
+                f"isolate: {written(config, name)}={path}: it must be a directory, and there is"
+                " something else of that name"
+            )
 
 
 def typed(config: pytest.Config) -> list[str]:
@@ -224,6 +254,8 @@ def without_partner(config: pytest.Config) -> Iterator[tuple[str, str]]:
     names = {each.partition("=")[0] for each in typed(config)}
     if "--isolate-oci-of" in names and config.getoption("isolate_oci") is None:
         yield "--isolate-oci-of", "--isolate-oci=DIR"
+    if "--isolate-artifacts" in names and config.getoption("isolate_keep") == "none":
+        yield "--isolate-artifacts", "--isolate-keep=failed or --isolate-keep=all"
 
 
 def why_one(config: pytest.Config) -> str | None:

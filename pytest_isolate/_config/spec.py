@@ -17,6 +17,7 @@ from pytest_isolate._config.destinations import Forward
 from pytest_isolate._config.keywords import KEYWORDS, LIMITS, STRICT
 from pytest_isolate._config.networking import Networking
 from pytest_isolate._config.roots import RootFs
+from pytest_isolate._config.values import meant
 from pytest_isolate._config.values import shown as shown_value
 from pytest_isolate._errors import BadValueError
 
@@ -240,7 +241,7 @@ class Defaults:
             raise BadValueError(
                 f"isolate: profile={name!r} ({origin}): it is not defined in"
                 f" [tool.pytest_isolate.profiles] of {self._config.rootpath / 'pyproject.toml'},"
-                f" which has: {known}"
+                f" which has: {known}{meant(name, [*self._profiles, STRICT])}"
             )
         if "profile" in profile:
             raise BadValueError(
@@ -267,13 +268,9 @@ def _of_rule(rule: Rule, pattern: str) -> _Given:
 def _checked(name: str, value: object, origin: str) -> object:
     keyword = KEYWORDS.get(name)
     if keyword is None:
-        from difflib import get_close_matches  # noqa: PLC0415 - for those who mistyped
-
-        close = get_close_matches(name, KEYWORDS, 1)
-        meant = f" (did you mean {close[0]}?)" if close else ""
         raise BadValueError(
-            f"isolate: {name}={value!r} ({origin}): there is no such keyword; there are"
-            f" {', '.join(KEYWORDS)}{meant}"
+            f"isolate: {name}={value!r} ({origin}): there is no such keyword"
+            f"{meant(name, KEYWORDS)}; there are {', '.join(KEYWORDS)}"
         )
     if value is None and not keyword.takes_none:  # back to the default, against a wider level
         return keyword.default

@@ -150,6 +150,11 @@ def _links(
     seen: set[frozenset[str]] = set()
     for number, each in enumerate(given):
         link, ends = _checked(each, kinds)
+        if link.unnamed:
+            raise ValueError(
+                f"{link!r}: a link has two ends, and what else it has needs its name, such as"
+                f" delay={link.unnamed[0]!r}"
+            )
         if link.left == link.right:
             raise ValueError(f"{link!r}: a link has two ends")
         if frozenset(ends) in seen:
@@ -168,7 +173,7 @@ def _links(
             )
     for name, count in counts.items():
         if not count and kinds[name] != BRIDGE:
-            raise ValueError(f"the {kinds[name]} {name!r} is linked to nobody")
+            raise ValueError(f"the {kinds[name]} {name!r} has no link")
     return made
 
 
@@ -211,7 +216,7 @@ def _cable(
         if name not in ends:
             raise ValueError(f"{link!r}: addresses: {name!r} is none of its ends")
         if kinds[name] == BRIDGE:
-            raise ValueError(f"{link!r}: addresses: {name!r} is a bridge, which has none")
+            raise ValueError(f"{link!r}: addresses: {name!r} is a bridge, which has no addresses")
     made = []
     for side, name in enumerate(ends):
         bridge = kinds[name] == BRIDGE

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 Parser = Callable[[object], object]
 
@@ -62,9 +62,8 @@ def size(minimum: int) -> Parser:
                 raise ValueError(f"it must be {_SIZE_TEXT}")
             power = 1024 ** _POWERS[(match[2] or "").upper()]
             value = int(float(match[1]) * power) if "." in match[1] else int(match[1]) * power
-        if not _is_number(value) or isinstance(value, float):
+        if not isinstance(value, int) or isinstance(value, bool):
             raise ValueError(f"it must be {_SIZE_TEXT}")
-        assert isinstance(value, int)
         if value < 0 == minimum:
             raise ValueError("it must not be negative")
         if value < minimum:
@@ -129,12 +128,29 @@ def boolean(value: object) -> bool:
     raise ValueError("it must be True or False")
 
 
+def either(words: Sequence[str]) -> str:
+    """Write ``'a', 'b' or 'c'``."""
+    *most, last = map(repr, words)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+_ALIKE = 0.7  # from 0 to 1
+
+
+def meant(written: object, known: Iterable[str]) -> str:
+    """Say, behind a sentence, which word was meant, if one is like what was written."""
+    from difflib import get_close_matches  # noqa: PLC0415 - for those who mistyped
+
+    close = get_close_matches(str(written).lower(), list(known), 1, _ALIKE)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
 def choice(*allowed: str) -> Parser:
     """One of some words."""
 
     def parse(value: object) -> str:
         if not isinstance(value, str) or value not in allowed:
-            raise ValueError("it must be " + " or ".join(repr(word) for word in allowed))
+            raise ValueError(f"it must be {either(allowed)}{meant(value, allowed)}")
         return value
 
     return parse
@@ -154,7 +170,7 @@ def fixtures(value: object) -> str | tuple[str, ...]:
         or not names
         or not all(isinstance(each, str) and each.isidentifier() for each in names)
     ):
-        raise ValueError("it must be 'shared' or 'fresh' or a list of names of fixtures")
+        raise ValueError("it must be 'shared', 'fresh' or a list of names of fixtures")
     return tuple(names)
 
 
@@ -184,9 +200,7 @@ def user(value: object) -> str | int:
         try:
             pwd.getpwnam(value)
         except (KeyError, ValueError):  # ValueError: a name with a null byte
-            raise ValueError(
-                "it must be a user of this machine, which has none of that name"
-            ) from None
+            raise ValueError("it must be a user of this machine, and none has that name") from None
     return value
 
 

@@ -257,6 +257,10 @@ def capabilities(config: pytest.Config) -> dict[str, dict[str, object]]:
     }
 
 
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
 def main(config: pytest.Config) -> int:
     """Print the findings. Returns 0 when everything is there."""
     from pytest_isolate._pytest import terminal  # noqa: PLC0415
@@ -283,8 +287,13 @@ def main(config: pytest.Config) -> int:
             writer.line(each.remedy if first == each.name else f"the same as of {first}")
     needed = [each for each in findings if not each.optional]
     missing = sum(not each.available for each in needed)
+    there = sum(each.available for each in findings)
+    if missing:
+        rest = f"; {missing} of the {len(needed)} that most tests need {_are(missing)} not"
+    else:
+        rest = "" if there == len(findings) else ", with all that most tests need"
     writer.line(
-        f"{len(needed) - missing} of {len(needed)} capabilities are available here",
+        f"{there} of {len(findings)} capabilities are available here{rest}",
         **_MARKS["FAIL" if missing else "PASS"],
     )
     return 1 if missing else 0

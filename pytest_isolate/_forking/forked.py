@@ -243,7 +243,7 @@ def _sentence(kind: str, threads: Iterable[threading.Thread]) -> str:
     )
     return (
         f"isolate: this {kind} was used in pytest before the test was forked, and its threads"
-        f" ({names}) are not in the copy: nobody would do this work. Make it inside: in the test,"
+        f" ({names}) are not in the copy: no thread would do its work. Make it inside: in the test,"
         " in a function-scoped fixture, or in a shared one with fixtures='fresh'"
     )
 

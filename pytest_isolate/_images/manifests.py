@@ -248,7 +248,7 @@ def _descriptor(value: object, where: str) -> _Descriptor:
 
 def _digest(value: object, where: str) -> str:
     if not isinstance(value, str) or not _DIGEST.fullmatch(value):
-        raise BrokenImageError(f"{where} has a digest that is none: {printable(str(value))}")
+        raise BrokenImageError(f"{where} has a digest that is not valid: {printable(str(value))}")
     return value
 
 

@@ -53,7 +53,7 @@ class Directory:
         self._opened.append(file)
         look = os.fstat(file.fileno())
         if not stat.S_ISREG(look.st_mode):
-            raise BrokenImageError(f"{name} in it is no file")
+            raise BrokenImageError(f"{name} in it is not a file")
         return file, look.st_size
 
     def close(self) -> None:
@@ -84,7 +84,9 @@ class Archive:
         for member in entries(bounded):
             bounded.left = bounded.MOST
             if member.size < 0 or member.issparse() or len(found) >= _MOST_MEMBERS:
-                raise BrokenImageError(f"its member {printable(member.name)} is none of an image's")
+                raise BrokenImageError(
+                    f"its member {printable(member.name)} does not belong in an image"
+                )
             found[posixpath.normpath(member.name)] = member
         return found
 
@@ -107,7 +109,7 @@ class Archive:
                 path = posixpath.normpath(member.linkname)
             else:
                 break
-        raise BrokenImageError(f"{printable(name)} in it is no file")
+        raise BrokenImageError(f"{printable(name)} in it is not a file")
 
     def close(self) -> None:
         """Let go of all."""

@@ -140,7 +140,7 @@ class Content:
         if self._size > most:
             raise BrokenImageError(
                 f"its first {self._packed.size} bytes hold more than {most}, which no layer of "
-                "files does: it is taken for a bomb"
+                "files does: it is refused as a bomb"
             )
 
 
@@ -199,6 +199,6 @@ def _zstd() -> Any:  # noqa: ANN401 - a module
         except ImportError:
             raise BrokenImageError(
                 "it is compressed by zstd, which this Python cannot read: "
-                "pip install 'pytest-isolate-ns[zstd]'"
+                "python -m pip install backports.zstd"
             ) from None
     return zstd

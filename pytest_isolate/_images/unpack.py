@@ -163,7 +163,7 @@ class Unpacking:
         elif name == _OPAQUE:
             return
         elif (hidden := name.removeprefix(_WHITEOUT)) in {"", ".", ".."}:
-            raise BrokenImageError(f"{printable(name)} is a whiteout of no name")
+            raise BrokenImageError(f"{printable(name)} is a whiteout without a name")
         elif not hidden.startswith(_WHITEOUT):  # AUFS's own
             self._tree.remove(f"{above}/{hidden}" if above else hidden, self._added)
 

@@ -117,7 +117,7 @@ class LiveNetwork:
 
     def _whose(self, groups: list[list[str]]) -> dict[str, int]:
         if not groups:
-            raise ValueError("partition: it must name somebody: partition(['a'], ['b', 'c'])")
+            raise ValueError("partition: it must name a host: partition(['a'], ['b', 'c'])")
         whose: dict[str, int] = {}
         for number, group in enumerate(groups):
             for name in group:

@@ -92,7 +92,7 @@ def _leads_beyond(version: int) -> bool:
 def missing() -> Missing | None:
     """Say what this machine lacks for it, a way to others of its own included."""
     if (lacks := lacking()) is None and not families():
-        return Missing("net", "this machine has no route to anybody itself", _REMEDY["route"])
+        return Missing("net", "this machine itself has no default route", _REMEDY["route"])
     return lacks
 
 

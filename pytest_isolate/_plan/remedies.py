@@ -8,7 +8,7 @@ import shlex
 import tempfile
 from typing import TYPE_CHECKING
 
-from pytest_isolate._errors import StepFailedError
+from pytest_isolate._errors import StepFailedError, without_help
 from pytest_isolate._linux.cgroup.hierarchy import V2, Hierarchy
 from pytest_isolate._linux.cgroup.locate import READ_ONLY
 from pytest_isolate._linux.environment import SANDBOX, Environment
@@ -57,7 +57,7 @@ HIDDEN = "a seccomp filter hides it: update the container's runtime and libsecco
 NO_PROC = "sudo mount -t proc proc /proc: nothing here can be known without it"
 LAYERS = (
     "overlays stack two deep, and where layers are kept or what they lie over is that deep already,"
-    " or its file system carries none: keep layers on a volume or in memory (docker run --tmpfs"
+    " or its file system supports none: keep layers on a volume or in memory (docker run --tmpfs"
     " /layers, XDG_CACHE_HOME=/layers), and start from a root that is one overlay deep at most"
 )
 ROOT = (
@@ -66,7 +66,7 @@ ROOT = (
     " --tmpfs /roots)"
 )
 OVERLAY = (
-    "overlays stack two deep, and this root is that deep already, or its file system carries none:"
+    "overlays stack two deep, and this root is that deep already, or its file system supports none:"
     " use fs='readonly'"
 )
 OVERLAY_OF_TMP = (
@@ -302,8 +302,8 @@ def explain(
     return f"{error}; remedy: {known}" if known else str(error)
 
 
-# In a sentence of which the rest may be the same for all tests of a run
-_HELP_BEGINS = ("; remedy: ", "; see also ")
+#: How a sentence begins on what a machine lacks.
+CANNOT = "this machine cannot give "
 
 
 def said_once(said: dict[str, str], message: str, nodeid: str) -> str:
@@ -312,10 +312,8 @@ def said_once(said: dict[str, str], message: str, nodeid: str) -> str:
 
     ``said`` is the run's: from what was said to the first test.
     """
-    at = min(
-        (at for each in _HELP_BEGINS if (at := message.find(each)) >= 0), default=message.find("\n")
-    )
-    if at < 0:
+    happened, helps = without_help(message)
+    if not helps:
         return message
-    first = said.setdefault(message[at:], nodeid)
-    return message if first == nodeid else f"{message[:at]} (what helps: see {first})"
+    first = said.setdefault(helps, nodeid)
+    return message if first == nodeid else f"{happened} (what helps: see {first})"

@@ -23,7 +23,7 @@ from pytest_isolate._plan.planning import resolve_user
 from pytest_isolate._sandbox.confine import LANDLOCK_NEEDED, Confinement
 
 REMEDY = (
-    'pip install "pytest-isolate-ns[strict]", and the library itself: apt-get install libseccomp2'
+    "python -m pip install pyseccomp, and the library itself: apt-get install libseccomp2"
     " (Fedora: dnf install libseccomp)"
 )
 _ACTIONS = "/proc/sys/kernel/seccomp/actions_avail"

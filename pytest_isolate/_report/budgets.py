@@ -36,9 +36,9 @@ def exceeded(budgets: Budgets, nodeid: str, usage: Figures, phase: str) -> list[
             continue
         share = f" ({(used - budget) / budget:.0%})" if budget else ""
         message = (
-            f"budget.{name}: budget {key.show(budget)}, set in {budgets.path}:{line.number},"
-            f" tolerance {tolerance.text}; used {key.show(used)}, {key.show(used - budget)}{share}"
-            " over the budget"
+            f"used {key.show(used)} of {key.show(budget)}, its budget of {name}:"
+            f" {key.show(used - budget)}{share} over it, with a tolerance of {tolerance.text}"
+            f" (set in {budgets.path}:{line.number})"
         )
         found.append(BudgetExceeded(f"budget.{name}", message, phase, budget, used))
     return found

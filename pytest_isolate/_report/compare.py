@@ -68,6 +68,7 @@ class Comparison(NamedTuple):
     changes: Sequence[Change]  # heavier first, then by how much
     appeared: Sequence[str]
     vanished: Sequence[str]
+    unfinished: Sequence[str] = ()  # with how they ended, and where
 
 
 class Report(NamedTuple):
@@ -76,6 +77,8 @@ class Report(NamedTuple):
     # Of each test that did all its work: that passed, or failed for its budget alone
     usages: Usages
     unbuilt: Sequence[Unbuilt]  # tests that had no sandbox, and so did nothing
+    # Of each other test that did not do all its work: how it ended
+    unfinished: Mapping[str, str]
 
     @property
     def without_sandbox(self) -> set[str]:
@@ -109,6 +112,7 @@ def read(path: str) -> Report:
             f" --isolate-report={path}"
         )
     found: dict[str, Mapping[str, Number | None]] = {}
+    unfinished: dict[str, str] = {}
     for entry in report["tests"]:
         if (
             not isinstance(entry, dict)
@@ -126,7 +130,9 @@ def read(path: str) -> Report:
             entry.get("violations")
         ):
             found[entry["nodeid"]] = entry["usage"]
-    return Report(found, unbuilt(filter(is_unbuilt, report["tests"])))
+        elif not is_unbuilt(entry):
+            unfinished[entry["nodeid"]] = str(entry.get("outcome"))
+    return Report(found, unbuilt(filter(is_unbuilt, report["tests"])), unfinished)
 
 
 def _only_over_budget(violations: object) -> bool:
@@ -179,7 +185,7 @@ def as_text(found: Comparison) -> Iterator[str]:
             for n, (text, width) in enumerate(zip(row, widths, strict=False))
         )
         yield f"{left}  {plain(row[5])}"
-    for title, tests in (("appeared", found.appeared), ("vanished", found.vanished)):
+    for title, tests in _lists(found):
         yield from (f"{title}  {plain(test)}" for test in tests)
     yield _sum(found)
 
@@ -195,9 +201,17 @@ def as_markdown(found: Comparison) -> Iterator[str]:
             "| " + " | ".join(cell(text) for text in each.cells()) + " |" for each in found.changes
         )
         yield ""
-    for title, tests in (("appeared", found.appeared), ("vanished", found.vanished)):
+    for title, tests in _lists(found):
         yield from (f"- {title}: {cell(test)}" for test in tests)
     yield from ("", _sum(found))
+
+
+def _lists(found: Comparison) -> tuple[tuple[str, Sequence[str]], ...]:
+    return (
+        ("appeared", found.appeared),
+        ("vanished", found.vanished),
+        ("not compared", found.unfinished),
+    )
 
 
 def _sum(found: Comparison) -> str:
@@ -205,6 +219,7 @@ def _sum(found: Comparison) -> str:
     return (
         f"{heavier} heavier, {len(found.changes) - heavier} lighter beyond the tolerance; "
         f"{counted(len(found.appeared), 'test')} appeared, {len(found.vanished)} vanished"
+        + (f", {len(found.unfinished)} not compared" if found.unfinished else "")
     )
 
 
@@ -247,9 +262,11 @@ def run(options: argparse.Namespace) -> int:
     found = compare(base.usages, head.usages, {**default_tolerances(), **named}, keys)
     # Nobody knows what they would have used: they neither appeared nor vanished
     without = base.without_sandbox | head.without_sandbox
+    unknown = without | base.unfinished.keys() | head.unfinished.keys()
     found = found._replace(
-        appeared=[each for each in found.appeared if each not in without],
-        vanished=[each for each in found.vanished if each not in without],
+        appeared=[each for each in found.appeared if each not in unknown],
+        vanished=[each for each in found.vanished if each not in unknown],
+        unfinished=[*_unfinished(base, head, options.head), *_unfinished(head, base, options.base)],
     )
     is_markdown = options.format == "markdown"
     lines = [
@@ -259,6 +276,12 @@ def run(options: argparse.Namespace) -> int:
     lines += as_markdown(found) if is_markdown else as_text(found)
     sys.stdout.write("\n".join(lines) + "\n")
     return 1 if any(each.heavier for each in found.changes) else 2 if without else 0
+
+
+def _unfinished(one: Report, other: Report, path: str) -> list[str]:
+    """Tell which tests did all their work in one run alone, and how they ended in the other."""
+    tests = sorted(one.usages.keys() & other.unfinished.keys())
+    return [f"{each} ({other.unfinished[each]} in {path})" for each in tests]
 
 
 def _not_compared(path: str, report: Report, *, is_markdown: bool) -> Iterator[str]:

@@ -137,7 +137,7 @@ def tell(reporter: pytest.TerminalReporter, entries: Sequence[dict[str, Any]], r
     if len(groups) + len(found) > _ANNOTATED:
         more = counted(len(groups) + len(found) - _ANNOTATED, "more error")
         reporter.write_line(
-            f"isolate: {more} without an annotation; the section isolate has all of them"
+            f"isolate: {more} without an annotation; pytest's own output has all of them"
         )
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if path and entries:

@@ -44,8 +44,8 @@ def check_installed(path: str) -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise pytest.UsageError(
-            f"--isolate-html={path}: {' and '.join(missing)} not installed: python -m pip install"
-            ' "pytest-isolate-ns[html]"'
+            f"--isolate-html={path}: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'}"
+            f" not installed: python -m pip install {' '.join(missing)}"
         )
 
 

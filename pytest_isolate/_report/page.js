@@ -153,9 +153,10 @@ function panel(n) {
   link.onclick = event => event.stopPropagation();
   const where = [test[0].split("::", 1)[0] + (all.line ? ":" + all.line : ""), all.worker, all.job === undefined ? null : "job " + (all.job + 1), all.verdict && "verdict " + all.verdict.replaceAll("_", " ")];
   parts.push(make("p", [where.filter(Boolean).join(" · ") + " · ", link], {class: "dim"}), command("pytest " + quoted(test[0])));
-    const said = [...all.violations || [], all.reason].filter(Boolean);  // pytest's text of one is itself
+  const failure = all.failure || "";  // pytest's own text, which says most of it: nothing stands here twice
+  const said = [...all.violations || [], all.reason].filter(each => each && !failure.includes(each));
   parts.push(...said.map(each => make("div", each, {class: "said"})));
-  if (all.failure && !said.some(each => each.includes(all.failure) || all.failure.replace("isolate: ", "").startsWith(each))) parts.push(tale(all.failure));
+  if (failure && !(all.reason && said.includes(all.reason))) parts.push(tale(failure));
   if (all.output) parts.push(folded("output", all.output, BAD.includes(test[1])));
   (all.retries || []).forEach((words, at) => parts.push(folded("attempt " + (at + 1) + ", which was followed by another", words)));
   const limits = common(all.limits), facts = [];  // beside each other where there is room

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_isolate._config import settings
 from pytest_isolate._config.values import counted, plain
 from pytest_isolate._report.files import (
     check_directory,
@@ -43,7 +44,7 @@ class Reporting:
         self._wanted: list[tuple[Format, str]] = [
             (each, path) for each, path in wanted if path is not None
         ]
-        self.top = _count(config.getoption("isolate_top"))
+        self.top = _count(config)
         self._budget_path: str | None = config.getoption("isolate_budgets")
         self._updates = bool(config.getoption("isolate_update_budgets"))
         self._gone: list[str] = []  # lines of tests that are no more
@@ -54,11 +55,13 @@ class Reporting:
         # Of pytest-xdist: its controller writes, perhaps on another machine
         self._is_worker = hasattr(config, "workerinput")
         for each, path in () if self._is_worker else self._wanted:
-            check_writable(each.option, path)
-            check_no_other(each.option, path, each.words, each.sign)
+            option = settings.written(config, option_name(each))
+            check_writable(option, path)
+            check_no_other(option, path, each.words, each.sign)
             each.check(path)
         if not self._is_worker:
             self._check_directories()
+        self._check_apart()
         self.bundles: list[str] = []  # that tests have left (--isolate-oci)
         self.budgets = self._read_budgets()
 
@@ -70,39 +73,51 @@ class Reporting:
             artifacts = config.getoption("isolate_artifacts")
             check_directory("--isolate-artifacts", artifacts, config.rootpath)
 
+    def _check_apart(self) -> None:
+        """Refuse one file for two reports: the last would be all that is left."""
+        named: dict[str, str] = {}
+        names = [option_name(each) for each, _ in self._wanted]
+        for name in [*names, *(["isolate_budgets"] if self._updates else ())]:
+            path, option = self._config.getoption(name), settings.written(self._config, name)
+            if path is None or (os.path.exists(path) and not os.path.isfile(path)):
+                continue  # such as /dev/stdout, which takes several
+            if (other := named.setdefault(os.path.realpath(path), option)) != option:
+                raise pytest.UsageError(
+                    f"{option}={path}: {other} writes the same file: give each a file of its own"
+                )
+
     def _read_budgets(self) -> Budgets | None:
-        path = self._budget_path
+        path, option = self._budget_path, settings.written(self._config, "isolate_budgets")
         if path is None:
             if self._updates:
+                update = settings.written(self._config, "isolate_update_budgets")
                 raise pytest.UsageError(
-                    "--isolate-update-budgets needs --isolate-budgets=PATH, the file to write, such"
-                    " as budgets.toml"
+                    f"{update} needs --isolate-budgets=PATH, the file to write, such as"
+                    " budgets.toml"
                 )
             return None
         # A TOML parser, for those who have budgets
         from pytest_isolate._report import budget_file  # noqa: PLC0415
 
         if self._updates and not self._is_worker:
-            check_writable("--isolate-budgets", path)
+            check_writable(option, path)
         try:
             return budget_file.parse(path, Path(path).read_text("utf-8-sig"))
         except FileNotFoundError:
             if self._updates:
                 return budget_file.parse(path, "")
             raise pytest.UsageError(
-                f"--isolate-budgets={path}: there is no such file; write it with: pytest"
+                f"{option}={path}: there is no such file; write it with: pytest"
                 f" --isolate-budgets={path} --isolate-update-budgets"
             ) from None
         except UnicodeDecodeError as error:
-            raise pytest.UsageError(
-                f"--isolate-budgets={path}: this is no UTF-8 text: {error}"
-            ) from None
+            raise pytest.UsageError(f"{option}={path}: this is no UTF-8 text: {error}") from None
         except OSError as error:
             raise pytest.UsageError(
-                f"--isolate-budgets={path}: it cannot be read: {error.strerror}"
+                f"{option}={path}: it cannot be read: {error.strerror}"
             ) from None
         except budget_file.BudgetFileError as error:
-            raise pytest.UsageError(f"--isolate-budgets: {error}") from None
+            raise pytest.UsageError(f"{option}: {error}") from None
 
     def collected(self, session: pytest.Session) -> None:
         """See all tests, before any is deselected: which lines of the budget file have none."""
@@ -168,9 +183,10 @@ class Reporting:
 
             fresh = budgets.updated(self.budgets, _passed(entries), self._gone)
             if self._try("--isolate-budgets", self.budgets.path, budget_file.render(fresh)):
+                gone = counted(len(self._gone), "line")
+                left = f"; {gone} of tests that are gone left out" if self._gone else ""
                 self._written = (
-                    f"budgets: {counted(len(fresh.lines), 'line')} written to {fresh.path},"
-                    f" {len(self._gone)} of vanished tests left out"
+                    f"budgets: {counted(len(fresh.lines), 'line')} written to {fresh.path}{left}"
                 )
         return not self._unwritten
 
@@ -245,13 +261,14 @@ def _width(config: pytest.Config) -> int:
     return int(config.get_terminal_writer().fullwidth)
 
 
-def _count(value: str | None) -> int:
+def _count(config: pytest.Config) -> int:
+    value: str | None = config.getoption("isolate_top")
     if value is None:
         return 0
     if not value.isdecimal() or int(value) < 1:
+        option = settings.written(config, "isolate_top")
         raise pytest.UsageError(
-            f"--isolate-top={value}: it must be a whole number, at least 1: how many tests the"
-            " table has"
+            f"{option}={value}: it must be a whole number, at least 1: how many tests the table has"
         )
     return int(value)
 

@@ -1,6 +1,7 @@
-"""The terminal's section "isolate": no sandboxes, violations, budgets, the heaviest tests.
+"""The terminal's section "isolate": what tests have in common of why they had no sandbox, budgets,
+the heaviest tests.
 
-Quiet when there is nothing to say.
+Quiet when there is nothing to say: what one test overstepped stands where pytest shows its failure.
 """
 
 from __future__ import annotations
@@ -56,10 +57,6 @@ def lines(
 ) -> list[Text]:  # fmt: skip
     """Write the section's lines, none when there is nothing to say."""
     found = [*_unbuilt(entries), *_bare(entries)]
-    found += [
-        Text(f"{entry['nodeid']}: {violation['message']}", {"red": True})
-        for entry, violation in violations(entries)
-    ]
     if comparison is not None:
         found += _budgets(comparison)
     if written is not None:
@@ -72,9 +69,11 @@ def lines(
 
 
 def _unbuilt(entries: Sequence[dict[str, Any]]) -> Iterator[Text]:
+    """Say what several tests have in common; pytest shows each one's error as well."""
     for each in unbuilt(entries):
-        yield Text(each.heading, {"red": True, "bold": True})
-        yield from _cut([str(entry["nodeid"]) for entry in each.entries])
+        if len(each.entries) > 1:
+            yield Text(each.brief, {"red": True, "bold": True})
+            yield from _cut([str(entry["nodeid"]) for entry in each.entries])
 
 
 def _bare(entries: Sequence[dict[str, Any]]) -> Iterator[Text]:
@@ -105,7 +104,8 @@ def _budgets(comparison: Comparison) -> Iterator[Text]:
         )
     if comparison.new:
         yield Text(
-            f"new, without a budget: {len(comparison.new)}; to give them one: {update}",
+            f"{counted(len(comparison.new), 'test')} without a budget; to write one for each:"
+            f" {update}",
             {"yellow": True},
         )
         named = (
@@ -115,12 +115,15 @@ def _budgets(comparison: Comparison) -> Iterator[Text]:
         yield from _cut(list(named))
     if comparison.vanished:
         yield Text(
-            f"vanished, with a budget still in {comparison.path}: {len(comparison.vanished)}",
+            f"{counted(len(comparison.vanished), 'budget')} of tests that are gone, still in"
+            f" {comparison.path}",
             {"yellow": True},
         )
         yield from _cut(comparison.vanished)
     if comparison.room:
-        yield Text(f"room to tighten: {len(comparison.room)}", {"green": True})
+        yield Text(
+            f"{counted(len(comparison.room), 'budget')} with room to tighten", {"green": True}
+        )
         yield from _cut(comparison.room)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from pytest_isolate._config.values import counted
+from pytest_isolate._errors import without_help
 
 _SAME = "the sandbox could not be built: "  # as the heading has said
 _WITHOUT_REASON = "the report does not say why"  # one of an earlier version
@@ -18,6 +19,13 @@ class Unbuilt(NamedTuple):
 
     reason: str  # the first one's
     entries: list[Mapping[str, Any]]
+
+    @property
+    def brief(self) -> str:
+        """The heading without what helps, which the first test's error says."""
+        happened, helps = without_help(self.heading)
+        first = self.entries[0]["nodeid"]
+        return f"{happened} (what helps: see {first})" if helps else happened
 
     @property
     def heading(self) -> str:

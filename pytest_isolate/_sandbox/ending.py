@@ -24,9 +24,9 @@ TEST = "the process of a test, or its go-between, a helper process of pytest-iso
 troubles: list[str] = []
 
 _STATES = {
-    "T": "was stopped, by a signal of somebody's (SIGSTOP)",
-    "t": "was stopped, by a debugger",
-    "D": "stands in the kernel, where nothing interrupts it",
+    "T": "was stopped by a signal (SIGSTOP)",
+    "t": "was stopped by a debugger",
+    "D": "is in the kernel, where nothing interrupts it",
     "Z": "has ended, but was not reaped",
 }
 

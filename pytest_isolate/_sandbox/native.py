@@ -31,6 +31,7 @@ _TOOLS = {
 _THREAD = re.compile(r"TID (\d+):|Thread \d+ \(.*?\(?LWP (\d+)\)?.*")
 _FRAME = re.compile(r"#\d+\s+(?:0x[0-9a-f]+\s+)?(?:in\s+)?(.*)")
 _ARGUMENTS = re.compile(r" \(.*\)(?= at | from |$)")
+_IN_PYTHON = "  (Python)"
 _INTERPRETER = ("_PyEval_EvalFrame", "_PyEval_Vector", "PyEval_EvalCode")
 
 
@@ -51,13 +52,21 @@ def stacks(pid: int) -> str:
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"none: {tool}: {error}"
-    shown = "\n".join(readable(done.stdout))
+    if done.stdout and (shown := telling(done.stdout)) is not None:
+        return f"by {tool}, down to Python's interpreter:\n{shown}" if shown else ""
     said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-    return (
-        f"by {tool}, down to Python's interpreter:\n{shown}"
-        if shown
-        else f"none: {said if said.startswith(tool) else f'{tool}: {said}'}"
-    )
+    return f"none: {said if said.startswith(tool) else f'{tool}: {said}'}"
+
+
+def telling(text: str) -> str | None:
+    """Make the tool's output readable; nothing where all threads stand in Python, whose own stacks
+    say where, and None where there are no threads.
+    """
+    lines = list(readable(text))
+    if not lines:
+        return None
+    is_more = any(line.startswith("  ") and line != _IN_PYTHON for line in lines)
+    return "\n".join(lines) if is_more else ""
 
 
 def readable(text: str) -> Iterator[str]:
@@ -77,6 +86,6 @@ def readable(text: str) -> Iterator[str]:
                 each if each.isprintable() else "?" for each in _ARGUMENTS.sub("", frame[1])
             )
             frames = _MOST_FRAMES if name.startswith(_INTERPRETER) else frames + 1
-            yield f"  {name}" if frames < _MOST_FRAMES else "  (Python)"
+            yield f"  {name}" if frames < _MOST_FRAMES else _IN_PYTHON
     if threads > _MOST_THREADS:
         yield f"and {threads - _MOST_THREADS} more threads"

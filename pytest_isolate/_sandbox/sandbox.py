@@ -250,7 +250,8 @@ class Sandbox:
             received = None
         except StepFailedError as error:
             ending.troubles.append(
-                f"isolate: nobody knows who was left behind by this test: {error.step} {error.path}"
+                "isolate: pytest cannot tell which processes this test left behind:"
+                f" {error.step} {error.path}"
             )
             received = None
         if received is None:

@@ -55,7 +55,8 @@ class Entries:
             key, entry = travel.unpack(text)
         except ValueError as error:  # a worker on another machine may have another version
             said = pytest.PytestWarning(
-                f"isolate: the entry of {nodeid or 'a test'} that a worker sent is none: {error}"
+                f"isolate: the entry of {nodeid or 'a test'} that a worker sent cannot be read:"
+                f" {error}"
             )
             message = warnings.WarningMessage(
                 said, pytest.PytestWarning, nodeid.partition("::")[0], 1

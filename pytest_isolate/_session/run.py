@@ -102,6 +102,7 @@ class Run:
         self._roster: Roster | None = None
         self.said_of_plugins: set[str] = set()
         self.said_of_hidden: set[str] = set()  # that nothing is there to hide
+        self.said_of_limits: set[tuple[object, ...]] = set()  # that are no limits here
         self.said_of_copies = False  # what sandboxes lack of shared memory
         self.said_of_bundles: set[str] = set()  # why tests have none
         self.said_of_output = False  # that pytest's own cannot be written to

@@ -47,7 +47,7 @@ def check(directory: str) -> None:
         look = os.lstat(path)
         is_others = look.st_uid not in {*_roots(), own}
         if is_others or (look.st_mode & stat.S_IWOTH and not look.st_mode & stat.S_ISVTX):
-            why = f"belongs to uid {look.st_uid}" if is_others else "is everybody's to write to"
+            why = f"belongs to uid {look.st_uid}" if is_others else "can be written by everybody"
             raise StoreError(
                 f"layers cannot be kept in {directory}: {path} {why}, who could put "
                 f"others there; {ELSEWHERE}"

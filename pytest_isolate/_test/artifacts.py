@@ -106,8 +106,8 @@ def keep_all(ended: Finished, *, failed: bool) -> str | None:
         return None
     if plan.is_bare:
         return (
-            "what the test wrote is where it wrote it, for it had no file system of its own:"
-            " nothing is kept"
+            "nothing is kept: the test had no file system of its own, and what it wrote is where it"
+            " wrote it"
         )
     folder, whole, reader = (
         config.rootpath / config.getoption("isolate_artifacts"),

@@ -6,15 +6,17 @@ import contextlib
 import sys
 from dataclasses import dataclass
 
+from pytest_isolate._config.keywords import KEYWORDS
 from pytest_isolate._config.spec import Spec
 from pytest_isolate._errors import PASSING, BadValueError, StepFailedError
 from pytest_isolate._model import Missing
 from pytest_isolate._plan import bare
 from pytest_isolate._plan.planning import Plan
-from pytest_isolate._plan.remedies import explain, said_once
+from pytest_isolate._plan.remedies import CANNOT, explain, said_once
 from pytest_isolate._pytest import directories
 from pytest_isolate._sandbox.sandbox import Sandbox
 from pytest_isolate._session.plans import bare_plan_for, plan_for
+from pytest_isolate._test import beyond
 from pytest_isolate._test.states import IsolatedTest, Refused
 
 
@@ -47,6 +49,7 @@ def build(test: IsolatedTest, spec: Spec) -> Ready | Refused:
             if each is not None:
                 return each
         ready = _take(test, spec)
+        test.troubles += beyond.sentences(run, spec)
         test.troubles += (f"isolate: {each}" for each in run.machine.roots.to_say())
         run.worked.add(spec.kind)
     except BadValueError as error:  # nobody is where it forwards to, a layer cannot be
@@ -136,8 +139,12 @@ def _do_without(test: IsolatedTest, spec: Spec, reason: str) -> Ready:
 def _settle(test: IsolatedTest, spec: Spec, missing: Missing) -> Refused | None:
     """Say what is missing: by a skip, an error, or a warning and the test runs without it."""
     helps = f"remedy: {missing.remedy}; see also" if missing.remedy else "see also"
-    asked = f"this machine cannot isolate {missing.keyword} (asked {spec.origin(missing.keyword)})"
-    sentence = f"{asked}: {missing.reason}; {helps} pytest --isolate-doctor and on_missing="
+    keyword = KEYWORDS.get(missing.keyword)
+    what = "the test a sandbox"
+    if keyword is not None:
+        value = keyword.show(getattr(spec, keyword.name))
+        what = f"{keyword.name}={value} ({spec.origin(keyword.name)})"
+    sentence = f"{CANNOT}{what}: {missing.reason}; {helps} pytest --isolate-doctor and on_missing="
     if spec.on_missing == "warn":
         test.troubles.append(f"{sentence}: the test runs without it")
         return None

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from pytest_isolate._pytest.failures import text_of
 from pytest_isolate._report.json_report import Entry, Phase, is_figure
 from pytest_isolate._sandbox.changes import Changes
 from pytest_isolate._test.artifacts import changes_of
@@ -96,11 +97,11 @@ def _failure(reports: list[pytest.TestReport]) -> str | None:
 def _why(report: pytest.TestReport) -> str:
     why = getattr(report, "wasxfail", None)
     if report.skipped and isinstance(why, str):
-        return f"{why}\n\n{report.longreprtext}" if why else report.longreprtext
+        return f"{why}\n\n{text_of(report)}" if why else text_of(report)
     if report.skipped and isinstance(report.longrepr, tuple):
         file, line, reason = report.longrepr
         return f"{file}:{line}: {reason}"
-    return report.longreprtext
+    return text_of(report)
 
 
 def _building(ended: Finished) -> Iterator[tuple[float, float]]:
@@ -115,7 +116,7 @@ def _building(ended: Finished) -> Iterator[tuple[float, float]]:
 def _retries(reports: list[pytest.TestReport]) -> tuple[str, ...]:
     """Return how each attempt failed that another one followed (pytest-rerunfailures)."""
     again = [report for report in reports if report.outcome == "rerun"]  # type: ignore[comparison-overlap] # the plugin's word
-    return tuple(_cut(report.longreprtext) for report in again[-_MOST_RETRIES:])
+    return tuple(_cut(text_of(report)) for report in again[-_MOST_RETRIES:])
 
 
 def _phases(reports: list[pytest.TestReport]) -> Iterator[Phase]:

@@ -36,6 +36,13 @@ _OF_THE_MACHINE = re.compile(
     r"modprobe|insmod|rmmod|init_module|delete_module|kexec_load|reboot|iopl|ioperm|klogctl|dmesg|"
     r"kernel buffer|/?proc/k(?:msg|core)|dev/mem|CLOCK_(?:REALTIME|BOOTTIME)_ALARM)\b"
 )
+_INVALID = re.compile(r"Invalid argument|EINVAL", re.IGNORECASE)
+_CHOWN = re.compile(r"chown", re.IGNORECASE)
+_NO_CONNECTION = re.compile(
+    r"timed out|unreachable|Temporary failure in name resolution|Connection refused|"
+    r"Name or service not known|Could not resolve",
+    re.IGNORECASE,
+)
 _READ_ONLY = re.compile(r"read-?only (?:file ?system|database)|EROFS", re.IGNORECASE)
 
 
@@ -102,6 +109,26 @@ def of_the_machine(text: str) -> Iterator[str]:
             f"rights: {found[0]} is refused (EPERM) where it changes the whole machine, or tells of"
             " it: a root's test has no capability for that; a shared fixture has, and a test that"
             ' is not isolated (docs/security.md, "What a root\'s test has not")'
+        )
+
+
+def other_owners(text: str) -> Iterator[str]:
+    """Yield a sentence where ``user="root"`` is not the machine's root, and met its bounds."""
+    found = text[-_MOST_TEXT:]
+    if _NO_PERMISSION.search(found) or (_INVALID.search(found) and _CHOWN.search(found)):
+        yield (
+            "user: user='root' without the machine's root is the caller under another name: files"
+            " of others stay closed (EACCES), and there is nobody else to give one to (EINVAL); run"
+            " pytest as root for more"
+        )
+
+
+def no_way_out(text: str) -> Iterator[str]:
+    """Yield a sentence where a connection may have failed for the machine's own network."""
+    if _NO_CONNECTION.search(text[-_MOST_TEXT:]):
+        yield (
+            "network: net='internet' leads as far as this machine's own connections do: see whether"
+            " it gets there itself, with --isolate-off say"
         )
 
 

@@ -16,8 +16,8 @@ import pytest
 from pytest_isolate._messages import carried, coverage, mend, reading
 from pytest_isolate._messages.reruns import last_attempt, note_last_attempt, unsaid_of
 from pytest_isolate._model import Usage
-from pytest_isolate._plan.remedies import said_once
-from pytest_isolate._pytest import capture, hook_calls, marks
+from pytest_isolate._plan.remedies import CANNOT, said_once
+from pytest_isolate._pytest import capture, failures, hook_calls, marks
 from pytest_isolate._sandbox.frames import GarbledError
 from pytest_isolate._test import shells
 from pytest_isolate._test.artifacts import keep_all, keep_capture, keep_tmp_path
@@ -42,9 +42,8 @@ def judge(ended: Finished | Refused) -> Judged:
         return Judged(
             ended, Verdict("ok", (), Usage()), [made_here(ended.test, behind, skip)], behind
         )
-    message = (
-        ended.why if ended.kind == "keyword" else f"the sandbox could not be built: {ended.why}"
-    )
+    whole = ended.kind == "keyword" or ended.why.startswith(CANNOT)
+    message = ended.why if whole else f"the sandbox could not be built: {ended.why}"
     verdict = Verdict("sandbox_error", (), Usage(), broken=message)
     return Judged(ended, verdict, [_error_report(ended, behind, verdict, message)], behind)
 
@@ -151,7 +150,7 @@ def _error_report(
     """
     test, item = ended.test, ended.test.item
     message = said_once(test.run.said_remedies, message, test.name)
-    text = f"isolate: {message}" if not message.startswith("isolate: ") else message
+    text = failures.Red(f"isolate: {message}" if not message.startswith("isolate: ") else message)
     stacks = (
         [_stacks_section(ended.evidence)]
         if isinstance(ended, Finished) and ended.evidence.process.stacks
@@ -197,11 +196,10 @@ def _with_violations(
         ),
         None,
     )
-    failed = _report_of(ended.test, behind, violations[0])
+    failed = _report_of(ended, behind, violations[0])
     if len(violations) > 1:
-        failed.sections.append(
-            ("isolate: also", "\n".join(each.message for each in violations[1:]))
-        )
+        also = "\n".join(f"{type(each).__name__}: {each}" for each in violations[1:])
+        failed.sections.append(("isolate: also", also))
     if before is None:
         spoken = sum(report.duration for report in reports)
         failed.duration = max(0.0, evidence.process.wall_seconds - spoken)
@@ -223,7 +221,7 @@ def _with_violations(
     carried.pass_on(before, failed)
     failed.sections = [*before.sections, *failed.sections]
     if before.failed:
-        failed.sections.append(("isolate: what the test itself said", before.longreprtext))
+        failed.sections.append(("isolate: what the test itself said", failures.text_of(before)))
     # After a failed set-up there is no call, also if the child did not know yet that it had failed
     if phase == "setup":
         reports = [*reports[:start], *(report for report in attempt if report.when != "call")]
@@ -235,11 +233,12 @@ def _pairs(sections: object) -> list[tuple[str, str]]:
     return [(name, text) for name, text in sections]
 
 
-def _report_of(test: IsolatedTest, behind: Behind, violation: Violation) -> pytest.TestReport:
+def _report_of(ended: Finished, behind: Behind, violation: Violation) -> pytest.TestReport:
     """Make a report through pytest's own hooks, so that ``xfail`` and its ``raises`` apply."""
-    # Code that stands at the test, not here: with --tb=line pytest says where
+    test, where = ended.test, failures.place(ended.test.item)
+    # Code that stands at the test, not here: what hears of the exception finds it there
     code = compile("raise violation", test.item.path, "exec")
-    at = code.replace(co_firstlineno=(test.item.location[1] or 0) + 1)
+    at = code.replace(co_firstlineno=where.line)
     call = pytest.CallInfo.from_call(
         lambda: exec(at, {"violation": violation}),  # noqa: S102
         when=violation.phase,  # type: ignore[arg-type]
@@ -248,9 +247,22 @@ def _report_of(test: IsolatedTest, behind: Behind, violation: Violation) -> pyte
     kept, sections[:] = list(sections), []  # the child's reports have them, and more
     report = made_here(test, behind, call)
     sections[:] = kept
+    failures.redden(report, violation, _stood(ended, where))
     # The test's entry keeps it until the end of the run, and this would keep every frame above
     violation.__traceback__ = None
     return report
+
+
+def _stood(ended: Finished, where: failures.Where) -> failures.Where:
+    """In which line of its file a test stood whose process died, by its stack; where it is written
+    if that says nothing.
+    """
+    inside = [
+        failures.Where(*each)
+        for each in thread_stacks.places(ended.evidence.process.stacks)
+        if each.path == where.path
+    ]
+    return inside[-1] if inside else where
 
 
 def made_here(test: IsolatedTest, behind: Behind, call: pytest.CallInfo[None]) -> pytest.TestReport:

@@ -59,8 +59,8 @@ def jobs_of(config: pytest.Config) -> int:
     value = str(config.getoption("isolate_jobs"))
     if value != "auto" and not (value.isascii() and value.isdecimal() and int(value)):
         raise pytest.UsageError(
-            f"--isolate-jobs={value}: it must be a whole number, at least 1, or auto: one for each"
-            " processor"
+            f"{settings.written(config, 'isolate_jobs')}={value}: it must be a whole number, at"
+            " least 1, or auto: one for each processor"
         )
     return (
         1

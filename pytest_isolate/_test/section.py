@@ -20,6 +20,7 @@ from pytest_isolate._test.artifacts import changes_of
 from pytest_isolate._test.states import Finished, Refused
 from pytest_isolate._verdict import allocations, judging, network_attempts, rules
 from pytest_isolate._verdict.judging import Verdict
+from pytest_isolate._violations import ProcessesLeaked
 
 _MOST_LINKS = 12  # ends that are shown
 _MOST_PATHS = 5  # of each kind, shown to people
@@ -31,8 +32,10 @@ def section(
     """Its lines, the last of them those that say what is ``kept`` of the test."""
     evidence = ended.evidence
     lines = [asked(ended), _anew(ended), _used(verdict)]
-    if evidence.process.left_over:
-        lines.append(rules.leak_sentence(ended.spec, evidence.process))
+    if evidence.process.left_over and not any(
+        isinstance(each, ProcessesLeaked) for each in verdict.violations
+    ):
+        lines.append(f"the test {rules.leak_sentence(ended.spec, evidence.process)}")
     if evidence.kill is not None:
         lines.append(rules.held(evidence.kill))
     elif evidence.process.largest is not None and any(
@@ -42,6 +45,7 @@ def section(
         lines.append(f"memory held when it was highest: {format_size(held)} by {command!r}")
     if evidence.counters.oom_kills and (frame := evidence.process.last("allocations")) is not None:
         lines.append(allocations.sentence(frame.get("lines")))
+    lines.append(_printed(verdict, report))
     if (missing := judging.missing_threads(evidence)) is not None:
         lines.append(missing)
     text = "\n".join([*(text for _, text in report.sections), report.longreprtext])
@@ -53,6 +57,17 @@ def _anew(ended: Finished) -> str:
     """Say that what earlier tests of the same class or module had left is gone."""
     scope, why = ended.spec.scope, ended.group.anew
     return f"sandbox: another than that of earlier tests of this {scope}: {why}" if why else ""
+
+
+def _printed(verdict: Verdict, report: pytest.TestReport) -> str:
+    """Say how much of a full disk is what pytest captured."""
+    printed = sum(len(text) for name, text in report.sections if name.startswith("Captured std"))
+    if not printed or not any(each.resource == "disk" for each in verdict.violations):
+        return ""
+    return (
+        f"disk: {format_size(printed)} of it are what the test printed, which pytest keeps there"
+        " until its end"
+    )
 
 
 def links_of(ended: Finished) -> tuple[Carried, ...]:
@@ -102,7 +117,7 @@ def _left(ended: Finished, text: str) -> str:
             helps = f"net={spec.net!r} leads to nobody else"
         elif spec.networking.leads_out:
             helps = "net='internet' does not lead to this machine itself, which forward= does"
-        shown.append(f"network: {network_attempts.sentence(evidence.attempts)}; {helps}")
+        shown.append(f"network: the test {network_attempts.sentence(evidence.attempts)}; {helps}")
     if spec.networking.is_own:
         shown += missed_servers.sentences(ended.test.run, evidence, text)
     shown += [
@@ -120,6 +135,10 @@ def _missed(ended: Finished, text: str) -> Iterator[str]:
         yield from hints.of_the_machine(text)
     if host.rootless and spec.fs == "overlay":
         yield from hints.unnamed(text)
+    if host.rootless and spec.user == "root":
+        yield from hints.other_owners(text)
+    if spec.networking.leads_out:
+        yield from hints.no_way_out(text)
     if plan.writable is not None:
         yield from hints.refused(text, plan.writable)
     if plan.apart:

@@ -119,7 +119,7 @@ class Doorkeeper:
         if result.out_of_memory or (limited and sandbox.out_of_memory()):
             return "which the kernel has killed for memory (what of its processes is left, ps says)"
         if result.garbled is not None:
-            return "which said to pytest what no test says"
+            return "whose process wrote what pytest cannot read"
         return "whose process has died"
 
     def _door(self, why: str, said: Frame | None, result: ProcessResult, *, goes_on: bool) -> Door:

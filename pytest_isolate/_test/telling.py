@@ -61,6 +61,11 @@ class Telling:
     def __init__(self, config: pytest.Config, run: Run | None) -> None:
         self._config = config
         self._run = run
+        self._session: pytest.Session | None = None  # that collected
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Know how many tests there are, for a run that stops before its end."""
+        self._session = session
 
     def pytest_report_header(self) -> str | None:
         """Of xdist's workers, which do not show what they collect, what is known before."""
@@ -115,8 +120,12 @@ class Telling:
 
             bare = sum(map(is_bare, entries))
             without = f", {bare} of them without namespaces" if bare else ""
+            session, total = self._session, len(ran | isolated)
+            if session is not None and (left := session.testscollected - total) > 0:
+                total += left
+                without += f", {left} did not run"
             terminalreporter.write_line(
-                f"isolate: {len(isolated)} of {len(ran | isolated)} tests isolated{without}",
+                f"isolate: {len(isolated)} of {total} tests isolated{without}",
                 yellow=bool(bare),
             )
             for option, other in settings.without_partner(self._config):
@@ -209,8 +218,8 @@ def _machine() -> Iterator[str]:
     """
     if sys.platform != "linux":
         yield (
-            f"{sys.platform} has nothing to isolate with, for all of it is Linux's: they are"
-            " skipped, or errors with on_missing='error' and 'warn'; --isolate-off runs them plain"
+            f"isolated tests need Linux, and this is {sys.platform}: they are skipped, or errors"
+            " with on_missing='error' and 'warn'; --isolate-off runs them plain"
         )
         return
     from pytest_isolate._linux import host  # noqa: PLC0415 - knows the kernel

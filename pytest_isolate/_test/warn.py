@@ -17,6 +17,8 @@ from pytest_isolate._session.run import Run
 from pytest_isolate._test.states import Finished, reader_of
 from pytest_isolate._verdict import rules
 
+_LONGEST_NAME = 100  # of a class, in characters
+
 
 def warn(item: pytest.Item, text: str) -> None:
     """Record a warning of ours: none is raised, so that ``-W error`` makes no failure of it."""
@@ -49,19 +51,32 @@ def replay_warnings(ended: Finished) -> None:
         filename = str(frame.get("filename"))
         # Else Python reads it from the file, whatever a child said that is
         line = reading.shown_line(filename, reader)
-        _record(
-            item, str(frame.get("message")), _category(frame), (filename, frame.get("lineno"), line)
-        )
+        category, text = _category(frame), str(frame.get("message"))
+        if category is None:
+            category, text = _named(item.config, str(frame.get("category")), text)
+        _record(item, text, category, (filename, frame.get("lineno"), line))
     if ended.evidence.process.left_over and ended.spec.leaks == "warn":
-        warn(item, rules.leak_sentence(ended.spec, ended.evidence.process))
+        warn(item, f"isolate: the test {rules.leak_sentence(ended.spec, ended.evidence.process)}")
 
 
-def _category(frame: Frame) -> type[Warning]:
+def _category(frame: Frame) -> type[Warning] | None:
     """Return the class that a child named, if it is one that this process knows: nothing is
     imported for a child.
     """
     found = getattr(sys.modules.get(str(frame.get("module"))), str(frame.get("category")), None)
-    return found if isinstance(found, type) and issubclass(found, Warning) else UserWarning
+    return found if isinstance(found, type) and issubclass(found, Warning) else None
+
+
+def _named(config: pytest.Config, name: str, text: str) -> tuple[type[Warning], str]:
+    """Show a warning of a class that is the test's own, such as one within a function: by a class
+    of that name, or, where pytest-xdist looks for the class by its name, in the text.
+    """
+    name = name.rpartition(".")[2]
+    if not name.isidentifier() or len(name) > _LONGEST_NAME:
+        return UserWarning, text
+    if hasattr(config, "workerinput"):
+        return UserWarning, f"{name}: {text}"
+    return type(name, (UserWarning,), {"__module__": __name__}), text
 
 
 def _record(

@@ -99,8 +99,8 @@ class Changed:
         if (hidden := len(self.changes) - len(shown)) or self.more:
             shown.append(f"{hidden} more" if not self.more else "more")
         count = f"at least {self.count}" if self.more else str(self.count)
-        what = "other change was" if count == "1" else "other changes were"
-        return f"{count} {what} made to the file system: {', '.join(shown)}"
+        what = "change" if count == "1" else "changes"
+        return f"made {count} {what} to files that it may not change: {', '.join(shown)}"
 
 
 class Recorder:

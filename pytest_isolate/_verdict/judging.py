@@ -74,12 +74,12 @@ def _broken(evidence: Evidence) -> str | None:
         return explain(error, evidence.here)
     if evidence.process.first("entered") is None and evidence.process.timed_out:
         return (
-            f"the forked process did not get inside within {format_duration(ENTERING_LONGEST)} and"
-            f" was killed{_threads(evidence)}"
+            "the test's process did not enter its sandbox within"
+            f" {format_duration(ENTERING_LONGEST)} and was killed{_threads(evidence)}"
         )
     if evidence.process.first("entered") is None:
         return (
-            f"the forked process {_ending(evidence.process.status)} before the test's own code ran"
+            f"the test's process {_ending(evidence.process.status)} before the test's own code ran"
         )
     return None
 
@@ -177,34 +177,33 @@ def _leak(spec: Spec, evidence: Evidence) -> Violation:
 def _crash(evidence: Evidence, phase: str) -> Violation:
     if (oversized := evidence.process.first("oversized")) is not None:
         why = (
-            "a report of it was lost because it was too large to come over:"
+            "its process lost a report, which was too large to come over:"
             f" {plain(str(oversized.get('message')))}"
         )
     elif (lost := evidence.process.first("lost")) is not None:
         why = (
-            "a report of it was lost, because the test replaced or closed what the child speaks"
-            f" by: {plain(str(lost.get('message')))}"
+            "its process lost a report, for the test replaced or closed what it speaks by:"
+            f" {plain(str(lost.get('message')))}"
         )
     elif evidence.unreadable is not None:
-        return _violations.Crashed(
-            "crash", f"crash: the test's process {evidence.unreadable}", phase
-        )
+        why = f"its process {evidence.unreadable}"
     elif evidence.process.garbled is not None:
-        why = f"what came over its result pipe cannot be read: {evidence.process.garbled}"
+        why = f"its process wrote what cannot be read: {evidence.process.garbled}"
     else:
         why = (
-            f"it {_ending(evidence.process.status)} in {phase}, before pytest had finished with it"
+            f"its process {_ending(evidence.process.status)} in {phase}, before pytest had finished"
+            " with it"
         )
         if evidence.process.stacks:
             why += "; its Python stack is below"
-    return _violations.Crashed("crash", f"crash: the test's process is gone: {why}", phase)
+    return _violations.Crashed("crash", why, phase)
 
 
 def _ending(status: int | None) -> str:
     if status is None:
         return (
-            "ended (how is not known: its status was reaped by another part of this pytest, or by a"
-            " helper of ours that was killed)"
+            "ended (how is not known: something else in this pytest took its exit status, or a"
+            " process of pytest-isolate that would know was killed)"
         )
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
@@ -217,6 +216,6 @@ def _ending(status: int | None) -> str:
             return f"was ended by signal {number}"
     code = os.waitstatus_to_exitcode(status)
     return (
-        f"left by itself with exit status {code} (os._exit, another program run in its place, or"
-        " its descriptors closed)"
+        f"exited with status {code} (by os._exit, by running another program in its place, or"
+        " because its descriptors were closed)"
     )

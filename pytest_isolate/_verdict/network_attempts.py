@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pytest_isolate._config.values import plain
+from pytest_isolate._config.values import counted, plain
 from pytest_isolate._forking.own_ports import claim
 from pytest_isolate._verdict import own_lines
 
@@ -195,7 +195,4 @@ def sentence(attempts: tuple[Attempt, ...]) -> str:
         for attempt in attempts
         if attempt.address is None
     ]
-    return (
-        f"{count} attempt{'s' if count != 1 else ''} to leave {'were' if count != 1 else 'was'}"
-        f" made: {', '.join(shown)}"
-    )
+    return f"made {counted(count, 'attempt')} to leave its network: {', '.join(shown)}"

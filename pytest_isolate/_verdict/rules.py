@@ -28,7 +28,7 @@ _MOST_TASKS = 10
 class Found:
     """That a limit was overstepped."""
 
-    sentence: str  # behind what the limit is and where it was set
+    sentence: str  # the test is its subject; what the limit is and where it was set comes behind it
     phase: str
     used: float | None
 
@@ -39,14 +39,12 @@ class Rule:
 
     - ``keyword``: whose value is the limit; without one there is no rule.
     - ``find``: look for the evidence. It gets the phase in which the test died, or None.
-    - ``of``: what the number counts, in the sentence.
     - ``resource``: the violation's, where it is not the keyword.
     """
 
     keyword: str
     kind: type[Violation]
     find: Callable[[Spec, Evidence, str | None], Found | None]
-    of: str = ""
     resource: str = ""
 
     def violation(self, spec: Spec, evidence: Evidence, dead_in: str | None) -> Violation | None:
@@ -55,15 +53,10 @@ class Rule:
         found = None if limit is None else self.find(spec, evidence, dead_in)
         if found is None:
             return None
-        what = (
-            f"{self.keyword}: limit {keyword.show(limit)}{self.of}"
-            if keyword.is_limit
-            else f"{self.resource}: {self.keyword}={_written(limit)!r}"
-        )
-        message = f"{what}, set {spec.origin(self.keyword)}; {found.sentence}"
+        value = keyword.show(limit) if keyword.is_limit else repr(_written(limit))
         return self.kind(
             self.resource or self.keyword,
-            message,
+            f"{found.sentence} {_set(spec, self.keyword, value)}",
             found.phase,
             limit if keyword.is_limit else None,
             found.used,
@@ -75,45 +68,54 @@ def _written(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
+def _set(spec: Spec, keyword: str, value: str) -> str:
+    """Say, behind a sentence, what a keyword was and where it was set."""
+    origin = spec.origins.get(keyword)
+    return f"({keyword}={value}{f', set {origin}' if origin is not None else ', the default'})"
+
+
 def _stacks(result: ProcessResult) -> str:
     return "; every thread's stack is below" if result.stacks else ""
 
 
-def _killed_for_memory(_: Spec, evidence: Evidence, dead_in: str | None) -> Found | None:
+def _killed_for_memory(spec: Spec, evidence: Evidence, dead_in: str | None) -> Found | None:
     if not evidence.counters.oom_kills:
         return None
     used = max(0, (evidence.counters.memory_peak or 0) - evidence.base_memory)
     sentence = (
-        f"used {format_size(used)} and wanted more: the kernel killed {_victim(evidence, dead_in)}"
+        f"used {_of(used, spec.memory)} and wanted more, so the kernel killed"
+        f" {_victim(evidence, dead_in)}"
     )
     return Found(sentence, evidence.phase_of("oom", dead_in), used)
 
 
-def _seen_with_memory(_: Spec, evidence: Evidence, dead_in: str | None) -> Found | None:
+def _seen_with_memory(spec: Spec, evidence: Evidence, dead_in: str | None) -> Found | None:
     if (held_ := evidence.process.memory_exceeded) is None:
         return None
     phase = dead_in or PHASES[-1]
     return Found(
-        "sampled, for no control group limits it here: the process tree held "
-        f"{format_size(held_)} at one look and was killed in {phase}{_stacks(evidence.process)}",
+        f"used {_of(held_, spec.memory)} at one look, for no control group limits it here, and was"
+        f" killed in {phase}{_stacks(evidence.process)}",
         phase,
         held_,
     )
 
 
-def _refused_processes(_: Spec, evidence: Evidence, dead_in: str | None) -> Found | None:
+def _of(used: int, limit: int | None) -> str:
+    return f"{format_size(used)} of {format_size(limit or 0)}"
+
+
+def _refused_processes(spec: Spec, evidence: Evidence, dead_in: str | None) -> Found | None:
     if not evidence.counters.pids_denied:
         return None
-    peak = (
-        ""
-        if evidence.counters.pids_peak is None
-        else f"{evidence.counters.pids_peak} ran at once and "
-    )
+    limit, peak = spec.pids or 0, evidence.counters.pids_peak
+    # Where groups above it have a limit too, it may have been that one
+    ran = f" ({peak} ran at once)" if peak not in {None, limit} else ""
+    allowed = "1 process or thread" if limit == 1 else f"{limit} processes and threads"
     sentence = (
-        f"{peak}the kernel refused {evidence.counters.pids_denied} more to the process tree of the"
-        " test"
+        f"wanted {evidence.counters.pids_denied} more than {allowed}{ran}, which the kernel refused"
     )
-    return Found(sentence, evidence.phase_of("pids", dead_in), evidence.counters.pids_peak)
+    return Found(sentence, evidence.phase_of("pids", dead_in), peak)
 
 
 def _used_processor(spec: Spec, evidence: Evidence, dead_in: str | None) -> Found | None:
@@ -121,12 +123,12 @@ def _used_processor(spec: Spec, evidence: Evidence, dead_in: str | None) -> Foun
     if spent is None or spec.cpu_time is None or spent <= spec.cpu_time:
         return None
     end = (
-        f"it was killed in {dead_in}{_stacks(evidence.process)}"
+        f" and was killed in {dead_in}{_stacks(evidence.process)}"
         if evidence.process.cpu_exceeded
-        else "it was over before that was seen"
+        else ", and was over before that was seen"
     )
     return Found(
-        f"the process tree used {format_duration(spent)} of processor time, {end}",
+        f"used {format_duration(spent)} of {format_duration(spec.cpu_time)} of processor time{end}",
         dead_in or evidence.busiest(),
         spent,
     )
@@ -141,32 +143,26 @@ def _refused_disk(spec: Spec, evidence: Evidence, dead_in: str | None) -> Found 
 
 
 def _disk(limit: int, evidence: Evidence) -> str:
-    written = evidence.disk_used or 0
-    used, files = format_size(written), most_files(limit)
+    written, files = evidence.disk_used or 0, most_files(limit)
     if evidence.disk_full == "files":
         return (
-            f"the {files} files and directories that it allows (one for each KiB and 1024) were"
-            f" there when the test was over, with {used} in them, and the kernel refused one more"
-            " to a process of it"
+            f"made all {files} files and directories that it may (one for each KiB and 1024), with"
+            f" {format_size(written)} in them, and wanted one more, which the kernel refused"
         )
-    said = (
-        f"{used} were written when the test was over and the kernel refused more to a process of it"
-    )
-    unclear = not evidence.disk_full and written <= limit // 2
-    return (
-        f"{said}: bytes, what it printed among them, or one of the {files} files and directories"
-        " that it allows"
-        if unclear
-        else said
-    )
+    if not evidence.disk_full and written <= limit // 2:
+        return (
+            f"wanted more than {format_size(limit)}, which the kernel refused; at its end"
+            f" {format_size(written)} were left: what it removed and what it printed counted too,"
+            f" and it may make {files} files and directories"
+        )
+    return f"wrote {_of(written, limit)} and wanted more, which the kernel refused"
 
 
 def _left_network(spec: Spec, evidence: Evidence, dead_in: str | None) -> Found | None:
     if not (spec.networking.denies and evidence.attempts):
         return None
-    sentence = f"{attempts.sentence(evidence.attempts)}; the sandbox has loopback only"
     return Found(
-        sentence,
+        attempts.sentence(evidence.attempts),
         evidence.phase_of("network", dead_in),
         sum(attempt.count for attempt in evidence.attempts),
     )
@@ -184,21 +180,24 @@ def _refused_files(spec: Spec, evidence: Evidence, dead_in: str | None) -> Found
     if not evidence.saw("EMFILE"):
         return None
     return Found(
-        "the kernel refused one more to the test's process",
+        f"opened all {spec.files} files that a process may and wanted one more, which the kernel"
+        " refused",
         evidence.phase_of("EMFILE", dead_in),
         spec.files,
     )
 
 
-def _took_too_long(_: Spec, evidence: Evidence, dead_in: str | None) -> Found | None:
+def _took_too_long(spec: Spec, evidence: Evidence, dead_in: str | None) -> Found | None:
     result = evidence.process
     if not result.timed_out:
         return None
     phase = dead_in or PHASES[-1]
-    stacks = _stacks(result) or "; no stack could be had: the process blocks signals or was stopped"
+    stacks = _stacks(result) or (
+        "; there is no stack, because its process blocks signals or was stopped"
+    )
     sentence = (
-        f"the test was still in {phase} after {format_duration(result.wall_seconds)} and its"
-        f" process tree was killed{stacks}"
+        f"took more than {format_duration(spec.timeout or 0)}: it was still in {phase} after"
+        f" {format_duration(result.wall_seconds)} and was killed{stacks}"
     )
     return Found(sentence, phase, result.wall_seconds)
 
@@ -208,12 +207,12 @@ def _took_too_long(_: Spec, evidence: Evidence, dead_in: str | None) -> Found | 
 RULES = (
     Rule("memory", _violations.MemoryExceeded, _killed_for_memory),
     Rule("memory", _violations.MemoryExceeded, _seen_with_memory),
-    Rule("pids", _violations.PidsExceeded, _refused_processes, of=" processes and threads"),
+    Rule("pids", _violations.PidsExceeded, _refused_processes),
     Rule("cpu_time", _violations.CpuTimeExceeded, _used_processor),
     Rule("disk", _violations.DiskExceeded, _refused_disk),
     Rule("net", _violations.NetworkDenied, _left_network, resource="network"),
     Rule("fs_allow", _violations.FilesystemDenied, _changed_files, resource="filesystem"),
-    Rule("files", _violations.FilesExceeded, _refused_files, of=" open descriptors a process"),
+    Rule("files", _violations.FilesExceeded, _refused_files),
     Rule("timeout", _violations.TimeoutExceeded, _took_too_long),
 )
 
@@ -229,14 +228,7 @@ def _victim(evidence: Evidence, dead_in: str | None) -> str:
         if victim == evidence.process.pid
         else "a process that the test had started"
     )
-    name = next(
-        (
-            f"{task.name} (pid {task.pid}, {format_size(task.resident)}), "
-            for task in tasks
-            if task.pid == victim
-        ),
-        "",
-    )
+    name = next((f"{task.name} (pid {task.pid}), " for task in tasks if task.pid == victim), "")
     return f"{name}{who}"
 
 
@@ -247,7 +239,10 @@ def held(kill: Kill) -> str:
         for task in kill.tasks[:_MOST_TASKS]
     ]
     more = f" and {len(kill.tasks) - _MOST_TASKS} more" if len(kill.tasks) > _MOST_TASKS else ""
-    return f"memory held when the limit was hit: {', '.join(shown)}{more}"
+    return (
+        f"processes when the limit was hit: {', '.join(shown)}{more} (a process's figure has the"
+        " pages that it shares with pytest, the limit counts the test's own)"
+    )
 
 
 def leak_sentence(spec: Spec, result: ProcessResult) -> str:
@@ -255,8 +250,8 @@ def leak_sentence(spec: Spec, result: ProcessResult) -> str:
     count = max(result.left_count, len(result.left_over))
     shown = "; ".join(f"{plain(command)} (pid {pid})" for pid, command in result.left_over[:5])
     more = f" and {count - 5} more" if count > 5 else ""
-    noun = "process was" if count == 1 else "processes were"
+    noun, were = ("process", "was") if count == 1 else ("processes", "were")
     return (
-        f"{count} {noun} left behind when the test was over and killed: {shown}{more}"
-        f" (leaks={spec.leaks!r}, set {spec.origin('leaks')})"
+        f"left {count} {noun} behind, which {were} killed: {shown}{more}"
+        f" {_set(spec, 'leaks', repr(spec.leaks))}"
     )

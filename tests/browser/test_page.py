@@ -107,7 +107,7 @@ def entry(number):
         "memory_peak_bytes": number << 20,
     }
     samples = [[0.02 * n, (number << 20) // 5 * n] for n in range(1, 6)]
-    violation = {"resource": "memory", "message": f"memory: limit 1 MiB <b>{number}</b>"}
+    violation = {"resource": "memory", "message": f"used 2 MiB of 1 MiB <b>{number}</b>"}
     return {
         "nodeid": f"tests/test_page.py::test_number[{number}]",
         "outcome": "failed" if number % 10 == 0 else "passed", "usage": usage,

@@ -263,7 +263,7 @@ def test_words_for_nobody():
                 lambda: network.partition("x"),
                 "there is no host 'x' in this network; there are a, b",
             ),
-            (network.partition, "partition: it must name somebody: partition(['a'], ['b', 'c'])"),
+            (network.partition, "partition: it must name a host: partition(['a'], ['b', 'c'])"),
             (lambda: network.partition(["a"], ["a", "b"]), "partition: 'a' is in two groups"),
             (
                 lambda: network.link("a").set(sender="x"),

@@ -95,7 +95,8 @@ def denied(pytester, isolated):
             name = entry["nodeid"].rpartition("::")[2]
             found[name] = []
             for each in entry["violations"]:
-                told, _, changes = each["message"].partition(" made to the file system: ")
+                told, _, changes = each["message"].partition(" to files that it may not change: ")
+                changes = changes.rpartition(" (fs_allow=")[0]
                 what = changes.replace(f"{os.path.realpath(pytester.path)}/", "") or told
                 found[name].append(f"{each['resource']} in {each['phase']}: {what}")
         return found
@@ -140,9 +141,11 @@ def test_outcomes_are_pytests_own(pytester, isolated, project):
     result = isolated("-k", "in_setup or expected or keeps or factory")
     result.assert_outcomes(errors=1, xfailed=1, passed=2)
     assert (
-        "filesystem: fs_allow=[], set by @isolate on function test_it.py::test_in_setup; 1 other"
-        " change was made to the file system: "
-    ) in result.stdout.str()
+        "E   FilesystemDenied: made 1 change to files that it may not change: 'made' created at"
+    ) in result.stdout.str().replace(f"{os.path.realpath(pytester.path)}/", "")
+    result.stdout.fnmatch_lines(
+        ["E   * (fs_allow=[[][]], set by @isolate on function test_it.py::test_in_setup)"]
+    )
 
 
 def test_what_others_write_is_not_the_tests(pytester, isolated):

@@ -20,7 +20,7 @@ from running import PYTEST
             "memoy='1G'",
             (
                 "isolate: memoy='1G' (by @isolate on function *::test_bad): there is no such"
-                " keyword; there are net, forward, memory,*"
+                " keyword (did you mean 'memory'?); there are net, forward, memory,*"
             ),
         ),
         (
@@ -40,8 +40,8 @@ from running import PYTEST
         (
             "timeout='soon'",
             (
-                "isolate: timeout='soon' (by @isolate *): it must be a number of seconds, or text"
-                " such as '250ms', '5s' or '2m'"
+                "isolate: timeout='soon' (by @isolate *): it must be a number of seconds,"
+                " or text such as '250ms', '5s' or '2m'"
             ),
         ),
         (
@@ -55,7 +55,7 @@ from running import PYTEST
             "net='maybe'",
             (
                 "isolate: net='maybe' (by @isolate on function *): it must be True (*), 'deny' (*),"
-                " 'host' (*) or a pytest_isolate.Network (*)"
+                " 'host' or False (*) or a pytest_isolate.Network (*)"
             ),
         ),
         (
@@ -75,7 +75,7 @@ from running import PYTEST
         (
             "fs='loop'",
             (
-                "isolate: fs='loop' (by @isolate on function *): it must be 'overlay' or 'readonly'"
+                "isolate: fs='loop' (by @isolate on function *): it must be 'overlay', 'readonly'"
                 " or 'host'"
             ),
         ),
@@ -83,7 +83,7 @@ from running import PYTEST
             "user='nobody-here'",
             (
                 "isolate: user='nobody-here' (by @isolate *): it must be a user of this machine,"
-                " which has none of that name"
+                " and none has that name"
             ),
         ),
         (
@@ -264,8 +264,8 @@ def test_a_sandbox_that_cannot_be_built_is_an_error_with_its_step(pytester, no_n
     result.stdout.fnmatch_lines(
         [
             (
-                "isolate: the sandbox could not be built: *clone into new namespaces: limit"
-                " exceeded*ENOSPC*remedy: *"
+                "isolate: this machine cannot give the test a sandbox: clone into new namespaces:"
+                " limit exceeded*ENOSPC*remedy: *"
             )
         ]
     )
@@ -285,7 +285,7 @@ def test_on_missing_says_what_happens_then(pytester, no_network_namespaces, on_m
             [
                 (
                     "SKIPPED [[]1[]] test_on_missing_says_what_happens_then.py:*: this machine cannot"
-                    " isolate *"
+                    " give the test a sandbox: *"
                 )
             ]
         )
@@ -313,7 +313,7 @@ def test_a_missing_controller_is_never_a_silent_downgrade(pytester, isolated, ho
     result = isolated()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
-        ["isolate: *this machine cannot isolate memory (asked by @isolate*remedy: *"]
+        ["isolate: *this machine cannot give memory=64 MiB (by @isolate*remedy: *"]
     )
 
 

@@ -130,12 +130,7 @@ def test_the_other_words_mean_what_they_meant(bare, on_missing, expected):
     result = bare("@isolate\ndef test_it(): pass\n", f"--isolate-on-missing={on_missing}", "-rs")
     result.assert_outcomes(**expected)
     result.stdout.fnmatch_lines(
-        [
-            (
-                "*this machine cannot isolate sandbox (asked by default): clone into new namespaces:"
-                " *remedy: *"
-            )
-        ]
+        [("*this machine cannot give the test a sandbox: clone into new namespaces: *remedy: *")]
     )
 
 
@@ -150,12 +145,12 @@ def test_a_crash_is_named_and_the_run_goes_on(bare, pytester):
     result.assert_outcomes(passed=1, failed=2, warnings=3)
     result.stdout.fnmatch_lines(
         [
-            "crash: *was ended by signal 11 (SIGSEGV, *) in call*",
+            "E   Crashed: *was ended by signal 11 (SIGSEGV, *) in call*",
             "before",
             "*test_it.py*in test_crash",
         ]
     )
-    result.stdout.fnmatch_lines(["crash: *left by itself with exit status 0 (os._exit*"])
+    result.stdout.fnmatch_lines(["E   Crashed: *exited with status 0 (by os._exit*"])
     assert {name: each["verdict"] for name, each in entries(pytester.path).items()} == {
         "test_crash": "crash", "test_leaves": "crash", "test_after": "ok",
     }  # fmt: skip
@@ -176,7 +171,10 @@ def test_after(): assert not os.path.exists("/proc/" + open("pid").read())
     )
     result.assert_outcomes(passed=1, failed=1, warnings=1)
     result.stdout.fnmatch_lines(
-        ["timeout: limit 1 s, *every thread's stack is below", "*test_it.py*in test_hangs"]
+        [
+            "E   TimeoutExceeded: took more than 1 s: *every thread's stack is below (*",
+            "*test_it.py*in test_hangs",
+        ]
     )
     assert entries(pytester.path)["test_hangs"]["verdict"] == "timeout"
 
@@ -214,7 +212,7 @@ def test_after(): assert not os.path.exists("/proc/" + open("pid").read())
     )  # fmt: skip
     result.assert_outcomes(passed=4, errors=1, warnings=4)
     result.stdout.fnmatch_lines(
-        ["1 process was left behind when the test was over and killed: sleep 600 (pid *"]
+        ["E   ProcessesLeaked: left 1 process behind, which was killed: sleep 600 (pid *"]
     )
     found = entries(pytester.path)
     assert [(each["command"]) for each in found["test_leaks"]["leaked_processes"]] == ["sleep 600"]
@@ -230,7 +228,7 @@ def test_files_are_limited(bare):
         "@isolate(files=64)\ndef test_it(): held = [open('/dev/null') for _ in range(99)]\n"
     )
     result.assert_outcomes(failed=1, warnings=1)
-    result.stdout.fnmatch_lines(["files: limit 64 open descriptors a process, *"])
+    result.stdout.fnmatch_lines(["E   FilesExceeded: opened all 64 files that a process may and *"])
 
 
 MEMORY = """
@@ -264,8 +262,7 @@ def test_memory_is_sampled_and_says_so(bare, pytester):
     result = bare(MEMORY, "--isolate-report=report.json")
     result.assert_outcomes(passed=1, failed=2, xfailed=1, warnings=4)
     result.stdout.fnmatch_lines([
-        "memory: limit 64 MiB, set by @isolate on function test_it.py::test_own; sampled, for no control group limits it here: *",
-        "*: the process tree held * MiB at one look and was killed in call; every thread's stack is below",
+        "E   MemoryExceeded: used * MiB of 64 MiB at one look, for no control group limits it here, and was killed in call; every thread's stack is below (memory=64 MiB, set by @isolate on function test_it.py::test_own)",
         "*it has a process of its own, *memory limited by looking at its processes; *",
         "* had no namespaces, only: process*, memory by sampling (*",
     ])  # fmt: skip
@@ -285,7 +282,7 @@ def test_processor_time_is_sampled_too(bare, pytester):
         "--isolate-report=report.json",
     )
     result.assert_outcomes(failed=1, warnings=1)
-    result.stdout.fnmatch_lines(["cpu_time: limit 300 ms, *it was killed in call*"])
+    result.stdout.fnmatch_lines(["E   CpuTimeExceeded: used * of 300 ms * and was killed in call*"])
     assert entries(pytester.path)["test_it"]["usage"]["cpu_seconds"] > 0.3
 
 
@@ -497,7 +494,7 @@ def test_it():
 def test_after(): pass
 """)
     result.assert_outcomes(passed=1, failed=1, warnings=2)
-    result.stdout.fnmatch_lines(["crash: the test's process is gone: *"])
+    result.stdout.fnmatch_lines(["E   Crashed: its process *"])
 
 
 @pytest.mark.dear
@@ -514,8 +511,8 @@ def test_after(): pass
     result.assert_outcomes(passed=1, failed=1, warnings=3)
     result.stdout.fnmatch_lines(
         [
-            "timeout: limit 1 s, *",
-            "*isolate: the process above a test *was stopped, by a signal of somebody's *",
+            "E   TimeoutExceeded: took more than 1 s: *",
+            "*isolate: the process above a test *was stopped by a signal *",
         ]
     )
 
@@ -552,7 +549,7 @@ def test_on_other_systems_no_test_runs_and_the_run_says_so(pytester, on_missing,
     )
     result.assert_outcomes(passed=1, **expected)
     result.stdout.fnmatch_lines([
-        "isolate: 1 of 2 tests; freebsd14 has nothing to isolate with, *; --isolate-off runs them plain",
+        "isolate: 1 of 2 tests; isolated tests need Linux, and this is freebsd14: they *; --isolate-off runs them plain",
         f"*isolate: freebsd14 has no namespaces, *run it on Linux, or plain with --isolate-off (on_missing='{on_missing or 'skip'}', *",
     ])  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -73,13 +74,9 @@ def test_a_change_that_doubles_a_tests_memory_fails_with_the_sentence(
         for number, text in enumerate(written.decode().splitlines(), 1)
         if "test_block" in text
     )
-    (said,) = [
-        each
-        for each in result.outlines
-        if each.startswith("test_it.py::test_block: budget.memory: budget 2")
-    ]
-    assert f"MiB, set in budgets.toml:{line}, tolerance 25% or 2M; used 4" in said
-    assert said.endswith("%) over the budget")
+    (said,) = [each for each in result.outlines if each.startswith("E   BudgetExceeded: used 4")]
+    assert re.search(r" MiB of 2\S* MiB, its budget of memory: .* \(\d+%\) over it, ", said)
+    assert said.endswith(f", with a tolerance of 25% or 2M (set in budgets.toml:{line})")
     entries = {
         entry["nodeid"]: entry
         for entry in json.loads((pytester.path / "report.json").read_text())["tests"]
@@ -171,14 +168,14 @@ def test_new_renamed_vanished_and_roomy_budgets_are_listed(pytester, isolated, b
     result.stdout.fnmatch_lines_random(
         [
             (
-                "new, without a budget: 2; to give them one: pytest --isolate-budgets=budgets.toml"
+                "2 tests without a budget; to write one for each: pytest --isolate-budgets=budgets.toml"
                 " --isolate-update-budgets"
             ),
             "  test_it.py::test_small[[]a[]] (renamed? old.py::test_small[[]a[]])",
-            "vanished, with a budget still in budgets.toml: 2",
+            "2 budgets of tests that are gone, still in budgets.toml",
             "  old.py::test_small[[]a[]]",
             "  test_it.py::gone",
-            "room to tighten: 1",
+            "1 budget with room to tighten",
             "  test_it.py::test_block: wall 18000 s could be * (budgets.toml:3)",
         ]
     )
@@ -422,25 +419,22 @@ def test_the_example_projects_budgets_catch_a_change_that_doubles_a_tests_memory
     assert LOOP in report.read_text()
     report.write_text(report.read_text().replace(LOOP, LOOP + CACHE))
     changed = isolated(CHECK)
-    said = [line for line in changed.outlines if line.startswith(f"{REPORT_TEST}: ")]
+    said = [line for line in changed.outlines if line.startswith("E   BudgetExceeded: ")]
     number = next(
         n
         for n, line in enumerate((EXAMPLE / "budgets.toml").read_text().splitlines(), 1)
         if REPORT_TEST in line
     )
-    assert len(said) == 1
-    assert (
-        f": budget.memory: budget 2.3 MiB, set in budgets.toml:{number}, tolerance 25% or 2M; used "
-        in said[0]
-    )
-    assert said[0].endswith("%) over the budget")
+    assert len(said) == 2
+    assert " of 2.3 MiB, its budget of memory: " in said[0]
+    assert said[0].endswith(f", with a tolerance of 25% or 2M (set in budgets.toml:{number})")
     failed = [line.split(" ")[1] for line in changed.outlines if line.startswith("FAILED")]
     # Whose workers make the same report
     assert failed == [REPORT_TEST, "tests/test_report.py::test_reads_several_logs_at_once"]
     annotations = [line for line in changed.outlines if line.startswith("::error")]
     assert len(annotations) == 2
     assert annotations[0].startswith("::error file=tests/test_report.py,line=")
-    assert "::budget.memory: budget 2.3 MiB, set in budgets.toml" in annotations[0]
+    assert " of 2.3 MiB, its budget of memory: " in annotations[0]
     assert "35 tests, 2 violations" in (pytester.path / "summary.md").read_text()
     assert (pytester.path / "budgets.toml").read_bytes() == (EXAMPLE / "budgets.toml").read_bytes()
 

@@ -141,7 +141,7 @@ def test_more_than_one_are_told_apart(hanging):
         assert f" {each.door.first} " in said
         assert "test_it.py::test_waits" in said
     assert "more than one runs" in refusal("test_it.py::test_waits")
-    assert "'nothing like it' is no test that runs" in refusal("nothing like it")
+    assert "'nothing like it' is neither a running test" in refusal("nothing like it")
     child = enter(str(listed[second].door.first))
     assert "/two/" in answer(child, "echo $RUN/")
     child.sendline("exit")
@@ -192,4 +192,4 @@ def test_root_enters_another_users_sandbox_as_that_user(hanging, tmp_path):
     asked = subprocess.run(
         [*other, *ENTER, "enter", str(own.process.pid)], check=False, capture_output=True
     )
-    assert f"'{own.process.pid}' is no test that runs".encode() in asked.stderr
+    assert f"'{own.process.pid}' is neither a running test".encode() in asked.stderr

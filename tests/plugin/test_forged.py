@@ -234,10 +234,7 @@ def test_after(name): pass
             if line.startswith(f"FAILED test_it.py::test_forged[{name}]")
         ]
         assert len(said) == 1
-        assert (
-            " - Crashed: crash: the test's process wrote a report that pytest cannot read: "
-            in said[0]
-        )
+        assert " - Crashed: its process wrote a report that pytest cannot read: " in said[0]
         assert why in said[0]
     tests = json.loads((pytester.path / "report.json").read_text())["tests"]
     assert [each["verdict"] for each in tests] == ["crash"] * len(REPORTS) + ["ok"] * len(REPORTS)
@@ -273,7 +270,7 @@ def test_after(name): pass
         ]
         assert len(said) == 1
         assert (
-            " - Crashed: crash: the test's process wrote a report that pytest cannot read:"
+            " - Crashed: its process wrote a report that pytest cannot read:"
             f" {FRAMES[name][1]}" in said[0]
         )
     result.assert_outcomes(failed=len(FRAMES), passed=len(FRAMES))
@@ -333,7 +330,7 @@ def test_after(): pass
     )
     assert "the builder" not in result.stdout.str()
     if name == "group":
-        result.stdout.fnmatch_lines(["*TimeoutExceeded: timeout: limit 300 ms*"])
+        result.stdout.fnmatch_lines(["*TimeoutExceeded: took more than 300 ms*"])
 
 
 ODD = "half \ud800 nul \0 escape \x1b[2J bell \a "
@@ -432,7 +429,7 @@ def test_no_strict_test_ends_the_run(pytester, isolated):
             )
         ]
         assert len(said) == 1, name
-        assert " - Crashed: crash: the test's process wanted to end the whole run (" in said[0]
+        assert " - Crashed: its process wanted to end the whole run (" in said[0]
         assert "which profile='strict' lets no test do" in said[0]
     # Shouldstop is told behind the last phase
     result.assert_outcomes(failed=4, errors=2, passed=len(ENDINGS) + 2)

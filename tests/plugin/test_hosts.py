@@ -178,11 +178,11 @@ def test_what_the_kernel_lacks_is_a_matter_of_on_missing(pytester, isolated, hos
     result.stdout.fnmatch_lines_random(
         [
             (
-                "*cannot isolate net (*::test_error): this kernel has no network emulator (netem),"
+                "*cannot give net=Network(*::test_error): this kernel has no network emulator (netem),"
                 " *remedy: sudo modprobe sch_netem *"
             ),
             (
-                "*PytestWarning: this machine cannot isolate net (*::test_warn): this kernel has no"
+                "*PytestWarning: this machine cannot give net=Network(*::test_warn): this kernel has no"
                 " network emulator (netem), *"
             ),
             "E *NetworkUnavailable: this kernel has no network emulator (netem), *",

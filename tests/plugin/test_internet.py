@@ -210,9 +210,15 @@ def test_a_denied_destination_is_told(seen):
     assert told == {(OUTSIDE, 8081), (OTHER, 8080), ("other.example", 8080)}
     (one,) = seen.tests["test_denied_and_fails"]["network"]["attempts"]
     assert (one["address"], one["port"], one["count"]) == (OTHER, 8080, 1)
-    assert f"network: 1 attempt to leave was made: {OTHER}:8080 at test_it.py:" in seen.output
+    assert (
+        f"network: the test made 1 attempt to leave its network: {OTHER}:8080 at test_it.py:"
+        in seen.output
+    )
     assert "; net=Internet(allow=['outside.example:8080', " in seen.output
-    assert "1 attempt to leave was made: 1 by sub-processes or C code; net=Internet(" in seen.output
+    assert (
+        "made 1 attempt to leave its network: 1 by sub-processes or C code; net=Internet("
+        in seen.output
+    )
     assert f"{MACHINE}:9000 at test_it.py:" in seen.output
     assert seen.tests["test_allowed"]["network"]["attempts"] == []
     assert seen.tests["test_ipv6"]["network"]["attempts"] == []
@@ -248,7 +254,7 @@ def test_what_is_missing_is_a_matter_of_on_missing(pytester, isolated, monkeypat
     """)
     result = isolated("-rs")
     result.assert_outcomes(errors=1, skipped=1, passed=1, warnings=1)
-    said = "this machine cannot isolate net (*): slirp4netns is not installed; remedy: apt-get *"
+    said = "this machine cannot give net=* (*): slirp4netns is not installed; remedy: apt-get *"
     result.stdout.fnmatch_lines([f"isolate: *{said}", f"*{said}: the test runs without it"])
 
 
@@ -303,3 +309,17 @@ def _below(pid: int) -> dict[int, str]:
             name = Path(f"/proc/{child}/comm").read_text().strip()
             found |= {int(child): name, **_below(int(child))}
     return found
+
+
+@pytest.mark.needs("internet")
+def test_a_connection_that_fails_leads_to_the_machines_own(pytester, isolated):
+    """The way out may be there and lead nowhere: behind a proxy, say."""
+    pytester.makepyfile("""
+        import socket
+        from pytest_isolate import isolate
+        @isolate(net="internet")
+        def test_out(): socket.create_connection(("192.0.2.1", 9), timeout=0.2)
+        """)
+    result = isolated()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["network: net='internet' leads as far as this machine's own *"])

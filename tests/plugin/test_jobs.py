@@ -216,7 +216,9 @@ def test_c(): pass
 """)
     result = jobs()
     result.assert_outcomes(failed=2, passed=1)
-    result.stdout.fnmatch_lines(["*test_a*timeout*", "*test_b*timeout*"])
+    result.stdout.fnmatch_lines(
+        ["E   TimeoutExceeded: *::test_a)", "E   TimeoutExceeded: *::test_b)"]
+    )
 
 
 def test_one_that_dies_takes_nobody_with_it(project, jobs):

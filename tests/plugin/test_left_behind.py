@@ -26,9 +26,9 @@ def test_a_tracker_of_resources_is_not_left_behind(pytester, isolated):
     result = isolated()
     result.assert_outcomes(passed=2, errors=1)
     result.stdout.fnmatch_lines(
-        ["1 process was left behind when the test was over and killed: sleep 1234 (pid *"]
+        ["E   ProcessesLeaked: left 1 process behind, which was killed: sleep 1234 (pid *"]
     )
-    result.stdout.no_fnmatch_line("*left behind*resource_tracker*")
+    result.stdout.no_fnmatch_line("*behind*resource_tracker*")
 
 
 @pytest.mark.parametrize("package", ["loky", "joblib.externals.loky"])
@@ -61,7 +61,7 @@ def test_a_pool_that_lives_as_long_as_its_interpreter_is_not_left_behind(
     result = isolated()
     result.assert_outcomes(passed=2, errors=1)
     result.stdout.fnmatch_lines(
-        ["1 process was left behind when the test was over and killed: *another (pid *"]
+        ["E   ProcessesLeaked: left 1 process behind, which was killed: *another (pid *"]
     )
 
 
@@ -99,5 +99,5 @@ def test_who_is_busy_and_stays_is_named(pytester, isolated):
     result = isolated()
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(
-        ["*left behind when the test was over and killed: sh -c while :; do :; done (pid *"]
+        ["*left 1 process behind, which was killed: sh -c while :; do :; done (pid *"]
     )

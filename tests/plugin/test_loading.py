@@ -216,7 +216,7 @@ def test_beside_the_other_project_one_sentence_names_it(pytester, monkeypatch, o
             "ERROR: the other project pytest-isolate 0.0.17 is installed beside pytest-isolate-ns"
         )
     )
-    assert "pip uninstall -y pytest-isolate pytest-isolate-ns && " in str(run.stderr)
+    assert "pip uninstall -y pytest-isolate pytest-isolate-ns, and install" in str(run.stderr)
 
 
 #: Where files of ours are gone or another's, what is left of the package is enough to say so.

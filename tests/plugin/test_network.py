@@ -68,8 +68,19 @@ def test_attempts_are_named_in_the_failing_tests_section_and_in_the_report(pytes
     for shown in (f"192.0.2.1:80 at {name}:6;*net='host'*", f"2001:db8::1:80 at {name}:6;*",
                   f"192.0.2.2:53 at {name}:10;*",
                   f"name.invalid:80 at {name}:6;*", "1 by sub-processes or C code;*"):  # fmt: skip
-        result.stdout.fnmatch_lines(f"network: 1 attempt to leave was made: {shown}")
-    assert len([line for line in result.outlines if line.startswith("network: 1 attempt")]) == 5
+        result.stdout.fnmatch_lines(
+            f"network: the test made 1 attempt to leave its network: {shown}"
+        )
+    assert (
+        len(
+            [
+                line
+                for line in result.outlines
+                if line.startswith("network: the test made 1 attempt")
+            ]
+        )
+        == 5
+    )
     result.stdout.fnmatch_lines(
         "network: a connection to port 1 of localhost was refused: nobody listens there,*"
     )
@@ -87,8 +98,8 @@ def test_denied_attempts_fail_the_phase_they_were_made_in(pytester, isolated):
     result = isolated("--isolate-report=report.json")
     result.assert_outcomes(failed=2, errors=1, xfailed=1, passed=2)
     result.stdout.fnmatch_lines(
-        "network: net='deny', set by @isolate on module *; 3 attempts to leave were made:"
-        " 192.0.2.1:80 (3 times) at *"
+        "E   NetworkDenied: made 3 attempts to leave its network: 192.0.2.1:80 (3 times) at *"
+        " (net='deny', set by @isolate on module *)"
     )
     violations = {test: [(each["resource"], each["phase"],
                           each["used"]) for each in entry["violations"]]

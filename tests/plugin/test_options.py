@@ -259,7 +259,7 @@ def test_a_word_for_the_network_that_could_mean_two_things_is_refused(defaults_o
     assert said.startswith(
         f"isolate: net={word!r} (on the command line as --isolate-net): it must be True ("
     )
-    assert "'host' (" in said
+    assert "'host' or False (" in said
 
 
 def test_limits_are_those_that_were_given(specs_of):
@@ -317,7 +317,7 @@ def test_an_undefined_profile_is_refused_with_those_that_there_are(specs_of, pyt
         refusal(specs_of, source)
         == f"isolate: profile='tigt' (by @isolate on function {node}): it is not defined in"
         f" [tool.pytest_isolate.profiles] of {pytester.path / 'pyproject.toml'}, which has:"
-        " loose, nested, tight, unknown, wrong"
+        " loose, nested, tight, unknown, wrong (did you mean 'tight'?)"
     )
     assert refusal(specs_of, source, pyproject="").endswith(", which has: none")
 
@@ -370,15 +370,19 @@ BAD = {
         (
             "it must be True (a network of its own, with loopback only), 'deny' (the same, and an"
             " attempt to leave fails the test), 'internet' or a pytest_isolate.Internet (the same,"
-            " and a way out to everybody or to a few), 'host' (the machine's network) or a"
+            " and a way out to everybody or to a few), 'host' or False (the machine's own network)"
+            " or a"
             " pytest_isolate.Network (hosts of its own)"
         ),
     ),
-    "forward": ("db:0", "a port is a number from 1 to 65535; 'db:0' has none"),
+    "forward": ("db:0", "a port is a number from 1 to 65535; 'db:0' is not"),
     "memory": ("64MB", "'MB' could mean 1000 or 1024: write '64M' or '64MiB'"),
     "cpu": (0, "it must be a number of cores, at least 0.01, such as 0.5 or 2"),
     "cpu_time": (-1, "it must be more than 0 seconds"),
-    "timeout": ("soon", "it must be a number of seconds, or text such as '250ms', '5s' or '2m'"),
+    "timeout": (
+        "soon",
+        "it must be a number of seconds, or text such as '250ms', '5s' or '2m'",
+    ),
     "pids": (0, "it must be a whole number, at least 1: the test itself is one"),
     "disk": ((1 << 16) - 1, "it must be at least 64 KiB: with less no test can run"),
     "files": (15, "it must be a whole number, at least 16: Python and pytest hold some themselves"),
@@ -390,7 +394,7 @@ BAD = {
             " of 1024)"
         ),
     ),
-    "fs": ("overlaid", "it must be 'overlay' or 'readonly' or 'host'"),
+    "fs": ("overlaid", "it must be 'overlay', 'readonly' or 'host' (did you mean 'overlay'?)"),
     "fs_allow": (
         ["a/*/../b"],
         "'a/*/../b' has '..' behind a wildcard, which is no directory in particular",
@@ -413,11 +417,11 @@ BAD = {
         "dirty",
         "it must be a dict of variable names to text (or None, to remove one), or 'clean'",
     ),
-    "fixtures": ("stale", "it must be 'shared' or 'fresh' or a list of names of fixtures"),
-    "scope": ("session", "it must be 'function' or 'class' or 'module'"),
+    "fixtures": ("stale", "it must be 'shared', 'fresh' or a list of names of fixtures"),
+    "scope": ("session", "it must be 'function', 'class' or 'module'"),
     "serial": ("alone", "it must be True or False"),
-    "leaks": ("never", "it must be 'error' or 'warn' or 'ignore'"),
-    "on_missing": ("cry", "it must be 'error' or 'skip' or 'warn'"),
+    "leaks": ("never", "it must be 'error', 'warn' or 'ignore'"),
+    "on_missing": ("cry", "it must be 'error', 'skip' or 'warn'"),
     "profile": (5, "it must be a name"),
 }
 
@@ -455,7 +459,7 @@ def test_an_unknown_keyword_is_refused_with_those_that_there_are(specs_of):
     said = refusal(specs_of, "@isolate(memroy='64M')\ndef test_it(): pass\n")
     assert said.startswith("isolate: memroy='64M' (by @isolate on function ")
     there = ", ".join(KEYWORDS)
-    assert said.endswith(f"): there is no such keyword; there are {there} (did you mean memory?)")
+    assert said.endswith(f"): there is no such keyword (did you mean 'memory'?); there are {there}")
 
 
 def test_a_positional_argument_is_refused(specs_of):
@@ -468,7 +472,7 @@ def test_a_positional_argument_is_refused(specs_of):
     )
 
 
-ON_MISSING = "it must be 'error' or 'skip' or 'warn'"
+ON_MISSING = "it must be 'error', 'skip' or 'warn'"
 
 
 @pytest.mark.parametrize(

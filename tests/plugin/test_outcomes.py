@@ -246,8 +246,8 @@ def test_what_is_too_large_to_come_over_never_turns_green(pytester, isolated):
     result.stdout.fnmatch_lines(
         [
             (
-                "*crash: *a report of it was lost because it was too large to come over: a frame of *"
-                " bytes*"
+                "*Crashed: its process lost a report, which was too large to come over: a frame of"
+                " * bytes*"
             )
         ]
     )

@@ -303,6 +303,22 @@ def test_a_file_too_large_to_copy_is_read_only_and_a_failing_write_names_it(pyte
     )
 
 
+def test_what_root_of_a_user_namespace_is_not_is_said(pytester):
+    """``user="root"`` where the machine's root is not to be had: an errno alone would be a riddle."""
+    pytester.makepyfile("""
+        import os
+        from pytest_isolate import isolate
+        @isolate(user="root")
+        def test_gives_away(tmp_path): os.chown(tmp_path, 5, 5)
+        """)
+    command = (*map(str, pytester._getpytestargs()), "-p", "isolate", "-p", "no:cacheprovider")
+    result = pytester.run("unshare", "--user", "--map-root-user", *command, timeout=60)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["user: user='root' without the machine's root is *(EINVAL); run *"]
+    )
+
+
 @pytest.fixture
 def in_shared_memory():
     """A directory in /dev/shm."""

@@ -191,11 +191,11 @@ def test_a_bad_value_of_a_rule_ends_the_run_at_its_start(run_of, line, says):
     [
         (
             "[[tool.pytest_isolate.rule]]\ntests = '*'",
-            r"nobody reads \[tool.pytest_isolate\] rule: there are .*rules.*profiles",
+            r"'rule' of \[tool.pytest_isolate\] is not read: there are .*rules.*profiles",
         ),
         (
             "[tool.pytest_isolate.profile.small]\nmemory = '64M'",
-            r"nobody reads \[tool.pytest_isolate\] profile",
+            r"'profile' of \[tool.pytest_isolate\] is not read",
         ),
         ("[tool.pytest_isolate]\nmemory = '64M'", "ini values of pytest, such as isolate_memory"),
         ("[[tool.pytest-isolate.rules]]\ntests = '*'", r"the table is \[tool.pytest_isolate\]"),

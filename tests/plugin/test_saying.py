@@ -164,7 +164,7 @@ def test_a_rule_of_the_project_isolates_a_directory(run, pytester):
     assert run("-q", source="def test_plain(): pass\n")[-1] == "isolate: 1 of 2 tests isolated"
     run.result.assert_outcomes(passed=1, failed=1)
     run.result.stdout.fnmatch_lines(
-        ["*disk: limit 128 KiB, set by rule 1 of pyproject.toml (sub);*"]
+        ["*wrote 128 KiB of 128 KiB *(disk=128 KiB, set by rule 1 of pyproject.toml (sub))"]
     )
 
 
@@ -192,3 +192,25 @@ def test_a_rule_for_a_test_that_is_not_there_is_named(run, pytester, args):
     run.result.assert_outcomes(passed=2)
     run(*args, "test_other.py", source="")
     run.result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("workers", "said"),
+    [
+        ((), "*: NestedWarning: from a test"),
+        (("-p", "xdist", "-n1"), "*: UserWarning: NestedWarning: from a test"),
+    ],
+)
+def test_a_warning_keeps_the_name_of_a_class_that_is_the_tests_own(
+    pytester, isolated, workers, said
+):
+    """No class of a test is imported; pytest-xdist looks for it by its name."""
+    pytester.makepyfile("""
+        import warnings
+        def test_warns():
+            class NestedWarning(UserWarning): pass
+            warnings.warn("from a test", NestedWarning)
+        """)
+    result = isolated("--isolate-all", *workers)
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines([said])

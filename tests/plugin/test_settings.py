@@ -95,11 +95,11 @@ def test_off_and_all_together(settled, options, ini, all_, off):
     [
         (
             "isolate_all = maybe",
-            r"isolate: isolate_all in pytest.ini: 'maybe': it must be True or False",
+            r"isolate: pytest.ini: isolate_all='maybe': it must be True or False",
         ),
         (
             "isolate_keep = some",
-            r"isolate: isolate_keep in pytest.ini: 'some': it must be 'failed' or 'all' or 'none'",
+            r"isolate: pytest.ini: isolate_keep='some': it must be 'failed', 'all' or 'none'",
         ),
         (
             "isolate_all = true\nisolate_off = true",

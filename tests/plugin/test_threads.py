@@ -36,7 +36,10 @@ def test_a_fork_that_hangs_on_a_lock_ends_with_its_stack_and_the_threads_names(p
     result = isolated("--isolate-all", "-rA")
     result.assert_outcomes(errors=1, passed=1)
     result.stdout.fnmatch_lines(
-        ["*did not get inside within 1 s and was killed*'the-holder'*", "*in a_librarys_handler*"],
+        [
+            "*did not enter its sandbox within 1 s and was killed*'the-holder'*",
+            "*in a_librarys_handler*",
+        ],
         consecutive=False,
     )
 

@@ -29,8 +29,8 @@ def test_github_gets_annotations_and_a_summary_when_it_listens(
         return
     assert len(found) == 1
     assert found[0].startswith(
-        "::error file=sub/test_it.py,line=3,title=crash%3A test_it.py%3A%3Atest_gone::crash: the"
-        " test's process is gone"
+        "::error file=sub/test_it.py,line=3,title=crash%3A test_it.py%3A%3Atest_gone::its"
+        " process exited with status 0"
     )
     assert "1 test, 1 violation" in (pytester.path / "summary.md").read_text()
 
@@ -41,7 +41,7 @@ def test_a_violation_is_on_the_line_of_its_test(pytester, isolated):
     (said,) = [
         each for each in isolated("--isolate-all", "--tb=line").outlines if ": Crashed: " in each
     ]
-    assert said.startswith(f"{test}:3: Crashed: crash: the test's process is gone"), said
+    assert said.startswith(f"{test}:3: Crashed: its process exited with status 3"), said
 
 
 HOSTILE = """
@@ -83,7 +83,7 @@ def test_hostile_names_reach_github_as_one_command_each_and_every_row_is_a_row(
     assert (
         sum(
             "file=new%0Aline.any,title=crash%3A"
-            " new%0Aline.any%3A%3A100%25%0A%3A%3Aerror%3A%3Aforged::crash: " in c
+            " new%0Aline.any%3A%3A100%25%0A%3A%3Aerror%3A%3Aforged::its process " in c
             for c in commands
         )
         == 1
@@ -94,10 +94,10 @@ def test_hostile_names_reach_github_as_one_command_each_and_every_row_is_a_row(
         for line in (pytester.path / "summary.md").read_text().split("\n")
         if line.startswith("|")
     ]
-    assert len([row for row in rows if " | crash | crash: " in row]) == 18
+    assert len([row for row in rows if " | crash | its process " in row]) == 18
     cases = list(ET.parse(pytester.path / "junit.xml").getroot().iter("testcase"))
     assert len(cases) == 18
-    assert {case.find("failure").get("message")[:16] for case in cases} == {"Crashed: crash: "}
+    assert {case.find("failure").get("message")[:21] for case in cases} == {"Crashed: its process "}
 
 
 def test_junit_xml_has_the_figures_of_a_test_that_is_gone(pytester, isolated):

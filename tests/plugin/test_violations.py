@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from running import PYTEST
 
 
 def sentence(result: pytest.RunResult, start: str) -> str:
-    found = [line for line in result.outlines if line.startswith(start)]
+    """The line of a failure, which pytest draws in red, that begins so; there is only one."""
+    found = [line for line in result.outlines if line.startswith(f"E   {start}")]
     assert len(found) == 1, result.stdout.str()
     return found[0]
 
@@ -32,16 +34,18 @@ def test_memory_in_four_children(pytester, isolated):
     result.assert_outcomes(failed=1)
     said = sentence(
         result,
-        "memory: limit 64 MiB, set by @isolate on function"
-        " test_memory_in_four_children.py::test_spread; used 6",
+        "MemoryExceeded: used 6",
     )
-    assert "wanted more: the kernel killed" in said
-    assert said.endswith(("the test's own process", "a process that the test had started"))
+    assert " MiB of 64 MiB and wanted more, so the kernel killed" in said
+    name = "test_memory_in_four_children.py::test_spread"
+    asked = f" (memory=64 MiB, set by @isolate on function {name})"
+    who = ("the test's own process", "a process that the test had started")
+    assert said.endswith(tuple(each + asked for each in who))
     if os.geteuid() == 0 and Path("/dev/kmsg").exists():
         (held,) = [
             line
             for line in result.outlines
-            if line.startswith("memory held when the limit was hit: ")
+            if line.startswith("processes when the limit was hit: ")
         ]
         assert held.count("(pid ") >= 5, "the test and its four children, by the kernel's own list"
 
@@ -61,8 +65,9 @@ def test_a_fork_bomb(pytester, isolated):
         """)
     result = isolated()
     result.assert_outcomes(failed=1, warnings=1)
-    assert "20 ran at once and the kernel refused 1 more" in sentence(
-        result, "pids: limit 20 processes and threads, set by @isolate on function"
+    assert "(pids=20, set by @isolate on function " in sentence(
+        result,
+        "PidsExceeded: wanted 1 more than 20 processes and threads, which the kernel refused",
     )
 
 
@@ -87,8 +92,8 @@ def test_processor_time_of_the_tree(pytester, isolated):
     result = isolated("--isolate-report=report.json")
     result.assert_outcomes(failed=2, passed=1)
     result.stdout.fnmatch_lines(
-        "cpu_time: limit 1.5 s, set by @isolate on function *test_burns; the process tree used * of"
-        " processor time, it was killed in call; every thread's stack is below"
+        "E   CpuTimeExceeded: used * of 1.5 s of processor time and was killed in call; every"
+        " thread's stack is below (cpu_time=1.5 s, set by @isolate on function *test_burns)"
     )
     burns, late, sleeps = json.loads((pytester.path / "report.json").read_text())["tests"]
     for entry in (burns, late):
@@ -146,8 +151,8 @@ def test_an_endless_loop(pytester, isolated):
         """)
     result = isolated()
     result.assert_outcomes(failed=1)
-    assert "the test was still in call after" in sentence(
-        result, "timeout: limit 500 ms, set by @isolate on function"
+    assert "(timeout=500 ms, set by @isolate on function " in sentence(
+        result, "TimeoutExceeded: took more than 500 ms: it was still in call after "
     )
     result.stdout.fnmatch_lines(
         [
@@ -176,8 +181,9 @@ def test_a_disk_full_of_files(pytester, isolated, last):
     """)
     result = isolated()
     result.assert_outcomes(failed=1)
-    assert "1088 files and directories that it allows" in sentence(
-        result, "disk: limit 64 KiB, set by @isolate on function"
+    assert re.search(
+        r"all 1088 files and directories that it may|it may make 1088 files and directories",
+        sentence(result, "DiskExceeded: "),
     )
 
 
@@ -192,8 +198,8 @@ def test_a_full_disk(pytester, isolated):
         """)
     result = isolated()
     result.assert_outcomes(failed=1)
-    assert "16 MiB were written" in sentence(
-        result, "disk: limit 16 MiB, set by @isolate on function"
+    assert "(disk=16 MiB, set by @isolate on function" in sentence(
+        result, "DiskExceeded: wrote 16 MiB of 16 MiB and wanted more, which the kernel refused"
     )
 
 
@@ -210,7 +216,9 @@ def test_too_many_files(pytester, isolated):
         """)
     result = isolated()
     result.assert_outcomes(failed=1)
-    sentence(result, "files: limit 48 open descriptors a process, set by @isolate on function")
+    assert "(files=48, set by @isolate on function " in sentence(
+        result, "FilesExceeded: opened all 48 files that a process may and wanted one more, "
+    )
 
 
 @pytest.mark.dear
@@ -229,15 +237,15 @@ def test_too_many_files(pytester, isolated):
         (
             "import os; os._exit(0)",
             (
-                "left by itself with exit status 0 (os._exit, another program run in its place, or"
-                " its descriptors closed) in call"
+                "exited with status 0 (by os._exit, by running another program in its place, or"
+                " because its descriptors were closed) in call"
             ),
         ),
         (
             "import os; os.execlp('true', 'true')",
             (
-                "left by itself with exit status 0 (os._exit, another program run in its place, or"
-                " its descriptors closed) in call"
+                "exited with status 0 (by os._exit, by running another program in its place, or"
+                " because its descriptors were closed) in call"
             ),
         ),
     ],
@@ -249,7 +257,7 @@ def test_a_crash(pytester, isolated, body, said):
     )
     result = isolated("--isolate-all")
     result.assert_outcomes(failed=1, passed=1)
-    assert said in sentence(result, "crash: the test's process is gone: it ")
+    assert said in sentence(result, "Crashed: its process ")
     result.stdout.fnmatch_lines(["before"])
 
 
@@ -404,7 +412,7 @@ def test_forged_frames_do_not_turn_a_failure_green(pytester, isolated):
         """)
     result = isolated("--isolate-all")
     result.assert_outcomes(failed=1)
-    assert "pytest cannot read" in sentence(result, "crash: ")
+    assert "pytest cannot read" in sentence(result, "Crashed: ")
 
 
 @pytest.mark.needs("root")
@@ -451,4 +459,4 @@ def test_an_end_without_results_is_no_pass(pytester, isolated):
         """)
     result = isolated("--isolate-all")
     result.assert_outcomes(failed=1)
-    sentence(result, "crash: the test's process is gone: it left by itself with exit status 0")
+    sentence(result, "Crashed: its process exited with status 0")

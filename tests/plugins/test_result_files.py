@@ -342,7 +342,7 @@ def test_allure_has_results_of_tests_that_were_killed(run, args):
         name: each.get("statusDetails", {}).get("message", "") for name, each in results.items()
     }
     expected = {
-        "test_aborts": "^Crashed: crash: .*SIGABRT", "test_late": "^TimeoutExceeded: timeout",
+        "test_aborts": "^Crashed: its process .*SIGABRT", "test_late": "^TimeoutExceeded: took",
         "test_eats": "MemoryExceeded",
         "test_calls": "NetworkDenied", "test_set_up": "Crashed",
         "test_torn_down": "AssertionError: assert 1 == 2", "test_wrong": "no size",

@@ -57,10 +57,10 @@ def test_the_sentence_counts_names_and_places():
     """Destinations with their lines, what has none at the end."""
     assert (
         sentence(read([NUMBER], 3))
-        == "3 attempts to leave were made: 8.8.8.8:53 (2 times) at test_x.py:3, 1 by sub-processes"
+        == "made 3 attempts to leave its network: 8.8.8.8:53 (2 times) at test_x.py:3, 1 by sub-processes"
         " or C code"
     )
-    assert sentence(read([NAME], 2)) == "1 attempt to leave was made: example.com:80"
+    assert sentence(read([NAME], 2)) == "made 1 attempt to leave its network: example.com:80"
     assert sentence(read([[f"10.0.0.{n}", 1, False, 1, ""] for n in range(9)], 9)).endswith(
         "10.0.0.4:1, 4 more destinations"
     )

@@ -245,8 +245,8 @@ def test_the_tolerance_is_the_last_figure_that_is_no_violation():
     )
     assert (
         str(over)
-        == "budget.memory: budget 100 MiB, set in budgets.toml:7, tolerance 10%; used 200 MiB, 100"
-        " MiB (100%) over the budget"
+        == "used 200 MiB of 100 MiB, its budget of memory: 100 MiB (100%) over it, with a tolerance"
+        " of 10% (set in budgets.toml:7)"
     )
     assert len(judging.exceeded(read(), "a.py::test_big", used(memory=110 * MIB + 1), "call")) == 1
 

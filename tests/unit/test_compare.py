@@ -49,6 +49,25 @@ def test_what_moved_beyond_the_tolerance_is_a_row_heavier_first(report, capsys):
     ]
 
 
+def test_a_test_that_failed_in_one_run_has_not_vanished(tmp_path, report, capsys):
+    """It is there, and did not do all its work: nothing to compare, which is said."""
+    base, head = report("b", one={"cpu_seconds": 1.0}, two={"cpu_seconds": 1.0}), tmp_path / "h"
+    usage = {"cpu_seconds": 1.0}
+    tests = [
+        {"nodeid": "one", "outcome": "failed", "verdict": "ok", "usage": usage},
+        {"nodeid": "two", "outcome": "skipped", "verdict": "ok", "usage": {}},
+    ]
+    head.write_text(json.dumps({"schema": 1, "tests": tests}))
+    assert main.main(["compare", base, str(head)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"not compared  one (failed in {head})",
+        f"not compared  two (skipped in {head})",
+        "0 heavier, 0 lighter beyond the tolerance; 0 tests appeared, 0 vanished, 2 not compared",
+    ]
+    assert main.main(["compare", str(head), base, "--format=markdown"]) == 0
+    assert f"- not compared: one (failed in {head})" in capsys.readouterr().out.replace("\\", "")
+
+
 def test_lighter_is_no_failure_and_a_tolerance_can_be_named(report, capsys):
     """Only heavier is status 1, and only beyond what the user allows; wall time counts when it is
     named.

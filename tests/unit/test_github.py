@@ -119,9 +119,10 @@ def test_the_summary_counts_what_it_leaves_out():
 
 
 def test_the_terminal_shows_control_characters_and_never_sends_them():
-    """A sentence can quote what a test chose, such as a process's name."""
-    (line,) = terminal.lines([entry(message="\x1b]0;owned\x07")], None, None, 0, 80)
-    assert line.text == "t.py::test: \\x1b]0;owned\\x07"
+    """What is said can quote what a test chose, such as its name."""
+    named = [entry(verdict="sandbox_error", reason="\x1b]0;owned\x07") for _ in range(2)]
+    line, *_ = terminal.lines(named, None, None, 0, 80)
+    assert line.text == "2 tests had no sandbox: \\x1b]0;owned\\x07"
 
 
 def test_a_long_name_keeps_its_end_within_the_width():

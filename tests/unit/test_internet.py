@@ -60,6 +60,17 @@ def test_the_word_is_the_value_without_a_list():
     )
 
 
+def test_destinations_can_be_named_one_by_one():
+    """As hosts are in ``Network``; a list of them is the same."""
+    whole = Internet(allow=["pypi.org:443", "192.0.2.0/24"])
+    assert Internet("pypi.org:443", "192.0.2.0/24") == whole
+    assert Internet(["pypi.org:443", "192.0.2.0/24"]) == whole
+    assert Internet("pypi.org:443", allow=["192.0.2.0/24"]) == whole
+    assert networking.of(whole).allowed == networking.of(Internet(*whole.allow)).allowed
+    with pytest.raises(ValueError, match="must be a list of destinations"):
+        networking.parse(Internet("pypi.org", allow="192.0.2.1"))
+
+
 def test_who_was_denied():
     """What a test says is no number is nobody who is allowed."""
     to_some = WayOut(

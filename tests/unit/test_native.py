@@ -38,6 +38,16 @@ def test_eu_stacks_output_is_cut_where_the_interpreter_begins():
     ]
 
 
+def test_threads_in_python_alone_tell_nothing_new():
+    """Python's own stacks have them; one thread in C has all shown."""
+    python = "TID 9:\n#0  0x1 _PyEval_EvalFrameDefault - /usr/lib/libpython3.11.so.1.0\n"
+    assert native.telling(python) == ""
+    assert native.telling(f"{python}TID 10:\n#0  0x1 - /usr/lib/libx.so\n") == (
+        "Thread 9:\n  (Python)\nThread 10:\n  - /usr/lib/libx.so"
+    )
+    assert native.telling("eu-stack: no such process\n") is None
+
+
 def test_gdbs_output_is_read_without_arguments():
     """Values of a test's variables are of no use there, and long."""
     assert list(native.readable(GDB)) == [

@@ -149,7 +149,7 @@ IMPOSSIBLE = [
         Network("a", "b", links=[("a", "b"), ("b", "a")]),
         "Link('b', 'a'): these two are linked already",
     ),
-    (Network("a", "b", "c", links=[("a", "b")]), "the host 'c' is linked to nobody"),
+    (Network("a", "b", "c", links=[("a", "b")]), "the host 'c' has no link"),
     (
         Network(
             "a", bridges=["x", "y", "z"], links=[("a", "x"), ("x", "y"), ("y", "z"), ("z", "x")]
@@ -214,7 +214,7 @@ IMPOSSIBLE = [
     ),
     (
         Network("a", **LAN, links=[Link("a", "lan", addresses={"lan": "192.0.2.1/24"})]),
-        "addresses: 'lan' is a bridge, which has none",
+        "addresses: 'lan' is a bridge, which has no addresses",
     ),
     (
         Network("a", "b", ip=6, links=[Link("a", "b", addresses={"a": "192.0.2.1/24"})]),

@@ -81,7 +81,7 @@ def test_a_name_with_a_colon_is_bound_to_its_own_place_only(tmp_path):
     )
     (tmp_path / "a").mkdir()
     assert sentence_of(paths.binds, [str(name)]) == (
-        f"'{name}' has two readings, for '{name}' and '{tmp_path}/a' both exist"
+        f"'{name}' can be read in two ways, for '{name}' and '{tmp_path}/a' both exist"
     )
 
 

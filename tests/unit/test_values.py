@@ -263,7 +263,7 @@ def test_a_choice_takes_its_words_only(value):
         "host",
     ]
     if value not in ("overlay", "readonly", "host"):
-        assert sentence_of(parse, value) == "it must be 'overlay' or 'readonly' or 'host'"
+        assert sentence_of(parse, value) == "it must be 'overlay', 'readonly' or 'host'"
 
 
 @given(name=st.text(string.ascii_letters + string.digits, min_size=1, max_size=64))
@@ -324,7 +324,7 @@ def test_a_name_that_nobody_has_is_refused():
     )
     assert (
         sentence_of(values.user, name)
-        == "it must be a user of this machine, which has none of that name"
+        == "it must be a user of this machine, and none has that name"
     )
 
 

@@ -87,8 +87,8 @@ def test_memory_names_limit_origin_use_and_who_was_killed():
     violation = only(verdict)
     assert (
         str(violation)
-        == f"memory: limit 64 MiB, set {HERE}; used 60 MiB and wanted more: the kernel killed the"
-        " test's own process"
+        == "used 60 MiB of 64 MiB and wanted more, so the kernel killed the test's own process"
+        f" (memory=64 MiB, set {HERE})"
     )
     assert type(violation) is _violations.MemoryExceeded
     assert (violation.resource, violation.phase, violation.limit, violation.used) == (
@@ -113,7 +113,8 @@ def test_memory_of_a_child_is_said_to_be_the_childs(how):
             evidence(*ALL_PHASES, counters=Counters(oom_kills=3, memory_peak=64 * MB), **how),
         )
     )
-    assert str(violation).endswith("the kernel killed a process that the test had started")
+    said = "the kernel killed a process that the test had started (memory=64 MiB, set "
+    assert said in str(violation)
 
 
 def test_pids_counts_what_ran_and_what_was_refused():
@@ -122,9 +123,8 @@ def test_pids_counts_what_ran_and_what_was_refused():
         judge(spec(pids=5), evidence(*ALL_PHASES, counters=Counters(pids_denied=2, pids_peak=5)))
     )
     assert (
-        str(violation)
-        == f"pids: limit 5 processes and threads, set {HERE}; 5 ran at once and the kernel refused"
-        " 2 more to the process tree of the test"
+        str(violation) == "wanted 2 more than 5 processes and threads, which the kernel refused"
+        f" (pids=5, set {HERE})"
     )
     assert type(violation) is _violations.PidsExceeded
     assert (violation.resource, violation.limit, violation.used) == ("pids", 5, 5)
@@ -134,9 +134,8 @@ def test_pids_without_a_peak_makes_none_up():
     """Older kernels have no pids.peak: the sentence does without, and what was used is unknown."""
     violation = only(judge(spec(pids=5), evidence(*ALL_PHASES, counters=Counters(pids_denied=2))))
     assert (
-        str(violation)
-        == f"pids: limit 5 processes and threads, set {HERE}; the kernel refused 2 more to the"
-        " process tree of the test"
+        str(violation) == "wanted 2 more than 5 processes and threads, which the kernel refused"
+        f" (pids=5, set {HERE})"
     )
     assert violation.used is None
 
@@ -147,9 +146,8 @@ def test_disk_is_exceeded_when_it_is_full_or_was_seen_to_be(how):
     reports = (report("setup"), report("call", *([] if how else ["ENOSPC"])), report("teardown"))
     violation = only(judge(spec(disk=MB), evidence(*reports, disk=MB - 4096, **how)))
     assert (
-        str(violation)
-        == f"disk: limit 1 MiB, set {HERE}; 1020 KiB were written when the test was over and the"
-        " kernel refused more to a process of it"
+        str(violation) == "wrote 1020 KiB of 1 MiB and wanted more, which the kernel refused"
+        f" (disk=1 MiB, set {HERE})"
     )
     assert type(violation) is _violations.DiskExceeded
     assert (violation.resource, violation.limit, violation.used) == ("disk", MB, MB - 4096)
@@ -158,12 +156,13 @@ def test_disk_is_exceeded_when_it_is_full_or_was_seen_to_be(how):
 @pytest.mark.parametrize(
     ("full", "said"),
     [
-        ("files", "the 2048 files and directories that it allows *, with 4 KiB in them, *"),
+        ("files", "made all 2048 files and directories that it may *, with 4 KiB in them, *"),
         (
             "",
             (
-                "4 KiB were written *refused more *: bytes, what it printed among them, or one of"
-                " the 2048 files *"
+                "wanted more than 1 MiB, which the kernel refused; at its end 4 KiB were left: what"
+                " it removed and what it printed counted too, and it may make 2048 files and"
+                " directories"
             ),
         ),
     ],
@@ -172,7 +171,7 @@ def test_disk_is_also_a_number_of_files(full, said):
     """Empty files use it up as bytes do, and a sentence about bytes would be a riddle."""
     reports = (report("setup"), report("call", "ENOSPC"), report("teardown"))
     violation = only(judge(spec(disk=MB), evidence(*reports, disk=4096, full=full)))
-    assert fnmatch.fnmatch(str(violation), f"disk: limit 1 MiB, set {HERE}; {said}")
+    assert fnmatch.fnmatch(str(violation), f"{said} (disk=1 MiB, set {HERE})")
 
 
 def test_files_is_exceeded_when_a_descriptor_was_refused():
@@ -184,8 +183,8 @@ def test_files_is_exceeded_when_a_descriptor_was_refused():
     )
     assert (
         str(violation)
-        == f"files: limit 64 open descriptors a process, set {HERE}; the kernel refused one more to"
-        " the test's process"
+        == "opened all 64 files that a process may and wanted one more, which the kernel refused"
+        f" (files=64, set {HERE})"
     )
     assert type(violation) is _violations.FilesExceeded
     assert (violation.resource, violation.phase, violation.limit) == ("files", "call", 64)
@@ -267,22 +266,22 @@ def test_a_test_dies_in_the_phase_after_its_last_report(reports, phase):
         (
             0,
             (
-                "left by itself with exit status 0 (os._exit, another program run in its place, or"
-                " its descriptors closed)"
+                "exited with status 0 (by os._exit, by running another program in its place, or"
+                " because its descriptors were closed)"
             ),
         ),
         (
             3 << 8,
             (
-                "left by itself with exit status 3 (os._exit, another program run in its place, or"
-                " its descriptors closed)"
+                "exited with status 3 (by os._exit, by running another program in its place, or"
+                " because its descriptors were closed)"
             ),
         ),
         (
             None,
             (
-                "ended (how is not known: its status was reaped by another part of this pytest, or"
-                " by a helper of ours that was killed)"
+                "ended (how is not known: something else in this pytest took its exit status, or a"
+                " process of pytest-isolate that would know was killed)"
             ),
         ),
     ],
@@ -290,11 +289,7 @@ def test_a_test_dies_in_the_phase_after_its_last_report(reports, phase):
 def test_a_crash_says_how_the_process_ended(status, ending):
     """By which signal, or with which status; a silent exit with 0 is a crash like any other."""
     violation = only(judge(spec(), evidence(*SETUP, ended=False, status=status)))
-    assert (
-        str(violation)
-        == f"crash: the test's process is gone: it {ending} in call, before pytest had finished"
-        " with it"
-    )
+    assert str(violation) == f"its process {ending} in call, before pytest had finished with it"
     assert type(violation) is _violations.Crashed
     assert (violation.resource, violation.limit, violation.used) == ("crash", None, None)
 
@@ -314,8 +309,7 @@ def test_garbled_frames_are_a_crash_even_after_an_end():
     verdict = judge(spec(), evidence(*SETUP, garbled="a frame is not an object with a kind"))
     assert (
         str(only(verdict))
-        == "crash: the test's process is gone: what came over its result pipe cannot be read: a"
-        " frame is not an object with a kind"
+        == "its process wrote what cannot be read: a frame is not an object with a kind"
     )
     assert (verdict.kind, verdict.dead_in) == ("crash", "call")
 
@@ -333,7 +327,7 @@ def test_a_crash_for_a_known_reason_is_that_reason_only():
     ("stacks", "end"),
     [
         ("Thread 1", "every thread's stack is below"),
-        ("", "no stack could be had: the process blocks signals or was stopped"),
+        ("", "there is no stack, because its process blocks signals or was stopped"),
     ],
 )
 def test_a_timeout_names_limit_origin_phase_and_time(stacks, end):
@@ -352,8 +346,8 @@ def test_a_timeout_names_limit_origin_phase_and_time(stacks, end):
     violation = only(verdict)
     assert (
         str(violation)
-        == f"timeout: limit 5 s, set {HERE}; the test was still in call after 5.02 s and its"
-        f" process tree was killed; {end}"
+        == f"took more than 5 s: it was still in call after 5.02 s and was killed; {end}"
+        f" (timeout=5 s, set {HERE})"
     )
     assert type(violation) is _violations.TimeoutExceeded
     assert (violation.resource, violation.phase, violation.limit, violation.used) == (
@@ -384,8 +378,7 @@ def test_processes_left_behind_are_a_violation_where_they_are_errors():
     violation = only(verdict)
     assert (
         str(violation)
-        == "1 process was left behind when the test was over and killed: sleep 99 (pid 7)"
-        f" (leaks='error', set {HERE})"
+        == f"left 1 process behind, which was killed: sleep 99 (pid 7) (leaks='error', set {HERE})"
     )
     assert type(violation) is _violations.ProcessesLeaked
     assert (violation.resource, violation.phase, violation.limit, violation.used) == (
@@ -411,8 +404,7 @@ def test_at_most_five_processes_are_named(count, end):
         ProcessResult(5, left_over=[(number, f"p{number}") for number in range(1, count + 1)]),
     )
     assert said.startswith(
-        f"{count} processes were left behind when the test was over and killed: p1 (pid 1); p2 (pid"
-        " 2); "
+        f"left {count} processes behind, which were killed: p1 (pid 1); p2 (pid 2); "
     )
     assert f"{end}leaks='warn', set {HERE})" in said
 
@@ -462,8 +454,8 @@ def test_a_broken_frame_of_another_form_is_still_a_broken_sandbox(broken):
         (
             1 << 8,
             (
-                "left by itself with exit status 1 (os._exit, another program run in its place, or"
-                " its descriptors closed)"
+                "exited with status 1 (by os._exit, by running another program in its place, or"
+                " because its descriptors were closed)"
             ),
         ),
     ],
@@ -475,7 +467,7 @@ def test_a_process_that_never_entered_is_a_broken_sandbox(status, ending):
         evidence(entered=False, ended=False, status=status, counters=Counters(oom_kills=1)),
     )
     assert (verdict.kind, verdict.violations) == ("sandbox_error", ())
-    assert verdict.broken == f"the forked process {ending} before the test's own code ran"
+    assert verdict.broken == f"the test's process {ending} before the test's own code ran"
 
 
 def test_what_is_not_measured_is_none():
