@@ -44,6 +44,7 @@ STEPS = (
 VARIES = (
     (r"\n(?:platform|cachedir|rootdir|configfile|plugins|collected|collecting)\b.*", ""),
     (r"\bpid \d+", "pid N"),
+    (r"\S*python\S* -c \\n.*?\(pid N\)", "python (pid N)"),  # as long as what is in front of it lets it
     (rf"\bused {_SIZE} of", "used N of"),
     (rf"\bused {_TIME} of", "used N of"),
     (rf"(still in \w+ after) {_TIME}", r"\1 N"),
