@@ -156,15 +156,17 @@ KEYWORDS = {
         Keyword(
             "fs_allow", paths.allowed, None,
             "all that a test may change: patterns such as build/**, and tmp_path",
-            type="Sequence[str | os.PathLike[str]] | str", several=True,
+            type="Sequence[str | os.PathLike[str]] | str", show=paths.show, several=True,
         ),
         Keyword(
             "fs_hide", paths.hidden, (), "paths that are not there, such as ~/.ssh or .env",
-            type="Sequence[str | os.PathLike[str]] | str", recipe=_itself, several=True,
+            type="Sequence[str | os.PathLike[str]] | str", show=paths.show,
+            recipe=_itself, several=True,
         ),
         Keyword(
             "bind", paths.binds, (), "host paths that stay shared: PATH[:ro] or SRC:DST[:ro]",
-            type="Sequence[str | os.PathLike[str]] | str", recipe=_itself, several=True,
+            type="Sequence[str | os.PathLike[str]] | str", show=paths.show,
+            recipe=_itself, several=True,
         ),
         Keyword("hostname", values.hostname, "isolate", "the host name inside", type="str",
                 recipe=_itself),
@@ -180,7 +182,7 @@ KEYWORDS = {
         Keyword(
             "fixtures", values.fixtures, "shared",
             "shared: wider scopes set up once, in pytest; fresh: inside; names: these inside",
-            type='Literal["shared", "fresh"] | Sequence[str]',
+            type='Literal["shared", "fresh"] | Sequence[str]', show=paths.show,
         ),
         Keyword(
             "scope", values.choice("function", "class", "module"), "function",

@@ -37,6 +37,16 @@ class Bind(NamedTuple):
     target: str  # in the sandbox, absolute
     read_only: bool = False
 
+    def __str__(self) -> str:
+        place = "" if self.target == self.source else f":{self.target}"
+        return f"{self.source}{place}{':ro' if self.read_only else ''}"
+
+
+def show(given: Sequence[Bind | str] | str) -> str:
+    """Write what was given, for people: one as it is, several in brackets."""
+    texts = [given] if isinstance(given, str) else [str(each) for each in given]
+    return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+
 
 def nowhere(path: str) -> str:
     """Say of a path that nothing is there: what bars the way, or where it was looked for."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_isolate._config.keywords import KEYWORDS
+from pytest_isolate._config.spec import Spec
 from pytest_isolate._config.values import counted, format_duration, format_size
 from pytest_isolate._forward.server import Used
 from pytest_isolate._pytest.lasting import places
@@ -23,6 +24,7 @@ from pytest_isolate._verdict.judging import Verdict
 from pytest_isolate._violations import ProcessesLeaked
 
 _MOST_LINKS = 12  # ends that are shown
+_UNSAID = {"env", "serial", "leaks", "on_missing"}  # secrets, and what the test is not run by
 _MOST_PATHS = 5  # of each kind, shown to people
 
 
@@ -180,10 +182,21 @@ def asked(ended: Finished | Refused) -> str:
         ", ".join(f"{name} {KEYWORDS[name].show(value)}" for name, value in spec.limits().items())
         or "none"
     )
+    chosen = ", ".join(_chosen(spec))
     without = ""
     if plan is not None and plan.is_bare:
         without = f"; no namespaces, which this machine does not give: {', '.join(plan.walls)} only"
-    return f"limits: {limits}; net={KEYWORDS['net'].show(spec.net)}, fs={spec.fs}{without}"
+    return f"limits: {limits}; {chosen}{without}"
+
+
+def _chosen(spec: Spec) -> Iterator[str]:
+    """Give what is no limit: the network and the file system, and whatever else was asked for."""
+    for name, keyword in KEYWORDS.items():
+        if keyword.is_limit or name in _UNSAID:
+            continue
+        value = getattr(spec, name)
+        if name in {"net", "fs"} or value != keyword.default:
+            yield f"{name}={keyword.show(value)}"
 
 
 def _used(verdict: Verdict) -> str:

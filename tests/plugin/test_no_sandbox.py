@@ -130,3 +130,18 @@ def test_a_relative_path_is_looked_for_where_pytest_was_started(pytester, isolat
     result = isolated()
     for name in ("layer", "data"):
         result.stdout.fnmatch_lines([f"*'{name}' does not, from {pytester.path}"])
+
+
+def test_a_failing_test_shows_what_it_asked_for(pytester, isolated):
+    """Besides limits all that is not as by default, but for variables, which may be secrets."""
+    pytester.makepyfile("""
+        from pytest_isolate import isolate
+        @isolate(bind=["/etc/hosts:ro"], layers=["layer"], user="root", scope="class",
+                 profile="strict", env={"TOKEN": "secret"}, fs="readonly", net="deny", pids=20)
+        def test_it(): assert 0
+    """)
+    (pytester.path / "layer").mkdir()
+    result = isolated()
+    chosen = "net=deny, fs=readonly, layers=*/layer, bind=/etc/hosts:ro, user=root, scope=class"
+    result.stdout.fnmatch_lines([f"limits: pids 20; {chosen}, profile=strict"])
+    result.stdout.no_fnmatch_line("*secret*limits*")
