@@ -263,10 +263,11 @@ def lost_threads(ended: Finished) -> Iterator[str]:
         if alive and not (
             started.sockets and (not spec.networking.is_own or spec.reaches_fixtures)
         ):
+            reached = ", or net='host' reaches it over the network" if started.sockets else ""
             yield (
                 f"isolate: the {started.scope}-scoped fixture {name!r} started the thread {alive},"
-                " which runs in pytest and not in a sandbox's copy of it: if tests talk to it over"
-                f" the network, mark them net='host'; else fixtures=[{name!r}] starts it inside"
+                " which runs in pytest and not in a sandbox's copy of it:"
+                f" fixtures=[{name!r}] starts it inside{reached}"
             )
 
 
