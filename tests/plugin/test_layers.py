@@ -521,3 +521,23 @@ def test_what_a_layer_has_below_a_mount_is_seen_there_too(pytester):
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "1 passed" in ran.stdout, ran.stdout
+
+
+def test_what_a_layer_has_is_not_kept_as_the_tests(pytester, isolated):
+    """Though it is copied beforehand where the store lies below the same directory."""
+    source = """
+    @Layer.build(key=str(HERE))
+    def data():
+        (HERE / "seed").write_text("of the layer"); (HERE / "other").write_text("of the layer")
+        os.symlink("seed", HERE / "link")
+    @isolate(layers=[data])
+    def test_nothing(): assert (HERE / "link").read_text() == "of the layer"
+    @isolate(layers=[data])
+    def test_writes(): (HERE / "seed").write_text("changed")
+    """
+    pytester.makepyfile(test_it=BASE + source.replace("\n    ", "\n"))
+    isolated("--isolate-keep=all", "--isolate-artifacts=out").assert_outcomes(passed=2)
+    out = pytester.path / "out"
+    kept = [each for each in out.rglob("*") if not each.is_dir()]
+    assert kept == [out / f"test_it.py_test_writes{pytester.path}/seed"]
+    assert os.listdir(out) == ["test_it.py_test_writes"]
