@@ -541,3 +541,27 @@ def test_what_a_layer_has_is_not_kept_as_the_tests(pytester, isolated):
     kept = [each for each in out.rglob("*") if not each.is_dir()]
     assert kept == [out / f"test_it.py_test_writes{pytester.path}/seed"]
     assert os.listdir(out) == ["test_it.py_test_writes"]
+
+
+def test_a_layer_that_has_too_much_to_be_copied_for_each_test_is_a_sentence(pytester, isolated):
+    """Right in a directory that can have no overlay, as that in which the layer itself lies."""
+    inner = pytester.path / f"many{pytester.path}"
+    inner.mkdir(parents=True)
+    for number in range(3000):
+        (inner / f"a-name-{'that-is-not-short-' * 10}-{number}").touch()
+    pytester.makepyfile(
+        test_it="""
+        from pathlib import Path
+        from pytest_isolate import isolate
+        @isolate
+        def test_before(): pass
+        @isolate(layers=[Path(__file__).parent / "many"])
+        def test_many(): pass
+        """
+    )
+    result = isolated()
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        "isolate: the sandbox could not be built: ask the builder process for a sandbox: Message too"
+        " long [[]EMSGSIZE]; remedy: a layer has too many names right in a directory that can *"
+    )
