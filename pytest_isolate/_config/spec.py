@@ -272,7 +272,7 @@ def _checked(name: str, value: object, origin: str) -> object:
         close = get_close_matches(name, KEYWORDS, 1)
         meant = f" (did you mean {close[0]}?)" if close else ""
         raise BadValueError(
-            f"isolate: {name}={value!r} ({origin}): there is no such keyword; there are"
+            f"isolate: {name}={shown_value(value)} ({origin}): there is no such keyword; there are"
             f" {', '.join(KEYWORDS)}{meant}"
         )
     if value is None and not keyword.takes_none:  # back to the default, against a wider level
@@ -318,7 +318,7 @@ def _marker_levels(item: pytest.Item) -> Iterator[_Given]:
         origin = f"by @isolate on {kind} {node.nodeid}"
         if mark.args:
             raise BadValueError(
-                f"isolate: {mark.args[0]!r} ({origin}): it takes keywords only, such as"
+                f"isolate: {shown_value(mark.args[0])} ({origin}): it takes keywords only, such as"
                 " memory='64M'"
             )
         yield _Given(mark.kwargs, dict.fromkeys(mark.kwargs, origin))

@@ -341,6 +341,8 @@ def test_bad_values_are_sentences(pytester, outcomes):
     def test_below(): pass
     @isolate(layers=[Layer.build(takes, where="tape")])
     def test_where(): pass
+    @isolate(layers=[Layer.build(takes, key=5)])
+    def test_key(): pass
     @isolate(layers=[HERE / "many" / str(number) for number in range(401)])
     def test_many(): pass
     @isolate
@@ -364,6 +366,7 @@ def test_bad_values_are_sentences(pytester, outcomes):
         "around": "its function takes from around it inner=.*lock",
         "keyword": "memory='64M': a layer is not built with that; there are user, net, bind",
         "below": "<Layer takes>: below=.*missing' does not",
+        "key": "<Layer takes>: key=5: it must be text",
         "many": "these are 401 layers, and a test can have 400",
         "where": "where='tape': it must be 'disk' or 'memory'",
         "narrow": "the function-scoped fixture 'narrow' gives <Layer data> inside the test's sandbox",
