@@ -176,6 +176,8 @@ class Layer:
 
     def parts(self) -> list[str | bytes]:
         """Give what its key is made from, but for what lies below it. Raises ``LayerError``."""
+        if not isinstance(self.key, str | bytes):
+            raise LayerError(f"{self!r}: key={self.key!r}: it must be text")
         python = ".".join(map(str, sys.version_info[:3]))
         said = json.dumps([self.keywords, self.where], sort_keys=True, default=repr)
         return [

@@ -269,7 +269,7 @@ def _checked(name: str, value: object, origin: str) -> object:
     keyword = KEYWORDS.get(name)
     if keyword is None:
         raise BadValueError(
-            f"isolate: {name}={value!r} ({origin}): there is no such keyword"
+            f"isolate: {name}={shown_value(value)} ({origin}): there is no such keyword"
             f"{meant(name, KEYWORDS)}; there are {', '.join(KEYWORDS)}"
         )
     if value is None and not keyword.takes_none:  # back to the default, against a wider level
@@ -315,7 +315,7 @@ def _marker_levels(item: pytest.Item) -> Iterator[_Given]:
         origin = f"by @isolate on {kind} {node.nodeid}"
         if mark.args:
             raise BadValueError(
-                f"isolate: {mark.args[0]!r} ({origin}): it takes keywords only, such as"
+                f"isolate: {shown_value(mark.args[0])} ({origin}): it takes keywords only, such as"
                 " memory='64M'"
             )
         yield _Given(mark.kwargs, dict.fromkeys(mark.kwargs, origin))

@@ -60,6 +60,13 @@ LAYERS = (
     " or its file system supports none: keep layers on a volume or in memory (docker run --tmpfs"
     " /layers, XDG_CACHE_HOME=/layers), and start from a root that is one overlay deep at most"
 )
+#: Where the builder cannot be told of all that is copied beforehand.
+MANY = (
+    "a layer has too many names right in a directory that can have no overlay, for the layer lies"
+    " below it too (as below / and the home) or mounts do: put them into a directory of their own"
+    " in the layer, keep layers elsewhere (XDG_CACHE_HOME), or sudo sysctl -w"
+    " net.core.wmem_max=1048576"
+)
 ROOT = (
     "overlays stack two deep, and where this root lies is that deep already, or its file system"
     " carries none: keep it, or for an image XDG_CACHE_HOME, on a volume or in memory (docker run"
@@ -102,6 +109,8 @@ def _remedy_of(lower: str, error: StepFailedError, here: Environment) -> str:
     """Tell what helps; ``lower``: where the kernel takes no such lower directory."""
     if error.step.startswith("overlay") and error.errno in _NO_LOWER_LAYER:
         return _in_words_of(here, lower)
+    if error.errno == errno.EMSGSIZE and lower is LAYERS:
+        return MANY
     return remedy(error, here) or ""
 
 

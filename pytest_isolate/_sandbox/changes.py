@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from pytest_isolate._config.patterns import Paths
@@ -116,6 +117,22 @@ def read(private: int, written: Written, look: Look = _AS_EVER) -> Changes:
     return changes
 
 
+def copies_of(private: int, written: Written, paths: Iterable[str]) -> Iterator[str]:
+    """Give those of the paths at which there is a copy of what is below, put there beforehand."""
+    comparison = _Comparison(written, Changes(), closely(_NOTHING))
+    for path in paths:
+        folder, name = os.path.split(written.find(private, path) or "")
+        below = written.root.lstat(path)
+        if not name or below is None or (fd := open_directory(private, folder)) is None:
+            continue
+        try:
+            look = _lstat(name, fd)
+            if look is not None and comparison.is_copy(fd, name, look, path, below):
+                yield path
+        finally:
+            os.close(fd)
+
+
 def is_our_hosts(private: int, written: Written, hosts: Hosts) -> bool:
     """Whether an /etc/hosts is as we wrote it."""
     relative = written.find(private, hosts.place) or ""
@@ -211,7 +228,7 @@ class _Comparison:
                 os.close(directory)
         elif below is None:
             self._note(changes.created, path)
-        elif self._has_changed(look, below) or not self._is_copy(fd, name, look, path, below):
+        elif self._has_changed(look, below) or not self.is_copy(fd, name, look, path, below):
             self._note(changes.modified, path)
 
     def _look_at_directory(
@@ -245,7 +262,7 @@ class _Comparison:
             return False
         return not is_same_owner or look.st_mode != below.st_mode
 
-    def _is_copy(
+    def is_copy(
         self, fd: int, name: str, look: os.stat_result, path: str, below: os.stat_result
     ) -> bool:
         """Whether it is a copy of the machine's: of ours, where no overlay could be, or of the

@@ -13,8 +13,10 @@ the go-between: it can be told from what is the test's, and ended.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -172,10 +174,14 @@ def _execute(door: Door) -> NoReturn:
     """
     environment = dict(door.environment)
     if door.command:
+        name, path = door.command[0], environment.get("PATH", os.defpath)
         try:
-            os.execvpe(door.command[0], list(door.command), environment)
+            # Not by execvp(3), which says of a name that is nowhere what it met on its way
+            if (program := name if "/" in name else shutil.which(name, path=path)) is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            os.execve(program, list(door.command), environment)
         except OSError as error:
-            what = f"{door.command[0]} cannot be run in this sandbox: {error.strerror}"
+            what = f"{name} cannot be run in this sandbox: {error.strerror}"
             raise OSError(error.errno, what) from error
     wanted = environment.get("SHELL", "")
     if os.path.isabs(wanted):

@@ -16,9 +16,10 @@ from typing import Any
 
 from pytest_isolate._config.values import format_size, plain
 from pytest_isolate._messages.mend import xml_text
+from pytest_isolate._plan.planning import Plan
 from pytest_isolate._pytest import directories, junit
 from pytest_isolate._pytest.lasting import places
-from pytest_isolate._sandbox.changes import Changes, is_our_hosts, read
+from pytest_isolate._sandbox.changes import Changes, copies_of, is_our_hosts, read
 from pytest_isolate._sandbox.copies import LARGEST, MOST
 from pytest_isolate._sandbox.merging import merge_out
 from pytest_isolate._sandbox.salvage import copy_out
@@ -118,6 +119,7 @@ def keep_all(ended: Finished, *, failed: bool) -> str | None:
     try:
         target = free(folder, target.name)
         target.mkdir(parents=True)
+        ours = _ours(plan, sandbox.private)
         for path, relative, known in plan.written.layers(sandbox.private):
             unwritten = (
                 frozenset()
@@ -130,7 +132,7 @@ def keep_all(ended: Finished, *, failed: bool) -> str | None:
                 target,
                 path.lstrip("/"),
                 among=True,
-                without=unwritten | _of_ours(plan.written, sandbox.private, path),
+                without=unwritten | {os.path.relpath(each, path) for each in ours},
                 reader=reader,
             )
             whole = whole and not (budget is not None and budget.spent)
@@ -142,11 +144,13 @@ def keep_all(ended: Finished, *, failed: bool) -> str | None:
     return f"what the test wrote is kept in {target}" + ("" if whole else _NOT_ALL)
 
 
-def _of_ours(written: Written, private: int, path: str) -> frozenset[str]:
-    """Give what of a private directory is an /etc/hosts of ours, relative to it."""
-    if (hosts := written.hosts) is None or not is_our_hosts(private, written, hosts):
-        return frozenset()
-    return frozenset({os.path.relpath(hosts.place, path)})
+def _ours(plan: Plan, private: int) -> set[str]:
+    """Give the files that were put there before the test began, and are as they were."""
+    seeds = [seed.path for seed in plan.layers.seeds if seed.source]
+    ours, hosts = set(copies_of(private, plan.written, seeds)), plan.written.hosts
+    if hosts is not None and is_our_hosts(private, plan.written, hosts):
+        ours.add(hosts.place)
+    return ours
 
 
 def _remove_empty(target: Path, written: Written) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import sys
 from dataclasses import dataclass
 
@@ -56,7 +57,7 @@ def build(test: IsolatedTest, spec: Spec) -> Ready | Refused:
         return Refused(test, str(error), "keyword", spec)
     except StepFailedError as error:
         # Not what this machine cannot give: no on_missing covers it
-        if spec.kind in run.worked or error.errno in PASSING:
+        if spec.kind in run.worked or error.errno in {*PASSING, errno.EMSGSIZE}:
             raise
         reason = explain(error, run.here, layers=bool(spec.layers), rootfs=spec.rootfs is not None)
         without = (

@@ -33,12 +33,19 @@ def test_bind(): pass
 def test_between(): pass
 @isolate(layers=[Refuses()])
 def test_layers(): pass
+@isolate(unknown=Refuses())
+def test_unknown(): pass
+@isolate(Refuses())
+def test_positional(): pass
+@isolate(env={"NAME": Refuses()}, user=Refuses(), memory=Refuses(), net=Refuses())
+def test_all(): pass
 @isolate
 def test_between_too(): pass
 """
     pytester.makepyfile(BAD.format(tests=tests))
     result = isolated()
-    result.assert_outcomes(passed=4, errors=2)
+    result.assert_outcomes(passed=4, errors=5)
+    assert "INTERNALERROR" not in result.stdout.str()
     for name in ("bind", "layers"):
         result.stdout.fnmatch_lines(
             f"isolate: {name}=<list, of which RuntimeError is raised> (by @isolate on function*"

@@ -389,6 +389,8 @@ def test_bad_values_are_sentences(pytester, outcomes):
     def test_below(): pass
     @isolate(layers=[Layer.build(takes, where="tape")])
     def test_where(): pass
+    @isolate(layers=[Layer.build(takes, key=5)])
+    def test_key(): pass
     @isolate(layers=[HERE / "many" / str(number) for number in range(401)])
     def test_many(): pass
     @isolate
@@ -412,6 +414,7 @@ def test_bad_values_are_sentences(pytester, outcomes):
         "around": "its function takes from around it inner=.*lock",
         "keyword": "memory='64M': a layer is not built with that; there are user, net, bind",
         "below": "<Layer takes>: below=.*missing' does not",
+        "key": "<Layer takes>: key=5: it must be text",
         "many": "these are 401 layers, and a test can have 400",
         "where": "where='tape': it must be 'disk' or 'memory'",
         "narrow": "the function-scoped fixture 'narrow' gives <Layer data> inside the test's sandbox",
@@ -569,3 +572,47 @@ def test_what_a_layer_has_below_a_mount_is_seen_there_too(pytester):
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "1 passed" in ran.stdout, ran.stdout
+
+
+def test_what_a_layer_has_is_not_kept_as_the_tests(pytester, isolated):
+    """Though it is copied beforehand where the store lies below the same directory."""
+    source = """
+    @Layer.build(key=str(HERE))
+    def data():
+        (HERE / "seed").write_text("of the layer"); (HERE / "other").write_text("of the layer")
+        os.symlink("seed", HERE / "link")
+    @isolate(layers=[data])
+    def test_nothing(): assert (HERE / "link").read_text() == "of the layer"
+    @isolate(layers=[data])
+    def test_writes(): (HERE / "seed").write_text("changed")
+    """
+    pytester.makepyfile(test_it=BASE + source.replace("\n    ", "\n"))
+    isolated("--isolate-keep=all", "--isolate-artifacts=out").assert_outcomes(passed=2)
+    out = pytester.path / "out"
+    kept = [each for each in out.rglob("*") if not each.is_dir()]
+    assert kept == [out / f"test_it.py_test_writes{pytester.path}/seed"]
+    assert os.listdir(out) == ["test_it.py_test_writes"]
+
+
+def test_a_layer_that_has_too_much_to_be_copied_for_each_test_is_a_sentence(pytester, isolated):
+    """Right in a directory that can have no overlay, as that in which the layer itself lies."""
+    inner = pytester.path / f"many{pytester.path}"
+    inner.mkdir(parents=True)
+    for number in range(3000):
+        (inner / f"a-name-{'that-is-not-short-' * 10}-{number}").touch()
+    pytester.makepyfile(
+        test_it="""
+        from pathlib import Path
+        from pytest_isolate import isolate
+        @isolate
+        def test_before(): pass
+        @isolate(layers=[Path(__file__).parent / "many"])
+        def test_many(): pass
+        """
+    )
+    result = isolated()
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        "isolate: the sandbox could not be built: ask the builder process for a sandbox: Message too"
+        " long [[]EMSGSIZE]; remedy: a layer has too many names right in a directory that can *"
+    )
