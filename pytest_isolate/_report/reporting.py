@@ -48,12 +48,12 @@ class Reporting:
         self._begun = time.time(), time.monotonic()
         # Of pytest-xdist: its controller writes, perhaps on another machine
         self._is_worker = hasattr(config, "workerinput")
+        self._check_apart()
         for each, path in () if self._is_worker else self._wanted:
             option = settings.written(config, option_name(each))
             check_writable(option, path)
             check_no_other(option, path, each.words, each.begins)
             each.check(path)
-        self._check_apart()
         self.budgets = self._read_budgets()
 
     def _check_apart(self) -> None:
