@@ -360,12 +360,12 @@ PROJECTS = {
         ),
         limits=True,
     ),
-    "budget files": Project(
+    "budget_files": Project(
         _ONE | {f"{n}.toml": text for n, text in enumerate(_BUDGET_FILES)},
         tuple(f"--isolate-budgets={n}.toml" for n in range(len(_BUDGET_FILES))),
         only=("isolate",),
     ),
-    "without namespaces": Project(
+    "without_namespaces": Project(
         _tests("""
             @pytest.mark.parametrize("n", range(3))
             @isolate
