@@ -54,6 +54,7 @@ class Reporting:
         self._begun = time.time(), time.monotonic()
         # Of pytest-xdist: its controller writes, perhaps on another machine
         self._is_worker = hasattr(config, "workerinput")
+        self._check_apart()
         for each, path in () if self._is_worker else self._wanted:
             option = settings.written(config, option_name(each))
             check_writable(option, path)
@@ -61,7 +62,6 @@ class Reporting:
             each.check(path)
         if not self._is_worker:
             self._check_directories()
-        self._check_apart()
         self.bundles: list[str] = []  # that tests have left (--isolate-oci)
         self.budgets = self._read_budgets()
 

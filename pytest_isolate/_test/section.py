@@ -66,10 +66,7 @@ def _printed(verdict: Verdict, report: pytest.TestReport) -> str:
     printed = sum(len(text) for name, text in report.sections if name.startswith("Captured std"))
     if not printed or not any(each.resource == "disk" for each in verdict.violations):
         return ""
-    return (
-        f"disk: {format_size(printed)} of it are what the test printed, which pytest keeps there"
-        " until its end"
-    )
+    return f"disk: the test printed {format_size(printed)}, which pytest keeps there until its end"
 
 
 def links_of(ended: Finished) -> tuple[Carried, ...]:

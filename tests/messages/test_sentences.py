@@ -19,6 +19,7 @@ ROOT = Path(pytest_isolate.__file__).parent
 SAID = Path(__file__).parent / "said"
 _HOLE = "{}"  # where a value stands
 _LEAST = 4  # words of a sentence
+_CODE = re.compile(r"Literal\[|Sequence\[|\(\?|\\[(|d]|import \w+|echo |chmod|\w\|\w+ ")
 _NOT_SAID = ("_linux/_libc.py",)  # generated
 
 
@@ -50,6 +51,8 @@ def _text(node: ast.AST) -> str | None:
 
 
 def _is_sentence(text: str) -> bool:
+    if _CODE.search(text):
+        return False
     words = re.findall(r"(?<![\w/.-])[A-Za-z][a-z']+(?![\w/=(])", text)
     return len(words) >= _LEAST
 

@@ -170,7 +170,7 @@ def test_finds_examples(number): assert number < 100
     pytester.makeini("[pytest]\nisolate_fs_allow = tmp_path")
     result = isolated("--isolate-all", "-p", "cacheprovider")
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.no_fnmatch_line("*fs_allow*")
+    result.stdout.no_fnmatch_line("*FilesystemDenied*")
 
 
 SHARED = """

@@ -328,6 +328,10 @@ def test_the_doctor_names_every_capability(pytester, isolated, host):
             lines
         )
     assert result.ret == (0 if not any(line.startswith("FAIL") for line in lines) else 1)
+    shown = [line[:4] for line in lines if line[:6] in {"PASS  ", "FAIL  ", "NOTE  "}]
+    counted = f"{shown.count('PASS')} of {len(shown)} capabilities are available here"
+    (said,) = [line for line in lines if line.startswith(counted)]
+    assert said.endswith(" not") is ("FAIL" in shown)
     assert ("PASS  memory" in result.stdout.str()) is ("memory" in host.places)
 
 

@@ -460,3 +460,25 @@ def test_an_end_without_results_is_no_pass(pytester, isolated):
     result = isolated("--isolate-all")
     result.assert_outcomes(failed=1)
     sentence(result, "Crashed: its process exited with status 0")
+
+
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n1")])
+def test_a_violation_stands_once_in_red_with_its_place(pytester, isolated, workers):
+    """As pytest's short tracebacks have it; the summary line begins with what differs."""
+    pytester.makepyfile(
+        test_it="""
+        import os
+        from pytest_isolate import isolate
+        def helper(): os._exit(3)
+
+        @isolate
+        def test_gone(): helper()
+        """
+    )
+    result = isolated("--color=yes", *workers)
+    said = [line for line in result.outlines if "exited with status 3" in line]
+    assert len(said) == 2, result.stdout.str()
+    assert said[0].startswith("\x1b[1m\x1b[31mE   Crashed: its process exited with status 3")
+    assert "- Crashed: its process exited with status 3" in said[1]
+    plain = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in result.outlines]
+    assert "test_it.py:5: in test_gone" in plain
