@@ -217,7 +217,6 @@ def settle(config: pytest.Config) -> None:
                 f"isolate: isolate_all and isolate_off in {place(config)} contradict each other:"
                 " leave one out"
             )
-    _check_directories(config)
 
 
 def _check(config: pytest.Config, setting: Setting, value: object) -> object:
@@ -226,22 +225,6 @@ def _check(config: pytest.Config, setting: Setting, value: object) -> object:
     except ValueError as error:
         origin = written(config, setting.name)
         raise pytest.UsageError(f"isolate: {origin}={value!r}: {error}") from None
-
-
-def _check_directories(config: pytest.Config) -> None:
-    """Refuse a file in the place of a directory. Raises ``pytest.UsageError``."""
-    wanted = {
-        "isolate_artifacts": config.option.isolate_keep != "none",
-        "isolate_oci": config.option.isolate_oci is not None,
-    }
-    for name in (name for name, is_wanted in wanted.items() if is_wanted):
-        path = getattr(config.option, name)
-        there = os.path.join(config.rootpath if name == "isolate_artifacts" else "", path)
-        if os.path.lexists(there) and not os.path.isdir(there):
-            raise pytest.UsageError(
-                f"isolate: {written(config, name)}={path}: it must be a directory, and there is"
-                " something else of that name"
-            )
 
 
 def typed(config: pytest.Config) -> list[str]:

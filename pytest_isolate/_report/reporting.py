@@ -68,10 +68,12 @@ class Reporting:
     def _check_directories(self) -> None:
         config = self._config
         if (oci := config.getoption("isolate_oci")) is not None:
-            check_directory("--isolate-oci", oci, config.invocation_params.dir)
+            option = settings.written(config, "isolate_oci")
+            check_directory(option, oci, config.invocation_params.dir)
         if config.getoption("isolate_keep") != "none":
             artifacts = config.getoption("isolate_artifacts")
-            check_directory("--isolate-artifacts", artifacts, config.rootpath)
+            option = settings.written(config, "isolate_artifacts")
+            check_directory(option, artifacts, config.rootpath)
 
     def _check_apart(self) -> None:
         """Refuse one file for two reports: the last would be all that is left."""
