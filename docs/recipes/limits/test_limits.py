@@ -23,6 +23,7 @@ def test_memory_traced():
     kept = []
     while True:
         kept.append(bytearray(100_000))
+        time.sleep(0.002)  # as it takes to read that much
 
 
 @isolate(cpu_time="500ms")
