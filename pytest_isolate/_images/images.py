@@ -10,7 +10,7 @@ from pytest_isolate._images import manifests
 from pytest_isolate._images.broken import BrokenImageError
 from pytest_isolate._images.manifests import Blob, Image
 from pytest_isolate._images.sources import Archive, Directory, Source
-from pytest_isolate._images.streams import Content, Hashed
+from pytest_isolate._images.streams import Bounds, Content, Hashed
 from pytest_isolate._images.tree import Tree
 from pytest_isolate._images.unpack import Unpacking
 
@@ -37,7 +37,7 @@ class OpenImage:
                 total += self._source.open(layer.name)[1] if layer.size is None else layer.size
         return total
 
-    def unpack(self, directory: str) -> list[str]:
+    def unpack(self, directory: str, bounds: Bounds = Bounds()) -> list[str]:  # noqa: B008 - it never changes
         """Make its tree in an empty directory. Gives sentences on what is left out.
 
         Raises ``BrokenImageError`` and ``OSError``, with a part of it in there: whoever made the
@@ -46,10 +46,10 @@ class OpenImage:
         tree = Tree(directory)
         try:
             os.fchmod(tree.fd, 0o755)
-            unpacking = Unpacking(tree)
+            unpacking = Unpacking(tree, bounds)
             for number, layer in enumerate(self._layers, 1):
                 try:
-                    self._add(unpacking, layer)
+                    self._add(unpacking, layer, bounds)
                 except BrokenImageError as error:
                     digest = (layer.digest or layer.diff_id)[:_SHOWN]
                     said = f"layer {number} of {len(self._layers)} ({digest})"
@@ -58,14 +58,14 @@ class OpenImage:
             tree.close()
         return unpacking.left.sentences()
 
-    def _add(self, unpacking: Unpacking, layer: Blob) -> None:
+    def _add(self, unpacking: Unpacking, layer: Blob, bounds: Bounds) -> None:
         file, size = self._source.open(layer.name)
         if layer.size is not None and size != layer.size:
             raise BrokenImageError(
                 f"it has {size} bytes, and not the {layer.size} that the manifest says"
             )
         packed = Hashed(file, (layer.digest or "sha256:").partition(":")[0])
-        content = Content(packed, layer.diff_id.partition(":")[0])
+        content = Content(packed, layer.diff_id.partition(":")[0], bounds)
         unpacking.add(content)
         if layer.digest is not None and packed.digest != layer.digest:
             raise BrokenImageError(

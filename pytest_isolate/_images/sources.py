@@ -13,7 +13,7 @@ import tempfile
 from typing import BinaryIO, Protocol
 
 from pytest_isolate._images.broken import BrokenImageError, printable
-from pytest_isolate._images.streams import PIECE, Content, Hashed, Readable, entries
+from pytest_isolate._images.streams import PIECE, Bounds, Content, Hashed, Readable, entries
 
 _MOST_MEMBERS = 10_000
 _MOST_LINKS = 8
@@ -149,7 +149,7 @@ class _Slice:
 
 
 def _decompressed(file: BinaryIO, scratch: str) -> BinaryIO:
-    content = Content(Hashed(file, "sha256"), "sha256")
+    content = Content(Hashed(file, "sha256"), "sha256", Bounds())
     target: BinaryIO = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - the archive's own
     try:
         while data := content.piece(PIECE):

@@ -6,6 +6,7 @@ import hashlib
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from pytest_isolate._images.broken import BrokenImageError
@@ -14,10 +15,17 @@ Result = TypeVar("Result")
 PIECE = 1 << 20  # bytes that are read at once
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _GZIP_WINDOW = 31  # zlib's word for a stream with gzip's header
-_ALWAYS = 1 << 30  # bytes that any layer may have, however small it was
-_RATIO = 200  # times its own size that a larger one may have: text comes to 10, zeros to 1,000
-_MOST = 1 << 38  # bytes of any layer
 _HEADER = 1 << 20  # bytes of names and attributes of an entry, which tarfile reads at once
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What no image of files comes to: one that has more is refused as a bomb."""
+
+    always: int = 1 << 30  # bytes that any layer may have, however small it was
+    ratio: int = 200  # times its size that a larger one may have: text comes to 10, zeros to 1,000
+    most: int = 1 << 38  # bytes of any layer
+    entries: int = 4_000_000  # of all its layers
 
 
 def entries(file: object) -> Iterator[tarfile.TarInfo]:
@@ -77,8 +85,8 @@ class Content:
     It only ever goes forward. Everything may raise ``BrokenImageError``.
     """
 
-    def __init__(self, packed: Hashed, algorithm: str) -> None:
-        self._packed = packed
+    def __init__(self, packed: Hashed, algorithm: str, bounds: Bounds) -> None:
+        self._packed, self._bounds = packed, bounds
         self._hash, self._algorithm = hashlib.new(algorithm), algorithm
         self._pieces = _unpacked(packed, packed.read(PIECE))
         self._ready = memoryview(b"")
@@ -136,7 +144,8 @@ class Content:
 
     def _count(self, more: int) -> None:
         self._size += more
-        most = min(max(_ALWAYS, _RATIO * self._packed.size), _MOST)
+        bounds = self._bounds
+        most = min(max(bounds.always, bounds.ratio * self._packed.size), bounds.most)
         if self._size > most:
             raise BrokenImageError(
                 f"its first {self._packed.size} bytes hold more than {most}, which no layer of "

@@ -18,14 +18,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_isolate._images.broken import BrokenImageError, printable
-from pytest_isolate._images.streams import PIECE, Content, entries
+from pytest_isolate._images.streams import PIECE, Bounds, Content, entries
 from pytest_isolate._images.tree import DEEPEST, Tree, too_deep
 
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 _XATTR = "SCHILY.xattr."
 _LAST_ID = (1 << 32) - 2  # of a user or group
 _LAST_TIME = 1 << 34  # seconds; ext4's last second
-_MOST_ENTRIES = 4_000_000  # of an image
 _MOST_SAID = 10
 _NO_XATTR = {errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL, errno.ENOSPC, errno.E2BIG, errno.ERANGE}
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -59,8 +58,8 @@ class Unpacking:
     Everything may raise ``BrokenImageError`` and ``OSError``.
     """
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+    def __init__(self, tree: Tree, bounds: Bounds) -> None:
+        self._tree, self._most_entries = tree, bounds.entries
         self._root = os.geteuid() == 0
         self.left = Left()
         self._entries = 0
@@ -76,9 +75,10 @@ class Unpacking:
         for entry in entries(content):
             content.allow()
             self._entries += 1
-            if self._entries > _MOST_ENTRIES:
+            if self._entries > self._most_entries:
                 raise BrokenImageError(
-                    f"with it there are more than {_MOST_ENTRIES} files: it is taken for a bomb"
+                    f"with it there are more than {self._most_entries} files: it is refused as a"
+                    " bomb"
                 )
             self._add_said(entry, content)
         while content.piece(PIECE):  # what is behind the archive is hashed too

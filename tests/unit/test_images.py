@@ -19,8 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from imaging import MACHINE, Layout, docker_archive, entry, hard_link, layer, link
 
-from pytest_isolate._images import images, streams, unpack
+from pytest_isolate._images import images
 from pytest_isolate._images.broken import BrokenImageError
+from pytest_isolate._images.streams import Bounds
 
 PLAIN = layer(entry("etc"), entry("etc/hello", b"hello"), link("bin", "usr/bin"))
 
@@ -43,13 +44,14 @@ def unpacked(tmp_path):
     tree = tmp_path / "tree"
     tree.mkdir()
 
-    def run(path: Path, tag: str = "") -> Unpacked:
+    def run(path: Path, tag: str = "", **bounds: int) -> Unpacked:
         shutil.rmtree(tree)
         tree.mkdir()
         kind = "oci" if path.is_dir() else "archive"
         try:
             with images.opened(kind, str(path), tag, str(tmp_path)) as image:
-                return Unpacked(tree, image.unpack(str(tree)), image.key, dict(image.environment))
+                left = image.unpack(str(tree), Bounds(**bounds))
+                return Unpacked(tree, left, image.key, dict(image.environment))
         finally:
             assert outside.read_text() == "untouched"
             assert sorted(os.listdir(tmp_path)) in (
@@ -64,18 +66,18 @@ def unpacked(tmp_path):
 def of_layers(tmp_path, unpacked):
     """Unpack an image of these layers."""
 
-    def run(*layers: bytes) -> Unpacked:
+    def run(*layers: bytes, **bounds: int) -> Unpacked:
         shutil.rmtree(tmp_path / "image", ignore_errors=True)
         layout = Layout(tmp_path / "image")
         layout.add(layout.manifest(layers))
-        return unpacked(layout.directory)
+        return unpacked(layout.directory, **bounds)
 
     return run
 
 
-def refusal(run, *args) -> str:
+def refusal(run, *args, **bounds) -> str:
     with pytest.raises(BrokenImageError) as caught:
-        run(*args)
+        run(*args, **bounds)
     return str(caught.value)
 
 
@@ -320,14 +322,12 @@ def test_several_images_ask_for_a_choice(tmp_path, unpacked):
     assert unpacked(layout.directory, "two").names() == ["x"]
 
 
-def test_a_bomb_is_refused(of_layers, monkeypatch):
+def test_a_bomb_is_refused(of_layers):
     """By what it holds against what it takes, and by how many files: bounds that no layer of files meets."""
-    monkeypatch.setattr(streams, "_ALWAYS", 1 << 20)
     bomb = layer(entry("zeros", bytes(8 << 20)))
-    assert "it is refused as a bomb" in refusal(of_layers, bomb)
-    monkeypatch.setattr(unpack, "_MOST_ENTRIES", 10)
+    assert "it is refused as a bomb" in refusal(of_layers, bomb, always=1 << 20)
     many = layer(*(entry(str(number), b"") for number in range(11)))
-    assert "there are more than 10 files" in refusal(of_layers, many)
+    assert "there are more than 10 files" in refusal(of_layers, many, entries=10)
 
 
 def test_a_header_cannot_fill_the_memory(of_layers):
