@@ -127,7 +127,7 @@ def test_after_{number}(tmp_path, capfd):
     assert after == dict.fromkeys(CASES, "ok")
     assert {each["outcome"] for name, each in tests.items() if "after" in name} == {"passed"}
     assert (canary / "file").read_text() == "untouched"
-    assert "2000 processes were left behind" in result.stdout.str()
+    assert "left 2000 processes behind" in result.stdout.str()
 
 
 @pytest.mark.parametrize("keywords", ["", "profile='strict'"])

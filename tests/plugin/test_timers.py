@@ -116,7 +116,7 @@ def test_a_timer_that_exits_ends_its_test_alone(pytester, isolated):
     pytester.makepyfile("import time\ndef test_slow(): time.sleep(20)\ndef test_after(): pass")
     result = isolated("--isolate-all")
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*crash: *exit status 1*"])
+    result.stdout.fnmatch_lines(["*Crashed: its process exited with status 1 *"])
     assert result.stderr.str().count(" in test_slow") == 1
 
 

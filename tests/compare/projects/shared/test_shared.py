@@ -27,9 +27,11 @@ def test_server_socket_is_served_by_the_test_itself(listening, number):
 def test_server_socket_of_another_network_namespace(listening, number):
     assert listening.getsockname()[0] == "127.0.0.1"
     assert listening.fileno() > 0
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args): pass
 @pytest.fixture(scope="session")
 def web():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_address[1]}/"
