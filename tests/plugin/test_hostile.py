@@ -155,6 +155,6 @@ def test_a_test_that_writes_to_all_its_descriptors_has_run(pytester, isolated, k
         ("crash", "call")
     ] * 2
     assert (
-        "what came over its result pipe cannot be read: a frame says that it has "
+        "its process wrote what cannot be read: a frame says that it has "
         in tests[0]["violations"][0]["message"]
     )

@@ -149,7 +149,12 @@ def test_the_nursery_tells_how_a_child_died(tmp_path, jobs):
     run = Started(tmp_path / "run", DEATHS, LOOKING, f"--isolate-jobs={jobs}")
     output = run.end()
     assert "4 failed, 16 passed" in output, output
-    for said in ("signal 9 (SIGKILL", "signal 11 (SIGSEGV", "signal 15 (SIGTERM", "exited with status 7"):
+    for said in (
+        "signal 9 (SIGKILL",
+        "signal 11 (SIGSEGV",
+        "signal 15 (SIGTERM",
+        "exited with status 7",
+    ):
         assert said in output, output
     assert run.gone_within(2), run.alive()
 

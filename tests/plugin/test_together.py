@@ -9,6 +9,7 @@ import itertools
 import os
 import re
 import shutil
+import tempfile
 
 import pytest
 import warm
@@ -154,7 +155,10 @@ def run(pytester, monkeypatch):
         )
         return status, found, said
 
-    return start
+    # One of its own: whoever sweeps the shared one of old directories meets others who do, and ends
+    with tempfile.TemporaryDirectory() as temporary:
+        environment["PYTEST_DEBUG_TEMPROOT"] = temporary
+        yield start
 
 
 def test_every_two_options_meet_in_the_table():
