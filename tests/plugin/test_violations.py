@@ -465,6 +465,8 @@ def test_an_end_without_results_is_no_pass(pytester, isolated):
 @pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n1")])
 def test_a_violation_stands_once_in_red_with_its_place(pytester, isolated, workers):
     """As pytest's short tracebacks have it; the summary line begins with what differs."""
+    if workers:
+        pytest.importorskip("xdist")
     pytester.makepyfile(
         test_it="""
         import os
