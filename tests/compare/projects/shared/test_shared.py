@@ -1,5 +1,6 @@
 import asyncio
 import http.server
+import os
 import socket
 import sqlite3
 import subprocess
@@ -28,10 +29,16 @@ def test_server_socket_of_another_network_namespace(listening, number):
     assert listening.getsockname()[0] == "127.0.0.1"
     assert listening.fileno() > 0
 class Handler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args): pass
+    def do_GET(self):
+        if self.path != "/captured": return super().do_GET()
+        self.send_response(200 if os.fstat(2).st_ino == self.server.captured else 204)
+        self.end_headers()
+    def log_message(self, *args):
+        if self.path != "/captured": super().log_message(*args)
 @pytest.fixture(scope="session")
 def web():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.captured = os.fstat(2).st_ino
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_address[1]}/"
@@ -41,6 +48,7 @@ def web():
 @pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.isolate(net=False)
 def test_server_in_a_thread_of_pytest_serves_while_pytest_waits(web, number):
+    while urllib.request.urlopen(web + "captured", timeout=10).status != 200: pass  # pytest comes to listen
     assert b"test_shared.py" in urllib.request.urlopen(web, timeout=10).read()
 @pytest.fixture(scope="session")
 def process():
