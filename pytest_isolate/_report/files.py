@@ -30,9 +30,7 @@ def check_writable(option: str, path: str) -> None:
             if not os.access(target, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             return
-        fd, beside = _new_beside(_nearest(target))
-        os.close(fd)
-        beside.unlink()
+        _make_one_beside(_nearest(target))
     except OSError as error:
         raise pytest.UsageError(
             f"{option}={path}: {target} cannot be written: {error.strerror}; "
@@ -49,14 +47,18 @@ def check_directory(option: str, path: str, base: str | Path = "") -> None:
     try:
         if os.path.lexists(target) and not os.path.isdir(target):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        fd, beside = _new_beside(target / "new" if target.is_dir() else _nearest(target))
-        os.close(fd)
-        beside.unlink()
+        _make_one_beside(target / "new" if target.is_dir() else _nearest(target))
     except OSError as error:
         raise pytest.UsageError(
             f"{option}={path}: nothing can be made in {target}: {error.strerror}; "
             "name a directory that you may write to; it is made if it is not there"
         ) from None
+
+
+def _make_one_beside(path: Path) -> None:
+    fd, beside = _new_beside(path)
+    os.close(fd)
+    beside.unlink()
 
 
 def check_no_other(option: str, path: str, words: str, sign: bytes) -> None:
